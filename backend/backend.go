@@ -1,0 +1,126 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package backend is what Vault sees of the engine: its paths, leases, WAL and
+// life cycle. What happens at Cognito is in internal/cognito.
+package backend
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/locksutil"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// defaultWALMinAge is how old an unfinished creation must be before Vault has
+// it rolled back. It is longer than any request may take.
+const defaultWALMinAge = 5 * time.Minute
+
+// Options differ between builds, not between mounts.
+type Options struct {
+	// Version is shown by Vault: semantic, with a leading v.
+	Version string
+	// WALMinAge replaces the age from which an unfinished creation is rolled
+	// back, for tests. Zero means five minutes.
+	WALMinAge time.Duration
+}
+
+// backend is one mount. Several mounts live in one process and share nothing.
+type backend struct {
+	*framework.Backend
+
+	connection connectionCache
+	roleLocks  []*locksutil.LockEntry
+	configMu   *locksutil.LockEntry
+	now        func() time.Time
+}
+
+// Factory makes the mounts of one build. Vault also calls it, without storage,
+// to learn the version when the plugin is registered, so it does no I/O.
+func Factory(options Options) logical.Factory {
+	if options.WALMinAge <= 0 {
+		options.WALMinAge = defaultWALMinAge
+	}
+	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+		if conf == nil {
+			return nil, fmt.Errorf("the configuration passed into the backend is nil")
+		}
+		b := newBackend(options)
+		if err := b.Setup(ctx, conf); err != nil {
+			return nil, fmt.Errorf("setting up the backend: %w", err)
+		}
+		return b, nil
+	}
+}
+
+func newBackend(options Options) *backend {
+	b := &backend{
+		roleLocks: locksutil.CreateLocks(),
+		configMu:  &locksutil.LockEntry{},
+		now:       time.Now,
+	}
+	b.Backend = &framework.Backend{
+		Help:           strings.TrimSpace(backendHelp),
+		BackendType:    logical.TypeLogical,
+		RunningVersion: options.Version,
+		PathsSpecial: &logical.Paths{
+			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, framework.WALPrefix},
+			LocalStorage:    []string{framework.WALPrefix},
+		},
+		Paths: framework.PathAppend(
+			pathConfig(b),
+			pathRoles(b),
+			pathCreds(b),
+		),
+		Secrets:           []*framework.Secret{secretUser(b)},
+		InitializeFunc:    b.initialize,
+		Invalidate:        b.invalidate,
+		Clean:             b.clean,
+		WALRollback:       b.walRollback,
+		WALRollbackMinAge: options.WALMinAge,
+	}
+	return b
+}
+
+// HandleRequest lets the last roll-back before an unmount reach every WAL
+// entry, however young: Vault deletes the mount's storage right after it.
+func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	if req.Operation == logical.RollbackOperation && b.System().Tainted() {
+		if req.Data == nil {
+			req.Data = map[string]any{}
+		}
+		req.Data["immediate"] = true
+	}
+	return b.Backend.HandleRequest(ctx, req)
+}
+
+// initialize leaves in the log which version serves a mount since when. Vault
+// waits for it on every unseal, so it asks neither storage nor AWS.
+func (b *backend) initialize(context.Context, *logical.InitializationRequest) error {
+	b.Logger().Info("the Cognito secrets engine is ready", "version", b.RunningVersion)
+	return nil
+}
+
+// invalidate drops what was made of a storage entry that another node wrote.
+func (b *backend) invalidate(_ context.Context, key string) {
+	if key == configStoragePath {
+		b.connection.drop()
+	}
+}
+
+func (b *backend) clean(context.Context) {
+	b.connection.drop()
+}
+
+const backendHelp = `
+The Cognito secrets engine issues short-lived access to Amazon Cognito user
+pools: users, created for one lease and deleted at its end, and machine tokens
+of app clients whose secret nobody needs to see.
+
+After mounting it, configure how it reaches AWS with the "config" path, say
+what may be issued with the "roles/" paths, and issue it by reading "creds/".
+`

@@ -1,0 +1,100 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// input is what a request says about the fields of an entry. A write changes
+// what it names; a patch also takes a null, which puts a field back to its
+// default. Everything else stays.
+type input struct {
+	data  *framework.FieldData
+	patch bool
+}
+
+func newInput(req *logical.Request, data *framework.FieldData) input {
+	return input{data: data, patch: req.Operation == logical.PatchOperation}
+}
+
+func (in input) names(field string) bool {
+	raw, ok := in.data.Raw[field]
+	return ok && (raw != nil || in.patch)
+}
+
+func (in input) value(field string) any {
+	if in.data.Raw[field] == nil {
+		return in.data.GetDefaultOrZero(field)
+	}
+	return in.data.Get(field)
+}
+
+// take moves a field into an entry when the request names it. The type is that
+// of the field's schema, which the framework has checked before.
+func take[T any](in input, field string, to *T) {
+	if in.names(field) {
+		*to = in.value(field).(T)
+	}
+}
+
+// takeDuration is take for a field of TypeDurationSecond.
+func takeDuration(in input, field string, to *time.Duration) {
+	if in.names(field) {
+		*to = time.Duration(in.value(field).(int)) * time.Second
+	}
+}
+
+// seconds is a duration as responses show it: a time.Duration itself would
+// cross the plugin boundary in nanoseconds.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// written answers a write. It is empty unless there is something to warn of,
+// or parameters that the framework will warn about.
+func written(req *logical.Request, data *framework.FieldData, warnings ...string) *logical.Response {
+	response := &logical.Response{Warnings: warnings}
+	for name := range req.Data {
+		if _, known := data.Schema[name]; !known {
+			return response
+		}
+	}
+	if len(warnings) == 0 {
+		return nil
+	}
+	return response
+}
+
+// notFound answers a patch of something that is not there.
+func notFound(what, name string) error {
+	return logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no %s %q", what, name))
+}
+
+// responds describes a 200 with these fields, for OpenAPI and for the tests
+// that check every response against it.
+func responds(fields map[string]*framework.FieldSchema) map[int][]framework.Response {
+	return map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), Fields: fields}}}
+}
+
+// respondsNothing describes a 204.
+func respondsNothing() map[int][]framework.Response {
+	return map[int][]framework.Response{http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}}
+}
+
+// without is a copy of a path's fields for what a read of it shows: less some
+// of them, and nothing is required.
+func without(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
+	shown := make(map[string]*framework.FieldSchema, len(fields))
+	for name, schema := range fields {
+		shown[name] = &framework.FieldSchema{Type: schema.Type, Description: schema.Description}
+	}
+	for _, name := range names {
+		delete(shown, name)
+	}
+	return shown
+}

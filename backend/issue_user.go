@@ -1,0 +1,163 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+// issueTimeout bounds the making of a user. It must end, undoing included,
+// before the roll-back may think that the request died.
+const issueTimeout = 90 * time.Second
+
+// issuance is one request for a user.
+type issuance struct {
+	name   string
+	role   *roleEntry
+	target cognito.Target
+	input  input
+}
+
+// issueUser makes a user for a lease. The WAL entry goes first and last: from
+// the moment that a user may exist until it is in the answer, there is always
+// something that deletes it.
+func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
+	ttl, err := b.askedTTL(i)
+	if err != nil {
+		return answer(err)
+	}
+	request, err := i.userRequest()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := b.userPool(ctx, req, i.target)
+	if err != nil {
+		return answer(err)
+	}
+	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{i.ref(request.Username), b.now()})
+	if err != nil {
+		return nil, fmt.Errorf("writing a WAL entry: %w", err)
+	}
+	issued, err := b.issueWithin(ctx, pool, request)
+	if err != nil {
+		b.settleFailure(ctx, req, walID, err)
+		return answer(err)
+	}
+	if err := dropWAL(ctx, req.Storage, walID); err != nil {
+		return nil, b.takeBack(ctx, req, i.ref(issued.Username), err)
+	}
+	return b.userResponse(i, request, issued, ttl), nil
+}
+
+// issueWithin ends well before the WAL entry may be rolled back.
+func (b *backend) issueWithin(ctx context.Context, pool userPool, request cognito.UserRequest) (*cognito.IssuedUser, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(issueTimeout, b.WALRollbackMinAge/2))
+	defer cancel()
+	return pool.IssueUser(ctx, request)
+}
+
+// settleFailure drops the WAL entry when it is certain that no user is left.
+func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID string, failure error) {
+	var leftover *cognito.LeftoverError
+	if errors.As(failure, &leftover) {
+		b.Logger().Warn("a user may be left in its pool until the next roll-back", "error", failure)
+		return
+	}
+	// The caller may have gone away, but the entry must not stay for that.
+	if err := dropWAL(context.WithoutCancel(ctx), req.Storage, walID); err != nil {
+		b.Logger().Warn("the next roll-back will look for a user that is not there", "error", err)
+	}
+}
+
+// takeBack deletes a user that cannot be handed out.
+func (b *backend) takeBack(ctx context.Context, req *logical.Request, ref userRef, reason error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
+	defer cancel()
+	if err := b.deleteUser(ctx, req, ref, b.now()); err != nil {
+		b.Logger().Warn("a user is left in its pool until the next roll-back", "username", ref.Username, "error", err)
+	}
+	return reason
+}
+
+// askedTTL is the lease that the request asks for, or zero. It can only be
+// shorter than what a read without it would give.
+func (b *backend) askedTTL(i issuance) (time.Duration, error) {
+	var ttl time.Duration
+	takeDuration(i.input, "ttl", &ttl)
+	if ttl == 0 {
+		return 0, nil
+	}
+	longest := cmp.Or(i.role.TTL, b.System().DefaultLeaseTTL())
+	if ttl > longest {
+		return 0, badRequest("ttl %s is not allowed: it must not be longer than %s, the lease that the role gives", ttl, longest)
+	}
+	return ttl, nil
+}
+
+func (i issuance) userRequest() (cognito.UserRequest, error) {
+	password, err := newPassword(rand.Reader)
+	if err != nil {
+		return cognito.UserRequest{}, err
+	}
+	temporary, err := newPassword(rand.Reader)
+	if err != nil {
+		return cognito.UserRequest{}, err
+	}
+	username := newUsername(i.name, i.role.DummyEmailDomain)
+	attributes := map[string]string{}
+	if i.role.DummyEmailDomain != "" {
+		attributes = map[string]string{"email": username, "email_verified": "true"}
+	}
+	return cognito.UserRequest{
+		NewUser: cognito.NewUser{
+			Username:          username,
+			TemporaryPassword: temporary,
+			Attributes:        attributes,
+			ClientMetadata:    i.role.ClientMetadata,
+		},
+		Password:  password,
+		Groups:    i.role.Groups,
+		AppClient: i.role.appClient(),
+		NoTokens:  i.role.NoTokens,
+	}, nil
+}
+
+func (i issuance) ref(username string) userRef {
+	return userRef{username, i.target.UserPoolID, i.target.Region, i.target.AssumeRoleARN, i.target.ExternalID}
+}
+
+func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *cognito.IssuedUser, ttl time.Duration) *logical.Response {
+	data := map[string]any{
+		"username":      issued.Username,
+		"password":      request.Password,
+		"sub":           issued.Sub,
+		"user_pool_id":  i.target.UserPoolID,
+		"region":        i.target.Region,
+		"app_client_id": i.role.AppClientID,
+	}
+	if email := request.Attributes["email"]; email != "" {
+		data["email"] = email
+	}
+	if tokens := issued.Tokens; tokens != nil {
+		data["access_token"] = tokens.AccessToken
+		data["id_token"] = tokens.IDToken
+		data["refresh_token"] = tokens.RefreshToken
+		data["token_type"] = tokens.Type
+		data["expires_in"] = seconds(tokens.ExpiresIn)
+	}
+	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl}
+	response := b.Secret(secretTypeUser).Response(data, lease.internalData())
+	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(ttl, i.role.TTL), i.role.MaxTTL
+	return response
+}

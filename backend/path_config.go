@@ -1,0 +1,373 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	configStoragePath = "config"
+
+	maxRetriesMax     = 20
+	requestTimeoutMax = time.Minute
+)
+
+var (
+	regionPattern      = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
+	roleARNPattern     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+)
+
+// configEntry is how the engine reaches AWS, as it is stored. The older plugin
+// stored the first four fields under the same names.
+type configEntry struct {
+	AccessKeyID     string `json:"aws_access_key_id"`
+	SecretAccessKey string `json:"aws_secret_access_key"`
+	SessionToken    string `json:"aws_session_token"`
+	AssumeRoleARN   string `json:"aws_assume_role_arn"`
+
+	ExternalID      string `json:"aws_external_id,omitempty"`
+	RoleSessionName string `json:"aws_role_session_name,omitempty"`
+	Region          string `json:"region,omitempty"`
+
+	CognitoEndpoint string `json:"cognito_endpoint,omitempty"`
+	STSEndpoint     string `json:"sts_endpoint,omitempty"`
+	IAMEndpoint     string `json:"iam_endpoint,omitempty"`
+
+	// MaxRetries is nil in what the older plugin stored.
+	MaxRetries     *int          `json:"max_retries,omitempty"`
+	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+}
+
+func pathConfig(b *backend) []*framework.Path {
+	fields := configFields()
+	return []*framework.Path{{
+		Pattern: "config$",
+		DisplayAttrs: &framework.DisplayAttributes{
+			OperationPrefix: operationPrefix,
+		},
+		Fields: fields,
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback:     b.pathConfigRead,
+				Responses:    responds(without(fields, "aws_secret_access_key", "aws_session_token")),
+				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "read", OperationSuffix: "configuration"},
+			},
+			logical.CreateOperation: b.configWrite("configure"),
+			logical.UpdateOperation: b.configWrite("configure"),
+			logical.PatchOperation:  b.configWrite("patch"),
+			logical.DeleteOperation: &framework.PathOperation{
+				Callback:                    b.pathConfigDelete,
+				ForwardPerformanceStandby:   true,
+				ForwardPerformanceSecondary: true,
+				Responses:                   respondsNothing(),
+				DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: "delete", OperationSuffix: "configuration"},
+			},
+		},
+		ExistenceCheck:  b.configExists,
+		HelpSynopsis:    configHelpSynopsis,
+		HelpDescription: strings.TrimSpace(configHelpDescription),
+	}}
+}
+
+func (b *backend) configWrite(verb string) *framework.PathOperation {
+	suffix := ""
+	if verb == "patch" {
+		suffix = "configuration"
+	}
+	return &framework.PathOperation{
+		Callback:                    b.pathConfigWrite,
+		ForwardPerformanceStandby:   true,
+		ForwardPerformanceSecondary: true,
+		Responses:                   respondsNothing(),
+		DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
+	}
+}
+
+func configFields() map[string]*framework.FieldSchema {
+	secret := &framework.DisplayAttributes{Sensitive: true}
+	return map[string]*framework.FieldSchema{
+		"aws_access_key_id": {
+			Type:        framework.TypeString,
+			Description: "Access key of the IAM user that the engine acts as. Without one the AWS SDK's default chain is used: environment, profile, web identity, pod identity, instance role.",
+		},
+		"aws_secret_access_key": {
+			Type:         framework.TypeString,
+			Description:  "Secret of aws_access_key_id. Never shown again.",
+			DisplayAttrs: secret,
+		},
+		"aws_session_token": {
+			Type:         framework.TypeString,
+			Description:  "Session token, when the access key is a temporary one. Never shown again.",
+			DisplayAttrs: secret,
+		},
+		"aws_assume_role_arn": {
+			Type:        framework.TypeString,
+			Description: "ARN of an IAM role to assume with these credentials. A role of the engine may name another.",
+		},
+		"aws_external_id": {
+			Type:        framework.TypeString,
+			Description: "External id for aws_assume_role_arn, where its trust policy asks for one.",
+		},
+		"aws_role_session_name": {
+			Type:        framework.TypeString,
+			Description: "Session name for aws_assume_role_arn, as CloudTrail shows it. Default: vault- and the mount's path.",
+		},
+		"region": {
+			Type:        framework.TypeString,
+			Description: "AWS region of the user pools of roles that name none, such as eu-west-1.",
+		},
+		"cognito_endpoint": {
+			Type:        framework.TypeString,
+			Description: "URL to reach Cognito's API at, in place of AWS's own: a VPC endpoint or an emulator.",
+		},
+		"sts_endpoint": {
+			Type:        framework.TypeString,
+			Description: "URL to reach STS at, in place of AWS's own.",
+		},
+		"iam_endpoint": {
+			Type:        framework.TypeString,
+			Description: "URL to reach IAM at, in place of AWS's own.",
+		},
+		"max_retries": {
+			Type:        framework.TypeInt,
+			Default:     cognito.DefaultMaxRetries,
+			Description: fmt.Sprintf("How often a call to AWS is repeated when it is throttled or fails on the way, 0 to %d.", maxRetriesMax),
+		},
+		"request_timeout": {
+			Type:        framework.TypeDurationSecond,
+			Default:     int(cognito.DefaultRequestTimeout / time.Second),
+			Description: fmt.Sprintf("How long one attempt of one call to AWS may take, 1s to %s.", requestTimeoutMax),
+		},
+	}
+}
+
+func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
+	entry, err := req.Storage.Get(ctx, configStoragePath)
+	if err != nil {
+		return false, fmt.Errorf("reading the config: %w", err)
+	}
+	return entry != nil, nil
+}
+
+func (b *backend) pathConfigRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	exists, err := b.configExists(ctx, req, data)
+	if err != nil || !exists {
+		return nil, err
+	}
+	config, err := getConfig(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	return &logical.Response{Data: config.shown()}, nil
+}
+
+func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	b.configMu.Lock()
+	defer b.configMu.Unlock()
+
+	if err := b.mustExistToPatch(ctx, req, data); err != nil {
+		return nil, err
+	}
+	config, err := getConfig(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.update(newInput(req, data)); err != nil {
+		return answer(err)
+	}
+	if err := putJSON(ctx, req.Storage, configStoragePath, config); err != nil {
+		return nil, err
+	}
+	b.connection.drop()
+	return written(req, data), nil
+}
+
+func (b *backend) mustExistToPatch(ctx context.Context, req *logical.Request, data *framework.FieldData) error {
+	if req.Operation != logical.PatchOperation {
+		return nil
+	}
+	exists, err := b.configExists(ctx, req, data)
+	if err == nil && !exists {
+		err = notFound("entry", configStoragePath)
+	}
+	return err
+}
+
+func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	b.configMu.Lock()
+	defer b.configMu.Unlock()
+
+	if err := req.Storage.Delete(ctx, configStoragePath); err != nil {
+		return nil, fmt.Errorf("deleting the config: %w", err)
+	}
+	b.connection.drop()
+	return nil, nil
+}
+
+// getConfig reads the config. There is always one: without an entry it is the
+// defaults and the SDK's own credentials.
+func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {
+	config := &configEntry{}
+	if _, err := getJSON(ctx, s, configStoragePath, config); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// update takes over what the request names and checks the whole.
+func (c *configEntry) update(in input) error {
+	before := *c
+	take(in, "aws_access_key_id", &c.AccessKeyID)
+	take(in, "aws_secret_access_key", &c.SecretAccessKey)
+	take(in, "aws_session_token", &c.SessionToken)
+	take(in, "aws_assume_role_arn", &c.AssumeRoleARN)
+	take(in, "aws_external_id", &c.ExternalID)
+	take(in, "aws_role_session_name", &c.RoleSessionName)
+	take(in, "region", &c.Region)
+	take(in, "cognito_endpoint", &c.CognitoEndpoint)
+	take(in, "sts_endpoint", &c.STSEndpoint)
+	take(in, "iam_endpoint", &c.IAMEndpoint)
+	if in.names("max_retries") {
+		retries := in.value("max_retries").(int)
+		c.MaxRetries = &retries
+	}
+	takeDuration(in, "request_timeout", &c.RequestTimeout)
+	if err := c.replaceKeys(in, before); err != nil {
+		return err
+	}
+	return c.validate(in)
+}
+
+// replaceKeys sees to it that a key, its secret and its token change together:
+// what is left of the ones before would only fail at AWS.
+func (c *configEntry) replaceKeys(in input, before configEntry) error {
+	if c.AccessKeyID == before.AccessKeyID {
+		return nil
+	}
+	if c.AccessKeyID != "" && !in.names("aws_secret_access_key") {
+		return badRequest("aws_secret_access_key is missing: the stored one belongs to another aws_access_key_id")
+	}
+	if !in.names("aws_secret_access_key") {
+		c.SecretAccessKey = ""
+	}
+	if !in.names("aws_session_token") {
+		c.SessionToken = ""
+	}
+	return nil
+}
+
+func (c *configEntry) validate(in input) error {
+	switch {
+	case c.AccessKeyID == "" && c.SecretAccessKey != "":
+		return badRequest("aws_access_key_id is missing: aws_secret_access_key is of no use without it")
+	case c.AccessKeyID != "" && c.SecretAccessKey == "":
+		return badRequest("aws_secret_access_key is missing: aws_access_key_id is of no use without it")
+	case c.SessionToken != "" && c.AccessKeyID == "":
+		return badRequest("aws_access_key_id is missing: aws_session_token is of no use without it")
+	case in.names("max_retries") && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesMax):
+		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
+	case in.names("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
+		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", c.RequestTimeout, requestTimeoutMax)
+	case c.RoleSessionName != "" && !sessionNamePattern.MatchString(c.RoleSessionName):
+		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
+	}
+	if err := validateReach(c.Region, c.AssumeRoleARN, c.ExternalID); err != nil {
+		return err
+	}
+	return c.validateEndpoints()
+}
+
+func (c *configEntry) validateEndpoints() error {
+	endpoints := []struct{ field, value string }{
+		{"cognito_endpoint", c.CognitoEndpoint}, {"sts_endpoint", c.STSEndpoint}, {"iam_endpoint", c.IAMEndpoint},
+	}
+	for _, endpoint := range endpoints {
+		if endpoint.value == "" {
+			continue
+		}
+		if _, err := cognito.ParseEndpoint(endpoint.value); err != nil {
+			return badRequest("%s %q is not allowed: %s", endpoint.field, endpoint.value, err)
+		}
+	}
+	return nil
+}
+
+// validateReach checks the fields that config and roles have in common.
+func validateReach(region, assumeRoleARN, externalID string) error {
+	switch {
+	case region != "" && !regionPattern.MatchString(region):
+		return badRequest("region %q is not allowed: it must be the name of an AWS region, such as eu-west-1", region)
+	case assumeRoleARN != "" && !roleARNPattern.MatchString(assumeRoleARN):
+		return badRequest("aws_assume_role_arn %q is not allowed: it must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/vault", assumeRoleARN)
+	case externalID != "" && !externalIDPattern.MatchString(externalID):
+		return badRequest("aws_external_id %q is not allowed: it must be 2 to 1224 letters, digits or any of _+=,.@:/-", externalID)
+	}
+	return nil
+}
+
+// shown is what a read tells: all but the secrets.
+func (c *configEntry) shown() map[string]any {
+	return map[string]any{
+		"aws_access_key_id":     c.AccessKeyID,
+		"aws_assume_role_arn":   c.AssumeRoleARN,
+		"aws_external_id":       c.ExternalID,
+		"aws_role_session_name": c.RoleSessionName,
+		"region":                c.Region,
+		"cognito_endpoint":      c.CognitoEndpoint,
+		"sts_endpoint":          c.STSEndpoint,
+		"iam_endpoint":          c.IAMEndpoint,
+		"max_retries":           c.maxRetries(),
+		"request_timeout":       seconds(c.requestTimeout()),
+	}
+}
+
+func (c *configEntry) maxRetries() int {
+	if c.MaxRetries == nil {
+		return cognito.DefaultMaxRetries
+	}
+	return *c.MaxRetries
+}
+
+func (c *configEntry) requestTimeout() time.Duration {
+	return cmp.Or(c.RequestTimeout, cognito.DefaultRequestTimeout)
+}
+
+func (c *configEntry) settings(mountPoint string) cognito.Settings {
+	return cognito.Settings{
+		AccessKeyID:     c.AccessKeyID,
+		SecretAccessKey: c.SecretAccessKey,
+		SessionToken:    c.SessionToken,
+		AssumeRoleARN:   c.AssumeRoleARN,
+		ExternalID:      c.ExternalID,
+		RoleSessionName: cmp.Or(c.RoleSessionName, sessionName(mountPoint)),
+		CognitoEndpoint: c.CognitoEndpoint,
+		STSEndpoint:     c.STSEndpoint,
+		MaxRetries:      c.maxRetries(),
+		RequestTimeout:  c.requestTimeout(),
+	}
+}
+
+const configHelpSynopsis = `Configure how the engine reaches AWS.`
+
+const configHelpDescription = `
+Without static keys the engine uses the AWS SDK's default chain of credentials.
+With or without them it can assume an IAM role, mount-wide here or for each role
+of the engine. The secret key and the session token are never shown.
+
+A write changes only the fields it names. Leases keep working across a change as
+long as the new credentials may delete users in the same pools.
+`

@@ -1,0 +1,99 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"strings"
+
+	"context"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+func pathCreds(b *backend) []*framework.Path {
+	operation := &framework.PathOperation{
+		Callback:                    b.pathCredsRead,
+		ForwardPerformanceStandby:   true,
+		ForwardPerformanceSecondary: true,
+		Responses:                   responds(credsFieldsShown()),
+	}
+	return []*framework.Path{{
+		Pattern:      "creds/" + framework.GenericNameRegex("name") + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials"},
+		Fields: map[string]*framework.FieldSchema{
+			"name": {
+				Type:        framework.TypeLowerCaseString,
+				Description: "Name of the role.",
+				Required:    true,
+			},
+			"ttl": {
+				Type:        framework.TypeDurationSecond,
+				Description: "A shorter lease than the role's. Type user only.",
+			},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation:   operation,
+			logical.UpdateOperation: operation,
+		},
+		HelpSynopsis:    credsHelpSynopsis,
+		HelpDescription: strings.TrimSpace(credsHelpDescription),
+	}}
+}
+
+func credsFieldsShown() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"username":      {Type: framework.TypeString, Description: "Cognito's own username of the user."},
+		"password":      {Type: framework.TypeString, Description: "Password of the user."},
+		"email":         {Type: framework.TypeString, Description: "E-mail address of the user, when it has one."},
+		"sub":           {Type: framework.TypeString, Description: "Unique id of the user."},
+		"user_pool_id":  {Type: framework.TypeString, Description: "Id of the user pool."},
+		"region":        {Type: framework.TypeString, Description: "AWS region of the user pool."},
+		"app_client_id": {Type: framework.TypeString, Description: "App client that signed the user in."},
+		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT."},
+		"refresh_token": {Type: framework.TypeString, Description: "Refresh token of the user."},
+		"access_token":  {Type: framework.TypeString, Description: "Access token, a JWT."},
+		"token_type":    {Type: framework.TypeString, Description: "How to present the access token: Bearer."},
+		"expires_in":    {Type: framework.TypeInt64, Description: "Seconds until the access token ends."},
+		"scope":         {Type: framework.TypeString, Description: "Scopes that the access token grants. Type client_credentials_grant only."},
+		"expiration":    {Type: framework.TypeString, Description: "When the access token ends, in RFC 3339. Type client_credentials_grant only."},
+	}
+}
+
+// pathCredsRead issues what the role is for. The role is checked again,
+// because an older version may have stored it.
+func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	role, err := getRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return answer(badRequest("there is no role %q", name))
+	}
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := role.validate(aws.region); err != nil {
+		return answer(badRequest("role %q cannot be used as it is: %s", name, err))
+	}
+	if role.CredentialType == credentialTypeUser {
+		return b.issueUser(ctx, req, issuance{name: name, role: role, target: role.target(aws.region), input: newInput(req, data)})
+	}
+	return b.issueMachineToken(ctx, aws, role, newInput(req, data))
+}
+
+const (
+	credsHelpSynopsis    = `Issue a user or a token.`
+	credsHelpDescription = `
+For a role of credential_type "user" every read makes a user in the role's user
+pool, puts it into its groups and signs it in. It is deleted when the lease ends
+or is revoked; its JWTs stay valid until they expire wherever they are checked
+without asking Cognito.
+
+For one of credential_type "client_credentials_grant" a read returns an access
+token of the role's app client, without a lease: Cognito cannot revoke it.
+`
+)

@@ -1,0 +1,238 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/locksutil"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// operationPrefix begins the ids of all operations in OpenAPI.
+const operationPrefix = "cognito"
+
+func pathRoles(b *backend) []*framework.Path {
+	return []*framework.Path{
+		{
+			Pattern:      "roles/?$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "roles"},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ListOperation: &framework.PathOperation{
+					Callback: b.pathRolesList,
+					Responses: responds(map[string]*framework.FieldSchema{
+						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, in order."},
+					}),
+				},
+			},
+			HelpSynopsis:    rolesListHelpSynopsis,
+			HelpDescription: rolesListHelpDescription,
+		},
+		{
+			Pattern:      "roles/" + framework.GenericNameRegex("name") + "$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role"},
+			Fields:       roleFields(),
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ReadOperation: &framework.PathOperation{
+					Callback:  b.pathRoleRead,
+					Responses: responds(roleFieldsShown()),
+				},
+				logical.CreateOperation: b.roleChange(b.pathRoleWrite),
+				logical.UpdateOperation: b.roleChange(b.pathRoleWrite),
+				logical.PatchOperation:  b.roleChange(b.pathRoleWrite),
+				logical.DeleteOperation: b.roleChange(b.pathRoleDelete),
+			},
+			ExistenceCheck:  b.roleExists,
+			HelpSynopsis:    roleHelpSynopsis,
+			HelpDescription: strings.TrimSpace(roleHelpDescription),
+		},
+	}
+}
+
+func (b *backend) roleChange(callback framework.OperationFunc) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback:                    callback,
+		ForwardPerformanceStandby:   true,
+		ForwardPerformanceSecondary: true,
+		Responses:                   respondsNothing(),
+	}
+}
+
+func roleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"name": {
+			Type:        framework.TypeLowerCaseString,
+			Description: "Name of the role.",
+			Required:    true,
+		},
+		"credential_type": {
+			Type:          framework.TypeString,
+			Default:       credentialTypeClientCredentials,
+			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials},
+			Description:   `What the role issues: "user", a user for the time of a lease, or "client_credentials_grant", a token of an app client.`,
+		},
+		"app_client_id": {
+			Type:        framework.TypeString,
+			Description: "App client that users are signed in through, or whose token is issued.",
+		},
+		"app_client_secret": {
+			Type:         framework.TypeString,
+			Description:  "Secret of the app client, if it has one. Never shown again.",
+			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
+		},
+		"region": {
+			Type:        framework.TypeString,
+			Description: "AWS region of the user pool, such as eu-west-1. Default: the region of the mount's config.",
+		},
+		"user_pool_id": {
+			Type:        framework.TypeString,
+			Description: "Id of the user pool, such as eu-west-1_AbCdEfGhI. Type user needs it.",
+		},
+		"aws_assume_role_arn": {
+			Type:        framework.TypeString,
+			Description: "ARN of an IAM role to assume for this role in place of the mount's, for a pool of another account or for narrower rights.",
+		},
+		"aws_external_id": {
+			Type:        framework.TypeString,
+			Description: "External id for aws_assume_role_arn, where its trust policy asks for one.",
+		},
+		"client_metadata": {
+			Type:        framework.TypeKVPairs,
+			Description: "Keys and values that reach the Lambda triggers of the user pool.",
+		},
+		"groups": {
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Groups of the pool that every user joins. Type user only.",
+		},
+		"group": {
+			Type:        framework.TypeString,
+			Description: "The older spelling of groups with one name. Type user only.",
+		},
+		"dummy_email_domain": {
+			Type:        framework.TypeString,
+			Description: "Domain that makes usernames e-mail addresses, which are also the users' verified e-mail attribute. No e-mail is ever sent. Type user only.",
+		},
+		"issue_tokens": {
+			Type:        framework.TypeBool,
+			Default:     true,
+			Description: "Whether users are signed in and their tokens returned. Without it no app client is needed. Type user only.",
+		},
+		"ttl": {
+			Type:        framework.TypeDurationSecond,
+			Description: "Default lease of a user. 0 or none: the mount's. Type user only.",
+		},
+		"max_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Description: "Longest life of a user, renewals included. 0 or none: the mount's. Type user only.",
+		},
+		"cognito_pool_domain": {
+			Type:        framework.TypeString,
+			Description: "Domain of the user pool: a host, or its https URL. Type client_credentials_grant only.",
+		},
+		"scopes": {
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Scopes of the tokens, such as api/read. None: all that the app client may have. Type client_credentials_grant only.",
+		},
+	}
+}
+
+func roleFieldsShown() map[string]*framework.FieldSchema {
+	fields := without(roleFields(), "name", "app_client_secret")
+	fields["app_client_secret_set"] = &framework.FieldSchema{
+		Type:        framework.TypeBool,
+		Description: "Whether the role holds the app client's secret.",
+	}
+	return fields
+}
+
+func roleName(data *framework.FieldData) string { return data.Get("name").(string) }
+
+func (b *backend) roleExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
+	entry, err := req.Storage.Get(ctx, roleStoragePrefix+roleName(data))
+	if err != nil {
+		return false, fmt.Errorf("reading role %q: %w", roleName(data), err)
+	}
+	return entry != nil, nil
+}
+
+func (b *backend) pathRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	names, err := req.Storage.List(ctx, roleStoragePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing roles: %w", err)
+	}
+	slices.Sort(names)
+	return logical.ListResponse(names), nil
+}
+
+func (b *backend) pathRoleRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	role, err := getRole(ctx, req.Storage, roleName(data))
+	if err != nil || role == nil {
+		return nil, err
+	}
+	return &logical.Response{Data: role.shown()}, nil
+}
+
+func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	lock := locksutil.LockForKey(b.roleLocks, name)
+	lock.Lock()
+	defer lock.Unlock()
+
+	role, err := getRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		if req.Operation == logical.PatchOperation {
+			return nil, notFound("role", name)
+		}
+		role = &roleEntry{CredentialType: credentialTypeClientCredentials}
+	}
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := role.update(newInput(req, data)); err != nil {
+		return answer(err)
+	}
+	if err := role.validate(aws.region); err != nil {
+		return answer(err)
+	}
+	if err := putRole(ctx, req.Storage, name, role); err != nil {
+		return nil, err
+	}
+	return written(req, data), nil
+}
+
+func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	lock := locksutil.LockForKey(b.roleLocks, name)
+	lock.Lock()
+	defer lock.Unlock()
+
+	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
+		return nil, fmt.Errorf("deleting role %q: %w", name, err)
+	}
+	return nil, nil
+}
+
+const (
+	rolesListHelpSynopsis    = `List the names of all roles.`
+	rolesListHelpDescription = `Roles are listed in order. Their names are lower case.`
+
+	roleHelpSynopsis    = `Manage what may be issued, and how.`
+	roleHelpDescription = `
+A role of credential_type "user" makes a user in a user pool for every read of
+creds/<name>, and deletes it when its lease ends. One of credential_type
+"client_credentials_grant" issues tokens of an app client.
+
+A write changes only the fields it names. The secret of the app client is never
+shown. Deleting a role leaves its leases alone: they can still be revoked, but
+no longer renewed.
+`
+)

@@ -1,0 +1,299 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	roleStoragePrefix = "roles/"
+
+	credentialTypeUser              = "user"
+	credentialTypeClientCredentials = "client_credentials_grant"
+
+	groupsMax = 100 // of one user, see Cognito's quotas
+)
+
+var (
+	userPoolIDPattern  = regexp.MustCompile(`^[\w-]{1,40}_[0-9a-zA-Z]{1,40}$`)
+	appClientIDPattern = regexp.MustCompile(`^[\w+]{1,128}$`)
+	groupPattern       = regexp.MustCompile(`^[\pL\pM\pS\pN\pP]{1,128}$`)
+	scopePattern       = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,256}$`)
+	emailDomainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
+)
+
+// fieldsOfType are the role fields that only one credential type has.
+var fieldsOfType = map[string][]string{
+	credentialTypeUser:              {"groups", "group", "dummy_email_domain", "issue_tokens", "ttl", "max_ttl"},
+	credentialTypeClientCredentials: {"cognito_pool_domain", "scopes"},
+}
+
+// roleEntry is a role as it is stored. The older plugin stored the fields
+// without omitempty, under the same names, durations in nanoseconds.
+type roleEntry struct {
+	CredentialType    string        `json:"credential_type"`
+	AppClientID       string        `json:"app_client_id"`
+	AppClientSecret   string        `json:"app_client_secret"`
+	Region            string        `json:"region"`
+	UserPoolID        string        `json:"user_pool_id"`
+	DummyEmailDomain  string        `json:"dummy_email_domain"`
+	CognitoPoolDomain string        `json:"cognito_pool_domain"`
+	TTL               time.Duration `json:"ttl"`
+	MaxTTL            time.Duration `json:"max_ttl"`
+	// Group is the first of Groups, so that the older plugin can read the entry again.
+	Group string `json:"group"`
+
+	AssumeRoleARN  string            `json:"aws_assume_role_arn,omitempty"`
+	ExternalID     string            `json:"aws_external_id,omitempty"`
+	ClientMetadata map[string]string `json:"client_metadata,omitempty"`
+	Groups         []string          `json:"groups,omitempty"`
+	// NoTokens is the opposite of issue_tokens, whose default is true.
+	NoTokens bool     `json:"no_tokens,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+}
+
+// getRole reads a role, or nil when there is none of this name.
+func getRole(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
+	role := &roleEntry{}
+	found, err := getJSON(ctx, s, roleStoragePrefix+name, role)
+	if err != nil || !found {
+		return nil, err
+	}
+	if len(role.Groups) == 0 && role.Group != "" {
+		role.Groups = []string{role.Group}
+	}
+	return role, nil
+}
+
+func putRole(ctx context.Context, s logical.Storage, name string, role *roleEntry) error {
+	role.Group = ""
+	if len(role.Groups) > 0 {
+		role.Group = role.Groups[0]
+	}
+	return putJSON(ctx, s, roleStoragePrefix+name, role)
+}
+
+// update takes over what the request names.
+func (r *roleEntry) update(in input) error {
+	if err := r.takeType(in); err != nil {
+		return err
+	}
+	take(in, "app_client_id", &r.AppClientID)
+	take(in, "app_client_secret", &r.AppClientSecret)
+	take(in, "region", &r.Region)
+	take(in, "user_pool_id", &r.UserPoolID)
+	take(in, "aws_assume_role_arn", &r.AssumeRoleARN)
+	take(in, "aws_external_id", &r.ExternalID)
+	take(in, "client_metadata", &r.ClientMetadata)
+	take(in, "dummy_email_domain", &r.DummyEmailDomain)
+	take(in, "cognito_pool_domain", &r.CognitoPoolDomain)
+	take(in, "scopes", &r.Scopes)
+	takeDuration(in, "ttl", &r.TTL)
+	takeDuration(in, "max_ttl", &r.MaxTTL)
+	if in.names("issue_tokens") {
+		r.NoTokens = !in.value("issue_tokens").(bool)
+	}
+	r.Scopes = slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
+	return r.takeGroups(in)
+}
+
+// takeType refuses fields of the other type, and forgets those that a role
+// has when it changes its type.
+func (r *roleEntry) takeType(in input) error {
+	before := r.CredentialType
+	take(in, "credential_type", &r.CredentialType)
+	if _, known := fieldsOfType[r.CredentialType]; !known {
+		return badRequest("credential_type %q is not allowed: it must be %q or %q",
+			r.CredentialType, credentialTypeUser, credentialTypeClientCredentials)
+	}
+	for other, fields := range fieldsOfType {
+		for _, field := range fields {
+			if other != r.CredentialType && in.names(field) {
+				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
+			}
+		}
+	}
+	if before != r.CredentialType {
+		*r = r.common()
+	}
+	return nil
+}
+
+// common is the part of a role that both types have.
+func (r *roleEntry) common() roleEntry {
+	return roleEntry{
+		CredentialType:  r.CredentialType,
+		AppClientID:     r.AppClientID,
+		AppClientSecret: r.AppClientSecret,
+		Region:          r.Region,
+		UserPoolID:      r.UserPoolID,
+		AssumeRoleARN:   r.AssumeRoleARN,
+		ExternalID:      r.ExternalID,
+		ClientMetadata:  r.ClientMetadata,
+	}
+}
+
+// takeGroups reads both spellings: a list, or the older plugin's single one.
+func (r *roleEntry) takeGroups(in input) error {
+	if in.names("group") && in.names("groups") {
+		return badRequest("group and groups are two spellings of one field: give groups only")
+	}
+	take(in, "groups", &r.Groups)
+	if in.names("group") {
+		r.Groups = nil
+		if group := in.value("group").(string); group != "" {
+			r.Groups = []string{group}
+		}
+	}
+	r.Groups = slices.Compact(slices.Sorted(slices.Values(r.Groups)))
+	return nil
+}
+
+// validate says what keeps a role from being used, with the region that the
+// mount gives to roles which name none.
+func (r *roleEntry) validate(defaultRegion string) error {
+	if err := r.validateCommon(); err != nil {
+		return err
+	}
+	if r.CredentialType == credentialTypeUser {
+		return r.validateUser(defaultRegion)
+	}
+	return r.validateClientCredentials()
+}
+
+func (r *roleEntry) validateCommon() error {
+	switch {
+	case r.UserPoolID != "" && !userPoolIDPattern.MatchString(r.UserPoolID):
+		return badRequest("user_pool_id %q is not allowed: it must be the id of a user pool, such as eu-west-1_AbCdEfGhI", r.UserPoolID)
+	case r.AppClientID != "" && !appClientIDPattern.MatchString(r.AppClientID):
+		return badRequest("app_client_id %q is not allowed: it must be up to 128 letters, digits, _ or +", r.AppClientID)
+	}
+	return validateReach(r.Region, r.AssumeRoleARN, r.ExternalID)
+}
+
+func (r *roleEntry) validateUser(defaultRegion string) error {
+	switch {
+	case r.UserPoolID == "":
+		return missing("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
+	case r.Region == "" && defaultRegion == "":
+		return missing("region", "the AWS region of the user pool, here or in the mount's config")
+	case r.AppClientID == "" && !r.NoTokens:
+		return missing("app_client_id", "the app client that signs users in; or set issue_tokens to false")
+	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
+		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
+			r.DummyEmailDomain, emailDomainMax)
+	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
+		return badRequest("ttl %s is not allowed: it must not be longer than max_ttl %s", r.TTL, r.MaxTTL)
+	}
+	return r.validateGroups()
+}
+
+func (r *roleEntry) validateGroups() error {
+	if len(r.Groups) > groupsMax {
+		return badRequest("groups has %d names: Cognito allows a user %d", len(r.Groups), groupsMax)
+	}
+	for _, group := range r.Groups {
+		if !groupPattern.MatchString(group) {
+			return badRequest("groups holds %q: the name of a group is 1 to 128 characters without spaces", group)
+		}
+	}
+	return nil
+}
+
+func (r *roleEntry) validateClientCredentials() error {
+	switch {
+	case r.AppClientID == "":
+		return missing("app_client_id", "the app client whose token is issued")
+	case r.AppClientSecret == "":
+		return missing("app_client_secret", "the secret of the app client")
+	case r.CognitoPoolDomain == "":
+		return missing("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
+	}
+	if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
+		return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
+	}
+	for _, scope := range r.Scopes {
+		if !scopePattern.MatchString(scope) {
+			return badRequest("scopes holds %q: a scope is printable ASCII without spaces, quotes or backslashes, such as api/read", scope)
+		}
+	}
+	return nil
+}
+
+func missing(field, meaning string) error {
+	return badRequest("%s is missing: it must be %s", field, meaning)
+}
+
+func validEmailDomain(domain string) bool {
+	return len(domain) <= emailDomainMax && emailDomainPattern.MatchString(strings.ToLower(domain))
+}
+
+// shown is what a read tells: all but the secret.
+func (r *roleEntry) shown() map[string]any {
+	shown := map[string]any{
+		"credential_type":       r.CredentialType,
+		"app_client_id":         r.AppClientID,
+		"app_client_secret_set": r.AppClientSecret != "",
+		"region":                r.Region,
+		"user_pool_id":          r.UserPoolID,
+		"aws_assume_role_arn":   r.AssumeRoleARN,
+		"aws_external_id":       r.ExternalID,
+		"client_metadata":       emptyNotNil(r.ClientMetadata),
+	}
+	if r.CredentialType == credentialTypeUser {
+		maps.Copy(shown, r.shownUser())
+	} else {
+		shown["cognito_pool_domain"] = r.CognitoPoolDomain
+		shown["scopes"] = append([]string{}, r.Scopes...)
+	}
+	return shown
+}
+
+func (r *roleEntry) shownUser() map[string]any {
+	shown := map[string]any{
+		"groups":             append([]string{}, r.Groups...),
+		"dummy_email_domain": r.DummyEmailDomain,
+		"issue_tokens":       !r.NoTokens,
+		"ttl":                seconds(r.TTL),
+		"max_ttl":            seconds(r.MaxTTL),
+	}
+	if len(r.Groups) <= 1 {
+		shown["group"] = strings.Join(r.Groups, "")
+	}
+	return shown
+}
+
+func emptyNotNil(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+func (r *roleEntry) appClient() cognito.AppClient {
+	return cognito.AppClient{ID: r.AppClientID, Secret: r.AppClientSecret}
+}
+
+func (r *roleEntry) target(defaultRegion string) cognito.Target {
+	region := r.Region
+	if region == "" {
+		region = defaultRegion
+	}
+	return cognito.Target{
+		UserPoolID:    r.UserPoolID,
+		Region:        region,
+		AssumeRoleARN: r.AssumeRoleARN,
+		ExternalID:    r.ExternalID,
+	}
+}

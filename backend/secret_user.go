@@ -1,0 +1,208 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	// secretTypeUser is also the older plugin's, whose leases are taken over.
+	secretTypeUser = "user"
+
+	// renewCheckTimeout bounds the look at the user before a renewal.
+	renewCheckTimeout = 5 * time.Second
+
+	// lagWindow is how old a user must be before Cognito surely knows it. Vault
+	// revokes a user of that age when it fails to store the lease.
+	lagWindow = 10 * time.Second
+)
+
+func secretUser(b *backend) *framework.Secret {
+	return &framework.Secret{
+		Type: secretTypeUser,
+		Fields: map[string]*framework.FieldSchema{
+			"username": {Type: framework.TypeString, Description: "Username of the user."},
+			"password": {Type: framework.TypeString, Description: "Password of the user."},
+		},
+		Renew:  b.userRenew,
+		Revoke: b.userRevoke,
+	}
+}
+
+// userLease is what a lease remembers of its user: everything that revocation
+// needs, because by then the role may have changed or gone.
+type userLease struct {
+	userRef
+	role string
+	// created is zero in leases of the older plugin.
+	created time.Time
+	// ttl is what the request asked for, or zero for the role's.
+	ttl time.Duration
+}
+
+// internalData holds strings only, because numbers change their type on the
+// way through the plugin boundary.
+func (l userLease) internalData() map[string]any {
+	data := map[string]any{
+		"username":            l.Username,
+		"user_pool_id":        l.UserPoolID,
+		"region":              l.Region,
+		"aws_assume_role_arn": l.AssumeRoleARN,
+		"aws_external_id":     l.ExternalID,
+		"role":                l.role,
+		"created":             l.created.UTC().Format(time.RFC3339),
+	}
+	if l.ttl != 0 {
+		data["ttl"] = l.ttl.String()
+	}
+	return data
+}
+
+func readUserLease(data map[string]any) (userLease, error) {
+	text := func(key string) string {
+		value, _ := data[key].(string)
+		return value
+	}
+	lease := userLease{
+		userRef: userRef{
+			Username:      text("username"),
+			UserPoolID:    text("user_pool_id"),
+			Region:        text("region"),
+			AssumeRoleARN: text("aws_assume_role_arn"),
+			ExternalID:    text("aws_external_id"),
+		},
+		role: text("role"),
+	}
+	if lease.Username == "" {
+		return lease, errors.New("the lease does not name its user")
+	}
+	return lease, lease.readTimes(text("created"), text("ttl"))
+}
+
+func (l *userLease) readTimes(created, ttl string) (err error) {
+	if created != "" {
+		if l.created, err = time.Parse(time.RFC3339, created); err != nil {
+			return fmt.Errorf("the lease of user %q does not say when it was made: %w", l.Username, err)
+		}
+	}
+	if ttl != "" {
+		if l.ttl, err = time.ParseDuration(ttl); err != nil {
+			return fmt.Errorf("the lease of user %q does not say how long it lasts: %w", l.Username, err)
+		}
+	}
+	return nil
+}
+
+// locate finds out where the user of one of the older plugin's leases is: they
+// name the role only.
+func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLease) (userRef, error) {
+	if lease.UserPoolID != "" {
+		return lease.userRef, nil
+	}
+	role, err := getRole(ctx, req.Storage, lease.role)
+	if err != nil {
+		return userRef{}, err
+	}
+	if role == nil || role.UserPoolID == "" {
+		return userRef{}, badRequest("the lease of user %q was made by an older version and does not name its pool, "+
+			"and role %q, which did, is gone: write the role again to revoke it", lease.Username, lease.role)
+	}
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return userRef{}, err
+	}
+	target := role.target(aws.region)
+	return userRef{lease.Username, target.UserPoolID, target.Region, target.AssumeRoleARN, target.ExternalID}, nil
+}
+
+// userRenew extends a lease as its role allows by now. It refuses with an
+// error: without one Vault's client believes that the lease was renewed, and of
+// an error response Vault prints the Go value.
+func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	lease, err := readUserLease(req.Secret.InternalData)
+	if err != nil {
+		return nil, err
+	}
+	role, err := getRole(ctx, req.Storage, lease.role)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil || role.CredentialType != credentialTypeUser {
+		return nil, badRequest("role %q no longer issues users, so the lease of user %q cannot be renewed", lease.role, lease.Username)
+	}
+	if err := b.mayRenew(ctx, req, lease); err != nil {
+		return nil, err
+	}
+	secret := req.Secret
+	// A TTL of zero stands for the mount's.
+	secret.TTL, secret.MaxTTL = cmp.Or(lease.ttl, role.TTL), role.MaxTTL
+	return &logical.Response{Secret: secret}, nil
+}
+
+// mayRenew refuses a user that somebody deleted or disabled. When Cognito or
+// IAM does not tell, the lease is renewed: its end stays bounded by max_ttl.
+func (b *backend) mayRenew(ctx context.Context, req *logical.Request, lease userLease) error {
+	ref, err := b.locate(ctx, req, lease)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, renewCheckTimeout)
+	defer cancel()
+	pool, err := b.userPool(ctx, req, ref.target())
+	if err != nil {
+		return err
+	}
+	user, err := pool.User(ctx, ref.Username)
+	switch {
+	case cognito.IsGone(err):
+		return badRequest("user %q is gone from user pool %q, so its lease cannot be renewed", ref.Username, ref.UserPoolID)
+	case err != nil:
+		b.Logger().Debug("renewing a lease without having seen its user", "username", ref.Username, "error", err)
+		return nil
+	case !user.Enabled:
+		return badRequest("user %q of user pool %q is disabled, so its lease cannot be renewed", ref.Username, ref.UserPoolID)
+	}
+	return nil
+}
+
+func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	lease, err := readUserLease(req.Secret.InternalData)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := b.locate(ctx, req, lease)
+	if err != nil {
+		return nil, err
+	}
+	return nil, b.deleteUser(ctx, req, ref, lease.created)
+}
+
+// deleteUser takes a user or a pool that is gone for done. Of a user that was
+// just created it does not believe it at once, because Cognito may lag.
+func (b *backend) deleteUser(ctx context.Context, req *logical.Request, ref userRef, created time.Time) error {
+	pool, err := b.userPool(ctx, req, ref.target())
+	if err != nil {
+		return err
+	}
+	remove := pool.DeleteUser
+	if b.now().Sub(created) < lagWindow {
+		remove = pool.DeleteNewUser
+	}
+	err = remove(ctx, ref.Username)
+	if cognito.IsGone(err) {
+		b.Logger().Warn("a user to be deleted was gone already", "username", ref.Username, "user_pool_id", ref.UserPoolID, "reason", err)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+)
+
+// Kind says whose turn it is after an error.
+type Kind int
+
+const (
+	// KindInvalid is a request that Cognito refuses as it stands: the role or the pool must change.
+	KindInvalid Kind = iota
+	// KindNotFound is a pool, group, app client or user that is not there.
+	KindNotFound
+	// KindDenied is an IAM permission, or valid AWS credentials, that the engine lacks.
+	KindDenied
+	// KindThrottled is a quota that was still exceeded after all retries.
+	KindThrottled
+	// KindUnavailable is an AWS that did not answer, or not sensibly.
+	KindUnavailable
+)
+
+// Cognito's own codes, as its API reference spells them.
+const (
+	codeUserNotFound     = "UserNotFoundException"
+	codeUsernameExists   = "UsernameExistsException"
+	codeResourceNotFound = "ResourceNotFoundException"
+	codePasswordHistory  = "PasswordHistoryPolicyViolationException"
+
+	// codeNotFromAWS is what the SDK makes of an error page without a code: a proxy's, say.
+	codeNotFromAWS = "UnknownError"
+)
+
+// Error is any failure of this package. Its text holds no secret.
+type Error struct {
+	// Step is what was being done, in words that name the user, pool or group.
+	Step string
+	// Kind says whose turn it is.
+	Kind Kind
+	// Code is AWS's name of the error, or empty when there was no answer.
+	Code string
+	// Detail is the rest of what is known.
+	Detail string
+	// Unsettled is set when AWS may have done what was asked all the same.
+	Unsettled bool
+
+	cause error
+}
+
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return e.Step + ": " + e.Detail
+	}
+	return fmt.Sprintf("%s: %s: %s", e.Step, e.Code, e.Detail)
+}
+
+// Unwrap lets errors.Is see the end of a context. The text of the cause may
+// hold what the answer echoed, and is never printed.
+func (e *Error) Unwrap() error { return e.cause }
+
+// KindOf is the kind of an error of this package, and KindUnavailable of any other.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindUnavailable
+}
+
+// IsGone reports that the user, or the whole pool, is not there.
+func IsGone(err error) bool {
+	return hasCode(err, codeUserNotFound) || hasCode(err, codeResourceNotFound)
+}
+
+// kinds sorts the codes that several operations share. What is not listed and
+// came with a client's error is KindInvalid.
+var kinds = map[Kind][]string{
+	KindNotFound: {codeUserNotFound, codeResourceNotFound},
+	KindThrottled: {
+		"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException",
+		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+	},
+	KindDenied: append([]string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}, credentialCodes...),
+}
+
+// credentialCodes are AWS's words for credentials that it does not take.
+var credentialCodes = []string{
+	"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException",
+	"InvalidSignatureException", "SignatureDoesNotMatch", "MissingAuthenticationTokenException",
+	"MissingAuthenticationToken", "IncompleteSignature", "AuthFailure",
+}
+
+// kindOfAnswer sorts by AWS's code first, because Cognito answers even a
+// throttle with status 400.
+func kindOfAnswer(api smithy.APIError, err error) Kind {
+	for kind, codes := range kinds {
+		if slices.Contains(codes, api.ErrorCode()) {
+			return kind
+		}
+	}
+	if status(err) >= http.StatusInternalServerError || api.ErrorCode() == codeNotFromAWS {
+		return KindUnavailable
+	}
+	return KindInvalid
+}
+
+// status is the HTTP status of the answer that err came with, or 0.
+func status(err error) int {
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// fail makes an *Error of what a call to AWS answered, with every one of the
+// secrets that the call carried struck out of AWS's own words.
+func fail(step string, err error, secrets ...string) *Error {
+	e := &Error{Step: step, cause: err, Kind: KindUnavailable}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
+	} else {
+		e.Detail = explainSilence(err)
+	}
+	e.Detail = redact(e.Detail, secrets)
+	return e
+}
+
+// explain adds to AWS's message what the operator has to do where it leaves that out.
+func explain(api smithy.APIError, err error) string {
+	switch {
+	case slices.Contains(credentialCodes, api.ErrorCode()):
+		return "AWS does not take the engine's credentials, see the mount's config: " + api.ErrorMessage()
+	case kindOfAnswer(api, err) == KindDenied:
+		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), api.ErrorMessage())
+	default:
+		return api.ErrorMessage()
+	}
+}
+
+// action is IAM's name of the call that failed: the innermost one, because a
+// call to Cognito may fail in the AssumeRole before it.
+func action(err error) string {
+	name := "unknown"
+	var op *smithy.OperationError
+	for errors.As(err, &op) {
+		name = iamPrefix(op.ServiceID) + ":" + op.OperationName
+		err = op.Err
+	}
+	return name
+}
+
+func iamPrefix(serviceID string) string {
+	if serviceID == sts.ServiceID {
+		return "sts"
+	}
+	return "cognito-idp"
+}
+
+// explainSilence is for errors without an answer of AWS's. It keeps to the
+// innermost cause, because the layers above repeat whole URLs.
+func explainSilence(err error) string {
+	var timeout net.Error
+	var transport *url.Error
+	var garbled *smithy.DeserializationError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "given up: the caller went away"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.As(err, &garbled):
+		return "the answer was cut short or is not Cognito's"
+	case errors.As(err, &transport):
+		return "no answer: " + transport.Err.Error()
+	default:
+		return "no answer: " + err.Error()
+	}
+}
+
+func redact(text string, secrets []string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return text
+}
+
+func hasCode(err error, code string) bool {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code == code
+	}
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
+
+// refused reports an answer of AWS's that says that nothing was done. It does
+// not believe that of errors which Cognito is known to give after the effect:
+// its own failures and those of the pool's Lambda triggers.
+func refused(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) || kindOfAnswer(api, err) == KindUnavailable {
+		return false
+	}
+	return !strings.Contains(api.ErrorCode(), "Lambda") && !strings.HasPrefix(api.ErrorCode(), "CodeDelivery")
+}
+
+// neverConnected reports a failure to reach the other end at all, after which
+// nothing can have happened there.
+func neverConnected(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+}

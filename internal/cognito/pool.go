@@ -1,0 +1,217 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// createAttempts is how often a create whose answer was lost is tried.
+const createAttempts = 3
+
+// Pool is one user pool, reached with one role. Its methods are single steps
+// in the life of a user; IssueUser puts them together.
+type Pool struct {
+	target   Target
+	api      *cip.Client
+	settings Settings
+	denials  *denials
+	now      func() time.Time
+}
+
+// NewUser is a user to be made.
+type NewUser struct {
+	// Username is the one asked for; the pool may choose another.
+	Username string
+	// TemporaryPassword lives until the permanent one is set.
+	TemporaryPassword string
+	// Attributes are standard ones by their names and custom ones with "custom:" before theirs.
+	Attributes map[string]string
+	// ClientMetadata reaches the pool's Lambda triggers.
+	ClientMetadata map[string]string
+}
+
+// User is a user as the pool knows it.
+type User struct {
+	// Username is Cognito's own: in pools that sign in by e-mail or phone number it is the Sub.
+	Username string
+	Sub      string
+}
+
+// UserState is what a lease has to know about its user.
+type UserState struct {
+	User
+	Enabled bool
+	// Status is a UserStatusType of Cognito's API, such as CONFIRMED.
+	Status string
+}
+
+// CreateUser makes a user without sending an invitation. When the answer of
+// an attempt was lost it tries again and takes a user of that name for its
+// own; before that such a user is somebody else's, and the error's Code is
+// UsernameExistsException. The error is Unsettled when a user may have been
+// made all the same.
+func (p *Pool) CreateUser(ctx context.Context, u NewUser) (User, error) {
+	lost := false
+	for attempt := 1; ; attempt++ {
+		user, sent, err := p.createOnce(ctx, u)
+		switch {
+		case err == nil:
+			return user, nil
+		case lost && hasCode(err, codeUsernameExists):
+			return p.adopt(ctx, u.Username)
+		}
+		lost = lost || sent && !refused(err) && !neverConnected(err)
+		if lost && attempt < createAttempts && wait(ctx, backoff(attempt-1, lagDelay)) {
+			continue
+		}
+		failure := fail(p.step("creating user", u.Username), err, u.TemporaryPassword)
+		failure.Unsettled = lost
+		return User{}, failure
+	}
+}
+
+// createOnce also says whether the request left this machine.
+func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, bool, error) {
+	sent := false
+	out, err := p.api.AdminCreateUser(ctx, &cip.AdminCreateUserInput{
+		UserPoolId:        &p.target.UserPoolID,
+		Username:          &u.Username,
+		TemporaryPassword: &u.TemporaryPassword,
+		UserAttributes:    attributes(u.Attributes),
+		ClientMetadata:    u.ClientMetadata,
+		// Without this Cognito sends the user an invitation.
+		MessageAction: types.MessageActionTypeSuppress,
+	}, p.createdOnce, markSent(&sent))
+	if err != nil {
+		return User{}, sent, err
+	}
+	if out.User == nil || aws.ToString(out.User.Username) == "" {
+		return User{}, true, errors.New("the answer names no user")
+	}
+	return User{Username: *out.User.Username, Sub: attribute(out.User.Attributes, "sub")}, true, nil
+}
+
+// createdOnce keeps the SDK from repeating a call whose answer was lost: it
+// would meet the user that the first attempt made.
+func (p *Pool) createdOnce(o *cip.Options) {
+	o.Retryer = newRetryer(p.settings.MaxRetries, withoutEffect())
+}
+
+// adopt learns what the lost answer of our own create would have told.
+func (p *Pool) adopt(ctx context.Context, username string) (User, error) {
+	var state UserState
+	err := overLag(ctx, func() (err error) {
+		state, err = p.User(ctx, username)
+		return err
+	})
+	if err == nil {
+		return state.User, nil
+	}
+	failure := fail(p.step("taking over user", username), err)
+	failure.Unsettled = true
+	return User{}, failure
+}
+
+// User reads the state of a user.
+func (p *Pool) User(ctx context.Context, username string) (UserState, error) {
+	out, err := p.api.AdminGetUser(ctx, &cip.AdminGetUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
+	if err != nil {
+		return UserState{}, fail(p.step("reading user", username), err)
+	}
+	return UserState{
+		User:    User{Username: aws.ToString(out.Username), Sub: attribute(out.UserAttributes, "sub")},
+		Enabled: out.Enabled,
+		Status:  string(out.UserStatus),
+	}, nil
+}
+
+// SetPassword gives a user that was just made its permanent password.
+func (p *Pool) SetPassword(ctx context.Context, username, password string) error {
+	_, err := p.api.AdminSetUserPassword(ctx, &cip.AdminSetUserPasswordInput{
+		UserPoolId: &p.target.UserPoolID,
+		Username:   &username,
+		Password:   &password,
+		Permanent:  true,
+	})
+	if err == nil || hasCode(err, codePasswordHistory) {
+		// The user is new and its only other password differs, so the one that
+		// Cognito remembers is this one, set by an attempt whose answer was lost.
+		return nil
+	}
+	return fail(p.step("setting the password of user", username), err, password)
+}
+
+// JoinGroup makes a user a member of a group. Doing it twice does no harm.
+func (p *Pool) JoinGroup(ctx context.Context, username, group string) error {
+	_, err := p.api.AdminAddUserToGroup(ctx, &cip.AdminAddUserToGroupInput{
+		UserPoolId: &p.target.UserPoolID,
+		Username:   &username,
+		GroupName:  &group,
+	})
+	if err != nil {
+		return fail(fmt.Sprintf("adding user %q to group %q of user pool %q", username, group, p.target.UserPoolID), err)
+	}
+	return nil
+}
+
+// DeleteUser ends a user and its sessions. Tokens that were issued stay valid
+// until they expire wherever nobody asks Cognito about them. The error's Code
+// is UserNotFoundException or ResourceNotFoundException when there is no such
+// user or no such pool.
+func (p *Pool) DeleteUser(ctx context.Context, username string) error {
+	_, err := p.api.AdminDeleteUser(ctx, &cip.AdminDeleteUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
+	if err != nil {
+		return fail(p.step("deleting user", username), err)
+	}
+	return nil
+}
+
+// DeleteNewUser is DeleteUser for a user that was just made: it asks again for
+// a while before it believes that there is none.
+func (p *Pool) DeleteNewUser(ctx context.Context, username string) error {
+	return overLag(ctx, func() error { return p.DeleteUser(ctx, username) })
+}
+
+func (p *Pool) step(doing, username string) string {
+	return fmt.Sprintf("%s %q in user pool %q", doing, username, p.target.UserPoolID)
+}
+
+// markSent notes that a request was signed and is about to leave.
+func markSent(sent *bool) func(*cip.Options) {
+	note := middleware.DeserializeMiddlewareFunc("MarkSent", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		*sent = true
+		return next.HandleDeserialize(ctx, in)
+	})
+	return cip.WithAPIOptions(func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(note, middleware.After)
+	})
+}
+
+func attributes(values map[string]string) []types.AttributeType {
+	list := make([]types.AttributeType, 0, len(values))
+	for name, value := range values {
+		list = append(list, types.AttributeType{Name: &name, Value: &value})
+	}
+	return list
+}
+
+func attribute(list []types.AttributeType, name string) string {
+	for _, a := range list {
+		if aws.ToString(a.Name) == name {
+			return aws.ToString(a.Value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,99 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"maps"
+	"math"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+)
+
+const (
+	// maxBackoff between two attempts: Cognito's quotas are counted by the
+	// second, so a longer wait than a few seconds gains nothing.
+	maxBackoff = 5 * time.Second
+
+	// lagAttempts and lagDelay bound how long a user that we just made may be
+	// unknown to Cognito's other operations: some 1.5 s in all.
+	lagAttempts = 5
+	lagDelay    = 100 * time.Millisecond
+)
+
+// newRetryer repeats what the given checks call worth repeating. It leaves out
+// the SDK's retry budget, which would fail reads in the very storm of throttles
+// that retries are for; the caller's deadline bounds them instead.
+func newRetryer(maxRetries int, retryables []retry.IsErrorRetryable) aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = maxRetries + 1
+		o.MaxBackoff = maxBackoff
+		o.RateLimiter = ratelimit.None
+		o.Retryables = retryables
+	})
+}
+
+// transient is for calls that may be repeated when their answer was lost.
+func transient() []retry.IsErrorRetryable {
+	return append(withoutEffect(),
+		retry.RetryableError{},
+		retry.RetryableConnectionError{},
+		retry.RetryableHTTPStatusCode{Codes: retry.DefaultRetryableHTTPStatusCodes},
+		retry.RetryableErrorCode{Codes: retry.DefaultRetryableErrorCodes},
+	)
+}
+
+// withoutEffect is for calls that must not be repeated blindly: only failures
+// that certainly did nothing at AWS's end.
+func withoutEffect() []retry.IsErrorRetryable {
+	return []retry.IsErrorRetryable{
+		retry.NoRetryCanceledError{},
+		retry.RetryableErrorCode{Codes: throttleCodes()},
+		retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if neverConnected(err) {
+				return aws.TrueTernary
+			}
+			return aws.UnknownTernary
+		}),
+	}
+}
+
+// throttleCodes are the SDK's without LimitExceededException, with which
+// Cognito reports a hard limit that no waiting lifts.
+func throttleCodes() map[string]struct{} {
+	codes := maps.Clone(retry.DefaultThrottleErrorCodes)
+	delete(codes, "LimitExceededException")
+	return codes
+}
+
+// overLag repeats op while Cognito does not know the user that we just made.
+func overLag(ctx context.Context, op func() error) error {
+	err := op()
+	for attempt := range lagAttempts - 1 {
+		if !hasCode(err, codeUserNotFound) || !wait(ctx, backoff(attempt, lagDelay)) {
+			break
+		}
+		err = op()
+	}
+	return err
+}
+
+func backoff(attempt int, base time.Duration) time.Duration {
+	return base * time.Duration(math.Pow(2, float64(attempt)))
+}
+
+// wait waits and reports whether there is still a caller to wait for.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

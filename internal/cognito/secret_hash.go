@@ -1,0 +1,35 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+)
+
+// AppClient is an app client of a user pool. Secret is empty for a public one.
+type AppClient struct {
+	ID, Secret string
+}
+
+// secretHash proves the client's secret in a call that names username, which
+// must be the very string that the call sends. Cognito asks for none of a
+// public client and refuses one from it.
+// https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html#cognito-user-pools-computing-secret-hash
+func (c AppClient) secretHash(username string) string {
+	mac := hmac.New(sha256.New, []byte(c.Secret))
+	mac.Write([]byte(username + c.ID))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// authenticated adds the client's secret hash to the parameters of a call
+// that names username.
+func (c AppClient) authenticated(username string, parameters map[string]string) map[string]string {
+	parameters["USERNAME"] = username
+	if c.Secret != "" {
+		parameters["SECRET_HASH"] = c.secretHash(username)
+	}
+	return parameters
+}

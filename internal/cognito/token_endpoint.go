@@ -1,0 +1,172 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-cleanhttp"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// errorCodePattern is what RFC 6749 allows in the error codes of a token
+// endpoint, less the space. What does not match is not repeated to anybody.
+var errorCodePattern = regexp.MustCompile(`^[a-z_]{1,64}$`)
+
+// MachineTokenRequest asks a pool's token endpoint for a token of an app client.
+type MachineTokenRequest struct {
+	// Domain is the pool's, as ParseDomain reads it.
+	Domain string
+	// AppClient must be confidential and allow client_credentials.
+	AppClient AppClient
+	// Scopes of resource servers, such as "api/read"; none means all that the client may have.
+	Scopes []string
+	// ClientMetadata reaches a pre token generation trigger.
+	ClientMetadata map[string]string
+}
+
+// MachineToken is an access token of an app client. Cognito cannot revoke it.
+type MachineToken struct {
+	AccessToken string
+	// Type is how to present it: Bearer.
+	Type string
+	// Expires is when it ends: the token's own word where it is a JWT.
+	Expires time.Time
+	// Scopes are those that were granted, or nil when the token does not say.
+	Scopes []string
+}
+
+// MachineToken fetches a token from the pool's domain with the
+// client_credentials grant.
+// https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html
+func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+	step := fmt.Sprintf("fetching a token of app client %q from %q", r.AppClient.ID, r.Domain)
+	config, err := grant(r)
+	if err != nil {
+		return MachineToken{}, &Error{Step: step, Kind: KindInvalid, Detail: err.Error()}
+	}
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
+	if err != nil {
+		return MachineToken{}, failEndpoint(step, err)
+	}
+	return s.machineToken(step, token)
+}
+
+func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {
+	domain, err := ParseDomain(r.Domain)
+	if err != nil {
+		return nil, fmt.Errorf("the domain is not usable: %w", err)
+	}
+	parameters := url.Values{}
+	if len(r.ClientMetadata) > 0 {
+		metadata, err := json.Marshal(r.ClientMetadata)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the client metadata: %w", err)
+		}
+		parameters.Set("aws_client_metadata", string(metadata))
+	}
+	return &clientcredentials.Config{
+		ClientID:       r.AppClient.ID,
+		ClientSecret:   r.AppClient.Secret,
+		TokenURL:       domain.JoinPath("oauth2", "token").String(),
+		Scopes:         r.Scopes,
+		EndpointParams: parameters,
+		// In the body: it has one encoding of a secret with a "+" in it, where
+		// the ends of a Basic header may disagree.
+		AuthStyle: oauth2.AuthStyleInParams,
+	}, nil
+}
+
+func (s *Service) machineToken(step string, token *oauth2.Token) (MachineToken, error) {
+	if !strings.EqualFold(token.Type(), "Bearer") || strings.ContainsAny(token.AccessToken, " \t\r\n") {
+		return MachineToken{}, notATokenEndpoint(step)
+	}
+	machine := MachineToken{AccessToken: token.AccessToken, Type: "Bearer", Expires: token.Expiry}
+	if claims, ok := readClaims(token.AccessToken); ok {
+		machine.Scopes = claims.scopes()
+		machine.Expires = claims.expires(machine.Expires)
+	}
+	if !machine.Expires.After(s.now()) {
+		return MachineToken{}, &Error{Step: step, Kind: KindUnavailable, Detail: "the token does not say when it ends, or has ended already"}
+	}
+	return machine, nil
+}
+
+// failEndpoint keeps of the answer its status and, where it follows RFC 6749,
+// its error code. The rest may echo the request, and so the secret.
+func failEndpoint(step string, err error) *Error {
+	var answer *oauth2.RetrieveError
+	if !errors.As(err, &answer) {
+		return failNoAnswer(step, err)
+	}
+	e := &Error{Step: step, cause: err}
+	if errorCodePattern.MatchString(answer.ErrorCode) {
+		e.Code = answer.ErrorCode
+	}
+	switch code := answer.Response.StatusCode; {
+	case code == http.StatusTooManyRequests:
+		e.Kind, e.Detail = KindThrottled, "the token endpoint throttles"
+	case code >= http.StatusInternalServerError:
+		e.Kind, e.Detail = KindUnavailable, fmt.Sprintf("the token endpoint answered with status %d", code)
+	case e.Code != "":
+		e.Kind, e.Detail = KindInvalid, adviceOn(e.Code)
+	default:
+		return notATokenEndpoint(step)
+	}
+	return e
+}
+
+// failNoAnswer tells a network that failed from a page that is no token.
+func failNoAnswer(step string, err error) *Error {
+	var transport *url.Error
+	if errors.As(err, &transport) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &Error{Step: step, Kind: KindUnavailable, Detail: explainSilence(err), cause: err}
+	}
+	return notATokenEndpoint(step)
+}
+
+func notATokenEndpoint(step string) *Error {
+	return &Error{
+		Step: step, Kind: KindUnavailable,
+		Detail: "the answer was cut short or is not a token endpoint's; is cognito_pool_domain the domain of the user pool?",
+	}
+}
+
+// adviceOn says where to look after an error of the token endpoint.
+func adviceOn(code string) string {
+	switch code {
+	case "invalid_client":
+		return "Cognito does not know the app client, or not with this secret"
+	case "unauthorized_client":
+		return "the app client does not allow the client_credentials grant"
+	case "invalid_scope":
+		return "the app client may not have one of the scopes"
+	default:
+		return "the token endpoint refused the request"
+	}
+}
+
+// newTokenHTTPClient follows no redirect: none is part of the protocol, and
+// the request carries the client's secret.
+func newTokenHTTPClient(timeout time.Duration) *http.Client {
+	transport := cleanhttp.DefaultPooledTransport()
+	transport.MaxIdleConns = 0
+	transport.MaxIdleConnsPerHost = idleConnections
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	return &http.Client{
+		Transport:     transport,
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
