@@ -22,13 +22,14 @@ const (
 
 	maxRetriesMax     = 20
 	requestTimeoutMax = time.Minute
+	externalIDMax     = 1224 // see STS's AssumeRole
 )
 
 var (
 	regionPattern      = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
 	roleARNPattern     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 // configEntry is how the engine reaches AWS, as it is stored. The older plugin
@@ -313,10 +314,14 @@ func validateReach(region, assumeRoleARN, externalID string) error {
 		return badRequest("region %q is not allowed: it must be the name of an AWS region, such as eu-west-1", region)
 	case assumeRoleARN != "" && !roleARNPattern.MatchString(assumeRoleARN):
 		return badRequest("aws_assume_role_arn %q is not allowed: it must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/vault", assumeRoleARN)
-	case externalID != "" && !externalIDPattern.MatchString(externalID):
-		return badRequest("aws_external_id %q is not allowed: it must be 2 to 1224 letters, digits or any of _+=,.@:/-", externalID)
+	case externalID != "" && !validExternalID(externalID):
+		return badRequest("aws_external_id %q is not allowed: it must be 2 to %d letters, digits or any of _+=,.@:/-", externalID, externalIDMax)
 	}
 	return nil
+}
+
+func validExternalID(id string) bool {
+	return len(id) >= 2 && len(id) <= externalIDMax && externalIDPattern.MatchString(id)
 }
 
 // shown is what a read tells: all but the secrets.

@@ -4,9 +4,8 @@
 package backend
 
 import (
-	"strings"
-
 	"context"
+	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"

@@ -1,0 +1,160 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+func TestConfig(t *testing.T) {
+	t.Run("a mount without config has none to read", func(t *testing.T) {
+		require.Nil(t, newMount(t).read("config"))
+	})
+
+	t.Run("a read shows everything but the secrets", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{
+			"aws_access_key_id":     "AKIAEXAMPLE",
+			"aws_secret_access_key": "hush-secret",
+			"aws_session_token":     "hush-token",
+			"aws_assume_role_arn":   "arn:aws:iam::123456789012:role/vault",
+			"aws_external_id":       "abc",
+			"aws_role_session_name": "me",
+			"region":                "eu-west-1",
+			"cognito_endpoint":      "http://127.0.0.1:1",
+			"sts_endpoint":          "https://sts.example.com",
+			"iam_endpoint":          "https://iam.example.com",
+			"max_retries":           3,
+			"request_timeout":       "5s",
+		})
+		require.Equal(t, map[string]any{
+			"aws_access_key_id":     "AKIAEXAMPLE",
+			"aws_assume_role_arn":   "arn:aws:iam::123456789012:role/vault",
+			"aws_external_id":       "abc",
+			"aws_role_session_name": "me",
+			"region":                "eu-west-1",
+			"cognito_endpoint":      "http://127.0.0.1:1",
+			"sts_endpoint":          "https://sts.example.com",
+			"iam_endpoint":          "https://iam.example.com",
+			"max_retries":           3,
+			"request_timeout":       int64(5),
+		}, m.read("config"))
+	})
+
+	t.Run("what is not given has its default", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{"region": "eu-west-1"})
+		config := m.read("config")
+		require.Equal(t, 8, config["max_retries"])
+		require.Equal(t, int64(10), config["request_timeout"])
+	})
+
+	t.Run("a write changes only what it names", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{"region": "eu-west-1", "max_retries": 0, "aws_access_key_id": "A", "aws_secret_access_key": "s"})
+		before := m.read("config")
+		m.writeOK("config", nil)
+		require.Equal(t, before, m.read("config"))
+		m.writeOK("config", map[string]any{"region": "us-gov-west-1"})
+		before["region"] = "us-gov-west-1"
+		require.Equal(t, before, m.read("config"))
+	})
+
+	t.Run("a patch puts a null back to its default", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{"region": "eu-west-1", "max_retries": 1, "request_timeout": 3})
+		m.ok(logical.PatchOperation, "config", map[string]any{"region": nil, "max_retries": nil})
+		config := m.read("config")
+		require.Equal(t, "", config["region"])
+		require.Equal(t, 8, config["max_retries"])
+		require.Equal(t, int64(3), config["request_timeout"])
+	})
+
+	t.Run("a patch of nothing is a 404", func(t *testing.T) {
+		_, err := newMount(t).request(t.Context(), logical.PatchOperation, "config", map[string]any{"region": "eu-west-1"})
+		requireStatus(t, 404, err)
+	})
+
+	t.Run("a deleted config is gone", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{"region": "eu-west-1"})
+		m.ok(logical.DeleteOperation, "config", nil)
+		require.Nil(t, m.read("config"))
+	})
+
+	t.Run("new keys drop the session token of those before", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s", "aws_session_token": "t"})
+		m.writeOK("config", map[string]any{"aws_access_key_id": "B", "aws_secret_access_key": "u"})
+		require.Equal(t, "", storedConfig(t, m)["aws_session_token"])
+		m.writeOK("config", map[string]any{"aws_access_key_id": ""})
+		require.Equal(t, "", storedConfig(t, m)["aws_secret_access_key"])
+	})
+
+	t.Run("what the older plugin stored is read", func(t *testing.T) {
+		m := newMount(t)
+		require.NoError(t, m.storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: []byte(
+			`{"aws_access_key_id":"OLD","aws_assume_role_arn":"","aws_secret_access_key":"s","aws_session_token":""}`)}))
+		require.Equal(t, "OLD", m.read("config")["aws_access_key_id"])
+	})
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		data map[string]any
+		says string
+	}{
+		"a key without its secret":       {map[string]any{"aws_access_key_id": "A"}, "aws_secret_access_key is missing"},
+		"a secret without its key":       {map[string]any{"aws_secret_access_key": "s"}, "aws_access_key_id is missing"},
+		"a token without its key":        {map[string]any{"aws_session_token": "s"}, "aws_access_key_id is missing"},
+		"a region that is none":          {map[string]any{"region": "Ireland"}, `region "Ireland"`},
+		"an ARN that is no role's":       {map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:user/x"}, "aws_assume_role_arn"},
+		"an external id with spaces":     {map[string]any{"aws_external_id": "a b"}, "aws_external_id"},
+		"a session name with a slash":    {map[string]any{"aws_role_session_name": "a/b"}, "aws_role_session_name"},
+		"a negative number of retries":   {map[string]any{"max_retries": -1}, "max_retries -1"},
+		"too many retries":               {map[string]any{"max_retries": 21}, "max_retries 21"},
+		"a request time-out of nothing":  {map[string]any{"request_timeout": 0}, "request_timeout"},
+		"a request time-out of an hour":  {map[string]any{"request_timeout": "1h"}, "request_timeout"},
+		"an endpoint without scheme":     {map[string]any{"cognito_endpoint": "example.com"}, `cognito_endpoint "example.com"`},
+		"an endpoint in the clear":       {map[string]any{"sts_endpoint": "http://example.com"}, "sts_endpoint"},
+		"an endpoint with a password":    {map[string]any{"iam_endpoint": "https://a:b@example.com"}, "iam_endpoint"},
+		"a duration that is a word":      {map[string]any{"request_timeout": "soon"}, "request_timeout"},
+		"retries that are not a number":  {map[string]any{"max_retries": "many"}, "max_retries"},
+		"another key without its secret": {map[string]any{"aws_access_key_id": "OTHER"}, "aws_secret_access_key is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMount(t)
+			require.Contains(t, m.writeRefused("config", c.data), c.says)
+			require.Nil(t, m.read("config"), "a refused write must not make an entry")
+
+			m.writeOK("config", map[string]any{"aws_access_key_id": "KEY", "aws_secret_access_key": "hush"})
+			before := storedConfig(t, m)
+			if _, clears := c.data["aws_secret_access_key"]; clears || c.data["aws_session_token"] != nil {
+				return // fine once there is a key
+			}
+			m.writeRefused("config", c.data)
+			require.Equal(t, before, storedConfig(t, m), "a refused write must change nothing")
+		})
+	}
+}
+
+func storedConfig(t *testing.T, m *mount) map[string]any {
+	t.Helper()
+	entry, err := m.storage.Get(t.Context(), "config")
+	require.NoError(t, err)
+	var stored map[string]any
+	require.NoError(t, json.Unmarshal(entry.Value, &stored))
+	return stored
+}
+
+func requireStatus(t *testing.T, status int, err error) {
+	t.Helper()
+	var coded logical.HTTPCodedError
+	require.ErrorAs(t, err, &coded)
+	require.Equal(t, status, coded.Code(), err.Error())
+}

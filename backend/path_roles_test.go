@@ -1,0 +1,252 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+// userRole is the least that a role of type user needs.
+func userRole(more map[string]any) map[string]any {
+	role := map[string]any{
+		"credential_type": "user",
+		"user_pool_id":    "eu-west-1_AbCdEfGhI",
+		"region":          "eu-west-1",
+		"app_client_id":   "client",
+	}
+	maps.Copy(role, more)
+	return role
+}
+
+// machineRole is the least that a role of type client_credentials_grant needs.
+func machineRole(more map[string]any) map[string]any {
+	role := map[string]any{
+		"app_client_id":       "client",
+		"app_client_secret":   "hush",
+		"cognito_pool_domain": "example.auth.eu-west-1.amazoncognito.com",
+	}
+	maps.Copy(role, more)
+	return role
+}
+
+func TestRoles(t *testing.T) {
+	t.Run("a role of type user reads back what was written", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/CI", userRole(map[string]any{
+			"app_client_secret":   "hush",
+			"groups":              "b,a",
+			"dummy_email_domain":  "example.com",
+			"issue_tokens":        false,
+			"ttl":                 "5m",
+			"max_ttl":             "1h",
+			"aws_assume_role_arn": "arn:aws:iam::123456789012:role/other",
+			"aws_external_id":     "abc",
+			"client_metadata":     map[string]any{"k": "v"},
+		}))
+		require.Equal(t, map[string]any{
+			"credential_type":       "user",
+			"user_pool_id":          "eu-west-1_AbCdEfGhI",
+			"region":                "eu-west-1",
+			"app_client_id":         "client",
+			"app_client_secret_set": true,
+			"groups":                []string{"a", "b"},
+			"dummy_email_domain":    "example.com",
+			"issue_tokens":          false,
+			"ttl":                   int64(300),
+			"max_ttl":               int64(3600),
+			"aws_assume_role_arn":   "arn:aws:iam::123456789012:role/other",
+			"aws_external_id":       "abc",
+			"client_metadata":       map[string]string{"k": "v"},
+		}, m.read("roles/ci"))
+	})
+
+	t.Run("a role of type client_credentials_grant, the default, reads back what was written", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/m2m", machineRole(map[string]any{"scopes": "b/w,a/r"}))
+		require.Equal(t, map[string]any{
+			"credential_type":       "client_credentials_grant",
+			"user_pool_id":          "",
+			"region":                "",
+			"app_client_id":         "client",
+			"app_client_secret_set": true,
+			"aws_assume_role_arn":   "",
+			"aws_external_id":       "",
+			"client_metadata":       map[string]string{},
+			"cognito_pool_domain":   "example.auth.eu-west-1.amazoncognito.com",
+			"scopes":                []string{"a/r", "b/w"},
+		}, m.read("roles/m2m"))
+	})
+
+	t.Run("a role that was never written has nothing to read", func(t *testing.T) {
+		require.Nil(t, newMount(t).read("roles/nobody"))
+	})
+
+	t.Run("roles are listed in order", func(t *testing.T) {
+		m := newMount(t)
+		for _, name := range []string{"zebra", "Ape", "lion"} {
+			m.writeOK("roles/"+name, machineRole(nil))
+		}
+		require.Equal(t, []string{"ape", "lion", "zebra"}, m.ok(logical.ListOperation, "roles/", nil).Data["keys"])
+	})
+
+	t.Run("a deleted role is gone", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", machineRole(nil))
+		m.ok(logical.DeleteOperation, "roles/x", nil)
+		require.Nil(t, m.read("roles/x"))
+	})
+
+	t.Run("a write changes only what it names", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "issue_tokens": true, "app_client_secret": "hush"}))
+		before := m.read("roles/x")
+		m.writeOK("roles/x", nil)
+		require.Equal(t, before, m.read("roles/x"))
+		m.writeOK("roles/x", map[string]any{"ttl": 120})
+		before["ttl"] = int64(120)
+		require.Equal(t, before, m.read("roles/x"))
+	})
+
+	t.Run("a patch changes what it names and clears what is null", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "max_ttl": 90, "issue_tokens": false, "app_client_secret": "hush"}))
+		want := m.read("roles/x")
+		m.ok(logical.PatchOperation, "roles/x", map[string]any{"max_ttl": nil, "issue_tokens": nil, "groups": nil, "ttl": 30, "app_client_secret": nil})
+		want["max_ttl"], want["issue_tokens"], want["groups"], want["group"] = int64(0), true, []string{}, ""
+		want["ttl"], want["app_client_secret_set"] = int64(30), false
+		require.Equal(t, want, m.read("roles/x"))
+	})
+
+	t.Run("a patch of a role that is not there is a 404", func(t *testing.T) {
+		_, err := newMount(t).request(t.Context(), logical.PatchOperation, "roles/x", userRole(nil))
+		requireStatus(t, 404, err)
+	})
+
+	t.Run("group is the older spelling of groups", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"group": "g"}))
+		require.Equal(t, []string{"g"}, m.read("roles/x")["groups"])
+		require.Equal(t, "g", m.read("roles/x")["group"])
+		m.writeOK("roles/x", map[string]any{"group": ""})
+		require.Equal(t, []string{}, m.read("roles/x")["groups"])
+	})
+
+	t.Run("a changed type forgets the fields of the type before", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60}))
+		m.writeOK("roles/x", machineRole(map[string]any{"credential_type": "client_credentials_grant"}))
+		m.writeOK("roles/x", map[string]any{"credential_type": "user"})
+		require.Equal(t, []string{}, m.read("roles/x")["groups"])
+		require.Equal(t, int64(0), m.read("roles/x")["ttl"])
+	})
+
+	t.Run("the region may come from the config", func(t *testing.T) {
+		m := newMount(t)
+		role := userRole(nil)
+		delete(role, "region")
+		require.Contains(t, m.writeRefused("roles/x", role), "region is missing")
+		m.writeOK("config", map[string]any{"region": "eu-west-1"})
+		m.writeOK("roles/x", role)
+	})
+
+	t.Run("no app client is needed where no tokens are issued", func(t *testing.T) {
+		m := newMount(t)
+		role := userRole(map[string]any{"issue_tokens": false})
+		delete(role, "app_client_id")
+		m.writeOK("roles/x", role)
+	})
+
+	t.Run("a field that nobody knows is warned about", func(t *testing.T) {
+		response := newMount(t).writeOK("roles/x", machineRole(map[string]any{"scope": "a"}))
+		require.Contains(t, strings.Join(response.Warnings, "\n"), "[scope]")
+	})
+
+	t.Run("what the older plugin stored is read, and can be read by it again", func(t *testing.T) {
+		m := newMount(t)
+		require.NoError(t, m.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(
+			`{"credential_type":"user","cognito_pool_domain":"","app_client_secret":"","region":"eu-west-1","app_client_id":"c",` +
+				`"user_pool_id":"eu-west-1_AbCdEfGhI","group":"g","dummy_email_domain":"example.com","ttl":300000000000,"max_ttl":0}`)}))
+		role := m.read("roles/old")
+		require.Equal(t, []string{"g"}, role["groups"])
+		require.Equal(t, int64(300), role["ttl"])
+		require.Equal(t, true, role["issue_tokens"])
+		m.writeOK("roles/old", nil)
+		entry, err := m.storage.Get(t.Context(), "roles/old")
+		require.NoError(t, err)
+		require.Contains(t, string(entry.Value), `"group":"g"`)
+		require.Contains(t, string(entry.Value), `"ttl":300000000000`)
+	})
+}
+
+func TestRolesRefuse(t *testing.T) {
+	for name, c := range map[string]struct {
+		role map[string]any
+		says string
+	}{
+		"an unknown type":              {userRole(map[string]any{"credential_type": "root"}), `credential_type "root" is not allowed`},
+		"a user without a pool":        {userRole(map[string]any{"user_pool_id": ""}), "user_pool_id is missing"},
+		"a pool id with a slash":       {userRole(map[string]any{"user_pool_id": "../x"}), `user_pool_id "../x"`},
+		"a user without a region":      {userRole(map[string]any{"region": ""}), "region is missing"},
+		"a region that is none":        {userRole(map[string]any{"region": "eu west"}), `region "eu west"`},
+		"a user without a client":      {userRole(map[string]any{"app_client_id": ""}), "app_client_id is missing"},
+		"a client id with a newline":   {userRole(map[string]any{"app_client_id": "a\nb"}), "app_client_id"},
+		"a ttl over max_ttl":           {userRole(map[string]any{"ttl": 61, "max_ttl": 60}), "ttl 1m1s"},
+		"a negative ttl":               {userRole(map[string]any{"ttl": -1}), "ttl"},
+		"group and groups":             {userRole(map[string]any{"group": "a", "groups": "a"}), "group and groups"},
+		"a group with a space":         {userRole(map[string]any{"groups": []any{"a b"}}), `groups holds "a b"`},
+		"an e-mail domain with an @":   {userRole(map[string]any{"dummy_email_domain": "a@b.c"}), `dummy_email_domain "a@b.c"`},
+		"an e-mail domain too long":    {userRole(map[string]any{"dummy_email_domain": strings.Repeat("a.", 40) + "com"}), "dummy_email_domain"},
+		"a domain for a user":          {userRole(map[string]any{"cognito_pool_domain": "x.example.com"}), "cognito_pool_domain is not allowed"},
+		"scopes for a user":            {userRole(map[string]any{"scopes": "a/b"}), "scopes is not allowed"},
+		"groups for a machine":         {machineRole(map[string]any{"groups": "g"}), "groups is not allowed"},
+		"group for a machine":          {machineRole(map[string]any{"group": "g"}), "group is not allowed"},
+		"a ttl for a machine":          {machineRole(map[string]any{"ttl": 60}), "ttl is not allowed"},
+		"a max_ttl for a machine":      {machineRole(map[string]any{"max_ttl": 60}), "max_ttl is not allowed"},
+		"an e-mail domain, no user":    {machineRole(map[string]any{"dummy_email_domain": "example.com"}), "dummy_email_domain is not allowed"},
+		"issue_tokens for a machine":   {machineRole(map[string]any{"issue_tokens": true}), "issue_tokens is not allowed"},
+		"a machine without a client":   {machineRole(map[string]any{"app_client_id": ""}), "app_client_id is missing"},
+		"a machine without a secret":   {machineRole(map[string]any{"app_client_secret": ""}), "app_client_secret is missing"},
+		"a machine without a domain":   {machineRole(map[string]any{"cognito_pool_domain": ""}), "cognito_pool_domain is missing"},
+		"a domain with a path":         {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com/oauth2/token"}), "must not hold a path"},
+		"a bare domain with a path":    {machineRole(map[string]any{"cognito_pool_domain": "x.example.com/a"}), "must not hold a path"},
+		"a domain with user info":      {machineRole(map[string]any{"cognito_pool_domain": "https://me:pw@x.example.com"}), "must not hold a user"},
+		"a domain with a query":        {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com?a=b"}), "must not hold a query"},
+		"plain http to a host":         {machineRole(map[string]any{"cognito_pool_domain": "http://x.example.com"}), "plain http"},
+		"plain http to a private host": {machineRole(map[string]any{"cognito_pool_domain": "http://10.0.0.1"}), "plain http"},
+		"a look-alike of loopback":     {machineRole(map[string]any{"cognito_pool_domain": "http://localhost.example.com"}), "plain http"},
+		"another scheme":               {machineRole(map[string]any{"cognito_pool_domain": "ftp://x.example.com"}), "only https"},
+		"a domain with a space":        {machineRole(map[string]any{"cognito_pool_domain": "x example.com"}), "cognito_pool_domain"},
+		"a scope with a space":         {machineRole(map[string]any{"scopes": []any{"a b"}}), `scopes holds "a b"`},
+		"an ARN that is no role's":     {machineRole(map[string]any{"aws_assume_role_arn": "me"}), "aws_assume_role_arn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMount(t)
+			require.Contains(t, m.writeRefused("roles/x", c.role), c.says)
+			require.Nil(t, m.read("roles/x"), "a refused write must not make a role")
+		})
+	}
+}
+
+func TestRoleDomainsAllowed(t *testing.T) {
+	for _, domain := range []string{
+		"example.auth.eu-west-1.amazoncognito.com",
+		"https://login.example.com",
+		"https://login.example.com/",
+		"https://login.example.com:8443",
+		"http://127.0.0.1:4566",
+		"http://localhost:4566",
+		"http://[::1]:4566",
+	} {
+		t.Run(domain, func(t *testing.T) {
+			m := newMount(t)
+			m.writeOK("roles/x", machineRole(map[string]any{"cognito_pool_domain": domain}))
+			require.Equal(t, domain, m.read("roles/x")["cognito_pool_domain"])
+		})
+	}
+}
