@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -151,6 +150,7 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 	if err != nil {
 		return aws.Config{}, err
 	}
+	cfg.HTTPClient = guardedClient{cfg.HTTPClient}
 	if key.assumeRoleARN != "" {
 		cfg.Credentials = s.assumedRole(cfg, key)
 	}
@@ -166,15 +166,6 @@ func (s *Service) assumedRole(cfg aws.Config, key clientKey) aws.CredentialsProv
 	return aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) {
 		o.ExpiryWindow = assumedRoleExpiryWindow
 		o.ExpiryWindowJitterFrac = 0.5
-	})
-}
-
-// newAWSHTTPClient keeps the SDK's own kind of client, because only that one
-// takes a certificate bundle from AWS_CA_BUNDLE.
-func newAWSHTTPClient(timeout time.Duration) aws.HTTPClient {
-	return awshttp.NewBuildableClient().WithTimeout(timeout).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConns = 0
-		t.MaxIdleConnsPerHost = idleConnections
 	})
 }
 

@@ -177,13 +177,14 @@ func iamPrefix(serviceID string) string {
 func explainSilence(err error) string {
 	var timeout net.Error
 	var transport *url.Error
-	var garbled *smithy.DeserializationError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "given up: the caller went away"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
-	case errors.As(err, &garbled):
+	case errors.Is(err, errPage):
+		return errPage.Error()
+	case garbled(err):
 		return "the answer was cut short or is not Cognito's"
 	case errors.As(err, &transport):
 		return "no answer: " + transport.Err.Error()
@@ -219,6 +220,12 @@ func refused(err error) bool {
 		return false
 	}
 	return !strings.Contains(api.ErrorCode(), "Lambda") && !strings.HasPrefix(api.ErrorCode(), "CodeDelivery")
+}
+
+// garbled reports an answer that could not be read to its end.
+func garbled(err error) bool {
+	var unreadable *smithy.DeserializationError
+	return errors.As(err, &unreadable)
 }
 
 // neverConnected reports a failure to reach the other end at all, after which

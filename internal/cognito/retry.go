@@ -44,6 +44,7 @@ func transient() []retry.IsErrorRetryable {
 		retry.RetryableConnectionError{},
 		retry.RetryableHTTPStatusCode{Codes: retry.DefaultRetryableHTTPStatusCodes},
 		retry.RetryableErrorCode{Codes: retry.DefaultRetryableErrorCodes},
+		retry.IsErrorRetryableFunc(func(err error) aws.Ternary { return ifTrue(garbled(err)) }),
 	)
 }
 
@@ -53,13 +54,16 @@ func withoutEffect() []retry.IsErrorRetryable {
 	return []retry.IsErrorRetryable{
 		retry.NoRetryCanceledError{},
 		retry.RetryableErrorCode{Codes: throttleCodes()},
-		retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			if neverConnected(err) {
-				return aws.TrueTernary
-			}
-			return aws.UnknownTernary
-		}),
+		retry.IsErrorRetryableFunc(func(err error) aws.Ternary { return ifTrue(neverConnected(err)) }),
 	}
+}
+
+// ifTrue leaves a "no" to the checks that follow.
+func ifTrue(yes bool) aws.Ternary {
+	if yes {
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
 }
 
 // throttleCodes are the SDK's without LimitExceededException, with which
