@@ -1,0 +1,115 @@
+# Copyright (c) The vault-plugin-secrets-cognito authors
+# SPDX-License-Identifier: MPL-2.0
+#
+# Needs make, sh and Go. `make` alone lists what there is.
+
+PLUGIN := vault-plugin-secrets-cognito
+
+# What `make build` makes. A dev server takes every file of its plugin directory for a plugin: nothing else may lie there.
+OUT = bin/plugins/$(PLUGIN)
+# The least age at which the WAL rolls a half-made user back; empty is the plugin's own. Tests build with 5s.
+WAL_MIN_AGE =
+# What the plugin tells Vault: the tag that is checked out, or the version that comes next.
+VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep -Ex 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || echo v0.1.0-dev)
+# The race detector needs a C compiler: on, off, or auto for on where there is one.
+RACE = auto
+# `make dev DEMO=1` gives everything back and ends.
+DEMO =
+# More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
+TESTFLAGS =
+
+GOLANGCI_LINT_VERSION := 2.15.0
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+EMULATOR_BIN := $(CURDIR)/bin/cognito-emulator
+PLUGIN_BIN := $(CURDIR)/bin/plugins/$(PLUGIN)
+PLUGIN_FAST_WAL_BIN := $(CURDIR)/bin/plugins-fast-wal/$(PLUGIN)
+
+# The version is in the ldflags: what Git knows would only relink every binary at every commit.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
+LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge=$(WAL_MIN_AGE))
+
+# Tests that start processes; all others need nothing but Go.
+PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test/...
+
+.PHONY: help
+help: ## List what make can do
+	@echo 'Usage: make TARGET [VARIABLE=value …]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'Variables: OUT and WAL_MIN_AGE (build), DEMO=1 (dev), RACE=on|off and TESTFLAGS (test), VERSION, VAULT_BIN'
+
+.PHONY: build
+build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
+	@echo '$(VERSION)' | grep -Eqx 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?' || \
+		{ echo 'VERSION is "$(VERSION)"; Vault takes only one like v1.2.3 or v1.2.3-rc1' >&2; exit 1; }
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o '$(OUT)' ./cmd/$(PLUGIN)
+
+.PHONY: emulator
+emulator: ## Build the Cognito emulator
+	$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
+
+.PHONY: dev
+dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=1: show it and end)
+	@go build -o bin/dev ./scripts/dev
+	@vault=$$(scripts/vault-bin.sh) && \
+		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(filter-out 0 no false,$(DEMO)),-demo)
+
+.PHONY: test
+test: test-unit test-e2e ## Run all tests: unit, emulator, and end to end with a real Vault
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go
+	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
+		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/) && set -x && \
+		go test $$race -timeout 10m $(TESTFLAGS) $$packages
+
+.PHONY: test-e2e
+test-e2e: test-binaries ## Run the tests that start a real Vault with the built plugin
+	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
+		set -x && go test $$race -count=1 -timeout 30m $(TESTFLAGS) $(PROCESS_TESTS)
+
+# go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
+.PHONY: test-binaries
+test-binaries: emulator
+	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_BIN)' WAL_MIN_AGE=
+	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_FAST_WAL_BIN)' WAL_MIN_AGE=5s
+
+.PHONY: vet
+vet: ## Run go vet, and see that what depends on the system compiles on macOS too
+	go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./cmd/... ./internal/sandbox ./scripts/...
+
+.PHONY: lint
+lint: golangci-lint ## Run golangci-lint, which is built once into bin/
+	bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: golangci-lint ## Format all Go files and sort their imports
+	bin/golangci-lint fmt ./...
+
+.PHONY: golangci-lint
+golangci-lint:
+	@[ "$$(bin/golangci-lint version --short 2>/dev/null)" = '$(GOLANGCI_LINT_VERSION)' ] || { \
+		echo 'Building golangci-lint $(GOLANGCI_LINT_VERSION) into bin/. This takes a minute or two, once.' && \
+		GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION); }
+
+.PHONY: check
+check: ## Check that formatted and generated files and go.mod are as the tools leave them
+	@scripts/check.sh
+
+.PHONY: dist
+dist: ## Build release binaries of every platform, with checksums, into dist/
+	@rm -rf dist
+	@for platform in $(PLATFORMS); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build WAL_MIN_AGE= \
+			OUT="dist/$(PLUGIN)_$(VERSION)_$${platform%/*}_$${platform#*/}" || exit 1; \
+	done
+	@cd dist && if command -v sha256sum >/dev/null; then sum=sha256sum; else sum='shasum -a 256'; fi && \
+		$$sum $(PLUGIN)_* >SHA256SUMS && cat SHA256SUMS
+
+.PHONY: clean
+clean: ## Remove what was built, but for bin/vault and bin/golangci-lint, which take minutes
+	rm -rf dist bin/dev bin/dev.log bin/plugins bin/plugins-fast-wal '$(EMULATOR_BIN)' coverage.out

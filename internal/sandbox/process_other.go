@@ -1,0 +1,59 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+//go:build unix && !linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// childAttributes gives the child a process group. Nothing here ends it when this process is killed.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
+
+// groupAlive says whether a process of the group is there.
+func groupAlive(group int) bool {
+	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
+}
+
+// childrenNamed returns the running children of parent whose executable has that file name.
+func childrenNamed(parent int, name string) ([]int, error) {
+	children, err := lines("pgrep", "-P", strconv.Itoa(parent))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, child := range children {
+		pid, err := strconv.Atoi(child)
+		if err != nil {
+			return nil, fmt.Errorf("reading the answer of pgrep: %w", err)
+		}
+		program, err := lines("ps", "-o", "comm=", "-p", child)
+		if err == nil && len(program) > 0 && filepath.Base(program[0]) == name {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// lines runs a command and returns what it printed. Exit status 1 is how pgrep and ps say that there is nothing.
+func lines(name string, args ...string) ([]string, error) {
+	out, err := exec.CommandContext(context.Background(), name, args...).Output()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("running %s: %w", name, err)
+	}
+	return strings.Fields(string(out)), nil
+}

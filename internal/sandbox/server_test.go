@@ -1,0 +1,40 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sandbox
+
+import (
+	"testing"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+)
+
+func TestServerKeepsItsDataOverAKill(t *testing.T) {
+	options := ServerOptions{
+		VaultOptions: VaultOptions{Binary: vaultBinary(t), PluginDir: pluginDir(t)},
+		DataDir:      t.TempDir(),
+	}
+	before, err := StartServer(t.Context(), options)
+	require.NoError(t, err)
+	t.Cleanup(before.Stop)
+	require.NoError(t, before.RegisterPlugin(t.Context(), pluginName, ""))
+	require.NoError(t, before.Client().Sys().Mount("test", &api.MountInput{Type: pluginName}))
+	before.Kill()
+
+	after, err := StartServer(t.Context(), options)
+	require.NoError(t, err)
+	t.Cleanup(after.Stop)
+	mounts, err := after.Client().Sys().ListMounts()
+	require.NoError(t, err)
+	require.Equal(t, pluginName, mounts["test/"].Type)
+	require.Equal(t, before.Token, after.Token)
+	pids, err := after.PluginPIDs(pluginName)
+	require.NoError(t, err)
+	require.Len(t, pids, 1)
+}
+
+func TestRegisterPluginNamesTheOneThatIsMissing(t *testing.T) {
+	s := &Server{pluginDir: t.TempDir()}
+	require.ErrorContains(t, s.RegisterPlugin(t.Context(), "nothing", ""), `no plugin "nothing"`)
+}

@@ -1,0 +1,202 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+)
+
+// startWithPlugin starts a dev server on which the test plugin is mounted at "test", and returns it with the process id
+// of the plugin.
+func startWithPlugin(t *testing.T) (*Vault, int) {
+	t.Helper()
+	v, err := StartVault(t.Context(), VaultOptions{Binary: vaultBinary(t), PluginDir: pluginDir(t)})
+	require.NoError(t, err)
+	t.Cleanup(v.Stop)
+	require.NoError(t, v.Client().Sys().Mount("test", &api.MountInput{Type: pluginName}))
+	pids, err := v.PluginPIDs(pluginName)
+	require.NoError(t, err)
+	require.Len(t, pids, 1)
+	return v, pids[0]
+}
+
+func TestStartVault(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "of-the-caller")
+	t.Setenv("VAULT_TOKEN", "of-the-caller")
+	t.Setenv("VAULT_NAMESPACE", "of-the-caller")
+	v, _ := startWithPlugin(t)
+
+	t.Run("hands out clients with the root token", func(t *testing.T) {
+		self, err := v.Client().Auth().Token().LookupSelf()
+		require.NoError(t, err)
+		require.Equal(t, []any{"root"}, self.Data["policies"])
+	})
+	t.Run("runs the command line against the server", func(t *testing.T) {
+		out, err := v.CLI(t.Context(), "secrets", "list")
+		require.NoError(t, err)
+		require.Contains(t, out, pluginName)
+	})
+	t.Run("says what a command that fails wrote", func(t *testing.T) {
+		_, err := v.CLI(t.Context(), "write", "test/nothing", "secret=hidden")
+		require.ErrorContains(t, err, "vault write test/nothing: exit status 2")
+		require.ErrorContains(t, err, "unsupported path")
+		require.NotContains(t, err.Error(), "hidden")
+	})
+	t.Run("keeps what the server wrote", func(t *testing.T) {
+		require.Contains(t, v.LogText(), "type="+pluginName)
+	})
+	t.Run("keeps the sockets of plugins where Stop removes them", func(t *testing.T) {
+		sockets, err := filepath.Glob(filepath.Join(v.home, "plugin*"))
+		require.NoError(t, err)
+		require.NotEmpty(t, sockets)
+	})
+	t.Run("passes nothing of the caller on", func(t *testing.T) {
+		require.NotContains(t, v.LogText(), "AWS_ACCESS_KEY_ID")
+		require.Contains(t, v.LogText(), "AWS_EC2_METADATA_DISABLED")
+	})
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	for name, end := range map[string]func(*Vault){
+		"after Stop": (*Vault).Stop,
+		"after Kill": (*Vault).Kill,
+		"after Stop of a server that was killed": func(v *Vault) {
+			v.process.signal(v.process.pid, 9)
+			v.Stop()
+		},
+		"after two Stops": func(v *Vault) { v.Stop(); v.Stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, pluginPID := startWithPlugin(t)
+			end(v)
+			require.False(t, alive(v.process.pid), "vault still runs")
+			require.False(t, alive(pluginPID), "the plugin still runs")
+			require.NoDirExists(t, v.home)
+		})
+	}
+}
+
+func TestVaultEndsWithItsParent(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("this system has no parent-death signal")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	parent := exec.CommandContext(t.Context(), self)
+	parent.Env = append(os.Environ(), parentEnv+"="+vaultBinary(t), "TMPDIR="+t.TempDir())
+	_, err = parent.StdinPipe()
+	require.NoError(t, err)
+	out, err := parent.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, parent.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	vaultPID, err := strconv.Atoi(strings.TrimSpace(line))
+	require.NoError(t, err)
+	require.True(t, alive(vaultPID))
+
+	require.NoError(t, parent.Process.Kill())
+	_ = parent.Wait() // tells that it was killed
+	requireGone(t, vaultPID)
+}
+
+func TestVaultThatDoesNotStart(t *testing.T) {
+	notExecutable := filepath.Join(t.TempDir(), "vault")
+	require.NoError(t, os.WriteFile(notExecutable, nil, 0o600))
+
+	for name, c := range map[string]struct {
+		options VaultOptions
+		want    []string
+	}{
+		"no binary given": {VaultOptions{}, []string{"no vault binary given"}},
+		"no such binary":  {VaultOptions{Binary: "/nowhere/vault"}, []string{`vault binary "/nowhere/vault"`, "no such file"}},
+		"binary that may not be executed": {
+			VaultOptions{Binary: notExecutable}, []string{notExecutable, "permission denied"},
+		},
+		"binary that is no vault": {
+			VaultOptions{Binary: script(t, "echo 'what is this?' >&2; exit 3")}, []string{"exit status 3", "what is this?"},
+		},
+		"no such plugin directory": {
+			VaultOptions{Binary: script(t, ""), PluginDir: "/nowhere"}, []string{"plugin directory", "/nowhere"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := StartVault(t.Context(), c.options)
+			require.Nil(t, v)
+			for _, want := range c.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+func TestStartVaultGivesUpWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	_, err := StartVault(ctx, VaultOptions{Binary: script(t, "echo $$ >"+pidFile+"; echo thinking; exec sleep 600")})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "thinking")
+
+	text, err := os.ReadFile(pidFile)
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	require.False(t, alive(pid), "it was left running")
+}
+
+func TestPortsThatOthersTake(t *testing.T) {
+	t.Run("Vault says so in the words that are looked for", func(t *testing.T) {
+		taken, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer taken.Close()
+		port := taken.Addr().(*net.TCPAddr).Port
+		_, err = startDev(t.Context(), VaultOptions{Binary: vaultBinary(t)}, port)
+		require.ErrorIs(t, err, errPortTaken)
+	})
+	t.Run("another port is tried", func(t *testing.T) {
+		want, calls := &Vault{}, 0
+		got, err := onFreePort(t.Context(), func(int) (*Vault, error) {
+			if calls++; calls < 3 {
+				return nil, errPortTaken
+			}
+			return want, nil
+		})
+		require.NoError(t, err)
+		require.Same(t, want, got)
+	})
+	t.Run("but not for ever", func(t *testing.T) {
+		_, err := onFreePort(t.Context(), func(int) (*Vault, error) { return nil, errPortTaken })
+		require.ErrorIs(t, err, errPortTaken)
+	})
+	t.Run("and not for another reason", func(t *testing.T) {
+		calls := 0
+		_, err := onFreePort(t.Context(), func(int) (*Vault, error) {
+			calls++
+			return nil, errors.New("something else")
+		})
+		require.EqualError(t, err, "something else")
+		require.Equal(t, 1, calls)
+	})
+}
+
+func TestFindVault(t *testing.T) {
+	t.Setenv("VAULT_BIN", "/some/where/vault")
+	binary, err := FindVault(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "/some/where/vault", binary)
+}

@@ -1,0 +1,103 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Dev is what `make dev` runs: a Vault with the plugin on an emulated Cognito, ready to be played with.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// options are the command's flags.
+type options struct {
+	vault, plugin, emulator, log string
+	demo                         bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.vault, "vault", "", "the vault `binary`")
+	flag.StringVar(&o.plugin, "plugin", "", "the plugin `binary`, alone with other plugins in its directory")
+	flag.StringVar(&o.emulator, "emulator", "", "the cognito-emulator `binary`")
+	flag.StringVar(&o.log, "log", "", "the `file` that gets the logs of Vault, the plugin and the emulator")
+	flag.BoolVar(&o.demo, "demo", false, "revoke the lease, show that the user is gone, and end")
+	flag.Parse()
+
+	ctx, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-ctx.Done()
+		forget() // a second Ctrl-C does not wait for an orderly end
+	}()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "\nmake dev:", err)
+		os.Exit(1)
+	}
+}
+
+// run sets everything up, shows it, and stays until ctx ends or, in a demo, gives everything back.
+func run(ctx context.Context, o options, stdout io.Writer) (err error) {
+	log, err := openLog(o.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+
+	s, err := start(ctx, o, log, screen{Writer: stdout, bold: colourful(stdout)})
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	lease, username, err := s.show(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w%s", err, s.hint(o.log))
+	case o.demo:
+		return s.giveBack(ctx, lease, username)
+	default:
+		s.invite(lease, o.log)
+		return s.stay(ctx)
+	}
+}
+
+func openLog(path string) (io.WriteCloser, error) {
+	if path == "" {
+		path = os.DevNull
+	}
+	return os.Create(path)
+}
+
+// screen is where people read; bold says whether it can show anything but plain text.
+type screen struct {
+	io.Writer
+
+	bold bool
+}
+
+func (s screen) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.Writer, format, args...)
+}
+
+// command shows a command line as typed at a prompt.
+func (s screen) command(line string) {
+	if s.bold {
+		line = "\033[1m" + line + "\033[0m"
+	}
+	s.printf("\n$ %s\n", line)
+}
+
+// colourful says whether w is a terminal whose user has not asked for plain text.
+func colourful(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,230 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/vault/api"
+
+	"vault-plugin-secrets-cognito/internal/sandbox"
+)
+
+// The emulator takes any keys.
+const (
+	accessKeyID     = "emulator"
+	secretAccessKey = "emulator"
+)
+
+// session is what runs while `make dev` is up.
+type session struct {
+	vault       *sandbox.Vault
+	emulator    *sandbox.Emulator
+	vaultBinary string
+	screen      screen
+}
+
+// start starts the emulator and Vault, mounts the plugin at cognito/ and writes its config and a role of each kind.
+func start(ctx context.Context, o options, log io.Writer, out screen) (*session, error) {
+	binary, err := filepath.Abs(o.vault)
+	if err != nil {
+		return nil, err
+	}
+	emulator, err := sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	s := &session{emulator: emulator, vaultBinary: binary, screen: out}
+	s.vault, err = sandbox.StartVault(ctx, sandbox.VaultOptions{
+		Binary:    binary,
+		PluginDir: filepath.Dir(o.plugin),
+		LogLevel:  "debug",
+		Log:       log,
+	})
+	if err != nil {
+		emulator.Stop()
+		return nil, err
+	}
+	if err := s.setUp(ctx, filepath.Base(o.plugin)); err != nil {
+		err = fmt.Errorf("%w%s", err, s.hint(o.log))
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) stop() {
+	s.vault.Stop()
+	s.emulator.Stop()
+}
+
+func (s *session) setUp(ctx context.Context, plugin string) error {
+	client, seed, endpoint := s.vault.Client(), s.emulator.Seed, s.emulator.Endpoint
+	if err := client.Sys().MountWithContext(ctx, "cognito", &api.MountInput{Type: plugin}); err != nil {
+		return fmt.Errorf("mounting the plugin: %w", err)
+	}
+	mount, err := client.Sys().GetMountWithContext(ctx, "cognito")
+	if err != nil {
+		return err
+	}
+	for _, write := range []struct {
+		path string
+		data map[string]any
+	}{
+		{"cognito/config", map[string]any{
+			"aws_access_key_id":     accessKeyID,
+			"aws_secret_access_key": secretAccessKey,
+			"region":                seed.Region,
+			"cognito_endpoint":      endpoint,
+			"sts_endpoint":          endpoint,
+			"iam_endpoint":          endpoint,
+		}},
+		{"cognito/roles/ci-user", map[string]any{
+			"credential_type":    "user",
+			"user_pool_id":       seed.UserPoolID,
+			"app_client_id":      seed.AppClientID,
+			"app_client_secret":  seed.AppClientSecret,
+			"groups":             seed.Group,
+			"dummy_email_domain": "example.com",
+			"ttl":                "15m",
+		}},
+		{"cognito/roles/machine", map[string]any{
+			"credential_type":     "client_credentials_grant",
+			"app_client_id":       seed.M2MClientID,
+			"app_client_secret":   seed.M2MClientSecret,
+			"cognito_pool_domain": seed.Domain,
+			"scopes":              seed.Scopes,
+		}},
+	} {
+		if _, err := client.Logical().WriteWithContext(ctx, write.path, write.data); err != nil {
+			return fmt.Errorf("writing %s: %w", write.path, err)
+		}
+	}
+	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine on an emulated Cognito.\n",
+		plugin, mount.RunningVersion)
+	return nil
+}
+
+// show reads both roles before the user's eyes, and returns the lease and the name of the user.
+func (s *session) show(ctx context.Context) (lease, username string, err error) {
+	user, err := s.run(ctx, "read", "cognito/creds/ci-user")
+	if err != nil {
+		return "", "", err
+	}
+	if _, err := s.run(ctx, "read", "cognito/creds/machine"); err != nil {
+		return "", "", err
+	}
+	lease, username = field(user, "lease_id"), field(user, "username")
+	if lease == "" || username == "" {
+		return "", "", errors.New("the answer for ci-user has no lease_id or no username")
+	}
+	return lease, username, nil
+}
+
+// giveBack revokes the lease before the user's eyes and answers an error unless that takes the user out of the pool.
+func (s *session) giveBack(ctx context.Context, lease, username string) error {
+	there, err := s.userExists(ctx, username)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("user %s, whom Vault handed out, is not in the pool", username)
+	}
+	if _, err := s.run(ctx, "lease", "revoke", "-sync", lease); err != nil {
+		return err
+	}
+	if there, err = s.userExists(ctx, username); err != nil {
+		return err
+	}
+	if there {
+		return fmt.Errorf("user %s is still in the pool after the lease was revoked", username)
+	}
+	s.screen.printf("\nUser %s is gone from the pool.\n", username)
+	return nil
+}
+
+// userExists asks the emulator as anybody would ask Cognito, past Vault and the plugin.
+func (s *session) userExists(ctx context.Context, username string) (bool, error) {
+	client := cognitoidentityprovider.New(cognitoidentityprovider.Options{
+		Region:       s.emulator.Seed.Region,
+		BaseEndpoint: &s.emulator.Endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKeyID, secretAccessKey, ""),
+	})
+	_, err := client.AdminGetUser(ctx, &cognitoidentityprovider.AdminGetUserInput{
+		UserPoolId: &s.emulator.Seed.UserPoolID,
+		Username:   &username,
+	})
+	if gone := new(types.UserNotFoundException); errors.As(err, &gone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// invite says how to go on from another terminal.
+func (s *session) invite(lease, log string) {
+	s.screen.printf("\nTo go on, paste into another terminal:\n\n")
+	s.screen.printf("  export VAULT_ADDR=%s VAULT_TOKEN=%s\n", s.vault.Addr, s.vault.Token)
+	if onPath, err := exec.LookPath("vault"); err != nil || onPath != s.vaultBinary {
+		s.screen.printf("  export PATH=\"%s:$PATH\"\n", filepath.Dir(s.vaultBinary))
+	}
+	s.screen.printf("  vault read cognito/creds/ci-user\n")
+	s.screen.printf("  vault read cognito/roles/ci-user\n")
+	s.screen.printf("  vault lease revoke -sync %s\n", lease)
+	s.screen.printf("\nCognito's endpoint is %s, its pool %s.\n", s.emulator.Endpoint, s.emulator.Seed.UserPoolID)
+	if log != "" {
+		s.screen.printf("Logs are in %s. ", log)
+	}
+	s.screen.printf("Ctrl-C stops everything.\n")
+}
+
+// stay waits until ctx ends, which is how it should be, or one of the servers does.
+func (s *session) stay(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		s.screen.printf("\nStopping.\n")
+		return nil
+	case <-s.vault.Done():
+		return errors.New("vault has ended by itself" + s.hint(""))
+	case <-s.emulator.Done():
+		return errors.New("the emulator has ended by itself")
+	}
+}
+
+// run runs a vault command before the user's eyes and returns what it printed.
+func (s *session) run(ctx context.Context, args ...string) (string, error) {
+	s.screen.command("vault " + strings.Join(args, " "))
+	out, err := s.vault.CLI(ctx, args...)
+	s.screen.printf("%s", out)
+	return out, err
+}
+
+// hint returns the end of what Vault logged, and where the rest is, for the tail of an error.
+func (s *session) hint(log string) string {
+	const lines = 10
+	all := strings.Split(strings.TrimSpace(s.vault.LogText()), "\n")
+	text := "\n\nVault logged last:\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
+	if log != "" {
+		text += "\n\nAll logs are in " + log + "."
+	}
+	return text
+}
+
+// field returns the value of key in a table that vault printed.
+func field(table, key string) string {
+	for line := range strings.Lines(table) {
+		if words := strings.Fields(line); len(words) == 2 && words[0] == key {
+			return words[1]
+		}
+	}
+	return ""
+}
