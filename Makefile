@@ -18,6 +18,9 @@ DEMO =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
 TESTFLAGS =
 
+# How many tests run at once: they wait for time-outs more than they compute.
+PARALLEL := 12
+
 GOLANGCI_LINT_VERSION := 2.15.0
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
@@ -63,13 +66,13 @@ test: test-unit test-e2e ## Run all tests: unit, emulator, and end to end with a
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
 		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/) && set -x && \
-		go test $$race -timeout 10m $(TESTFLAGS) $$packages
+		go test $$race -parallel $(PARALLEL) -timeout 10m $(TESTFLAGS) $$packages
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real Vault with the built plugin
 	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		set -x && go test $$race -count=1 -timeout 30m $(TESTFLAGS) $(PROCESS_TESTS)
+		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 30m $(TESTFLAGS) $(PROCESS_TESTS)
 
 # go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
 .PHONY: test-binaries

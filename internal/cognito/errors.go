@@ -62,10 +62,8 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Code == "" {
-		return e.Step + ": " + e.Detail
-	}
-	return fmt.Sprintf("%s: %s: %s", e.Step, e.Code, e.Detail)
+	parts := []string{e.Step, e.Code, e.Detail}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ": ")
 }
 
 // Unwrap lets errors.Is see the end of a context. The text of the cause may

@@ -1,0 +1,389 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/internal/emulator"
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// signingKey spares each test the making of one.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// pool is a mount with a Cognito behind it and a role "ci".
+type pool struct {
+	*mount
+	seed    emulator.Seed
+	control *control.Client
+	storage *brittleStorage
+}
+
+func newPool(t *testing.T) *pool {
+	t.Helper()
+	running, err := emulator.Start(emulator.Options{SigningKey: signingKey()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, running.Close()) })
+	seed, err := running.Seed("eu-west-1")
+	require.NoError(t, err)
+	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
+	p := &pool{
+		mount:   newMountOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute}),
+		seed:    seed,
+		control: control.New(running.URL),
+		storage: storage,
+	}
+	p.writeOK("config", map[string]any{
+		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": "hush", "cognito_endpoint": running.URL,
+		"max_retries": 0, "request_timeout": 1,
+	})
+	p.writeOK("roles/ci", userRole(map[string]any{
+		"user_pool_id": seed.UserPoolID, "app_client_id": seed.AppClientID, "app_client_secret": seed.AppClientSecret, "groups": "testers",
+	}))
+	return p
+}
+
+func (p *pool) users() []control.User {
+	p.t.Helper()
+	users, err := p.control.Users(p.t.Context(), "")
+	require.NoError(p.t, err)
+	return users
+}
+
+func (p *pool) fault(fault control.Fault) {
+	p.t.Helper()
+	require.NoError(p.t, p.control.Fault(p.t.Context(), fault))
+}
+
+// rollBack does what Vault does each minute, without regard to age.
+func (p *pool) rollBack() error {
+	p.t.Helper()
+	response, err := p.request(p.t.Context(), logical.RollbackOperation, "", map[string]any{"immediate": true})
+	if err == nil && response.IsError() {
+		return response.Error()
+	}
+	return err
+}
+
+func (p *pool) walEntries() []string {
+	p.t.Helper()
+	entries, err := p.storage.List(p.t.Context(), "wal/")
+	require.NoError(p.t, err)
+	return entries
+}
+
+// lease makes the request that Vault makes for a lease.
+func (p *pool) lease(op logical.Operation, secret *logical.Secret) (*logical.Response, error) {
+	p.t.Helper()
+	return p.backend.HandleRequest(p.t.Context(), &logical.Request{
+		Operation: op, Path: "creds/ci", Secret: secret, Storage: p.storage, MountPoint: "cognito/",
+	})
+}
+
+// brittleStorage fails one call, or none while failAt is zero.
+type brittleStorage struct {
+	logical.Storage
+	calls, failAt atomic.Int64
+}
+
+var errStorage = errors.New("the storage is broken")
+
+func (s *brittleStorage) breakAt(call int64) {
+	s.calls.Store(0)
+	s.failAt.Store(call)
+}
+
+func (s *brittleStorage) fails() error {
+	if s.calls.Add(1) == s.failAt.Load() {
+		return errStorage
+	}
+	return nil
+}
+
+func (s *brittleStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	if err := s.fails(); err != nil {
+		return nil, err
+	}
+	return s.Storage.Get(ctx, key)
+}
+
+func (s *brittleStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	if err := s.fails(); err != nil {
+		return err
+	}
+	return s.Storage.Put(ctx, entry)
+}
+
+func (s *brittleStorage) Delete(ctx context.Context, key string) error {
+	if err := s.fails(); err != nil {
+		return err
+	}
+	return s.Storage.Delete(ctx, key)
+}
+
+func TestStorageFailsAtEveryCall(t *testing.T) {
+	p := newPool(t)
+	p.storage.breakAt(0)
+	p.read("creds/ci")
+	calls := p.storage.calls.Load()
+	require.Positive(t, calls)
+
+	for n := int64(1); n <= calls; n++ {
+		t.Run(fmt.Sprintf("call %d of %d", n, calls), func(t *testing.T) {
+			p := newPool(t)
+			p.storage.breakAt(n)
+			_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+			require.Error(t, err)
+			require.Empty(t, p.users(), "nobody was told of a user, so there must be none")
+
+			p.storage.breakAt(0)
+			require.NoError(t, p.rollBack())
+			require.Empty(t, p.walEntries())
+			p.read("creds/ci")
+			require.Len(t, p.users(), 1)
+		})
+	}
+}
+
+func TestWriteAheadLog(t *testing.T) {
+	// leftover makes a user that could not be undone.
+	leftover := func(t *testing.T) *pool {
+		t.Helper()
+		p := newPool(t)
+		p.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		p.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		requireStatus(t, 502, err)
+		require.Len(t, p.users(), 1)
+		require.Len(t, p.walEntries(), 1)
+		return p
+	}
+	heal := func(p *pool) {
+		p.t.Helper()
+		require.NoError(p.t, p.control.ClearFaults(p.t.Context()))
+	}
+
+	t.Run("an answer leaves no entry behind", func(t *testing.T) {
+		p := newPool(t)
+		p.read("creds/ci")
+		require.Empty(t, p.walEntries())
+	})
+
+	t.Run("a failure that was undone leaves no entry behind", func(t *testing.T) {
+		p := newPool(t)
+		p.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		requireStatus(t, 502, err)
+		require.Empty(t, p.walEntries())
+	})
+
+	t.Run("a roll-back deletes the user without role and config", func(t *testing.T) {
+		p := leftover(t)
+		heal(p)
+		p.ok(logical.DeleteOperation, "roles/ci", nil)
+		require.NoError(t, p.rollBack())
+		require.Empty(t, p.users())
+		require.Empty(t, p.walEntries())
+	})
+
+	t.Run("a roll-back that fails is tried again", func(t *testing.T) {
+		p := leftover(t)
+		require.ErrorContains(t, p.rollBack(), "deleting user")
+		require.Len(t, p.walEntries(), 1)
+		heal(p)
+		require.NoError(t, p.rollBack())
+		require.Empty(t, p.users())
+	})
+
+	t.Run("a young entry is left alone", func(t *testing.T) {
+		p := leftover(t)
+		heal(p)
+		p.ok(logical.RollbackOperation, "", nil)
+		require.Len(t, p.users(), 1)
+	})
+
+	t.Run("before an unmount even a young entry counts", func(t *testing.T) {
+		p := leftover(t)
+		heal(p)
+		p.system.TaintedVal = true
+		p.ok(logical.RollbackOperation, "", nil)
+		require.Empty(t, p.users())
+	})
+
+	t.Run("a create that may still come keeps its entry", func(t *testing.T) {
+		p := newPool(t)
+		p.fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultHang})
+		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		requireStatus(t, 502, err)
+		require.Empty(t, p.users())
+		require.Len(t, p.walEntries(), 1)
+		heal(p)
+		require.NoError(t, p.rollBack())
+		require.Empty(t, p.walEntries())
+	})
+
+	t.Run("entries that nobody can use are dropped", func(t *testing.T) {
+		p := newPool(t)
+		for i, entry := range []string{
+			`{"type":"somebody-elses","data":{},"created_at":1}`,
+			`{"type":"user","data":"no object","created_at":1}`,
+			`{"type":"user","data":{"username":"","user_pool_id":""},"created_at":1}`,
+			`{"type":"user","data":{"username":7},"created_at":1}`,
+		} {
+			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: fmt.Sprintf("wal/%d", i), Value: []byte(entry)}))
+		}
+		require.NoError(t, p.rollBack())
+		require.Empty(t, p.walEntries())
+	})
+
+	t.Run("after a day an entry is given up", func(t *testing.T) {
+		p := newPool(t)
+		p.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		entry := `{"type":"user","data":{"username":"u","user_pool_id":"eu-west-1_x","region":"eu-west-1","created":%q},"created_at":1}`
+		put := func(age time.Duration) {
+			created := time.Now().Add(-age).Format(time.RFC3339)
+			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "wal/x", Value: fmt.Appendf(nil, entry, created)}))
+		}
+		put(23 * time.Hour)
+		require.Error(t, p.rollBack())
+		require.Len(t, p.walEntries(), 1)
+		put(25 * time.Hour)
+		require.NoError(t, p.rollBack())
+		require.Empty(t, p.walEntries())
+	})
+}
+
+func TestLeaseOfTheOlderPlugin(t *testing.T) {
+	issue := func(t *testing.T) (*pool, *logical.Secret) {
+		t.Helper()
+		p := newPool(t)
+		secret := p.ok(logical.ReadOperation, "creds/ci", nil).Secret
+		secret.InternalData = map[string]any{
+			"secret_type": "user", "username": secret.InternalData["username"], "role": "ci",
+		}
+		return p, secret
+	}
+
+	t.Run("is renewed and revoked through its role", func(t *testing.T) {
+		p, secret := issue(t)
+		p.writeOK("roles/ci", map[string]any{"ttl": "9m"})
+		renewed, err := p.lease(logical.RenewOperation, secret)
+		require.NoError(t, err)
+		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
+		_, err = p.lease(logical.RevokeOperation, secret)
+		require.NoError(t, err)
+		require.Empty(t, p.users())
+	})
+
+	t.Run("says what to do when its role is gone", func(t *testing.T) {
+		p, secret := issue(t)
+		p.ok(logical.DeleteOperation, "roles/ci", nil)
+		_, err := p.lease(logical.RevokeOperation, secret)
+		require.ErrorContains(t, err, "write the role again")
+	})
+}
+
+func TestDamagedLease(t *testing.T) {
+	p := newPool(t)
+	for name, data := range map[string]map[string]any{
+		"nothing":               {"secret_type": "user"},
+		"numbers for strings":   {"secret_type": "user", "username": 7.0, "role": 7.0},
+		"a time that is none":   {"secret_type": "user", "username": "u", "user_pool_id": "p", "created": "today"},
+		"a length that is none": {"secret_type": "user", "username": "u", "user_pool_id": "p", "ttl": "long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, op := range []logical.Operation{logical.RenewOperation, logical.RevokeOperation} {
+				_, err := p.lease(op, &logical.Secret{InternalData: data})
+				require.Error(t, err)
+			}
+		})
+	}
+}
+
+func TestInvalidation(t *testing.T) {
+	p := newPool(t)
+	p.read("creds/ci")
+	// Another node writes the config; this one only hears of it.
+	require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: fmt.Appendf(nil,
+		`{"aws_access_key_id":"AKIANEW","aws_secret_access_key":"s","cognito_endpoint":%q,"max_retries":0}`, p.seed.Domain)}))
+	lastKey := func() string {
+		calls, err := p.control.Calls(t.Context())
+		require.NoError(t, err)
+		return calls.Calls[len(calls.Calls)-1].AccessKey
+	}
+	p.read("creds/ci")
+	require.Equal(t, "AKIAPLUGIN", lastKey(), "the connection is kept while nothing changes")
+	p.backend.InvalidateKey(t.Context(), "config")
+	p.read("creds/ci")
+	require.Equal(t, "AKIANEW", lastKey())
+}
+
+// TestConfigWrittenWhileUsersAreIssued is for the race detector, and for a
+// connection that would outlive the config it was made of.
+func TestConfigWrittenWhileUsersAreIssued(t *testing.T) {
+	p := newPool(t)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			if i%2 == 0 {
+				p.read("creds/ci")
+				return
+			}
+			p.writeOK("config", map[string]any{"aws_access_key_id": fmt.Sprintf("AKIA%d", i), "aws_secret_access_key": "s"})
+		})
+	}
+	group.Wait()
+	p.writeOK("config", map[string]any{"aws_access_key_id": "AKIALAST", "aws_secret_access_key": "s"})
+	require.NoError(t, p.control.ResetCalls(t.Context()))
+	p.read("creds/ci")
+	calls, err := p.control.Calls(t.Context())
+	require.NoError(t, err)
+	for _, call := range calls.Calls {
+		require.Equal(t, "AKIALAST", call.AccessKey)
+	}
+}
+
+func TestUnusableRoles(t *testing.T) {
+	p := newPool(t)
+	for name, c := range map[string]struct{ stored, says string }{
+		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is missing"},
+		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is missing"},
+		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(c.stored)}))
+			text := p.refused(logical.ReadOperation, "creds/old", nil)
+			require.Contains(t, text, `role "old" cannot be used as it is`)
+			require.Contains(t, text, c.says)
+			require.NotNil(t, p.read("roles/old"))
+			p.ok(logical.DeleteOperation, "roles/old", nil)
+		})
+	}
+	t.Run("a damaged role can still be deleted", func(t *testing.T) {
+		require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(`{"ttl":"hush`)}))
+		_, err := p.request(t.Context(), logical.ReadOperation, "creds/old", nil)
+		require.ErrorContains(t, err, "damaged")
+		require.NotContains(t, err.Error(), "hush")
+		p.ok(logical.DeleteOperation, "roles/old", nil)
+	})
+}

@@ -1,0 +1,217 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/sandbox"
+)
+
+func TestMachineToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+
+	t.Run("a read returns a token with what it grants and until when, and no lease", func(t *testing.T) {
+		secret := w.read("creds/machine")
+		require.Empty(t, secret.LeaseID)
+		require.Equal(t, "Bearer", secret.Data["token_type"])
+		require.Equal(t, "api/read", secret.Data["scope"])
+		claims := claimsOf(t, secret.Data["access_token"])
+		require.Equal(t, w.seed.M2MClientID, claims["sub"])
+
+		end, err := time.Parse(time.RFC3339, secret.Data["expiration"].(string))
+		require.NoError(t, err)
+		require.Equal(t, claims["exp"], float64(end.Unix()))
+		left, err := secret.Data["expires_in"].(json.Number).Int64()
+		require.NoError(t, err)
+		require.InDelta(t, 3600, left, 60)
+	})
+
+	t.Run("without scopes in the role the token has all of the client's", func(t *testing.T) {
+		w.writeMachineRole("all", map[string]any{"scopes": ""})
+		require.Equal(t, "api/read api/write", w.read("creds/all").Data["scope"])
+	})
+
+	t.Run("an asked-for ttl is refused", func(t *testing.T) {
+		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/creds/machine", map[string]any{"ttl": "1m"})
+		status, text := w.refusal(err)
+		require.Equal(t, 400, status)
+		require.Contains(t, text, "ttl is not allowed")
+	})
+}
+
+func TestConfigAndRolesSurvive(t *testing.T) {
+	t.Parallel()
+	w := newWorldApart(t)
+	config, role := w.read("config").Data, w.read("roles/ci").Data
+	same := func(t *testing.T) {
+		t.Helper()
+		require.Equal(t, config, w.read("config").Data)
+		require.Equal(t, role, w.read("roles/ci").Data)
+		secret := w.read("creds/ci")
+		w.revoke(secret.LeaseID)
+		require.Empty(t, w.users())
+	}
+	lease := w.read("creds/ci").LeaseID
+
+	t.Run("a reload of the plugin", func(t *testing.T) {
+		_, err := w.vault.CLI(t.Context(), "plugin", "reload", "-plugin", pluginName)
+		require.NoError(t, err)
+		_, err = w.client.Sys().RenewWithContext(t.Context(), lease, 0)
+		require.NoError(t, err)
+		w.revoke(lease)
+		same(t)
+	})
+
+	t.Run("the death of its process", func(t *testing.T) {
+		lease := w.read("creds/ci").LeaseID
+		w.killPlugin()
+		w.revoke(lease)
+		same(t)
+	})
+}
+
+func TestConfigChangesTakeEffectAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.read("creds/ci")
+	require.Equal(t, "AKIAPLUGIN", w.calls().Of("AdminCreateUser")[0].AccessKey)
+	w.configure(map[string]any{"aws_access_key_id": "AKIAOTHER"})
+	w.read("creds/ci")
+	require.Equal(t, "AKIAOTHER", w.calls().Of("AdminCreateUser")[1].AccessKey)
+}
+
+func TestDefaultChain(t *testing.T) {
+	t.Parallel()
+	vault, err := sandbox.StartVault(t.Context(), sandbox.VaultOptions{
+		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin),
+		Env: []string{"AWS_ACCESS_KEY_ID=AKIAFROMENV", "AWS_SECRET_ACCESS_KEY=hush"},
+	})
+	require.NoError(t, err)
+	t.Cleanup(vault.Stop)
+	w := newWorldIn(t, vault)
+	w.configure(map[string]any{"aws_access_key_id": "", "aws_secret_access_key": ""})
+	w.read("creds/ci")
+	require.Equal(t, "AKIAFROMENV", w.calls().Of("AdminCreateUser")[0].AccessKey)
+}
+
+func TestAssumedRoleShowsTheMount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
+	secret := w.read("creds/ci")
+	call := w.calls().Of("AssumeRole")[0]
+	require.Equal(t, "arn:aws:iam::123456789012:role/vault", call.RoleARN)
+	require.Equal(t, "vault-"+w.mount, call.RoleSessionName)
+
+	t.Run("and a lease remembers the role of its own Vault role", func(t *testing.T) {
+		w.writeRole("other", map[string]any{"aws_assume_role_arn": "arn:aws:iam::210987654321:role/other", "aws_external_id": "abc"})
+		other := w.read("creds/other")
+		w.delete("roles/other")
+		_, err := w.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{w.mount}})
+		require.NoError(t, err)
+		before := len(w.calls().Of("AssumeRole"))
+		w.revoke(other.LeaseID)
+		assumed := w.calls().Of("AssumeRole")
+		require.Len(t, assumed, before+1)
+		require.Equal(t, "arn:aws:iam::210987654321:role/other", assumed[before].RoleARN)
+		require.Equal(t, "abc", assumed[before].ExternalID)
+	})
+	w.revoke(secret.LeaseID)
+	require.Empty(t, w.users())
+}
+
+func TestVaultShowsTheVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	out, err := w.vault.CLI(t.Context(), "plugin", "list", "-detailed", "secret")
+	require.NoError(t, err)
+	require.Regexp(t, pluginName+`\s+secret\s+v\d+\.\d+\.\d+`, out)
+	out, err = w.vault.CLI(t.Context(), "secrets", "list", "-detailed")
+	require.NoError(t, err)
+	require.Regexp(t, w.mount+`/.*v\d+\.\d+\.\d+`, out)
+}
+
+func TestMountsShareAProcessAndNothingElse(t *testing.T) {
+	t.Parallel()
+	one := newWorldApart(t)
+	two := newWorldIn(t, one.vault)
+	pids, err := one.vault.PluginPIDs(pluginName)
+	require.NoError(t, err)
+	require.Len(t, pids, 1)
+
+	one.writeRole("only-one", nil)
+	require.Nil(t, two.read("roles/only-one"))
+	one.read("creds/ci")
+	require.Len(t, one.users(), 1)
+	require.Empty(t, two.users())
+}
+
+func TestPatchThroughVault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.client.Logical().JSONMergePatch(t.Context(), w.mount+"/roles/ci", map[string]any{"ttl": "9m", "max_ttl": nil})
+	require.NoError(t, err)
+	role := w.read("roles/ci").Data
+	require.Equal(t, json.Number("540"), role["ttl"])
+	require.Equal(t, json.Number("0"), role["max_ttl"])
+	require.Equal(t, true, role["app_client_secret_set"])
+	_, err = w.client.Logical().JSONMergePatch(t.Context(), w.mount+"/roles/nobody", map[string]any{"ttl": "9m"})
+	status, _ := w.refusal(err)
+	require.Equal(t, 404, status)
+}
+
+func TestEveryPathHasHelp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, path := range []string{"", "config", "roles", "roles/ci", "creds/ci"} {
+		out, err := w.vault.CLI(t.Context(), "path-help", w.mount+"/"+path)
+		require.NoError(t, err)
+		require.NotEmpty(t, strings.TrimSpace(out), path)
+	}
+}
+
+// TestSecretsStaySecret looks for everything secret of a busy life in what
+// Vault and the plugin log at trace level, and in what can be read.
+func TestSecretsStaySecret(t *testing.T) {
+	t.Parallel()
+	w := newWorldApart(t)
+	secrets := []string{secretKey, w.seed.AppClientSecret, w.seed.M2MClientSecret}
+	collect := func(secret *api.Secret) {
+		for _, name := range []string{"password", "access_token", "id_token", "refresh_token"} {
+			if value, ok := secret.Data[name].(string); ok {
+				secrets = append(secrets, value)
+			}
+		}
+	}
+	user := w.read("creds/ci")
+	collect(user)
+	collect(w.read("creds/machine"))
+	_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+	require.NoError(t, err)
+	w.revoke(user.LeaseID)
+
+	shown := w.vault.LogText()
+	for _, path := range []string{"config", "roles/ci", "roles/machine"} {
+		text, err := json.Marshal(w.read(path).Data)
+		require.NoError(t, err)
+		shown += string(text)
+	}
+	for _, secret := range secrets {
+		require.NotEmpty(t, secret)
+		require.NotContains(t, shown, secret)
+		require.NotContains(t, shown, url.QueryEscape(secret))
+		require.NotContains(t, shown, base64.StdEncoding.EncodeToString([]byte(secret)))
+	}
+}
