@@ -69,12 +69,7 @@ func (m *mount) refused(op logical.Operation, path string, data map[string]any) 
 	return response.Error().Error()
 }
 
-// write creates or updates, whichever Vault would choose.
-func (m *mount) write(path string, data map[string]any) (*logical.Response, error) {
-	m.t.Helper()
-	return m.request(m.t.Context(), m.writeOperation(path), path, data)
-}
-
+// writeOK creates or updates, whichever Vault would choose.
 func (m *mount) writeOK(path string, data map[string]any) *logical.Response {
 	m.t.Helper()
 	return m.ok(m.writeOperation(path), path, data)

@@ -272,13 +272,10 @@ func (c *configEntry) replaceKeys(in input, before configEntry) error {
 }
 
 func (c *configEntry) validate(in input) error {
+	if err := c.validateKeys(); err != nil {
+		return err
+	}
 	switch {
-	case c.AccessKeyID == "" && c.SecretAccessKey != "":
-		return badRequest("aws_access_key_id is missing: aws_secret_access_key is of no use without it")
-	case c.AccessKeyID != "" && c.SecretAccessKey == "":
-		return badRequest("aws_secret_access_key is missing: aws_access_key_id is of no use without it")
-	case c.SessionToken != "" && c.AccessKeyID == "":
-		return badRequest("aws_access_key_id is missing: aws_session_token is of no use without it")
 	case in.names("max_retries") && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesMax):
 		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
 	case in.names("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
@@ -290,6 +287,18 @@ func (c *configEntry) validate(in input) error {
 		return err
 	}
 	return c.validateEndpoints()
+}
+
+func (c *configEntry) validateKeys() error {
+	switch {
+	case c.AccessKeyID != "" && c.SecretAccessKey == "":
+		return badRequest("aws_secret_access_key is missing: aws_access_key_id is of no use without it")
+	case c.AccessKeyID == "" && c.SecretAccessKey != "":
+		return badRequest("aws_access_key_id is missing: aws_secret_access_key is of no use without it")
+	case c.AccessKeyID == "" && c.SessionToken != "":
+		return badRequest("aws_access_key_id is missing: aws_session_token is of no use without it")
+	}
+	return nil
 }
 
 func (c *configEntry) validateEndpoints() error {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -323,7 +322,7 @@ func TestIssueUserLeavesOthersAlone(t *testing.T) {
 		_, err = f.pool().IssueUser(t.Context(), f.request("testers"))
 		require.ErrorContains(t, err, "UsernameExistsException")
 		var leftover *cognito.LeftoverError
-		require.False(t, errors.As(err, &leftover), "there is nothing of ours to clean up")
+		require.NotErrorAs(t, err, &leftover, "there is nothing of ours to clean up")
 		require.Equal(t, before, f.users())
 	})
 
@@ -505,7 +504,7 @@ func TestErrorsStayPlain(t *testing.T) {
 		_, err = pool.IssueUser(t.Context(), cognito.UserRequest{NewUser: cognito.NewUser{Username: "u", TemporaryPassword: "p"}})
 		require.Equal(t, cognito.KindUnavailable, cognito.KindOf(err))
 		var leftover *cognito.LeftoverError
-		require.False(t, errors.As(err, &leftover))
+		require.NotErrorAs(t, err, &leftover)
 	})
 }
 
