@@ -12,12 +12,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-const pluginName = "vault-plugin-secrets-cognito"
+const (
+	pluginName = "vault-plugin-secrets-cognito"
+
+	// processDied is what Vault logs when a plugin's process ends.
+	processDied = "plugin process exited"
+)
 
 // binaries are what the tests run. The Makefile names them in the environment;
 // a plain `go test` builds what is missing there.
@@ -56,7 +62,17 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer shared.Stop()
-	return m.Run(), nil
+	code = m.Run()
+	return code, stillHealthy()
+}
+
+// stillHealthy sees to it that no test made the shared plugin panic: Vault
+// would have started another process, and most tests would not have noticed.
+func stillHealthy() error {
+	if log := shared.LogText(); strings.Contains(log, "panic") || strings.Contains(log, processDied) {
+		return errors.New("the plugin's process died on the way, see Vault's log:\n" + log)
+	}
+	return nil
 }
 
 func findBinaries(ctx context.Context, dir string) (err error) {

@@ -77,6 +77,8 @@ func TestConfigAndRolesSurvive(t *testing.T) {
 	t.Run("the death of its process", func(t *testing.T) {
 		lease := w.read("creds/ci").LeaseID
 		w.killPlugin()
+		require.Eventually(t, func() bool { return strings.Contains(w.vault.LogText(), processDied) }, 10*time.Second, 5*time.Millisecond,
+			"this is how a death in the shared Vault is noticed")
 		w.revoke(lease)
 		same(t)
 	})
@@ -108,7 +110,7 @@ func TestDefaultChain(t *testing.T) {
 
 func TestAssumedRoleShowsTheMount(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldApart(t) // a reload ends the process that all mounts of a Vault share
 	w.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
 	secret := w.read("creds/ci")
 	call := w.calls().Of("AssumeRole")[0]
