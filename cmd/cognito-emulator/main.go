@@ -1,0 +1,114 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Command cognito-emulator is a strict local Amazon Cognito to develop and test against.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"vault-plugin-secrets-cognito/internal/emulator"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "cognito-emulator:", err)
+		os.Exit(1)
+	}
+}
+
+type settings struct {
+	listen        string
+	region        string
+	seed          bool
+	exitWithStdin bool
+}
+
+// greeting is the one line on stdout. What comes of the seed is left out when there is none.
+type greeting struct {
+	Endpoint string `json:"endpoint"`
+	*emulator.Seed
+}
+
+func readSettings(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("cognito-emulator", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.listen, "listen", "127.0.0.1:0", "address to listen on")
+	flags.StringVar(&s.region, "region", "eu-west-1", "region of the seed")
+	flags.BoolVar(&s.seed, "seed", false, "begin with a user pool, groups and app clients")
+	flags.BoolVar(&s.exitWithStdin, "exit-with-stdin", false, "stop when standard input is closed")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if flags.NArg() > 0 {
+		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return s, nil
+}
+
+// run serves until the context is done or, if so told, standard input ends.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	s, err := readSettings(args, stderr)
+	if err != nil {
+		return err
+	}
+	running, err := listen(ctx, s.listen)
+	if err != nil {
+		return err
+	}
+	if err := greet(running, s, stdout); err != nil {
+		return errors.Join(err, running.Close())
+	}
+	if s.exitWithStdin {
+		ctx = untilEnd(ctx, stdin)
+	}
+	<-ctx.Done()
+	fmt.Fprintln(stderr, "cognito-emulator: stopping")
+	return running.Close()
+}
+
+// listen makes the signing key beforehand, so that the first sign-in takes no longer than the others.
+func listen(ctx context.Context, address string) (*emulator.Running, error) {
+	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
+	if err != nil {
+		return nil, fmt.Errorf("making the signing key: %w", err)
+	}
+	return emulator.Listen(ctx, address, emulator.Options{SigningKey: key})
+}
+
+func greet(running *emulator.Running, s settings, stdout io.Writer) error {
+	hello := greeting{Endpoint: running.URL}
+	if s.seed {
+		seed, err := running.Seed(s.region)
+		if err != nil {
+			return err
+		}
+		hello.Seed = &seed
+	}
+	return json.NewEncoder(stdout).Encode(hello)
+}
+
+// untilEnd is a context that is done when the reader comes to its end, which is when the process at the other end of
+// the pipe closes it or dies.
+func untilEnd(ctx context.Context, stdin io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, stdin)
+	}()
+	return ctx
+}

@@ -1,0 +1,174 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	asEmulator = "COGNITO_EMULATOR_TEST_MAIN"
+	patience   = 30 * time.Second
+)
+
+// TestMain lets the test binary stand in for the emulator.
+func TestMain(m *testing.M) {
+	if os.Getenv(asEmulator) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is an emulator in a process of its own.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	stderr *strings.Builder
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], args...), stderr: &strings.Builder{}}
+	p.cmd.Env = append(os.Environ(), asEmulator+"=1")
+	p.cmd.Stderr = p.stderr
+	var err error
+	p.stdin, err = p.cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	p.stdout = bufio.NewReader(stdout)
+	require.NoError(t, p.cmd.Start())
+	return p
+}
+
+// greeting reads the first line.
+func (p *process) greeting() map[string]any {
+	p.t.Helper()
+	line, err := p.stdout.ReadBytes('\n')
+	require.NoError(p.t, err)
+	hello := map[string]any{}
+	require.NoError(p.t, json.Unmarshal(line, &hello))
+	return hello
+}
+
+// rest waits for the end of the process and returns what else it said on stdout.
+func (p *process) rest() (string, error) {
+	p.t.Helper()
+	type end struct {
+		said string
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		said, _ := io.ReadAll(p.stdout)
+		ended <- end{string(said), p.cmd.Wait()}
+	}()
+	select {
+	case e := <-ended:
+		return e.said, e.err
+	case <-time.After(patience):
+		require.Fail(p.t, "the emulator does not end")
+		return "", nil
+	}
+}
+
+func TestGreeting(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		keys []string
+	}{
+		"without a seed it tells the endpoint": {keys: []string{"endpoint"}},
+		"with a seed it tells all there is": {
+			args: []string{"-seed"},
+			keys: []string{
+				"endpoint", "region", "user_pool_id", "app_client_id", "app_client_secret", "public_client_id", "group", "groups",
+				"m2m_client_id", "m2m_client_secret", "domain", "scopes",
+			},
+		},
+		"a double dash is fine too": {args: []string{"--listen", "127.0.0.1:0"}, keys: []string{"endpoint"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, test.args...)
+			hello := p.greeting()
+			var keys []string
+			for key, value := range hello {
+				keys = append(keys, key)
+				require.NotEmpty(t, value, key)
+			}
+			require.ElementsMatch(t, test.keys, keys)
+			resp, err := http.Get(hello["endpoint"].(string) + "/_emulator/calls")
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+
+			require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+			said, err := p.rest()
+			require.NoError(t, err)
+			require.Empty(t, said, "the greeting is one line")
+		})
+	}
+}
+
+func TestRegionOfTheSeed(t *testing.T) {
+	for want, args := range map[string][]string{"eu-west-1": {"-seed"}, "us-east-2": {"-seed", "-region", "us-east-2"}} {
+		p := start(t, args...)
+		hello := p.greeting()
+		require.Equal(t, want, hello["region"])
+		require.True(t, strings.HasPrefix(hello["user_pool_id"].(string), want+"_"))
+		require.Equal(t, hello["endpoint"], hello["domain"])
+		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+		_, err := p.rest()
+		require.NoError(t, err)
+	}
+}
+
+func TestEndOfStandardInput(t *testing.T) {
+	p := start(t, "-exit-with-stdin")
+	p.greeting()
+	require.NoError(t, p.stdin.Close())
+	_, err := p.rest()
+	require.NoError(t, err)
+}
+
+func TestStandardInputIsIgnoredUnlessToldSo(t *testing.T) {
+	p := start(t)
+	hello := p.greeting()
+	require.NoError(t, p.stdin.Close())
+	resp, err := http.Get(hello["endpoint"].(string) + "/_emulator/calls")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	_, err = p.rest()
+	require.NoError(t, err)
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	for name, args := range map[string][]string{
+		"a flag that is not there":  {"-nonsense"},
+		"an argument too many":      {"extra"},
+		"an address that is no use": {"-listen", "nowhere:none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, args...)
+			said, err := p.rest()
+			require.Error(t, err)
+			require.Empty(t, said)
+			require.NotEmpty(t, p.stderr.String())
+		})
+	}
+}

@@ -1,0 +1,291 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+func TestCreateClientRefusals(t *testing.T) {
+	type input = cognitoidentityprovider.CreateUserPoolClientInput
+	tests := map[string]struct {
+		change func(*input)
+		code   string
+	}{
+		"a client that says nothing is fine":       {change: func(in *input) { in.ExplicitAuthFlows = nil }},
+		"a name is needed":                         {change: func(in *input) { in.ClientName = aws.String("") }, code: "InvalidParameterException"},
+		"old and new flows do not mix":             {change: withFlows("ADMIN_NO_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"), code: "InvalidParameterException"},
+		"an unknown flow is refused":               {change: withFlows("ALLOW_ANYTHING"), code: "InvalidParameterException"},
+		"access tokens live five minutes at least": {change: func(in *input) { in.AccessTokenValidity = aws.Int32(4); in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
+		"access tokens live a day at most":         {change: func(in *input) { in.AccessTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
+		"ID tokens live a day at most":             {change: func(in *input) { in.IdTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
+		"refresh tokens live an hour at least":     {change: func(in *input) { in.RefreshTokenValidity = 59; in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
+		"refresh tokens live ten years at most":    {change: func(in *input) { in.RefreshTokenValidity = 3651 }, code: "InvalidParameterException"},
+		"refresh tokens live longer than access tokens": {change: func(in *input) {
+			in.RefreshTokenValidity = 1
+			in.TokenValidityUnits = &types.TokenValidityUnitsType{RefreshToken: "hours"}
+			in.AccessTokenValidity = aws.Int32(2)
+		}, code: "InvalidParameterException"},
+		"a challenge lives three minutes at least":  {change: func(in *input) { in.AuthSessionValidity = aws.Int32(2) }, code: "InvalidParameterException"},
+		"a challenge lives fifteen minutes at most": {change: func(in *input) { in.AuthSessionValidity = aws.Int32(16) }, code: "InvalidParameterException"},
+		"rotation goes without its flow":            {change: withRotation(60)},
+		"rotation and its flow exclude each other": {change: func(in *input) {
+			withRotation(0)(in)
+			in.ExplicitAuthFlows = append(in.ExplicitAuthFlows, "ALLOW_REFRESH_TOKEN_AUTH")
+		}, code: "InvalidParameterException"},
+		"a grace period lasts a minute at most": {change: withRotation(61), code: "InvalidParameterException"},
+		"client credentials need a secret":      {change: func(in *input) { machineClient("api/read")(in); in.GenerateSecret = false }, code: "InvalidOAuthFlowException"},
+		"client credentials stand alone": {change: func(in *input) {
+			machineClient("api/read")(in)
+			in.AllowedOAuthFlows = append(in.AllowedOAuthFlows, "code")
+		}, code: "InvalidOAuthFlowException"},
+		"OAuth needs scopes":                       {change: machineClient(), code: "InvalidOAuthFlowException"},
+		"a scope has to be there":                  {change: machineClient("api/delete"), code: "ScopeDoesNotExistException"},
+		"a resource server has to be there":        {change: machineClient("other/read"), code: "ScopeDoesNotExistException"},
+		"machines have no use for standard scopes": {change: machineClient("openid"), code: "ScopeDoesNotExistException"},
+		"ALLOW_CLIENT_TOKEN_AUTH is a flow":        {change: clientTokenClient},
+		"ALLOW_CLIENT_TOKEN_AUTH stands alone": {change: func(in *input) {
+			clientTokenClient(in)
+			in.ExplicitAuthFlows = append(in.ExplicitAuthFlows, "ALLOW_REFRESH_TOKEN_AUTH")
+		}, code: "InvalidParameterException"},
+		"ALLOW_CLIENT_TOKEN_AUTH needs a secret": {change: func(in *input) { clientTokenClient(in); in.GenerateSecret = false }, code: "InvalidParameterException"},
+	}
+	b := newBench(t)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			in := &input{UserPoolId: &b.seed.UserPoolID, ClientName: aws.String("client")}
+			test.change(in)
+			_, err := b.cognito.CreateUserPoolClient(t.Context(), in)
+			requireOutcome(t, err, test.code)
+		})
+	}
+}
+
+func minutes() *types.TokenValidityUnitsType {
+	return &types.TokenValidityUnitsType{AccessToken: "minutes", IdToken: "minutes", RefreshToken: "minutes"}
+}
+
+func TestRotationIsNotForTheLiteTier(t *testing.T) {
+	b := newBench(t)
+	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) { in.UserPoolTier = types.UserPoolTierTypeLite })
+	in := &cognitoidentityprovider.CreateUserPoolClientInput{UserPoolId: &pool, ClientName: aws.String("client")}
+	withRotation(0)(in)
+	_, err := b.cognito.CreateUserPoolClient(b.ctx, in)
+	requireCode(t, err, "FeatureUnavailableInTierException")
+}
+
+func TestDescribeClientShowsWhatWasCreated(t *testing.T) {
+	b := newBench(t)
+	created := b.createClient(b.seed.UserPoolID, withSecret)
+	require.NotEmpty(t, *created.ClientSecret)
+	got, err := b.describeClient(*created.ClientId)
+	require.NoError(t, err)
+	require.Equal(t, created, got)
+}
+
+func (b *bench) describeClient(id string) (*types.UserPoolClientType, error) {
+	out, err := b.cognito.DescribeUserPoolClient(b.ctx, &cognitoidentityprovider.DescribeUserPoolClientInput{UserPoolId: &b.seed.UserPoolID, ClientId: &id})
+	if err != nil {
+		return nil, err
+	}
+	return out.UserPoolClient, nil
+}
+
+func TestDefaultsOfClients(t *testing.T) {
+	b := newBench(t)
+	client := b.createClient(b.seed.UserPoolID, withFlows())
+	require.ElementsMatch(t, []types.ExplicitAuthFlowsType{
+		"ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH",
+	}, client.ExplicitAuthFlows)
+	require.True(t, *client.EnableTokenRevocation)
+	require.Equal(t, int32(30), client.RefreshTokenValidity)
+	require.Equal(t, int32(3), *client.AuthSessionValidity)
+	require.Nil(t, client.ClientSecret)
+}
+
+func TestUpdateResetsWhatIsNotSent(t *testing.T) {
+	b := newBench(t)
+	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
+		in.GenerateSecret = true
+		in.AccessTokenValidity = aws.Int32(2)
+		in.PreventUserExistenceErrors = types.PreventUserExistenceErrorTypesEnabled
+	})
+	b.clock.Advance(time.Minute)
+	_, err := b.cognito.UpdateUserPoolClient(b.ctx, &cognitoidentityprovider.UpdateUserPoolClientInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: client.ClientId, IdTokenValidity: aws.Int32(3),
+	})
+	require.NoError(t, err)
+	got, err := b.describeClient(*client.ClientId)
+	require.NoError(t, err)
+	require.Equal(t, int32(3), *got.IdTokenValidity)
+	require.Nil(t, got.AccessTokenValidity)
+	require.Empty(t, got.PreventUserExistenceErrors)
+	require.NotContains(t, got.ExplicitAuthFlows, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
+	require.Equal(t, client.ClientName, got.ClientName)
+	require.Equal(t, client.ClientSecret, got.ClientSecret)
+	require.True(t, got.LastModifiedDate.After(*got.CreationDate))
+}
+
+func TestDeletedClientIsNotFound(t *testing.T) {
+	b := newBench(t)
+	client := b.createClient(b.seed.UserPoolID, nil)
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	tokens := b.mustSignIn(client, "ann")
+	_, err := b.cognito.DeleteUserPoolClient(b.ctx, &cognitoidentityprovider.DeleteUserPoolClientInput{UserPoolId: &b.seed.UserPoolID, ClientId: client.ClientId})
+	require.NoError(t, err)
+	_, err = b.describeClient(*client.ClientId)
+	requireCode(t, err, "ResourceNotFoundException", *client.ClientId)
+	_, err = b.signIn(client, "ann", goodPassword)
+	requireCode(t, err, "ResourceNotFoundException")
+	_, err = b.refresh(client, *tokens.RefreshToken)
+	requireCode(t, err, "ResourceNotFoundException")
+}
+
+// secretBench is a machine client whose secrets come and go.
+type secretBench struct {
+	*bench
+}
+
+func (b secretBench) add(secret *string) (*types.ClientSecretDescriptorType, error) {
+	out, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID, ClientSecret: secret,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.ClientSecretDescriptor, nil
+}
+
+func (b secretBench) remove(id string) error {
+	_, err := b.cognito.DeleteUserPoolClientSecret(b.ctx, &cognitoidentityprovider.DeleteUserPoolClientSecretInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID, ClientSecretId: &id,
+	})
+	return err
+}
+
+func (b secretBench) list() []types.ClientSecretDescriptorType {
+	b.t.Helper()
+	out, err := b.cognito.ListUserPoolClientSecrets(b.ctx, &cognitoidentityprovider.ListUserPoolClientSecretsInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID,
+	})
+	require.NoError(b.t, err)
+	return out.ClientSecrets
+}
+
+func (b secretBench) works(secret string) bool {
+	b.t.Helper()
+	return b.askToken(clientCredentials(), b.seed.M2MClientID, secret).status == 200
+}
+
+func TestTwoSecretsWorkSideBySide(t *testing.T) {
+	b := secretBench{newBench(t)}
+	own := "MyOwnSecret_0123456789+abc"
+	added, err := b.add(&own)
+	require.NoError(t, err)
+	require.Nil(t, added.ClientSecretValue, "a secret of one's own is not shown again")
+	require.Regexp(t, "^"+b.seed.M2MClientID+`--\d+$`, *added.ClientSecretId)
+	require.True(t, b.works(own))
+	require.True(t, b.works(b.seed.M2MClientSecret))
+
+	_, err = b.add(nil)
+	requireCode(t, err, "LimitExceededException")
+	for _, descriptor := range b.list() {
+		require.Nil(t, descriptor.ClientSecretValue)
+	}
+}
+
+func TestGeneratedSecretIsShownOnce(t *testing.T) {
+	b := secretBench{newBench(t)}
+	added, err := b.add(nil)
+	require.NoError(t, err)
+	require.True(t, b.works(*added.ClientSecretValue))
+	require.Nil(t, b.list()[1].ClientSecretValue)
+	require.Equal(t, added.ClientSecretId, b.list()[1].ClientSecretId)
+}
+
+func TestDeletedSecretStopsWorking(t *testing.T) {
+	b := secretBench{newBench(t)}
+	original := *b.list()[0].ClientSecretId
+	added, err := b.add(nil)
+	require.NoError(t, err)
+	require.NoError(t, b.remove(original))
+	require.False(t, b.works(b.seed.M2MClientSecret))
+	require.True(t, b.works(*added.ClientSecretValue))
+
+	got, err := b.describeClient(b.seed.M2MClientID)
+	require.NoError(t, err)
+	require.Nil(t, got.ClientSecret, "no other secret takes the place of the original one")
+	requireCode(t, b.remove(*added.ClientSecretId), "InvalidParameterException")
+	requireCode(t, b.remove(original), "ResourceNotFoundException")
+}
+
+func TestDescribeKeepsShowingTheOriginalSecret(t *testing.T) {
+	b := secretBench{newBench(t)}
+	_, err := b.add(nil)
+	require.NoError(t, err)
+	got, err := b.describeClient(b.seed.M2MClientID)
+	require.NoError(t, err)
+	require.Equal(t, b.seed.M2MClientSecret, *got.ClientSecret)
+}
+
+func TestSecretsOfOnesOwn(t *testing.T) {
+	tests := map[string]struct {
+		secret string
+		code   string
+	}{
+		"24 characters are enough":          {secret: strings.Repeat("a", 24)},
+		"23 characters are too few":         {secret: strings.Repeat("a", 23), code: "InvalidParameterException"},
+		"64 characters are accepted":        {secret: strings.Repeat("a", 64)},
+		"65 characters are too many":        {secret: strings.Repeat("a", 65), code: "InvalidParameterException"},
+		"a plus and an underscore are fine": {secret: "+_" + strings.Repeat("a", 24)},
+		"a minus is not":                    {secret: "-" + strings.Repeat("a", 24), code: "InvalidParameterException"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := secretBench{newBench(t)}
+			_, err := b.add(&test.secret)
+			requireOutcome(t, err, test.code)
+		})
+	}
+}
+
+func TestPublicClientGetsNoSecret(t *testing.T) {
+	b := newBench(t)
+	_, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.PublicClientID,
+	})
+	requireCode(t, err, "InvalidParameterException")
+}
+
+func TestSecretHashMayUseEitherSecret(t *testing.T) {
+	b := newBench(t)
+	client := b.seededClient()
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	out, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: client.ClientId,
+	})
+	require.NoError(t, err)
+	b.mustSignIn(client, "ann")
+	client.ClientSecret = out.ClientSecretDescriptor.ClientSecretValue
+	b.mustSignIn(client, "ann")
+}
+
+func TestTokenValidityIsForgottenByReset(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.control.SetTokenValidity(b.ctx, control.TokenValidity{ClientID: b.seed.M2MClientID, AccessSeconds: 5}))
+	answer := b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret)
+	require.InEpsilon(t, 5, answer.body["expires_in"], 0)
+	require.NoError(t, b.control.Reset(b.ctx))
+	answer = b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret)
+	require.InEpsilon(t, 3600, answer.body["expires_in"], 0)
+}

@@ -1,0 +1,139 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package control steers a running Cognito emulator: faults, latency, quotas, IAM, and what it has seen.
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// PathPrefix is where the control API lives on the emulator.
+const PathPrefix = "/_emulator/"
+
+// Client talks to the control API of one emulator.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// New returns a Client for the emulator at baseURL, such as "http://127.0.0.1:9229".
+func New(baseURL string) *Client {
+	return &Client{
+		base: strings.TrimSuffix(baseURL, "/") + PathPrefix,
+		http: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second},
+	}
+}
+
+// Fault adds a fault to those that are set.
+func (c *Client) Fault(ctx context.Context, fault Fault) error {
+	return c.send(ctx, http.MethodPost, "faults", fault, nil)
+}
+
+// ClearFaults removes all faults and releases the requests that hang in one.
+func (c *Client) ClearFaults(ctx context.Context) error {
+	return c.send(ctx, http.MethodDelete, "faults", nil, nil)
+}
+
+// SetLatency replaces the latency of all operations.
+func (c *Client) SetLatency(ctx context.Context, latency Latency) error {
+	return c.send(ctx, http.MethodPut, "latency", latency, nil)
+}
+
+// SetQuotas replaces all quotas; none turns them off.
+func (c *Client) SetQuotas(ctx context.Context, quotas Quotas) error {
+	if quotas == nil {
+		quotas = Quotas{}
+	}
+	return c.send(ctx, http.MethodPut, "quotas", quotas, nil)
+}
+
+// SetIAM replaces what principals may do.
+func (c *Client) SetIAM(ctx context.Context, iam IAM) error {
+	return c.send(ctx, http.MethodPut, "iam", iam, nil)
+}
+
+// SetTokenValidity overrides the token lifetimes of one app client.
+func (c *Client) SetTokenValidity(ctx context.Context, validity TokenValidity) error {
+	return c.send(ctx, http.MethodPut, "token_validity", validity, nil)
+}
+
+// Calls returns the calls in the order in which they began.
+func (c *Client) Calls(ctx context.Context) (*CallLog, error) {
+	log := &CallLog{}
+	return log, c.send(ctx, http.MethodGet, "calls", nil, log)
+}
+
+// ResetCalls forgets the calls and connections so far.
+func (c *Client) ResetCalls(ctx context.Context) error {
+	return c.send(ctx, http.MethodDelete, "calls", nil, nil)
+}
+
+// Users returns the users of a pool by username, or of all pools when poolID is empty.
+func (c *Client) Users(ctx context.Context, poolID string) ([]User, error) {
+	path := "users"
+	if poolID != "" {
+		path += "?user_pool_id=" + url.QueryEscape(poolID)
+	}
+	list := UserList{}
+	err := c.send(ctx, http.MethodGet, path, nil, &list)
+	return list.Users, err
+}
+
+// LateUsers keeps users invisible for that long after they are created; 0 turns it off.
+func (c *Client) LateUsers(ctx context.Context, lag time.Duration) error {
+	return c.send(ctx, http.MethodPost, "late_users", LateUsers{Milliseconds: int(lag.Milliseconds())}, nil)
+}
+
+// Reset puts faults, latency, quotas, IAM and calls back to what they are at the start and removes all users. Pools,
+// app clients and groups stay.
+func (c *Client) Reset(ctx context.Context) error {
+	return c.send(ctx, http.MethodPost, "reset", nil, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, in, out any) error {
+	req, err := c.request(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("emulator control: %w", err)
+	}
+	defer resp.Body.Close()
+	return decode(resp, out)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("emulator control: encoding %s: %w", path, err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	return http.NewRequestWithContext(ctx, method, c.base+path, body)
+}
+
+func decode(resp *http.Response, out any) error {
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("emulator control: reading the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("emulator control: %s %s: %s: %s", resp.Request.Method, resp.Request.URL.Path, resp.Status, bytes.TrimSpace(body))
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(body, out)
+}

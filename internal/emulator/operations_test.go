@@ -1,0 +1,136 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator_test
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/stretchr/testify/require"
+)
+
+// signedOperations are those that name a pool and need AWS credentials.
+func signedOperations() []string {
+	return []string{
+		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateResourceServer",
+		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient",
+		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
+		"CreateGroup", "GetGroup", "DeleteGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
+		"AdminCreateUser", "AdminSetUserPassword", "AdminGetUser", "AdminDeleteUser", "AdminDisableUser", "AdminEnableUser",
+		"AdminUserGlobalSignOut", "AdminUpdateUserAttributes", "AdminSetUserMFAPreference", "ListUsers",
+		"AdminInitiateAuth", "AdminRespondToAuthChallenge",
+	}
+}
+
+func TestSignedOperations(t *testing.T) {
+	const (
+		signature = "AWS4-HMAC-SHA256 Credential=AKIA/20260301/eu-west-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=00"
+		body      = `{"UserPoolId":"eu-west-1_nowhere","ClientId":"x","Username":"x","GroupName":"x","Domain":"x"}`
+	)
+	b := newBench(t)
+	for _, operation := range signedOperations() {
+		t.Run(operation+" needs a signature and a pool", func(t *testing.T) {
+			_, answer, _ := b.post(operation, "", body)
+			require.Equal(t, "MissingAuthenticationTokenException", answer["__type"])
+			_, answer, _ = b.post(operation, signature, body)
+			require.Equal(t, "ResourceNotFoundException", answer["__type"])
+		})
+	}
+}
+
+func TestOperationsOnUsersDoNotFindThoseWhoAreNotThere(t *testing.T) {
+	const signature = "AWS4-HMAC-SHA256 Credential=AKIA/20260301/eu-west-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=00"
+	b := newBench(t)
+	body := `{"UserPoolId":"` + b.seed.UserPoolID + `","Username":"nobody","GroupName":"testers"}`
+	for _, operation := range []string{
+		"AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser", "AdminSetUserPassword", "AdminGetUser",
+		"AdminDeleteUser", "AdminDisableUser", "AdminEnableUser", "AdminUserGlobalSignOut", "AdminUpdateUserAttributes",
+		"AdminSetUserMFAPreference",
+	} {
+		_, answer, _ := b.post(operation, signature, body)
+		require.Equal(t, "UserNotFoundException", answer["__type"], operation)
+	}
+}
+
+func TestUnsignedOperations(t *testing.T) {
+	tests := map[string]string{
+		"InitiateAuth":              "ResourceNotFoundException",
+		"RespondToAuthChallenge":    "ResourceNotFoundException",
+		"GetTokensFromRefreshToken": "ResourceNotFoundException",
+		"RevokeToken":               "ResourceNotFoundException",
+		"GetClientToken":            "NotAuthorizedException",
+		"GetUser":                   "NotAuthorizedException",
+		"ChangePassword":            "NotAuthorizedException",
+		"GlobalSignOut":             "NotAuthorizedException",
+		"AssociateSoftwareToken":    "NotAuthorizedException",
+		"VerifySoftwareToken":       "NotAuthorizedException",
+	}
+	b := newBench(t)
+	for operation, code := range tests {
+		t.Run(operation+" needs no signature", func(t *testing.T) {
+			_, answer, _ := b.post(operation, "", `{"ClientId":"nobody"}`)
+			require.Equal(t, code, answer["__type"])
+		})
+	}
+}
+
+func TestResourceServers(t *testing.T) {
+	scopes := func(names ...string) []types.ResourceServerScopeType {
+		var list []types.ResourceServerScopeType
+		for _, name := range names {
+			list = append(list, types.ResourceServerScopeType{ScopeName: &name, ScopeDescription: &name})
+		}
+		return list
+	}
+	tests := map[string]struct {
+		identifier string
+		name       string
+		scopes     []types.ResourceServerScopeType
+		code       string
+	}{
+		"an identifier may be a URL":           {identifier: "https://api.example.com", name: "API", scopes: scopes("read")},
+		"an identifier has no spaces":          {identifier: "my api", name: "API", code: "InvalidParameterException"},
+		"an identifier is there once":          {identifier: "api", name: "API", code: "InvalidParameterException"},
+		"a scope has no slash":                 {identifier: "other", name: "API", scopes: scopes("read/write"), code: "InvalidParameterException"},
+		"a hundred scopes are enough":          {identifier: "other", name: "API", scopes: scopes(make([]string, 101)...), code: "InvalidParameterException"},
+		"a server without scopes is still one": {identifier: "other", name: "API"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			_, err := b.cognito.CreateResourceServer(b.ctx, &cognitoidentityprovider.CreateResourceServerInput{
+				UserPoolId: &b.seed.UserPoolID, Identifier: &test.identifier, Name: &test.name, Scopes: test.scopes,
+			})
+			requireOutcome(t, err, test.code)
+			if test.code == "" && len(test.scopes) > 0 {
+				b.createClient(b.seed.UserPoolID, machineClient(test.identifier+"/read"))
+			}
+		})
+	}
+}
+
+func TestDomainsHaveOnePoolAndPoolsOneDomain(t *testing.T) {
+	b := newBench(t)
+	pool := b.createPool(nil)
+	create := func(domain string) error {
+		_, err := b.cognito.CreateUserPoolDomain(b.ctx, &cognitoidentityprovider.CreateUserPoolDomainInput{UserPoolId: &pool, Domain: &domain})
+		return err
+	}
+	requireCode(t, create("UPPER"), "InvalidParameterException")
+	require.NoError(t, create("first"))
+	requireCode(t, create("second"), "InvalidParameterException")
+}
+
+func TestDeveloperOnlyAttributesHaveAPrefixMore(t *testing.T) {
+	b := newBench(t)
+	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) {
+		in.Schema = []types.SchemaAttributeType{{
+			Name: aws.String("team"), AttributeDataType: types.AttributeDataTypeString, DeveloperOnlyAttribute: aws.Bool(true),
+		}}
+	})
+	b.createUser(pool, "ann", "dev:custom:team", "red")
+	require.Equal(t, "red", b.user(pool, "ann").Attributes["dev:custom:team"])
+}

@@ -1,0 +1,124 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator
+
+import "time"
+
+const (
+	// freeAttempts are the wrong passwords that cost nothing.
+	freeAttempts = 5
+	// longestLockout also is the rest after which earlier attempts are forgotten.
+	longestLockout = 15 * time.Minute
+)
+
+// attempts counts wrong passwords. From the fifth on, each one locks the user out for twice as long as the one before.
+type attempts struct {
+	wrong       int
+	last        time.Time
+	lockedUntil time.Time
+}
+
+func (a *attempts) locked(now time.Time) bool {
+	return now.Before(a.lockedUntil)
+}
+
+func (a *attempts) fail(now time.Time) {
+	if now.Sub(a.last) >= longestLockout {
+		a.wrong = 0
+	}
+	a.wrong++
+	a.last = now
+	if a.wrong >= freeAttempts {
+		a.lockedUntil = now.Add(lockout(a.wrong - freeAttempts))
+	}
+}
+
+func lockout(doublings int) time.Duration {
+	if doublings >= 10 {
+		return longestLockout
+	}
+	return time.Second << doublings
+}
+
+// password is the present one.
+func (u *user) password() string {
+	return u.passwords[0]
+}
+
+// checkPassword is how a sign-in proves itself. A temporary password that is too old looks like a wrong one.
+func (u *user) checkPassword(password string, now time.Time) error {
+	if u.attempts.locked(now) {
+		return notAuthorized("Password attempts exceeded")
+	}
+	expired := u.status == statusForceChangePassword && !now.Before(u.temporaryUntil)
+	if password != u.password() || expired {
+		u.attempts.fail(now)
+		return incorrectPassword()
+	}
+	u.attempts = attempts{}
+	return nil
+}
+
+func incorrectPassword() error {
+	return notAuthorized("Incorrect username or password.")
+}
+
+// setPassword replaces the password by one that the pool's policy allows.
+func (u *user) setPassword(password string) error {
+	policy := u.pool.settings.passwordPolicy()
+	if err := policy.check(password); err != nil {
+		return err
+	}
+	if err := policy.checkHistory(password, u.passwords); err != nil {
+		return err
+	}
+	u.passwords = append([]string{password}, u.passwords...)
+	return nil
+}
+
+type adminSetUserPasswordInput struct {
+	userInput
+	Password  string
+	Permanent bool
+}
+
+// adminSetUserPassword leaves the user signed in.
+func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error) {
+	u, err := r.findUser(in.userInput)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.setPassword(in.Password); err != nil {
+		return nil, err
+	}
+	u.status = statusConfirmed
+	if !in.Permanent {
+		u.status = statusForceChangePassword
+		u.temporaryUntil = r.temporaryPasswordEnd(u.pool)
+	}
+	u.modified = r.now
+	return empty{}, nil
+}
+
+type changePasswordInput struct {
+	AccessToken      string
+	PreviousPassword string
+	ProposedPassword string
+}
+
+// changePassword is how users change their own password.
+func (r *request) changePassword(in changePasswordInput) (any, error) {
+	u, err := r.userOf(in.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.checkPassword(in.PreviousPassword, r.now); err != nil {
+		return nil, err
+	}
+	if err := u.setPassword(in.ProposedPassword); err != nil {
+		return nil, err
+	}
+	u.modified = r.now
+	return empty{}, nil
+}

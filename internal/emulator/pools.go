@@ -1,0 +1,211 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator
+
+import (
+	"regexp"
+	"time"
+)
+
+const (
+	mfaOff = "OFF"
+	mfaOn  = "ON"
+
+	tierLite       = "LITE"
+	tierEssentials = "ESSENTIALS"
+
+	active = "ACTIVE"
+)
+
+var poolIDPattern = regexp.MustCompile(`^[\w-]+_[0-9a-zA-Z]+$`)
+
+// pool is a user pool with everything in it.
+type pool struct {
+	id       string
+	arn      string
+	region   string
+	name     string
+	created  time.Time
+	modified time.Time
+	settings poolSettings
+	schema   schema
+	domain   string
+	// softwareTokens tells whether users may have one for a second factor.
+	softwareTokens bool
+
+	clients         map[string]*client
+	groups          map[string]*group
+	resourceServers map[string]*resourceServer
+	// users is by folded username, aliases by folded sign-in name other than the username.
+	users   map[string]*user
+	aliases map[string]*user
+}
+
+// poolSettings are the settings that are shown as they were given, and that the emulator acts on.
+type poolSettings struct {
+	Policies               *policies              `json:",omitempty"`
+	AliasAttributes        []string               `json:",omitempty"`
+	UsernameAttributes     []string               `json:",omitempty"`
+	AutoVerifiedAttributes []string               `json:",omitempty"`
+	UsernameConfiguration  *usernameConfiguration `json:",omitempty"`
+	MfaConfiguration       string                 `json:",omitempty"`
+	UserPoolTier           string                 `json:",omitempty"`
+	DeletionProtection     string                 `json:",omitempty"`
+	UserPoolTags           map[string]string      `json:",omitempty"`
+	AdminCreateUserConfig  map[string]any         `json:",omitempty"`
+}
+
+type policies struct {
+	PasswordPolicy *passwordPolicy `json:",omitempty"`
+}
+
+type usernameConfiguration struct {
+	CaseSensitive bool
+}
+
+type poolDescription struct {
+	poolSettings
+	Id                     string
+	Arn                    string
+	Name                   string
+	CreationDate           epoch
+	LastModifiedDate       epoch
+	SchemaAttributes       []schemaAttribute
+	EstimatedNumberOfUsers int
+	Domain                 string `json:",omitempty"`
+}
+
+type createUserPoolInput struct {
+	poolSettings
+	PoolName string
+	Schema   []schemaAttribute
+}
+
+type poolInput struct {
+	UserPoolId string
+}
+
+type poolOutput struct {
+	UserPool poolDescription
+}
+
+func (r *request) createUserPool(in createUserPoolInput) (any, error) {
+	settings, err := in.poolSettings.complete()
+	if err != nil {
+		return nil, err
+	}
+	schema, err := newSchema(in.Schema)
+	if err != nil {
+		return nil, err
+	}
+	if in.PoolName == "" {
+		return nil, invalidParameter("1 validation error detected: Value at 'poolName' failed to satisfy constraint: Member must not be null")
+	}
+	p := r.newPool(in.PoolName)
+	p.settings = settings
+	p.schema = schema
+	r.pools[p.id] = p
+	return poolOutput{p.describe()}, nil
+}
+
+func (r *request) newPool(name string) *pool {
+	id := r.region + "_" + r.server.random.text(alphanumeric, 9)
+	return &pool{
+		id:              id,
+		arn:             r.server.poolARN(r.region, id),
+		region:          r.region,
+		name:            name,
+		created:         r.now,
+		modified:        r.now,
+		clients:         map[string]*client{},
+		groups:          map[string]*group{},
+		resourceServers: map[string]*resourceServer{},
+		users:           map[string]*user{},
+		aliases:         map[string]*user{},
+	}
+}
+
+// complete checks the settings of a new pool and fills in what Cognito would.
+func (s poolSettings) complete() (poolSettings, error) {
+	if len(s.AliasAttributes) > 0 && len(s.UsernameAttributes) > 0 {
+		return s, invalidParameter("Only one of the aliasAttributes or usernameAttributes can be set in a user pool.")
+	}
+	if s.UserPoolTier == "" {
+		s.UserPoolTier = tierEssentials
+	}
+	if s.MfaConfiguration == "" {
+		s.MfaConfiguration = mfaOff
+	}
+	if s.DeletionProtection == "" {
+		s.DeletionProtection = "INACTIVE"
+	}
+	policy, err := s.passwordPolicy().complete(s.UserPoolTier)
+	s.Policies = &policies{PasswordPolicy: &policy}
+	return s, err
+}
+
+func (s poolSettings) passwordPolicy() passwordPolicy {
+	if s.Policies == nil || s.Policies.PasswordPolicy == nil {
+		return defaultPasswordPolicy()
+	}
+	return *s.Policies.PasswordPolicy
+}
+
+func (p *pool) describe() poolDescription {
+	return poolDescription{
+		poolSettings:           p.settings,
+		Id:                     p.id,
+		Arn:                    p.arn,
+		Name:                   p.name,
+		CreationDate:           epoch(p.created),
+		LastModifiedDate:       epoch(p.modified),
+		SchemaAttributes:       p.schema.describe(),
+		EstimatedNumberOfUsers: len(p.users),
+		Domain:                 p.domain,
+	}
+}
+
+func (r *request) describeUserPool(in poolInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	return poolOutput{p.describe()}, nil
+}
+
+// deleteUserPool takes the domain along, where Cognito wants it deleted first.
+func (r *request) deleteUserPool(in poolInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	if p.settings.DeletionProtection == active {
+		return nil, invalidParameter("The user pool cannot be deleted because deletion protection is activated. Deletion protection must be inactivated first.")
+	}
+	for _, u := range p.users {
+		r.forgetSignIns(u)
+	}
+	for id := range p.clients {
+		delete(r.clients, id)
+	}
+	delete(r.domains, p.domain)
+	delete(r.pools, p.id)
+	return empty{}, nil
+}
+
+// findPool finds pools only in the region that the request is signed for.
+func (r *request) findPool(id string) (*pool, error) {
+	if id == "" {
+		return nil, invalidParameter("1 validation error detected: Value at 'userPoolId' failed to satisfy constraint: Member must not be null")
+	}
+	if !poolIDPattern.MatchString(id) {
+		return nil, invalidParameter("1 validation error detected: Value '%s' at 'userPoolId' failed to satisfy constraint: "+
+			`Member must satisfy regular expression pattern: [\w-]+_[0-9a-zA-Z]+`, id)
+	}
+	p, ok := r.pools[id]
+	if !ok || p.region != r.region {
+		return nil, resourceNotFound("User pool %s does not exist.", id)
+	}
+	return p, nil
+}

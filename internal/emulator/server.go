@@ -1,0 +1,125 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS and
+// of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
+package emulator
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+const defaultAccountID = "123456789012"
+
+// Options are what the emulator would otherwise take from its surroundings. All may be left out.
+type Options struct {
+	// Now is the clock of everything but latency; time.Now by default.
+	Now func() time.Time
+	// Random is where identifiers, secrets and refresh tokens come from; crypto/rand by default.
+	Random io.Reader
+	// SigningKey signs the JWTs; one is made at the first need by default. It takes tenths of a second to make one, so
+	// tests that start many emulators may want to share theirs.
+	SigningKey *rsa.PrivateKey
+	// AccountID is the AWS account that owns everything; 123456789012 by default.
+	AccountID string
+}
+
+// Server is the emulator as an http.Handler. Give its ConnContext to the http.Server, or connections are not counted;
+// Start does so.
+type Server struct {
+	now       func() time.Time
+	accountID string
+	keys      *signingKeys
+	random    random
+
+	operations map[string]operation
+	control    http.Handler
+
+	faults  *faults
+	latency *latency
+	quotas  *quotas
+	iam     *iam
+	calls   *callLog
+
+	// mu guards state. It is never held while a fault or latency keeps a call waiting.
+	mu    sync.Mutex
+	state *state
+}
+
+// New returns an emulator with nothing in it.
+func New(opts Options) *Server {
+	opts = opts.withDefaults()
+	s := &Server{
+		now:        opts.Now,
+		accountID:  opts.AccountID,
+		keys:       newSigningKeys(opts.SigningKey),
+		random:     random{opts.Random},
+		operations: operations(),
+		faults:     newFaults(),
+		latency:    &latency{},
+		quotas:     newQuotas(opts.Now),
+		iam:        newIAM(opts.AccountID),
+		calls:      &callLog{},
+		state:      newState(),
+	}
+	s.control = s.controlHandler()
+	return s
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.AccountID == "" {
+		o.AccountID = defaultAccountID
+	}
+	return o
+}
+
+// ServeHTTP answers Cognito, STS, the token endpoint, the key sets and the control API on one port.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
+		s.control.ServeHTTP(w, r)
+		return
+	}
+	s.calls.countConnection(r)
+	x, err := s.receive(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.serve(w, r, x)
+}
+
+// serve logs the end of a call before it answers, so that a client which waits for the answer never seems to overlap
+// with itself.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange) {
+	entry := s.calls.begin(x.call)
+	a, delivery := s.carry(r.Context(), x)
+	s.calls.end(entry, a)
+	delivery(w, a)
+}
+
+// performUnlessRefused is the call without faults or latency.
+func (s *Server) performUnlessRefused(x *exchange) answer {
+	if err := s.quotas.take(x.quotas); err != nil {
+		return x.refuse(err)
+	}
+	if x.authorize != nil {
+		if err := x.authorize(); err != nil {
+			return x.refuse(err)
+		}
+	}
+	return x.perform()
+}

@@ -1,0 +1,255 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+const (
+	statusConfirmed           = "CONFIRMED"
+	statusForceChangePassword = "FORCE_CHANGE_PASSWORD"
+)
+
+// user is a user of a pool.
+type user struct {
+	pool       *pool
+	username   string
+	sub        string
+	attributes map[string]string
+	status     string
+	disabled   bool
+	groups     map[string]bool
+	mfa        mfa
+
+	// passwords are the present one and those before it, newest first.
+	passwords []string
+	// temporaryUntil is when a temporary password stops working.
+	temporaryUntil time.Time
+	attempts       attempts
+
+	invitations int
+	created     time.Time
+	modified    time.Time
+	// visibleFrom is when others than AdminCreateUser begin to see the user.
+	visibleFrom time.Time
+	// signIns are those that have not been forgotten.
+	signIns []*signIn
+	// indexed are the names that the pool's aliases hold for the user.
+	indexed []string
+}
+
+type userInput struct {
+	UserPoolId string
+	Username   string
+}
+
+// userDescription is a user in the answers of AdminCreateUser and ListUsers.
+type userDescription struct {
+	Username             string
+	Attributes           []attribute
+	UserCreateDate       epoch
+	UserLastModifiedDate epoch
+	Enabled              bool
+	UserStatus           string
+}
+
+func (u *user) describe() userDescription {
+	return userDescription{
+		Username:             u.username,
+		Attributes:           u.attributeList(),
+		UserCreateDate:       epoch(u.created),
+		UserLastModifiedDate: epoch(u.modified),
+		Enabled:              !u.disabled,
+		UserStatus:           u.status,
+	}
+}
+
+// attributeList is the attributes by name, the sub among them.
+func (u *user) attributeList() []attribute {
+	list := []attribute{{Name: attributeSub, Value: u.sub}}
+	for name, value := range u.attributes {
+		list = append(list, attribute{Name: name, Value: value})
+	}
+	slices.SortFunc(list, func(a, b attribute) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// groupNames are the names of the user's groups, in order.
+func (u *user) groupNames() []string {
+	names := make([]string, 0, len(u.groups))
+	for name := range u.groups {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// report is the user as the control API shows it.
+func (u *user) report() control.User {
+	attributes := map[string]string{}
+	for _, a := range u.attributeList() {
+		attributes[a.Name] = a.Value
+	}
+	return control.User{
+		UserPoolID:  u.pool.id,
+		Username:    u.username,
+		Sub:         u.sub,
+		Status:      u.status,
+		Enabled:     !u.disabled,
+		Groups:      u.groupNames(),
+		Attributes:  attributes,
+		Invitations: u.invitations,
+		Created:     u.created.UTC(),
+	}
+}
+
+// findUser finds a visible user of a pool, which has to be in the region of the request.
+func (r *request) findUser(in userInput) (*user, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkUsername(in.Username); err != nil {
+		return nil, err
+	}
+	u := r.visibleUser(p, in.Username)
+	if u == nil {
+		return nil, userNotFound()
+	}
+	return u, nil
+}
+
+func (r *request) visibleUser(p *pool, name string) *user {
+	u := p.userBy(name)
+	if u == nil || r.now.Before(u.visibleFrom) {
+		return nil
+	}
+	return u
+}
+
+// changeUser finds a user and does something to it.
+func (r *request) changeUser(in userInput, change func(*user)) (any, error) {
+	u, err := r.findUser(in)
+	if err != nil {
+		return nil, err
+	}
+	change(u)
+	u.modified = r.now
+	return empty{}, nil
+}
+
+type adminGetUserOutput struct {
+	Username             string
+	UserAttributes       []attribute
+	UserCreateDate       epoch
+	UserLastModifiedDate epoch
+	Enabled              bool
+	UserStatus           string
+	PreferredMfaSetting  string   `json:",omitempty"`
+	UserMFASettingList   []string `json:",omitempty"`
+}
+
+func (r *request) adminGetUser(in userInput) (any, error) {
+	u, err := r.findUser(in)
+	if err != nil {
+		return nil, err
+	}
+	return adminGetUserOutput{
+		Username:             u.username,
+		UserAttributes:       u.attributeList(),
+		UserCreateDate:       epoch(u.created),
+		UserLastModifiedDate: epoch(u.modified),
+		Enabled:              !u.disabled,
+		UserStatus:           u.status,
+		PreferredMfaSetting:  u.mfa.first,
+		UserMFASettingList:   slices.Clone(u.mfa.factors),
+	}, nil
+}
+
+func (r *request) adminDeleteUser(in userInput) (any, error) {
+	return r.changeUser(in, r.deleteUser)
+}
+
+func (r *request) deleteUser(u *user) {
+	u.pool.unindex(u)
+	r.forgetSignIns(u)
+}
+
+func (r *request) adminDisableUser(in userInput) (any, error) {
+	return r.changeUser(in, func(u *user) {
+		u.disabled = true
+		u.revokeSignIns()
+	})
+}
+
+func (r *request) adminEnableUser(in userInput) (any, error) {
+	return r.changeUser(in, func(u *user) { u.disabled = false })
+}
+
+func (r *request) adminUserGlobalSignOut(in userInput) (any, error) {
+	return r.changeUser(in, (*user).revokeSignIns)
+}
+
+type adminUpdateUserAttributesInput struct {
+	userInput
+	UserAttributes []attribute
+}
+
+func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (any, error) {
+	u, err := r.findUser(in.userInput)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.pool.schema.checkUpdate(in.UserAttributes); err != nil {
+		return nil, err
+	}
+	if err := u.setAttributes(in.UserAttributes); err != nil {
+		return nil, err
+	}
+	u.modified = r.now
+	return empty{}, nil
+}
+
+// setAttributes fails when an alias that comes with the attributes is another user's. An empty value takes the
+// attribute away.
+func (u *user) setAttributes(attributes []attribute) error {
+	if err := u.checkAliases(withAttributes(u.attributes, attributes)); err != nil {
+		return err
+	}
+	u.replaceAttributes(attributes)
+	return nil
+}
+
+// checkAliases fails when a user with these attributes would go by another user's alias.
+func (u *user) checkAliases(attributes map[string]string) error {
+	if u.pool.ownerOfAlias(u, u.pool.aliasesOf(attributes)) == nil {
+		return nil
+	}
+	return newException(codeAliasExists, "An account with the given email, phone number or preferred username already exists.")
+}
+
+func (u *user) replaceAttributes(attributes []attribute) {
+	u.attributes = withAttributes(u.attributes, attributes)
+	u.pool.index(u)
+}
+
+// withAttributes is a copy of old with the changes in it.
+func withAttributes(old map[string]string, changes []attribute) map[string]string {
+	changed := map[string]string{}
+	for name, value := range old {
+		changed[name] = value
+	}
+	for _, a := range changes {
+		changed[a.Name] = a.Value
+		if a.Value == "" {
+			delete(changed, a.Name)
+		}
+	}
+	return changed
+}
