@@ -33,10 +33,16 @@ type Options struct {
 type backend struct {
 	*framework.Backend
 
-	connection connectionCache
-	roleLocks  []*locksutil.LockEntry
-	configMu   *locksutil.LockEntry
-	now        func() time.Time
+	connections memory[connection]
+	roles       memory[roleEntry]
+	roleLocks   []*locksutil.LockEntry
+	configMu    *locksutil.LockEntry
+	now         func() time.Time
+
+	// lifetime ends when Vault takes the mount down, and with it everything
+	// that is done in the background.
+	lifetime context.Context
+	end      context.CancelFunc
 }
 
 // Factory makes the mounts of one build. Vault also calls it, without storage,
@@ -63,6 +69,8 @@ func newBackend(options Options) *backend {
 		configMu:  &locksutil.LockEntry{},
 		now:       time.Now,
 	}
+	// The context of the factory ends with its call.
+	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -75,6 +83,7 @@ func newBackend(options Options) *backend {
 			pathConfig(b),
 			pathRoles(b),
 			pathCreds(b),
+			pathTokens(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},
 		InitializeFunc:    b.initialize,
@@ -107,13 +116,17 @@ func (b *backend) initialize(context.Context, *logical.InitializationRequest) er
 
 // invalidate drops what was made of a storage entry that another node wrote.
 func (b *backend) invalidate(_ context.Context, key string) {
-	if key == configStoragePath {
-		b.connection.drop()
+	switch {
+	case key == configStoragePath:
+		b.disconnect()
+	case strings.HasPrefix(key, roleStoragePrefix):
+		b.forgetRole(strings.TrimPrefix(key, roleStoragePrefix))
 	}
 }
 
 func (b *backend) clean(context.Context) {
-	b.connection.drop()
+	b.end()
+	b.disconnect()
 }
 
 const backendHelp = `

@@ -7,15 +7,17 @@ import (
 	"context"
 	"regexp"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userPool is the seam to Cognito for dynamic users: what may happen to them.
+// userPool is the seam to Cognito for users: what may happen to them.
 type userPool interface {
+	SignIn(ctx context.Context, app cognito.AppClient, username, password string, metadata map[string]string) (cognito.Tokens, error)
+	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
 	DeleteUser(ctx context.Context, username string) error
@@ -31,50 +33,25 @@ type connection struct {
 	region string
 }
 
-// connectionCache keeps the connection until the config changes.
-type connectionCache struct {
-	mu         sync.Mutex
-	generation uint64
-	connection *connection
-}
-
-func (c *connectionCache) get() (*connection, uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.connection, c.generation
-}
-
-// keep stores a connection that was made of the config of a generation, unless
-// the config has changed since.
-func (c *connectionCache) keep(made *connection, generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.generation == generation {
-		c.connection = made
-	}
-}
-
-func (c *connectionCache) drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.generation++
-	c.connection = nil
-}
-
-// connect gives the mount's way to AWS. Reading the config happens outside the
-// lock, so that a slow storage holds nobody up who has no need of it.
+// connect gives the mount's way to AWS.
 func (b *backend) connect(ctx context.Context, req *logical.Request) (*connection, error) {
-	cached, generation := b.connection.get()
-	if cached != nil {
-		return cached, nil
-	}
-	config, err := getConfig(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	made := &connection{Service: cognito.New(config.settings(req.MountPoint)), region: config.Region}
-	b.connection.keep(made, generation)
-	return made, nil
+	return b.connections.get(configStoragePath, func() (*connection, error) {
+		config, err := getConfig(ctx, req.Storage)
+		if err != nil {
+			return nil, err
+		}
+		settings := config.settings(req.MountPoint)
+		settings.OnRefreshFailure = b.logRefreshFailure
+		return &connection{Service: cognito.New(b.lifetime, settings), region: config.Region}, nil
+	})
+}
+
+// disconnect drops the mount's way to AWS, and with it every token in memory.
+func (b *backend) disconnect() { b.connections.drop(configStoragePath) }
+
+func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
+	b.Logger().Warn("a machine token could not be replaced; the one at hand is served until it ends",
+		"error", f.Err, "next_try", f.Again.Format(time.RFC3339), "ends", f.Expires.Format(time.RFC3339))
 }
 
 func (b *backend) userPool(ctx context.Context, req *logical.Request, target cognito.Target) (userPool, error) {

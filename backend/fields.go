@@ -44,6 +44,14 @@ func take[T any](in input, field string, to *T) {
 	}
 }
 
+// takeOpposite is take for a field whose default is true, stored so that an
+// entry without it has the default.
+func takeOpposite(in input, field string, to *bool) {
+	if in.names(field) {
+		*to = !in.value(field).(bool)
+	}
+}
+
 // takeDuration is take for a field of TypeDurationSecond.
 func takeDuration(in input, field string, to *time.Duration) {
 	if in.names(field) {

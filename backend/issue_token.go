@@ -5,6 +5,8 @@ package backend
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,26 +15,86 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// issueMachineToken fetches a token of the role's app client. It makes no
-// lease: there is nothing that Vault could revoke.
-func (b *backend) issueMachineToken(ctx context.Context, aws *connection, role *roleEntry, in input) (*logical.Response, error) {
-	if in.names("ttl") {
-		return answer(badRequest("ttl is not allowed for a role of credential_type %q: its tokens have no lease", role.CredentialType))
-	}
-	token, err := aws.MachineToken(ctx, cognito.MachineTokenRequest{
-		Domain:         role.CognitoPoolDomain,
-		AppClient:      role.appClient(),
-		Scopes:         role.Scopes,
-		ClientMetadata: role.ClientMetadata,
-	})
+// issueMachineToken gives a token of the role's app client. It makes no lease:
+// there is nothing that Vault could revoke.
+func (b *backend) issueMachineToken(ctx context.Context, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
+	request, err := machineTokenRequest(aws, role, in)
 	if err != nil {
 		return answer(err)
 	}
-	return &logical.Response{Data: map[string]any{
-		"access_token": token.AccessToken,
-		"token_type":   token.Type,
-		"expires_in":   seconds(token.Expires.Sub(b.now())),
-		"scope":        strings.Join(token.Scopes, " "),
-		"expiration":   token.Expires.UTC().Format(time.RFC3339),
-	}}, nil
+	token, err := aws.MachineToken(ctx, request)
+	if err != nil {
+		return answer(fmt.Errorf("role %q: %w", name, err))
+	}
+	return b.machineResponse(request, token), nil
+}
+
+func machineTokenRequest(aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
+	if err := refuseFields(in, role, "ttl"); err != nil {
+		return cognito.MachineTokenRequest{}, err
+	}
+	scopes, err := askedScopes(role, in)
+	if err != nil {
+		return cognito.MachineTokenRequest{}, err
+	}
+	var minTTL time.Duration
+	takeDuration(in, "min_ttl", &minTTL)
+	return cognito.MachineTokenRequest{
+		Source:         role.source(),
+		Domain:         role.CognitoPoolDomain,
+		Target:         role.target(aws.region),
+		AppClient:      role.appClient(),
+		Scopes:         scopes,
+		ClientMetadata: role.ClientMetadata,
+		MinTTL:         max(minTTL, role.minTokenTTL()),
+		NoCache:        role.NoCache,
+	}, nil
+}
+
+// askedScopes are the role's, or those of them that the request names. A role
+// without scopes stands for all of the app client's, among which Cognito
+// knows which there are.
+func askedScopes(role *roleEntry, in input) ([]string, error) {
+	scopes := role.Scopes
+	take(in, "scopes", &scopes)
+	if len(scopes) == 0 {
+		return role.Scopes, nil
+	}
+	if err := validateScopes(scopes); err != nil {
+		return nil, err
+	}
+	for _, scope := range scopes {
+		if len(role.Scopes) > 0 && !slices.Contains(role.Scopes, scope) {
+			return nil, badRequest("scopes holds %q, which the role does not allow: it allows %s", scope, strings.Join(role.Scopes, ", "))
+		}
+	}
+	return scopes, nil
+}
+
+// machineResponse carries ttl and rotation_period, by which Vault Agent knows
+// when to fetch again what has no lease.
+func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cognito.MachineToken) *logical.Response {
+	now := b.now()
+	response := &logical.Response{Data: map[string]any{
+		"access_token":    token.AccessToken,
+		"token_type":      token.Type,
+		"expires_in":      seconds(token.Expires.Sub(now)),
+		"scope":           strings.Join(token.Scopes, " "),
+		"expiration":      token.Expires.UTC().Format(time.RFC3339),
+		"ttl":             max(1, seconds(token.Next.Sub(now)+time.Second-1)),
+		"rotation_period": max(1, seconds(token.Next.Sub(token.Issued))),
+	}}
+	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
+		response.AddWarning("Cognito granted less than was asked for: the token lacks " + strings.Join(refused, ", "))
+	}
+	return response
+}
+
+// refusedScopes are those asked for and not granted. A token that does not say
+// what it grants raises no suspicion.
+func refusedScopes(asked, granted []string) []string {
+	if granted == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return slices.Contains(granted, scope) })
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -33,6 +34,9 @@ type issuance struct {
 // the moment that a user may exist until it is in the answer, there is always
 // something that deletes it.
 func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
+	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
+		return answer(err)
+	}
 	ttl, err := b.askedTTL(i)
 	if err != nil {
 		return answer(err)
@@ -149,12 +153,8 @@ func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *
 	if email := request.Attributes["email"]; email != "" {
 		data["email"] = email
 	}
-	if tokens := issued.Tokens; tokens != nil {
-		data["access_token"] = tokens.AccessToken
-		data["id_token"] = tokens.IDToken
-		data["refresh_token"] = tokens.RefreshToken
-		data["token_type"] = tokens.Type
-		data["expires_in"] = seconds(tokens.ExpiresIn)
+	if issued.Tokens != nil {
+		maps.Copy(data, shownTokens(*issued.Tokens))
 	}
 	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl}
 	response := b.Secret(secretTypeUser).Response(data, lease.internalData())

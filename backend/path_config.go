@@ -190,10 +190,11 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	if err := config.update(newInput(req, data)); err != nil {
 		return answer(err)
 	}
+	// Dropped even after a failure: the storage may have taken the config all the same.
+	defer b.disconnect()
 	if err := putJSON(ctx, req.Storage, configStoragePath, config); err != nil {
 		return nil, err
 	}
-	b.connection.drop()
 	return written(req, data), nil
 }
 
@@ -212,10 +213,10 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 
+	defer b.disconnect()
 	if err := req.Storage.Delete(ctx, configStoragePath); err != nil {
 		return nil, fmt.Errorf("deleting the config: %w", err)
 	}
-	b.connection.drop()
 	return nil, nil
 }
 

@@ -31,6 +31,14 @@ func pathCreds(b *backend) []*framework.Path {
 				Type:        framework.TypeDurationSecond,
 				Description: "A shorter lease than the role's. Type user only.",
 			},
+			"scopes": {
+				Type:        framework.TypeCommaStringSlice,
+				Description: "Some of the role's scopes, in place of all. Type client_credentials_grant only.",
+			},
+			"min_ttl": {
+				Type:        framework.TypeDurationSecond,
+				Description: "How long the token must still live, where that is longer than the role's min_token_ttl. Type client_credentials_grant only.",
+			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation:   operation,
@@ -57,6 +65,11 @@ func credsFieldsShown() map[string]*framework.FieldSchema {
 		"expires_in":    {Type: framework.TypeInt64, Description: "Seconds until the access token ends."},
 		"scope":         {Type: framework.TypeString, Description: "Scopes that the access token grants. Type client_credentials_grant only."},
 		"expiration":    {Type: framework.TypeString, Description: "When the access token ends, in RFC 3339. Type client_credentials_grant only."},
+		"ttl":           {Type: framework.TypeInt64, Description: "Seconds until the next token can be had. Type client_credentials_grant only."},
+		"rotation_period": {
+			Type:        framework.TypeInt64,
+			Description: "Seconds from one token to the next. Vault Agent fetches again by this and ttl, without a lease. Type client_credentials_grant only.",
+		},
 	}
 }
 
@@ -64,24 +77,44 @@ func credsFieldsShown() map[string]*framework.FieldSchema {
 // because an older version may have stored it.
 func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
-	role, err := getRole(ctx, req.Storage, name)
+	role, aws, err := b.usableRole(ctx, req, name)
 	if err != nil {
-		return nil, err
+		return answer(err)
+	}
+	in := newInput(req, data)
+	if role.CredentialType == credentialTypeUser {
+		return b.issueUser(ctx, req, issuance{name: name, role: role, target: role.target(aws.region), input: in})
+	}
+	return b.issueMachineToken(ctx, aws, name, role, in)
+}
+
+// usableRole gives a role that lacks nothing, and the way to AWS.
+func (b *backend) usableRole(ctx context.Context, req *logical.Request, name string) (*roleEntry, *connection, error) {
+	role, err := b.role(ctx, req.Storage, name)
+	if err != nil {
+		return nil, nil, err
 	}
 	if role == nil {
-		return answer(badRequest("there is no role %q", name))
+		return nil, nil, badRequest("there is no role %q", name)
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := role.validate(aws.region); err != nil {
-		return answer(badRequest("role %q cannot be used as it is: %s", name, err))
+		return nil, nil, badRequest("role %q cannot be used as it is: %s", name, err)
 	}
-	if role.CredentialType == credentialTypeUser {
-		return b.issueUser(ctx, req, issuance{name: name, role: role, target: role.target(aws.region), input: newInput(req, data)})
+	return role, aws, nil
+}
+
+// refuseFields refuses request fields that make no sense for a role.
+func refuseFields(in input, role *roleEntry, fields ...string) error {
+	for _, field := range fields {
+		if in.names(field) {
+			return badRequest("%s is not allowed for a role of credential_type %q", field, role.CredentialType)
+		}
 	}
-	return b.issueMachineToken(ctx, aws, role, newInput(req, data))
+	return nil
 }
 
 const (

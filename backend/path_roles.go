@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 // operationPrefix begins the ids of all operations in OpenAPI.
@@ -82,7 +85,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		},
 		"app_client_secret": {
 			Type:         framework.TypeString,
-			Description:  "Secret of the app client, if it has one. Never shown again.",
+			Description:  "Secret of the app client, if it has one. Never shown again. Where there is none, type client_credentials_grant looks it up in user_pool_id and keeps it in memory only.",
 			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
 		},
 		"region": {
@@ -130,13 +133,29 @@ func roleFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeDurationSecond,
 			Description: "Longest life of a user, renewals included. 0 or none: the mount's. Type user only.",
 		},
+		"token_source": {
+			Type:          framework.TypeString,
+			Default:       string(cognito.SourceEndpoint),
+			AllowedValues: []any{string(cognito.SourceEndpoint), string(cognito.SourceAPI)},
+			Description:   `Where tokens come from: "endpoint", the token endpoint on cognito_pool_domain, or "api", Cognito's GetClientToken, which needs no domain. Type client_credentials_grant only.`,
+		},
 		"cognito_pool_domain": {
 			Type:        framework.TypeString,
-			Description: "Domain of the user pool: a host, or its https URL. Type client_credentials_grant only.",
+			Description: "Domain of the user pool: a host, or its https URL. Not needed with token_source=api. Type client_credentials_grant only.",
+		},
+		"cache_tokens": {
+			Type:        framework.TypeBool,
+			Default:     true,
+			Description: "Whether reads share a token while it is good. Without it every read buys one. Type client_credentials_grant only.",
+		},
+		"min_token_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Default:     int(defaultMinTokenTTL / time.Second),
+			Description: "How long a token must still live to be handed out; best less than a quarter of its whole life. Type client_credentials_grant only.",
 		},
 		"scopes": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Scopes of the tokens, such as api/read. None: all that the app client may have. Type client_credentials_grant only.",
+			Description: "Scopes that may be asked for, such as api/read, and that a read gets without asking. None: all that the app client may have. Type client_credentials_grant only.",
 		},
 	}
 }
@@ -203,6 +222,8 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	if err := role.validate(aws.region); err != nil {
 		return answer(err)
 	}
+	// Forgotten even after a failure: the storage may have taken the role all the same.
+	defer b.forgetRole(name)
 	if err := putRole(ctx, req.Storage, name, role); err != nil {
 		return nil, err
 	}
@@ -215,6 +236,7 @@ func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data
 	lock.Lock()
 	defer lock.Unlock()
 
+	defer b.forgetRole(name)
 	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting role %q: %w", name, err)
 	}

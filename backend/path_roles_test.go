@@ -68,7 +68,7 @@ func TestRoles(t *testing.T) {
 
 	t.Run("a role of type client_credentials_grant, the default, reads back what was written", func(t *testing.T) {
 		m := newMount(t)
-		m.writeOK("roles/m2m", machineRole(map[string]any{"scopes": "b/w,a/r"}))
+		m.writeOK("roles/m2m", machineRole(map[string]any{"scopes": "b/w,a/r", "cache_tokens": false, "min_token_ttl": "2m"}))
 		require.Equal(t, map[string]any{
 			"credential_type":       "client_credentials_grant",
 			"user_pool_id":          "",
@@ -80,7 +80,22 @@ func TestRoles(t *testing.T) {
 			"client_metadata":       map[string]string{},
 			"cognito_pool_domain":   "example.auth.eu-west-1.amazoncognito.com",
 			"scopes":                []string{"a/r", "b/w"},
+			"token_source":          "endpoint",
+			"cache_tokens":          false,
+			"min_token_ttl":         int64(120),
 		}, m.read("roles/m2m"))
+	})
+
+	t.Run("a machine needs no secret where it can be looked up, and no domain where there is an API", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", map[string]any{
+			"app_client_id": "client", "user_pool_id": "eu-west-1_AbCdEfGhI", "region": "eu-west-1", "token_source": "api",
+		})
+		role := m.read("roles/x")
+		require.Equal(t, false, role["app_client_secret_set"])
+		require.Equal(t, "api", role["token_source"])
+		require.Equal(t, true, role["cache_tokens"])
+		require.Equal(t, int64(30), role["min_token_ttl"])
 	})
 
 	t.Run("a role that was never written has nothing to read", func(t *testing.T) {
@@ -212,6 +227,13 @@ func TestRolesRefuse(t *testing.T) {
 		"issue_tokens for a machine":   {machineRole(map[string]any{"issue_tokens": true}), "issue_tokens is not allowed"},
 		"a machine without a client":   {machineRole(map[string]any{"app_client_id": ""}), "app_client_id is missing"},
 		"a machine without a secret":   {machineRole(map[string]any{"app_client_secret": ""}), "app_client_secret is missing"},
+		"an unknown token source":      {machineRole(map[string]any{"token_source": "thin air"}), `token_source "thin air"`},
+		"an API without a region":      {machineRole(map[string]any{"token_source": "api"}), "region is missing"},
+		"a look-up without a region":   {machineRole(map[string]any{"app_client_secret": "", "user_pool_id": "eu-west-1_AbCdEfGhI"}), "app_client_secret is missing"},
+		"a token life of days":         {machineRole(map[string]any{"min_token_ttl": "48h"}), "min_token_ttl 48h"},
+		"a token source for a user":    {userRole(map[string]any{"token_source": "api"}), "token_source is not allowed"},
+		"cache_tokens for a user":      {userRole(map[string]any{"cache_tokens": true}), "cache_tokens is not allowed"},
+		"min_token_ttl for a user":     {userRole(map[string]any{"min_token_ttl": 1}), "min_token_ttl is not allowed"},
 		"a machine without a domain":   {machineRole(map[string]any{"cognito_pool_domain": ""}), "cognito_pool_domain is missing"},
 		"a domain with a path":         {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com/oauth2/token"}), "must not hold a path"},
 		"a bare domain with a path":    {machineRole(map[string]any{"cognito_pool_domain": "x.example.com/a"}), "must not hold a path"},

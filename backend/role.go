@@ -4,6 +4,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"regexp"
@@ -23,6 +24,11 @@ const (
 	credentialTypeClientCredentials = "client_credentials_grant"
 
 	groupsMax = 100 // of one user, see Cognito's quotas
+
+	// defaultMinTokenTTL leaves the reader of a token the time to use it.
+	defaultMinTokenTTL = 30 * time.Second
+	// minTokenTTLMax is the longest life that Cognito gives to an access token.
+	minTokenTTLMax = 24 * time.Hour
 )
 
 var (
@@ -36,7 +42,7 @@ var (
 // fieldsOfType are the role fields that only one credential type has.
 var fieldsOfType = map[string][]string{
 	credentialTypeUser:              {"groups", "group", "dummy_email_domain", "issue_tokens", "ttl", "max_ttl"},
-	credentialTypeClientCredentials: {"cognito_pool_domain", "scopes"},
+	credentialTypeClientCredentials: {"token_source", "cognito_pool_domain", "scopes", "cache_tokens", "min_token_ttl"},
 }
 
 // roleEntry is a role as it is stored. The older plugin stored the fields
@@ -59,11 +65,33 @@ type roleEntry struct {
 	ClientMetadata map[string]string `json:"client_metadata,omitempty"`
 	Groups         []string          `json:"groups,omitempty"`
 	// NoTokens is the opposite of issue_tokens, whose default is true.
-	NoTokens bool     `json:"no_tokens,omitempty"`
-	Scopes   []string `json:"scopes,omitempty"`
+	NoTokens bool                `json:"no_tokens,omitempty"`
+	Scopes   []string            `json:"scopes,omitempty"`
+	Source   cognito.TokenSource `json:"token_source,omitempty"`
+	// NoCache is the opposite of cache_tokens, whose default is true.
+	NoCache bool `json:"no_cache,omitempty"`
+	// MinTokenTTL is nil for the default.
+	MinTokenTTL *time.Duration `json:"min_token_ttl,omitempty"`
 }
 
-// getRole reads a role, or nil when there is none of this name.
+// role gives a role for use, from memory where it can, or nil when there is
+// none of this name. It must not be changed.
+func (b *backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
+	return b.roles.get(name, func() (*roleEntry, error) { return getRole(ctx, s, name) })
+}
+
+// forgetRole drops what is held in memory of a role: itself, and the tokens of
+// its app client.
+func (b *backend) forgetRole(name string) {
+	role := b.roles.drop(name)
+	connection, _ := b.connections.look(configStoragePath)
+	if role != nil && connection != nil {
+		connection.ForgetMachineTokens(role.AppClientID)
+	}
+}
+
+// getRole reads a role, to be changed or for use, or nil when there is none of
+// this name.
 func getRole(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
 	role := &roleEntry{}
 	found, err := getJSON(ctx, s, roleStoragePrefix+name, role)
@@ -101,8 +129,14 @@ func (r *roleEntry) update(in input) error {
 	take(in, "scopes", &r.Scopes)
 	takeDuration(in, "ttl", &r.TTL)
 	takeDuration(in, "max_ttl", &r.MaxTTL)
-	if in.names("issue_tokens") {
-		r.NoTokens = !in.value("issue_tokens").(bool)
+	takeOpposite(in, "issue_tokens", &r.NoTokens)
+	takeOpposite(in, "cache_tokens", &r.NoCache)
+	if in.names("token_source") {
+		r.Source = cognito.TokenSource(in.value("token_source").(string))
+	}
+	if in.names("min_token_ttl") {
+		ttl := time.Duration(in.value("min_token_ttl").(int)) * time.Second
+		r.MinTokenTTL = &ttl
 	}
 	r.Scopes = slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
 	return r.takeGroups(in)
@@ -169,7 +203,7 @@ func (r *roleEntry) validate(defaultRegion string) error {
 	if r.CredentialType == credentialTypeUser {
 		return r.validateUser(defaultRegion)
 	}
-	return r.validateClientCredentials()
+	return r.validateClientCredentials(defaultRegion)
 }
 
 func (r *roleEntry) validateCommon() error {
@@ -211,24 +245,62 @@ func (r *roleEntry) validateGroups() error {
 	return nil
 }
 
-func (r *roleEntry) validateClientCredentials() error {
+func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
+	region := cmp.Or(r.Region, defaultRegion)
 	switch {
 	case r.AppClientID == "":
 		return missing("app_client_id", "the app client whose token is issued")
-	case r.AppClientSecret == "":
-		return missing("app_client_secret", "the secret of the app client")
-	case r.CognitoPoolDomain == "":
+	case r.AppClientSecret == "" && (r.UserPoolID == "" || region == ""):
+		return missing("app_client_secret", "the secret of the app client; or give user_pool_id and region to have it looked up")
+	case r.minTokenTTL() > minTokenTTLMax:
+		return badRequest("min_token_ttl %s is not allowed: no token lives longer than %s", r.minTokenTTL(), minTokenTTLMax)
+	}
+	if err := r.validateSource(region); err != nil {
+		return err
+	}
+	return validateScopes(r.Scopes)
+}
+
+func (r *roleEntry) validateSource(region string) error {
+	switch r.source() {
+	case cognito.SourceEndpoint:
+		return r.validateDomain()
+	case cognito.SourceAPI:
+		if region == "" {
+			return missing("region", "the AWS region of the app client, here or in the mount's config")
+		}
+		return nil
+	default:
+		return badRequest("token_source %q is not allowed: it must be %q or %q", r.Source, cognito.SourceEndpoint, cognito.SourceAPI)
+	}
+}
+
+func (r *roleEntry) validateDomain() error {
+	if r.CognitoPoolDomain == "" {
 		return missing("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
 	}
 	if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
 		return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
 	}
-	for _, scope := range r.Scopes {
+	return nil
+}
+
+func validateScopes(scopes []string) error {
+	for _, scope := range scopes {
 		if !scopePattern.MatchString(scope) {
 			return badRequest("scopes holds %q: a scope is printable ASCII without spaces, quotes or backslashes, such as api/read", scope)
 		}
 	}
 	return nil
+}
+
+func (r *roleEntry) source() cognito.TokenSource { return cmp.Or(r.Source, cognito.SourceEndpoint) }
+
+func (r *roleEntry) minTokenTTL() time.Duration {
+	if r.MinTokenTTL == nil {
+		return defaultMinTokenTTL
+	}
+	return *r.MinTokenTTL
 }
 
 func missing(field, meaning string) error {
@@ -254,8 +326,7 @@ func (r *roleEntry) shown() map[string]any {
 	if r.CredentialType == credentialTypeUser {
 		maps.Copy(shown, r.shownUser())
 	} else {
-		shown["cognito_pool_domain"] = r.CognitoPoolDomain
-		shown["scopes"] = append([]string{}, r.Scopes...)
+		maps.Copy(shown, r.shownMachine())
 	}
 	return shown
 }
@@ -274,6 +345,16 @@ func (r *roleEntry) shownUser() map[string]any {
 	return shown
 }
 
+func (r *roleEntry) shownMachine() map[string]any {
+	return map[string]any{
+		"token_source":        string(r.source()),
+		"cognito_pool_domain": r.CognitoPoolDomain,
+		"scopes":              append([]string{}, r.Scopes...),
+		"cache_tokens":        !r.NoCache,
+		"min_token_ttl":       seconds(r.minTokenTTL()),
+	}
+}
+
 func emptyNotNil(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}
@@ -286,13 +367,9 @@ func (r *roleEntry) appClient() cognito.AppClient {
 }
 
 func (r *roleEntry) target(defaultRegion string) cognito.Target {
-	region := r.Region
-	if region == "" {
-		region = defaultRegion
-	}
 	return cognito.Target{
 		UserPoolID:    r.UserPoolID,
-		Region:        region,
+		Region:        cmp.Or(r.Region, defaultRegion),
 		AssumeRoleARN: r.AssumeRoleARN,
 		ExternalID:    r.ExternalID,
 	}

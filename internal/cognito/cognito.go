@@ -49,6 +49,10 @@ type Settings struct {
 	MaxRetries int
 	// RequestTimeout bounds one attempt of one call.
 	RequestTimeout time.Duration
+
+	// OnRefreshFailure, when set, hears of machine tokens that could not be
+	// replaced in the background, once for each pause between two tries.
+	OnRefreshFailure func(RefreshFailure)
 }
 
 // Target is where a user pool is and which role reaches it.
@@ -72,6 +76,8 @@ type Service struct {
 	clients map[clientKey]*cip.Client
 
 	denials denials
+	secrets clientSecrets
+	tokens  *tokenCache
 }
 
 // clientKey is all that tells one AWS client of a Service from another.
@@ -79,12 +85,17 @@ type clientKey struct {
 	region, assumeRoleARN, externalID string
 }
 
-// New makes a Service. It does no I/O.
-func New(settings Settings) *Service {
+// New makes a Service. It does no I/O. With the end of lifetime all that the
+// Service does in the background ends too.
+func New(lifetime context.Context, settings Settings) *Service {
 	if settings.RequestTimeout <= 0 {
 		settings.RequestTimeout = DefaultRequestTimeout
 	}
+	if settings.OnRefreshFailure == nil {
+		settings.OnRefreshFailure = func(RefreshFailure) {}
+	}
 	return &Service{
+		tokens:    newTokenCache(lifetime, settings.OnRefreshFailure),
 		settings:  settings,
 		awsHTTP:   newAWSHTTPClient(settings.RequestTimeout),
 		tokenHTTP: newTokenHTTPClient(settings.RequestTimeout),

@@ -58,7 +58,9 @@ type Error struct {
 	// Unsettled is set when AWS may have done what was asked all the same.
 	Unsettled bool
 
-	cause error
+	// transient failures may be gone a moment later.
+	transient bool
+	cause     error
 }
 
 func (e *Error) Error() string {

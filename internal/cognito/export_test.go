@@ -9,4 +9,13 @@ import "time"
 const DenialMemory = denialMemory
 
 // SetClock lets a test hold the time.
-func (s *Service) SetClock(now func() time.Time) { s.now = now }
+func (s *Service) SetClock(now func() time.Time) { s.now, s.tokens.now = now, now }
+
+// SetRandom lets a test choose the jitter.
+func (s *Service) SetRandom(random func() float64) { s.tokens.random = random }
+
+// CachedTokensMax is how many machine tokens are held at the most.
+const CachedTokensMax = cachedTokensMax
+
+// CachedTokens is how many machine tokens are held.
+func (s *Service) CachedTokens() int { return s.tokens.held.Len() }

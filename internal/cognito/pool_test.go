@@ -61,7 +61,7 @@ func newFixture(t *testing.T, maxRetries int) *fixture {
 		T:       t,
 		seed:    seed,
 		control: control.New(running.URL),
-		service: cognito.New(cognito.Settings{
+		service: cognito.New(context.Background(), cognito.Settings{
 			AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: running.URL, STSEndpoint: running.URL,
 			MaxRetries: maxRetries, RequestTimeout: 300 * time.Millisecond,
 		}),
@@ -498,7 +498,7 @@ func TestErrorsStayPlain(t *testing.T) {
 	})
 
 	t.Run("an endpoint where nobody listens is unavailable, and nothing is undone", func(t *testing.T) {
-		service := cognito.New(cognito.Settings{AccessKeyID: "A", SecretAccessKey: "s", CognitoEndpoint: "http://127.0.0.1:1"})
+		service := cognito.New(context.Background(), cognito.Settings{AccessKeyID: "A", SecretAccessKey: "s", CognitoEndpoint: "http://127.0.0.1:1"})
 		pool, err := service.Pool(t.Context(), cognito.Target{UserPoolID: "eu-west-1_x", Region: "eu-west-1"})
 		require.NoError(t, err)
 		_, err = pool.IssueUser(t.Context(), cognito.UserRequest{NewUser: cognito.NewUser{Username: "u", TemporaryPassword: "p"}})

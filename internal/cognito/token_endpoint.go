@@ -9,10 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-cleanhttp"
@@ -20,47 +20,39 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
+// endpointDelay is the longest wait before the first repetition.
+const endpointDelay = 200 * time.Millisecond
+
 // errorCodePattern is what RFC 6749 allows in the error codes of a token
 // endpoint, less the space. What does not match is not repeated to anybody.
 var errorCodePattern = regexp.MustCompile(`^[a-z_]{1,64}$`)
 
-// MachineTokenRequest asks a pool's token endpoint for a token of an app client.
-type MachineTokenRequest struct {
-	// Domain is the pool's, as ParseDomain reads it.
-	Domain string
-	// AppClient must be confidential and allow client_credentials.
-	AppClient AppClient
-	// Scopes of resource servers, such as "api/read"; none means all that the client may have.
-	Scopes []string
-	// ClientMetadata reaches a pre token generation trigger.
-	ClientMetadata map[string]string
-}
-
-// MachineToken is an access token of an app client. Cognito cannot revoke it.
-type MachineToken struct {
-	AccessToken string
-	// Type is how to present it: Bearer.
-	Type string
-	// Expires is when it ends: the token's own word where it is a JWT.
-	Expires time.Time
-	// Scopes are those that were granted, or nil when the token does not say.
-	Scopes []string
-}
-
-// MachineToken fetches a token from the pool's domain with the
-// client_credentials grant.
+// fetchFromEndpoint fetches a token from the pool's domain with the
+// client_credentials grant, and again while it is throttled or gets no answer:
+// to ask twice does no harm.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html
-func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
-	step := fmt.Sprintf("fetching a token of app client %q from %q", r.AppClient.ID, r.Domain)
+func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) (fetched, error) {
 	config, err := grant(r)
 	if err != nil {
-		return MachineToken{}, &Error{Step: step, Kind: KindInvalid, Detail: err.Error()}
+		return fetched{}, &Error{Step: r.step(), Kind: KindInvalid, Detail: err.Error()}
 	}
-	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
-	if err != nil {
-		return MachineToken{}, failEndpoint(step, err)
+	for attempt := 0; ; attempt++ {
+		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
+		if err == nil {
+			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil
+		}
+		failure := failEndpoint(r.step(), err)
+		if !failure.transient || attempt >= s.settings.MaxRetries || !wait(ctx, s.pause(attempt)) {
+			return fetched{}, failure
+		}
 	}
-	return s.machineToken(step, token)
+}
+
+// pause is the wait before another try: longer each time, and never the same
+// for many clients.
+func (s *Service) pause(attempt int) time.Duration {
+	longest := min(backoff(attempt, endpointDelay), maxBackoff)
+	return longest/2 + rand.N(longest/2+1)
 }
 
 func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {
@@ -88,21 +80,6 @@ func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {
 	}, nil
 }
 
-func (s *Service) machineToken(step string, token *oauth2.Token) (MachineToken, error) {
-	if !strings.EqualFold(token.Type(), "Bearer") || strings.ContainsAny(token.AccessToken, " \t\r\n") {
-		return MachineToken{}, notATokenEndpoint(step)
-	}
-	machine := MachineToken{AccessToken: token.AccessToken, Type: "Bearer", Expires: token.Expiry}
-	if claims, ok := readClaims(token.AccessToken); ok {
-		machine.Scopes = claims.scopes()
-		machine.Expires = claims.expires(machine.Expires)
-	}
-	if !machine.Expires.After(s.now()) {
-		return MachineToken{}, &Error{Step: step, Kind: KindUnavailable, Detail: "the token does not say when it ends, or has ended already"}
-	}
-	return machine, nil
-}
-
 // failEndpoint keeps of the answer its status and, where it follows RFC 6749,
 // its error code. The rest may echo the request, and so the secret.
 func failEndpoint(step string, err error) *Error {
@@ -116,9 +93,9 @@ func failEndpoint(step string, err error) *Error {
 	}
 	switch code := answer.Response.StatusCode; {
 	case code == http.StatusTooManyRequests:
-		e.Kind, e.Detail = KindThrottled, "the token endpoint throttles"
+		e.Kind, e.transient, e.Detail = KindThrottled, true, "the token endpoint throttles"
 	case code >= http.StatusInternalServerError:
-		e.Kind, e.Detail = KindUnavailable, fmt.Sprintf("the token endpoint answered with status %d", code)
+		e.Kind, e.transient, e.Detail = KindUnavailable, true, fmt.Sprintf("the token endpoint answered with status %d", code)
 	case e.Code != "":
 		e.Kind, e.Detail = KindInvalid, adviceOn(e.Code)
 	default:
@@ -131,7 +108,7 @@ func failEndpoint(step string, err error) *Error {
 func failNoAnswer(step string, err error) *Error {
 	var transport *url.Error
 	if errors.As(err, &transport) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return &Error{Step: step, Kind: KindUnavailable, Detail: explainSilence(err), cause: err}
+		return &Error{Step: step, Kind: KindUnavailable, transient: true, Detail: explainSilence(err), cause: err}
 	}
 	return notATokenEndpoint(step)
 }
@@ -146,7 +123,7 @@ func notATokenEndpoint(step string) *Error {
 // adviceOn says where to look after an error of the token endpoint.
 func adviceOn(code string) string {
 	switch code {
-	case "invalid_client":
+	case codeInvalidClient:
 		return "Cognito does not know the app client, or not with this secret"
 	case "unauthorized_client":
 		return "the app client does not allow the client_credentials grant"

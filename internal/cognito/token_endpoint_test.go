@@ -4,6 +4,7 @@
 package cognito_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func machineRequest(domain string) cognito.MachineTokenRequest {
 }
 
 func newService() *cognito.Service {
-	return cognito.New(cognito.Settings{RequestTimeout: time.Second})
+	return cognito.New(context.Background(), cognito.Settings{RequestTimeout: time.Second})
 }
 
 // unsignedJWT looks like a token of Cognito's with these claims.

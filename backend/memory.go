@@ -1,0 +1,58 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import "sync"
+
+// memory keeps what was made of storage entries until they change, so that a
+// hot path asks no storage. What it gives is shared and must not be changed.
+// The zero value is ready.
+type memory[T any] struct {
+	mu         sync.RWMutex
+	generation uint64
+	held       map[string]*T
+}
+
+// get gives what is held under a key, or else makes it. Nothing is locked
+// while it is made; what was made of an entry that changed meanwhile is used
+// once and not kept, nor is a nil.
+func (m *memory[T]) get(key string, make func() (*T, error)) (*T, error) {
+	held, generation := m.look(key)
+	if held != nil {
+		return held, nil
+	}
+	made, err := make()
+	if err == nil && made != nil {
+		m.keep(key, made, generation)
+	}
+	return made, err
+}
+
+func (m *memory[T]) look(key string) (*T, uint64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.held[key], m.generation
+}
+
+func (m *memory[T]) keep(key string, made *T, generation uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.generation != generation {
+		return
+	}
+	if m.held == nil {
+		m.held = map[string]*T{}
+	}
+	m.held[key] = made
+}
+
+// drop forgets a key and gives what was held under it, or nil.
+func (m *memory[T]) drop(key string) *T {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.generation++
+	held := m.held[key]
+	delete(m.held, key)
+	return held
+}

@@ -1,0 +1,141 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+func pathTokens(b *backend) []*framework.Path {
+	secret := &framework.DisplayAttributes{Sensitive: true}
+	return []*framework.Path{{
+		Pattern:      "tokens/" + framework.GenericNameRegex("name") + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "exchange", OperationSuffix: "tokens"},
+		Fields: map[string]*framework.FieldSchema{
+			"name": {
+				Type:        framework.TypeLowerCaseString,
+				Description: "Name of a role of credential_type user.",
+				Required:    true,
+			},
+			"refresh_token": {
+				Type:         framework.TypeString,
+				Description:  "Refresh token to exchange for new tokens.",
+				DisplayAttrs: secret,
+			},
+			"username": {
+				Type:        framework.TypeString,
+				Description: "User to sign in with password; or whose refresh_token it is, which few pools need to know.",
+			},
+			"password": {
+				Type:         framework.TypeString,
+				Description:  "Password of the user to sign in.",
+				DisplayAttrs: secret,
+			},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback:                    b.pathTokensWrite,
+				ForwardPerformanceStandby:   true,
+				ForwardPerformanceSecondary: true,
+				Responses:                   responds(tokenFieldsShown()),
+			},
+		},
+		HelpSynopsis:    tokensHelpSynopsis,
+		HelpDescription: strings.TrimSpace(tokensHelpDescription),
+	}}
+}
+
+func tokenFieldsShown() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"access_token":  {Type: framework.TypeString, Description: "Access token of the user, a JWT.", Required: true},
+		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT.", Required: true},
+		"refresh_token": {Type: framework.TypeString, Description: "Refresh token, when there is a new one."},
+		"token_type":    {Type: framework.TypeString, Description: "How to present the access token: Bearer.", Required: true},
+		"expires_in":    {Type: framework.TypeInt64, Description: "Seconds until the access token ends.", Required: true},
+	}
+}
+
+func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	role, aws, err := b.usableRole(ctx, req, name)
+	if err != nil {
+		return answer(err)
+	}
+	exchange, err := newExchange(name, role, newInput(req, data))
+	if err != nil {
+		return answer(err)
+	}
+	pool, err := b.userPool(ctx, req, role.target(aws.region))
+	if err != nil {
+		return answer(err)
+	}
+	tokens, err := exchange.run(ctx, pool)
+	if err != nil {
+		return answer(fmt.Errorf("role %q: %w", name, err))
+	}
+	return &logical.Response{Data: shownTokens(tokens)}, nil
+}
+
+// exchange is what tokens are asked for.
+type exchange struct {
+	role                             *roleEntry
+	refreshToken, username, password string
+}
+
+func newExchange(name string, role *roleEntry, in input) (exchange, error) {
+	e := exchange{role: role}
+	take(in, "refresh_token", &e.refreshToken)
+	take(in, "username", &e.username)
+	take(in, "password", &e.password)
+	switch {
+	case role.CredentialType != credentialTypeUser:
+		return e, badRequest("role %q is of credential_type %q, which has no users: read creds/%s instead", name, role.CredentialType, name)
+	case role.AppClientID == "":
+		return e, badRequest("role %q cannot be used for tokens: it has no app_client_id", name)
+	case e.refreshToken != "" && e.password != "":
+		return e, badRequest("refresh_token and password exclude each other")
+	case e.refreshToken == "" && (e.username == "" || e.password == ""):
+		return e, badRequest("refresh_token is missing, or else username and password")
+	}
+	return e, nil
+}
+
+func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error) {
+	if e.refreshToken != "" {
+		return pool.Refresh(ctx, e.role.appClient(), e.refreshToken, e.username, e.role.ClientMetadata)
+	}
+	return pool.SignIn(ctx, e.role.appClient(), e.username, e.password, e.role.ClientMetadata)
+}
+
+func shownTokens(tokens cognito.Tokens) map[string]any {
+	shown := map[string]any{
+		"access_token": tokens.AccessToken,
+		"id_token":     tokens.IDToken,
+		"token_type":   tokens.Type,
+		"expires_in":   seconds(tokens.ExpiresIn),
+	}
+	if tokens.RefreshToken != "" {
+		shown["refresh_token"] = tokens.RefreshToken
+	}
+	return shown
+}
+
+const (
+	tokensHelpSynopsis    = `Exchange a refresh token, or username and password, for tokens.`
+	tokensHelpDescription = `
+The exchange goes through the app client of a role of credential_type "user", so
+that whoever asks never sees the client's secret. Nothing is kept and there is no
+lease: the tokens end with the user, or when they expire.
+
+Where the app client rotates its refresh tokens the answer holds the next one,
+and the one that was sent is used up.
+`
+)

@@ -1,0 +1,81 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+)
+
+// clientSecrets are those that were looked up. They are held in memory only.
+// The zero value is ready.
+type clientSecrets struct {
+	mu   sync.Mutex
+	held map[secretKey]string
+}
+
+type secretKey struct {
+	target   Target
+	clientID string
+}
+
+func (c *clientSecrets) get(key secretKey) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[key]
+}
+
+func (c *clientSecrets) keep(key secretKey, secret string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		c.held = map[secretKey]string{}
+	}
+	c.held[key] = secret
+}
+
+func (c *clientSecrets) forget(clientID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key := range c.held {
+		if key.clientID == clientID {
+			delete(c.held, key)
+		}
+	}
+}
+
+// clientSecret reads the secret of an app client from its pool, once. IAM has
+// to allow cognito-idp:DescribeUserPoolClient.
+func (s *Service) clientSecret(ctx context.Context, target Target, clientID string) (string, error) {
+	key := secretKey{target, clientID}
+	if secret := s.secrets.get(key); secret != "" {
+		return secret, nil
+	}
+	secret, err := s.describeSecret(ctx, target, clientID)
+	if err != nil {
+		return "", err
+	}
+	s.secrets.keep(key, secret)
+	return secret, nil
+}
+
+func (s *Service) describeSecret(ctx context.Context, target Target, clientID string) (string, error) {
+	step := fmt.Sprintf("looking up the secret of app client %q in user pool %q", clientID, target.UserPoolID)
+	api, err := s.client(ctx, target)
+	if err != nil {
+		return "", err
+	}
+	out, err := api.DescribeUserPoolClient(ctx, &cip.DescribeUserPoolClientInput{UserPoolId: &target.UserPoolID, ClientId: &clientID})
+	switch {
+	case err != nil:
+		return "", fail(step, err)
+	case out.UserPoolClient == nil || aws.ToString(out.UserPoolClient.ClientSecret) == "":
+		return "", &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot get tokens of its own"}
+	}
+	return *out.UserPoolClient.ClientSecret, nil
+}

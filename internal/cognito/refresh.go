@@ -1,0 +1,60 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"slices"
+
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+)
+
+const stepRefresh = "refreshing the tokens of a user"
+
+// notOffered are the codes of a Cognito that does not know
+// GetTokensFromRefreshToken, or not for this pool.
+var notOffered = []string{
+	"UnknownOperationException", "UnsupportedOperationException", "FeatureUnavailableInTierException", "OperationNotEnabledException",
+}
+
+// Refresh exchanges a refresh token for new access and ID tokens. Where the
+// app client rotates its refresh tokens the answer holds the next one, and the
+// one sent is used up. username is needed only by a confidential client where
+// GetTokensFromRefreshToken is not offered: Cognito's own one, because the
+// secret hash is made of it.
+func (p *Pool) Refresh(ctx context.Context, app AppClient, refreshToken, username string, metadata map[string]string) (Tokens, error) {
+	// Not repeated after a lost answer: a rotated token may be used up by then.
+	out, err := p.api.GetTokensFromRefreshToken(ctx, &cip.GetTokensFromRefreshTokenInput{
+		ClientId:       &app.ID,
+		ClientSecret:   optional(app.Secret),
+		RefreshToken:   &refreshToken,
+		ClientMetadata: metadata,
+	}, p.answeredOnce)
+	if err == nil {
+		return tokens(stepRefresh, out.AuthenticationResult)
+	}
+	failure := fail(stepRefresh, err, refreshToken, app.Secret)
+	if !slices.Contains(notOffered, failure.Code) {
+		return Tokens{}, failure
+	}
+	return p.refreshByAuth(ctx, app, refreshToken, username, metadata)
+}
+
+// refreshByAuth is the older way, for clients that do not rotate their refresh tokens.
+func (p *Pool) refreshByAuth(ctx context.Context, app AppClient, refreshToken, username string, metadata map[string]string) (Tokens, error) {
+	if app.Secret != "" && username == "" {
+		return Tokens{}, &Error{Step: stepRefresh, Kind: KindInvalid, Detail: "username is missing: this app client's secret hash is made of it"}
+	}
+	out, err := p.api.InitiateAuth(ctx, &cip.InitiateAuthInput{
+		ClientId:       &app.ID,
+		AuthFlow:       types.AuthFlowTypeRefreshTokenAuth,
+		AuthParameters: app.authenticated(username, map[string]string{"REFRESH_TOKEN": refreshToken}),
+		ClientMetadata: metadata,
+	})
+	if err != nil {
+		return Tokens{}, fail(stepRefresh, err, refreshToken, app.Secret)
+	}
+	return tokens(stepRefresh, out.AuthenticationResult)
+}

@@ -1,0 +1,181 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// cachedTokensMax bounds the memory: a token is some 2 kB.
+	cachedTokensMax = 4096
+
+	// refreshShare of its life is when a token is replaced, more or less a
+	// random refreshJitter, so that many nodes and clients do not do it at once.
+	// AWS names three quarters:
+	// https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-caching-tokens.html
+	refreshShare  = 0.75
+	refreshJitter = 0.05
+
+	// fetchTimeout bounds a fetch that several readers wait for. It is no
+	// single reader's, so that none of them can cancel it for the others.
+	fetchTimeout = 45 * time.Second
+
+	// retryFirst and retryMax bound the pause after a failed replacement of a
+	// token that is still good.
+	retryFirst = 5 * time.Second
+	retryMax   = time.Minute
+)
+
+// RefreshFailure tells of a token that could not be replaced and goes on being
+// handed out until it ends.
+type RefreshFailure struct {
+	Err error
+	// Again is when the next try is made at the earliest.
+	Again time.Time
+	// Expires is when the token at hand ends.
+	Expires time.Time
+}
+
+// tokenCache holds machine tokens in memory. It is safe for concurrent use.
+type tokenCache struct {
+	now      func() time.Time
+	random   func() float64
+	onFailed func(RefreshFailure)
+	// lifetime ends with the mount, and with it every fetch that nobody waits for.
+	lifetime context.Context
+
+	held       *lru.Cache[tokenKey, heldToken]
+	flights    singleflight.Group
+	generation atomic.Uint64
+}
+
+// tokenKey is a digest of all that shapes a token.
+type tokenKey [sha256.Size]byte
+
+// heldToken is one entry. Entries are replaced, never changed.
+type heldToken struct {
+	MachineToken
+	clientID string
+	// failures in a row to replace it, and until when it is not tried again.
+	failures int
+	again    time.Time
+}
+
+type fetchFunc func(context.Context) (MachineToken, error)
+
+func newTokenCache(lifetime context.Context, onFailed func(RefreshFailure)) *tokenCache {
+	held, err := lru.New[tokenKey, heldToken](cachedTokensMax)
+	if err != nil {
+		panic(err) // only a size that is not positive is an error
+	}
+	return &tokenCache{now: time.Now, random: rand.Float64, onFailed: onFailed, lifetime: lifetime, held: held}
+}
+
+// get gives the token at hand while it is good for the request, and has it
+// replaced behind the reader's back when it is time. Otherwise the reader waits
+// for the one fetch that all readers of the token share.
+func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest, fetch fetchFunc) (MachineToken, error) {
+	key := keyOf(r)
+	token, found := c.held.Get(key)
+	now := c.now()
+	if !found || token.life() >= r.MinTTL && token.Expires.Sub(now) < r.MinTTL {
+		return c.await(ctx, r, key, fetch)
+	}
+	if now.Before(token.Next) || now.Before(token.again) {
+		return token.shown(), nil
+	}
+	// The channel is buffered: nobody has to read it.
+	_ = c.start(key, r, fetch)
+	return token.shown(), nil
+}
+
+// shown lets Next say when trying again makes sense.
+func (t heldToken) shown() MachineToken {
+	if t.again.After(t.Next) {
+		t.Next = t.again
+	}
+	return t.MachineToken
+}
+
+func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key tokenKey, fetch fetchFunc) (MachineToken, error) {
+	select {
+	case result := <-c.start(key, r, fetch):
+		token, _ := result.Val.(MachineToken)
+		return token, result.Err
+	case <-ctx.Done():
+		return MachineToken{}, fail(r.step(), ctx.Err())
+	}
+}
+
+// start begins the fetch of a token unless one is under way.
+func (c *tokenCache) start(key tokenKey, r MachineTokenRequest, fetch fetchFunc) <-chan singleflight.Result {
+	return c.flights.DoChan(string(key[:]), func() (any, error) {
+		ctx, cancel := context.WithTimeout(c.lifetime, fetchTimeout)
+		defer cancel()
+		generation := c.generation.Load()
+		token, err := fetch(ctx)
+		if err != nil {
+			c.noteFailure(key, err)
+			return nil, err
+		}
+		if c.generation.Load() == generation {
+			c.held.Add(key, heldToken{MachineToken: token, clientID: r.AppClient.ID})
+		}
+		return token, nil
+	})
+}
+
+// noteFailure spaces out the tries to replace a token that is still good.
+func (c *tokenCache) noteFailure(key tokenKey, err error) {
+	token, found := c.held.Peek(key)
+	now := c.now()
+	if !found || !token.Expires.After(now) {
+		return
+	}
+	token.again = now.Add(min(retryFirst<<min(token.failures, 8), retryMax))
+	token.failures++
+	c.held.Add(key, token)
+	c.onFailed(RefreshFailure{Err: err, Again: token.again, Expires: token.Expires})
+}
+
+// refreshAfter is how long a token of this life is left in peace.
+func (c *tokenCache) refreshAfter(life time.Duration) time.Duration {
+	return time.Duration(float64(life) * (refreshShare + refreshJitter*(2*c.random()-1)))
+}
+
+// forget drops all tokens of an app client, and the fetches under way for them.
+func (c *tokenCache) forget(clientID string) {
+	c.generation.Add(1)
+	for _, key := range c.held.Keys() {
+		if token, found := c.held.Peek(key); found && token.clientID == clientID {
+			c.held.Remove(key)
+			c.flights.Forget(string(key[:]))
+		}
+	}
+}
+
+// keyOf digests a request. The order of scopes makes no difference to Cognito,
+// nor does that of metadata, which JSON sorts. A secret that is looked up has
+// none here: the pool and the client stand for it.
+func keyOf(r MachineTokenRequest) tokenKey {
+	scopes := slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
+	metadata, err := json.Marshal(r.ClientMetadata)
+	if err != nil {
+		panic(err) // a map of strings always encodes
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %x %q %q",
+		cmp.Or(r.Source, SourceEndpoint), r.Domain, r.Target, r.AppClient.ID, sha256.Sum256([]byte(r.AppClient.Secret)), scopes, metadata))
+}
