@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
@@ -68,6 +72,31 @@ func (p *pool) users() []control.User {
 	users, err := p.control.Users(p.t.Context(), "")
 	require.NoError(p.t, err)
 	return users
+}
+
+// admin is Cognito as whoever owns the pool sees it.
+func (p *pool) admin() *cip.Client {
+	return cip.New(cip.Options{
+		Region: "eu-west-1", BaseEndpoint: &p.seed.Domain, Credentials: credentials.NewStaticCredentialsProvider("AKIAADMIN", "s", ""),
+	})
+}
+
+func (p *pool) disable(username string) {
+	p.t.Helper()
+	_, err := p.admin().AdminDisableUser(p.t.Context(), &cip.AdminDisableUserInput{UserPoolId: &p.seed.UserPoolID, Username: &username})
+	require.NoError(p.t, err)
+}
+
+// makeRotatingClient makes a public app client whose refresh tokens serve once.
+func (p *pool) makeRotatingClient() string {
+	p.t.Helper()
+	out, err := p.admin().CreateUserPoolClient(p.t.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &p.seed.UserPoolID, ClientName: aws.String("rotating"),
+		ExplicitAuthFlows:    []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
+		RefreshTokenRotation: &types.RefreshTokenRotationType{Feature: types.FeatureTypeEnabled, RetryGracePeriodSeconds: aws.Int32(0)},
+	})
+	require.NoError(p.t, err)
+	return *out.UserPoolClient.ClientId
 }
 
 func (p *pool) fault(fault control.Fault) {

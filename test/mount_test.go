@@ -6,15 +6,18 @@ package test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
@@ -43,11 +46,106 @@ func TestMachineToken(t *testing.T) {
 		require.Equal(t, "api/read api/write", w.read("creds/all").Data["scope"])
 	})
 
+	t.Run("it says when the next one can be had", func(t *testing.T) {
+		data := w.read("creds/machine").Data
+		ttl, err := data["ttl"].(json.Number).Int64()
+		require.NoError(t, err)
+		require.InDelta(t, 2700, ttl, 200)
+		period, err := data["rotation_period"].(json.Number).Int64()
+		require.NoError(t, err)
+		require.InDelta(t, 2700, period, 200)
+	})
+
+	t.Run("a thousand reads at once buy one token", func(t *testing.T) {
+		w.writeMachineRole("busy", map[string]any{"scopes": "api/write"})
+		require.NoError(t, w.control.ResetCalls(t.Context()))
+		require.NoError(t, w.control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
+		tokens := make(chan any, 1000)
+		var group sync.WaitGroup
+		for range cap(tokens) {
+			group.Go(func() {
+				secret, err := w.tryRead("creds/busy")
+				if err != nil {
+					tokens <- err
+					return
+				}
+				tokens <- secret.Data["access_token"]
+			})
+		}
+		group.Wait()
+		close(tokens)
+		first := <-tokens
+		require.IsType(t, "", first)
+		for token := range tokens {
+			require.Equal(t, first, token)
+		}
+		require.Len(t, w.calls().Of(control.OperationToken), 1)
+		require.NoError(t, w.control.SetLatency(t.Context(), control.Latency{}))
+	})
+
+	t.Run("some of the scopes can be asked for, and no others", func(t *testing.T) {
+		w.writeMachineRole("both", map[string]any{"scopes": "api/read,api/write"})
+		out, err := w.vault.CLI(t.Context(), "read", "-field=scope", w.mount+"/creds/both", "scopes=api/write")
+		require.NoError(t, err)
+		require.Equal(t, "api/write", strings.TrimSpace(out))
+		_, err = w.client.Logical().ReadWithDataWithContext(t.Context(), w.mount+"/creds/both", url.Values{"scopes": {"api/delete"}})
+		status, text := w.refusal(err)
+		require.Equal(t, 400, status)
+		require.Contains(t, text, "api/read, api/write")
+	})
+
+	t.Run("the secret need not be in the role", func(t *testing.T) {
+		w.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": w.seed.UserPoolID, "cache_tokens": false})
+		w.read("creds/looked-up")
+		w.read("creds/looked-up")
+		require.Len(t, w.calls().Of("DescribeUserPoolClient"), 1)
+		require.NotContains(t, fmt.Sprint(w.read("roles/looked-up").Data), w.seed.M2MClientSecret)
+	})
+
+	t.Run("an endpoint that is down does not matter while the token is young", func(t *testing.T) {
+		first := w.read("creds/machine").Data["access_token"]
+		w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+		defer w.heal()
+		require.Equal(t, first, w.read("creds/machine").Data["access_token"])
+	})
+
 	t.Run("an asked-for ttl is refused", func(t *testing.T) {
 		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/creds/machine", map[string]any{"ttl": "1m"})
 		status, text := w.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "ttl is not allowed")
+	})
+}
+
+func TestTokensOfAUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := w.read("creds/ci")
+
+	t.Run("a refresh token gives new ones, without a lease", func(t *testing.T) {
+		tokens := w.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]})
+		require.Empty(t, tokens.LeaseID)
+		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, tokens.Data["access_token"])["cognito:groups"])
+		require.Equal(t, json.Number("3600"), tokens.Data["expires_in"])
+	})
+
+	t.Run("so do username and password", func(t *testing.T) {
+		tokens := w.write("tokens/ci", map[string]any{"username": user.Data["username"], "password": user.Data["password"]})
+		require.NotEmpty(t, tokens.Data["refresh_token"])
+	})
+
+	t.Run("when the lease is over they give nothing", func(t *testing.T) {
+		w.revoke(user.LeaseID)
+		for _, data := range []map[string]any{
+			{"refresh_token": user.Data["refresh_token"]},
+			{"username": user.Data["username"], "password": user.Data["password"]},
+		} {
+			_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/tokens/ci", data)
+			status, text := w.refusal(err)
+			require.Equal(t, 400, status, text)
+			require.NotContains(t, text, user.Data["password"])
+			require.NotContains(t, text, user.Data["refresh_token"])
+		}
 	})
 }
 
@@ -200,6 +298,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	user := w.read("creds/ci")
 	collect(user)
 	collect(w.read("creds/machine"))
+	collect(w.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]}))
 	_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
 	require.NoError(t, err)
 	w.revoke(user.LeaseID)

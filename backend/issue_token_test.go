@@ -1,0 +1,274 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// writeMachine writes a role "machine" that may ask for both scopes.
+func (p *pool) writeMachine(more map[string]any) {
+	p.t.Helper()
+	role := machineRole(map[string]any{
+		"app_client_id": p.seed.M2MClientID, "app_client_secret": p.seed.M2MClientSecret,
+		"cognito_pool_domain": p.seed.Domain, "scopes": "api/read,api/write",
+	})
+	for name, value := range more {
+		role[name] = value
+	}
+	p.writeOK("roles/machine", role)
+}
+
+func (p *pool) tokenRequests() int {
+	p.t.Helper()
+	calls, err := p.control.Calls(p.t.Context())
+	require.NoError(p.t, err)
+	return len(calls.Of(control.OperationToken))
+}
+
+func TestMachineToken(t *testing.T) {
+	t.Run("a cached read asks neither AWS nor the storage", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.read("creds/machine")
+		require.Equal(t, 1, p.tokenRequests())
+		p.storage.breakAt(0)
+		require.Equal(t, first["access_token"], p.read("creds/machine")["access_token"])
+		require.Zero(t, p.storage.calls.Load())
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("it says when to come back", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		data := p.read("creds/machine")
+		require.InDelta(t, 3600*0.75, data["ttl"], 3600*0.05+2)
+		require.InDelta(t, data["ttl"], data["rotation_period"], 2)
+		require.InDelta(t, 3600, data["expires_in"], 2)
+		require.Equal(t, "api/read api/write", data["scope"])
+	})
+
+	t.Run("a read may ask for some of the scopes", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		require.Equal(t, "api/read", p.ok(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read"}).Data["scope"])
+		require.Equal(t, "api/read api/write", p.read("creds/machine")["scope"])
+		require.Equal(t, 2, p.tokenRequests())
+	})
+
+	t.Run("asking for more is refused with what is allowed", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(map[string]any{"scopes": "api/read"})
+		text := p.refused(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read,api/write"})
+		require.Contains(t, text, `scopes holds "api/write"`)
+		require.Contains(t, text, "it allows api/read")
+		require.Zero(t, p.tokenRequests())
+	})
+
+	t.Run("getting less than was asked for is warned about", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		// What AWS's page on the token endpoint says: a scope that is not allowed is ignored.
+		p.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, ContentType: "application/json", Body: tokenWithScope})
+		response := p.ok(logical.ReadOperation, "creds/machine", nil)
+		require.Contains(t, strings.Join(response.Warnings, ""), "lacks api/write")
+	})
+
+	t.Run("a role that changes drops its token, and so does its end", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.read("creds/machine")["access_token"]
+		p.writeMachine(nil)
+		second := p.read("creds/machine")["access_token"]
+		require.NotEqual(t, first, second)
+		p.ok(logical.DeleteOperation, "roles/machine", nil)
+		p.refused(logical.ReadOperation, "creds/machine", nil)
+		p.writeMachine(nil)
+		require.NotEqual(t, second, p.read("creds/machine")["access_token"])
+	})
+
+	t.Run("a config that changes drops the tokens", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.read("creds/machine")["access_token"]
+		p.writeOK("config", map[string]any{"max_retries": 1})
+		require.NotEqual(t, first, p.read("creds/machine")["access_token"])
+	})
+
+	t.Run("what another node changes is dropped here too", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.read("creds/machine")["access_token"]
+		entry, err := p.storage.Get(t.Context(), "roles/machine")
+		require.NoError(t, err)
+		entry.Value = []byte(strings.Replace(string(entry.Value), `["api/read","api/write"]`, `["api/read"]`, 1))
+		require.NoError(t, p.storage.Put(t.Context(), entry))
+		require.Equal(t, first, p.read("creds/machine")["access_token"])
+		p.backend.InvalidateKey(t.Context(), "roles/machine")
+		require.Equal(t, "api/read", p.read("creds/machine")["scope"])
+	})
+
+	t.Run("two roles with one client and other scopes share nothing", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		entry, err := p.storage.Get(t.Context(), "roles/machine")
+		require.NoError(t, err)
+		entry.Key = "roles/reader"
+		require.NoError(t, p.storage.Put(t.Context(), entry))
+		p.writeOK("roles/reader", map[string]any{"scopes": "api/read"})
+		require.Equal(t, "api/read api/write", p.read("creds/machine")["scope"])
+		require.Equal(t, "api/read", p.read("creds/reader")["scope"])
+	})
+
+	t.Run("cache_tokens=false buys each time", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(map[string]any{"cache_tokens": false})
+		require.NotEqual(t, p.read("creds/machine")["access_token"], p.read("creds/machine")["access_token"])
+	})
+
+	t.Run("min_ttl longer than a token lives is refused", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		text := p.refused(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": "2h"})
+		require.Contains(t, text, `role "machine"`)
+		require.Contains(t, text, "2h0m0s")
+	})
+
+	t.Run("an error names the role and the domain", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
+		_, err := p.request(t.Context(), logical.ReadOperation, "creds/machine", nil)
+		requireStatus(t, 502, err)
+		require.ErrorContains(t, err, `role "machine"`)
+		require.ErrorContains(t, err, "http://127.0.0.1:1")
+		require.NotContains(t, err.Error(), p.seed.M2MClientSecret)
+	})
+
+	t.Run("the metadata reaches Cognito", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(map[string]any{"client_metadata": map[string]any{"k": "v"}})
+		p.read("creds/machine")
+		calls, err := p.control.Calls(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"k": "v"}, calls.Of(control.OperationToken)[0].ClientMetadata)
+	})
+
+	t.Run("fields of a user's request are refused, and the other way round", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		require.Contains(t, p.refused(logical.ReadOperation, "creds/machine", map[string]any{"ttl": 60}), "ttl is not allowed")
+		require.Contains(t, p.refused(logical.ReadOperation, "creds/ci", map[string]any{"scopes": "a"}), "scopes is not allowed")
+		require.Contains(t, p.refused(logical.ReadOperation, "creds/ci", map[string]any{"min_ttl": 60}), "min_ttl is not allowed")
+	})
+}
+
+// tokenWithScope grants api/read only, until the year 2100.
+const tokenWithScope = `{"access_token":"eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDAsInNjb3BlIjoiYXBpL3JlYWQifQ.c2ln","token_type":"Bearer","expires_in":3600}`
+
+func TestTokensOfAUser(t *testing.T) {
+	user := func(t *testing.T, client func(p *pool) map[string]any) (*pool, map[string]any) {
+		t.Helper()
+		p := newPool(t)
+		p.writeOK("roles/ci", client(p))
+		return p, p.read("creds/ci")
+	}
+	confidential := func(*pool) map[string]any { return nil }
+	public := func(p *pool) map[string]any {
+		return map[string]any{"app_client_id": p.seed.PublicClientID, "app_client_secret": ""}
+	}
+	exchange := func(p *pool, data map[string]any) map[string]any {
+		p.t.Helper()
+		response := p.ok(logical.UpdateOperation, "tokens/ci", data)
+		require.Nil(p.t, response.Secret, "tokens have no lease")
+		return response.Data
+	}
+
+	for name, client := range map[string]func(*pool) map[string]any{"confidential": confidential, "public": public} {
+		t.Run("a refresh token gives new ones through a "+name+" client", func(t *testing.T) {
+			p, creds := user(t, client)
+			tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"]})
+			require.NotEmpty(t, tokens["access_token"])
+			require.NotEmpty(t, tokens["id_token"])
+			require.Equal(t, int64(3600), tokens["expires_in"])
+		})
+
+		t.Run("and where that is not offered, in the older way through a "+name+" client", func(t *testing.T) {
+			p, creds := user(t, client)
+			p.fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
+			tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"], "username": creds["username"]})
+			require.NotEmpty(t, tokens["access_token"])
+		})
+
+		t.Run("so do username and password through a "+name+" client", func(t *testing.T) {
+			p, creds := user(t, client)
+			tokens := exchange(p, map[string]any{"username": creds["username"], "password": creds["password"]})
+			require.NotEmpty(t, tokens["refresh_token"])
+		})
+	}
+
+	t.Run("the older way needs the username of a confidential client's user", func(t *testing.T) {
+		p, creds := user(t, confidential)
+		p.fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
+		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+		require.Contains(t, text, "username is missing")
+	})
+
+	for name, c := range map[string]struct {
+		data func(creds map[string]any) map[string]any
+		says string
+	}{
+		"a wrong password": {func(creds map[string]any) map[string]any {
+			return map[string]any{"username": creds["username"], "password": "hush-Wrong-1"}
+		}, "Incorrect username or password"},
+		"an unknown user": {func(map[string]any) map[string]any {
+			return map[string]any{"username": "nobody", "password": "hush-Wrong-1"}
+		}, "signing in user"},
+		"a refresh token that is none": {func(map[string]any) map[string]any {
+			return map[string]any{"refresh_token": "hush-nothing"}
+		}, "refreshing the tokens"},
+		"nothing":            {func(map[string]any) map[string]any { return nil }, "refresh_token is missing"},
+		"only a username":    {func(map[string]any) map[string]any { return map[string]any{"username": "u"} }, "refresh_token is missing"},
+		"one thing too many": {func(map[string]any) map[string]any { return map[string]any{"refresh_token": "a", "password": "b"} }, "exclude each other"},
+	} {
+		t.Run(name+" is refused with the reason", func(t *testing.T) {
+			p, creds := user(t, confidential)
+			text := p.refused(logical.UpdateOperation, "tokens/ci", c.data(creds))
+			require.Contains(t, text, c.says)
+			require.NotContains(t, text, "hush")
+		})
+	}
+
+	t.Run("a user that was disabled gets none", func(t *testing.T) {
+		p, creds := user(t, confidential)
+		p.disable(creds["username"].(string))
+		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"username": creds["username"], "password": creds["password"]})
+		require.Contains(t, text, "disabled")
+		p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+	})
+
+	t.Run("a refresh token that is rotated comes back new, and the one before is used up", func(t *testing.T) {
+		p := newPool(t)
+		client := p.makeRotatingClient()
+		p.writeOK("roles/ci", map[string]any{"app_client_id": client, "app_client_secret": ""})
+		creds := p.read("creds/ci")
+		tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"]})
+		require.NotEmpty(t, tokens["refresh_token"])
+		require.NotEqual(t, creds["refresh_token"], tokens["refresh_token"])
+		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+		require.Contains(t, text, "RefreshTokenReuseException")
+	})
+
+	t.Run("a machine's role has no users", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		text := p.refused(logical.UpdateOperation, "tokens/machine", map[string]any{"refresh_token": "x"})
+		require.Contains(t, text, "read creds/machine instead")
+	})
+}

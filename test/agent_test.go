@@ -1,0 +1,88 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+const agentConfig = `
+vault { address = %q }
+auto_auth { method { type = "token_file" config = { token_file_path = %q } } }
+template_config { static_secret_render_interval = "1h" }
+template {
+  contents    = "{{ with secret \"%s/creds/machine\" }}{{ .Data.access_token }}{{ end }}"
+  destination = %q
+}
+`
+
+// TestVaultAgent lets the real Vault Agent keep a token in a file. Nothing but
+// what the answer says about itself can make it fetch again: there is no
+// lease, and its own interval is an hour.
+func TestVaultAgent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.seed.M2MClientID, AccessSeconds: 30}))
+	w.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
+	rendered := runAgent(w)
+
+	seen := map[string]bool{}
+	check := func() bool {
+		token, err := os.ReadFile(rendered)
+		if err != nil {
+			return false // not rendered yet
+		}
+		require.True(t, expiry(t, string(token)).After(time.Now()), "the file must never hold a token that has ended")
+		seen[string(token)] = true
+		return len(seen) == 3
+	}
+	require.Eventually(t, check, 2*time.Minute, 100*time.Millisecond, "only %d tokens were rendered", len(seen))
+	require.LessOrEqual(t, len(w.calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
+}
+
+// runAgent starts a Vault Agent and gives the file that it renders to.
+func runAgent(w *world) string {
+	w.Helper()
+	dir := w.TempDir()
+	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")
+	require.NoError(w, os.WriteFile(tokenFile, []byte(w.vault.Token), 0o600))
+	require.NoError(w, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, w.vault.Addr, tokenFile, w.mount, rendered), 0o600))
+
+	ctx, stop := context.WithCancel(context.Background())
+	agent := exec.CommandContext(ctx, binaries.vault, "agent", "-config="+configFile)
+	agent.Env = []string{"HOME=" + dir}
+	var output bytes.Buffer
+	agent.Stdout, agent.Stderr = &output, &output
+	require.NoError(w, agent.Start())
+	w.Cleanup(func() {
+		stop()
+		_ = agent.Wait() // killed, which is an error
+		if w.Failed() {
+			w.Logf("Vault Agent said:\n%s", output.String())
+		}
+	})
+	return rendered
+}
+
+func expiry(t *testing.T, token string) time.Time {
+	t.Helper()
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	require.NoError(t, err)
+	var claims jwt.Claims
+	require.NoError(t, parsed.UnsafeClaimsWithoutVerification(&claims))
+	return claims.Expiry.Time()
+}
