@@ -42,7 +42,8 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 		}
 		settings := config.settings(req.MountPoint)
 		settings.OnRefreshFailure = b.logRefreshFailure
-		return &connection{Service: cognito.New(b.lifetime, settings), region: config.Region}, nil
+		service := cognito.New(b.lifetime, settings) //nolint:contextcheck // it outlives the request that needs it first
+		return &connection{Service: service, region: config.Region}, nil
 	})
 }
 

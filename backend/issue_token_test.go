@@ -17,8 +17,8 @@ import (
 func (p *pool) writeMachine(more map[string]any) {
 	p.t.Helper()
 	role := machineRole(map[string]any{
-		"app_client_id": p.seed.M2MClientID, "app_client_secret": p.seed.M2MClientSecret,
-		"cognito_pool_domain": p.seed.Domain, "scopes": "api/read,api/write",
+		"app_client_id": p.Seed.M2MClientID, "app_client_secret": p.Seed.M2MClientSecret,
+		"cognito_pool_domain": p.Seed.Domain, "scopes": "api/read,api/write",
 	})
 	for name, value := range more {
 		role[name] = value
@@ -28,9 +28,7 @@ func (p *pool) writeMachine(more map[string]any) {
 
 func (p *pool) tokenRequests() int {
 	p.t.Helper()
-	calls, err := p.control.Calls(p.t.Context())
-	require.NoError(p.t, err)
-	return len(calls.Of(control.OperationToken))
+	return len(p.Calls().Of(control.OperationToken))
 }
 
 func TestMachineToken(t *testing.T) {
@@ -76,7 +74,7 @@ func TestMachineToken(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
 		// What AWS's page on the token endpoint says: a scope that is not allowed is ignored.
-		p.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, ContentType: "application/json", Body: tokenWithScope})
+		p.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, ContentType: "application/json", Body: tokenWithScope})
 		response := p.ok(logical.ReadOperation, "creds/machine", nil)
 		require.Contains(t, strings.Join(response.Warnings, ""), "lacks api/write")
 	})
@@ -130,7 +128,8 @@ func TestMachineToken(t *testing.T) {
 	t.Run("cache_tokens=false buys each time", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"cache_tokens": false})
-		require.NotEqual(t, p.read("creds/machine")["access_token"], p.read("creds/machine")["access_token"])
+		first := p.read("creds/machine")["access_token"]
+		require.NotEqual(t, first, p.read("creds/machine")["access_token"])
 	})
 
 	t.Run("min_ttl longer than a token lives is refused", func(t *testing.T) {
@@ -148,15 +147,14 @@ func TestMachineToken(t *testing.T) {
 		requireStatus(t, 502, err)
 		require.ErrorContains(t, err, `role "machine"`)
 		require.ErrorContains(t, err, "http://127.0.0.1:1")
-		require.NotContains(t, err.Error(), p.seed.M2MClientSecret)
+		require.NotContains(t, err.Error(), p.Seed.M2MClientSecret)
 	})
 
 	t.Run("the metadata reaches Cognito", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"client_metadata": map[string]any{"k": "v"}})
 		p.read("creds/machine")
-		calls, err := p.control.Calls(t.Context())
-		require.NoError(t, err)
+		calls := p.Calls()
 		require.Equal(t, map[string]string{"k": "v"}, calls.Of(control.OperationToken)[0].ClientMetadata)
 	})
 
@@ -181,7 +179,7 @@ func TestTokensOfAUser(t *testing.T) {
 	}
 	confidential := func(*pool) map[string]any { return nil }
 	public := func(p *pool) map[string]any {
-		return map[string]any{"app_client_id": p.seed.PublicClientID, "app_client_secret": ""}
+		return map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": ""}
 	}
 	exchange := func(p *pool, data map[string]any) map[string]any {
 		p.t.Helper()
@@ -201,7 +199,7 @@ func TestTokensOfAUser(t *testing.T) {
 
 		t.Run("and where that is not offered, in the older way through a "+name+" client", func(t *testing.T) {
 			p, creds := user(t, client)
-			p.fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
+			p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
 			tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"], "username": creds["username"]})
 			require.NotEmpty(t, tokens["access_token"])
 		})
@@ -215,7 +213,7 @@ func TestTokensOfAUser(t *testing.T) {
 
 	t.Run("the older way needs the username of a confidential client's user", func(t *testing.T) {
 		p, creds := user(t, confidential)
-		p.fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
+		p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
 		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
 		require.Contains(t, text, "username is missing")
 	})

@@ -5,8 +5,6 @@ package backend_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,93 +13,57 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
-	"vault-plugin-secrets-cognito/internal/emulator"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
-
-// signingKey spares each test the making of one.
-var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 // pool is a mount with a Cognito behind it and a role "ci".
 type pool struct {
 	*mount
-	seed    emulator.Seed
-	control *control.Client
+	*emulatortest.Cognito
 	storage *brittleStorage
 }
 
 func newPool(t *testing.T) *pool {
 	t.Helper()
-	running, err := emulator.Start(emulator.Options{SigningKey: signingKey()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, running.Close()) })
-	seed, err := running.Seed("eu-west-1")
-	require.NoError(t, err)
 	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
 	p := &pool{
 		mount:   newMountOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute}),
-		seed:    seed,
-		control: control.New(running.URL),
+		Cognito: emulatortest.Start(t),
 		storage: storage,
 	}
 	p.writeOK("config", map[string]any{
-		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": "hush", "cognito_endpoint": running.URL,
+		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": "hush", "cognito_endpoint": p.Seed.Domain,
 		"max_retries": 0, "request_timeout": 1,
 	})
 	p.writeOK("roles/ci", userRole(map[string]any{
-		"user_pool_id": seed.UserPoolID, "app_client_id": seed.AppClientID, "app_client_secret": seed.AppClientSecret, "groups": "testers",
+		"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "groups": "testers",
 	}))
 	return p
 }
 
-func (p *pool) users() []control.User {
-	p.t.Helper()
-	users, err := p.control.Users(p.t.Context(), "")
-	require.NoError(p.t, err)
-	return users
-}
-
-// admin is Cognito as whoever owns the pool sees it.
-func (p *pool) admin() *cip.Client {
-	return cip.New(cip.Options{
-		Region: "eu-west-1", BaseEndpoint: &p.seed.Domain, Credentials: credentials.NewStaticCredentialsProvider("AKIAADMIN", "s", ""),
-	})
-}
-
 func (p *pool) disable(username string) {
 	p.t.Helper()
-	_, err := p.admin().AdminDisableUser(p.t.Context(), &cip.AdminDisableUserInput{UserPoolId: &p.seed.UserPoolID, Username: &username})
+	_, err := p.Admin.AdminDisableUser(p.t.Context(), &cip.AdminDisableUserInput{UserPoolId: &p.Seed.UserPoolID, Username: &username})
 	require.NoError(p.t, err)
 }
 
 // makeRotatingClient makes a public app client whose refresh tokens serve once.
 func (p *pool) makeRotatingClient() string {
 	p.t.Helper()
-	out, err := p.admin().CreateUserPoolClient(p.t.Context(), &cip.CreateUserPoolClientInput{
-		UserPoolId: &p.seed.UserPoolID, ClientName: aws.String("rotating"),
+	out, err := p.Admin.CreateUserPoolClient(p.t.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &p.Seed.UserPoolID, ClientName: aws.String("rotating"),
 		ExplicitAuthFlows:    []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
 		RefreshTokenRotation: &types.RefreshTokenRotationType{Feature: types.FeatureTypeEnabled, RetryGracePeriodSeconds: aws.Int32(0)},
 	})
 	require.NoError(p.t, err)
 	return *out.UserPoolClient.ClientId
-}
-
-func (p *pool) fault(fault control.Fault) {
-	p.t.Helper()
-	require.NoError(p.t, p.control.Fault(p.t.Context(), fault))
 }
 
 // rollBack does what Vault does each minute, without regard to age.
@@ -183,13 +145,13 @@ func TestStorageFailsAtEveryCall(t *testing.T) {
 			p.storage.breakAt(n)
 			_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 			require.Error(t, err)
-			require.Empty(t, p.users(), "nobody was told of a user, so there must be none")
+			require.Empty(t, p.Users(), "nobody was told of a user, so there must be none")
 
 			p.storage.breakAt(0)
 			require.NoError(t, p.rollBack())
 			require.Empty(t, p.walEntries())
 			p.read("creds/ci")
-			require.Len(t, p.users(), 1)
+			require.Len(t, p.Users(), 1)
 		})
 	}
 }
@@ -199,19 +161,14 @@ func TestWriteAheadLog(t *testing.T) {
 	leftover := func(t *testing.T) *pool {
 		t.Helper()
 		p := newPool(t)
-		p.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-		p.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
-		require.Len(t, p.users(), 1)
+		require.Len(t, p.Users(), 1)
 		require.Len(t, p.walEntries(), 1)
 		return p
 	}
-	heal := func(p *pool) {
-		p.t.Helper()
-		require.NoError(p.t, p.control.ClearFaults(p.t.Context()))
-	}
-
 	t.Run("an answer leaves no entry behind", func(t *testing.T) {
 		p := newPool(t)
 		p.read("creds/ci")
@@ -220,7 +177,7 @@ func TestWriteAheadLog(t *testing.T) {
 
 	t.Run("a failure that was undone leaves no entry behind", func(t *testing.T) {
 		p := newPool(t)
-		p.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
 		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
 		require.Empty(t, p.walEntries())
@@ -228,10 +185,10 @@ func TestWriteAheadLog(t *testing.T) {
 
 	t.Run("a roll-back deletes the user without role and config", func(t *testing.T) {
 		p := leftover(t)
-		heal(p)
+		p.Heal()
 		p.ok(logical.DeleteOperation, "roles/ci", nil)
 		require.NoError(t, p.rollBack())
-		require.Empty(t, p.users())
+		require.Empty(t, p.Users())
 		require.Empty(t, p.walEntries())
 	})
 
@@ -239,34 +196,34 @@ func TestWriteAheadLog(t *testing.T) {
 		p := leftover(t)
 		require.ErrorContains(t, p.rollBack(), "deleting user")
 		require.Len(t, p.walEntries(), 1)
-		heal(p)
+		p.Heal()
 		require.NoError(t, p.rollBack())
-		require.Empty(t, p.users())
+		require.Empty(t, p.Users())
 	})
 
 	t.Run("a young entry is left alone", func(t *testing.T) {
 		p := leftover(t)
-		heal(p)
+		p.Heal()
 		p.ok(logical.RollbackOperation, "", nil)
-		require.Len(t, p.users(), 1)
+		require.Len(t, p.Users(), 1)
 	})
 
 	t.Run("before an unmount even a young entry counts", func(t *testing.T) {
 		p := leftover(t)
-		heal(p)
+		p.Heal()
 		p.system.TaintedVal = true
 		p.ok(logical.RollbackOperation, "", nil)
-		require.Empty(t, p.users())
+		require.Empty(t, p.Users())
 	})
 
 	t.Run("a create that may still come keeps its entry", func(t *testing.T) {
 		p := newPool(t)
-		p.fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultHang})
+		p.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultHang})
 		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
-		require.Empty(t, p.users())
+		require.Empty(t, p.Users())
 		require.Len(t, p.walEntries(), 1)
-		heal(p)
+		p.Heal()
 		require.NoError(t, p.rollBack())
 		require.Empty(t, p.walEntries())
 	})
@@ -287,7 +244,7 @@ func TestWriteAheadLog(t *testing.T) {
 
 	t.Run("after a day an entry is given up", func(t *testing.T) {
 		p := newPool(t)
-		p.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 		entry := `{"type":"user","data":{"username":"u","user_pool_id":"eu-west-1_x","region":"eu-west-1","created":%q},"created_at":1}`
 		put := func(age time.Duration) {
 			created := time.Now().Add(-age).Format(time.RFC3339)
@@ -321,7 +278,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
 		_, err = p.lease(logical.RevokeOperation, secret)
 		require.NoError(t, err)
-		require.Empty(t, p.users())
+		require.Empty(t, p.Users())
 	})
 
 	t.Run("says what to do when its role is gone", func(t *testing.T) {
@@ -354,10 +311,9 @@ func TestInvalidation(t *testing.T) {
 	p.read("creds/ci")
 	// Another node writes the config; this one only hears of it.
 	require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: fmt.Appendf(nil,
-		`{"aws_access_key_id":"AKIANEW","aws_secret_access_key":"s","cognito_endpoint":%q,"max_retries":0}`, p.seed.Domain)}))
+		`{"aws_access_key_id":"AKIANEW","aws_secret_access_key":"s","cognito_endpoint":%q,"max_retries":0}`, p.Seed.Domain)}))
 	lastKey := func() string {
-		calls, err := p.control.Calls(t.Context())
-		require.NoError(t, err)
+		calls := p.Calls()
 		return calls.Calls[len(calls.Calls)-1].AccessKey
 	}
 	p.read("creds/ci")
@@ -383,10 +339,9 @@ func TestConfigWrittenWhileUsersAreIssued(t *testing.T) {
 	}
 	group.Wait()
 	p.writeOK("config", map[string]any{"aws_access_key_id": "AKIALAST", "aws_secret_access_key": "s"})
-	require.NoError(t, p.control.ResetCalls(t.Context()))
+	require.NoError(t, p.Control.ResetCalls(t.Context()))
 	p.read("creds/ci")
-	calls, err := p.control.Calls(t.Context())
-	require.NoError(t, err)
+	calls := p.Calls()
 	for _, call := range calls.Calls {
 		require.Equal(t, "AKIALAST", call.AccessKey)
 	}

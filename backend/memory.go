@@ -14,15 +14,15 @@ type memory[T any] struct {
 	held       map[string]*T
 }
 
-// get gives what is held under a key, or else makes it. Nothing is locked
-// while it is made; what was made of an entry that changed meanwhile is used
+// get gives what is held under a key, or else loads it. Nothing is locked
+// while it loads; what was made of an entry that changed meanwhile is used
 // once and not kept, nor is a nil.
-func (m *memory[T]) get(key string, make func() (*T, error)) (*T, error) {
+func (m *memory[T]) get(key string, load func() (*T, error)) (*T, error) {
 	held, generation := m.look(key)
 	if held != nil {
 		return held, nil
 	}
-	made, err := make()
+	made, err := load()
 	if err == nil && made != nil {
 		m.keep(key, made, generation)
 	}

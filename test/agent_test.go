@@ -36,7 +36,7 @@ template {
 func TestVaultAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	require.NoError(t, w.control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.seed.M2MClientID, AccessSeconds: 30}))
+	require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.M2MClientID, AccessSeconds: 30}))
 	w.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
 	rendered := runAgent(w)
 
@@ -51,7 +51,7 @@ func TestVaultAgent(t *testing.T) {
 		return len(seen) == 3
 	}
 	require.Eventually(t, check, 2*time.Minute, 100*time.Millisecond, "only %d tokens were rendered", len(seen))
-	require.LessOrEqual(t, len(w.calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
+	require.LessOrEqual(t, len(w.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
 }
 
 // runAgent starts a Vault Agent and gives the file that it renders to.

@@ -36,16 +36,16 @@ func TestHalfWay(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				fault.Operation = operation
-				w.fault(fault)
+				w.Fault(fault)
 				_, err := w.tryRead("creds/ci")
 				status, text := w.refusal(err)
 				require.Equal(t, http.StatusBadGateway, status, text)
 				require.Contains(t, text, step)
-				require.Empty(t, w.users())
+				require.Empty(t, w.Users())
 
-				w.heal()
+				w.Heal()
 				secret := w.read("creds/ci")
-				require.Len(t, w.users(), 1)
+				require.Len(t, w.Users(), 1)
 				w.revoke(secret.LeaseID)
 			})
 		}
@@ -72,15 +72,15 @@ func TestStatuses(t *testing.T) {
 		"a client secret that is wrong": {func(w *world) { w.writeRole("ci", map[string]any{"app_client_secret": "hush-wrong"}) },
 			"creds/ci", 400, "signing in user"},
 		"an action that IAM denies": {func(w *world) {
-			require.NoError(w, w.control.SetIAM(w.Context(), control.IAM{DeniedActions: []string{"cognito-idp:AdminCreateUser"}}))
+			w.Deny("cognito-idp:AdminCreateUser")
 		}, "creds/ci", 403, "cognito-idp:AdminCreateUser"},
 		"a quota that is exceeded": {func(w *world) {
-			w.fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "TooManyRequestsException"})
+			w.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "TooManyRequestsException"})
 		}, "creds/ci", 429, "TooManyRequestsException"},
 		"a Cognito that is not there": {func(w *world) { w.configure(map[string]any{"cognito_endpoint": "http://127.0.0.1:1"}) },
 			"creds/ci", 502, "connection refused"},
 		"a challenge that cannot be answered": {func(w *world) {
-			w.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
+			w.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 				Body: `{"ChallengeName":"SMS_MFA","ChallengeParameters":{},"Session":"hush-session-of-some-length"}`})
 		}, "creds/ci", 400, "SMS_MFA"},
 		"a domain that is not there": {func(w *world) {
@@ -94,26 +94,26 @@ func TestStatuses(t *testing.T) {
 		"a scope that is not the client's": {func(w *world) { w.writeMachineRole("machine", map[string]any{"scopes": "api/delete"}) },
 			"creds/machine", 400, "invalid_scope"},
 		"a token endpoint that throttles": {func(w *world) {
-			w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 429})
+			w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 429})
 		},
 			"creds/machine", 429, "throttles"},
 		"a token endpoint that fails": {func(w *world) {
-			w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 503})
+			w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 503})
 		},
 			"creds/machine", 502, "503"},
-		"a token endpoint that hangs": {func(w *world) { w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultHang}) },
+		"a token endpoint that hangs": {func(w *world) { w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultHang}) },
 			"creds/machine", 502, "no answer in time"},
 		"a token endpoint that is cut": {func(w *world) {
-			w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+			w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		},
 			"creds/machine", 502, "no answer"},
-		"a token endpoint that answers half": {func(w *world) { w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBody}) },
+		"a token endpoint that answers half": {func(w *world) { w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBody}) },
 			"creds/machine", 502, "not a token endpoint's"},
 		"a token endpoint that is a web page": {func(w *world) {
-			w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "text/html", Body: "<html>"})
+			w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "text/html", Body: "<html>"})
 		}, "creds/machine", 502, "not a token endpoint's"},
 		"a token endpoint that says nothing": {func(w *world) {
-			w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "application/json"})
+			w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "application/json"})
 		}, "creds/machine", 502, "not a token endpoint's"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestStatuses(t *testing.T) {
 			require.Equal(t, c.status, status, text)
 			require.Contains(t, text, c.says)
 			require.NotContains(t, text, "hush")
-			require.Empty(t, w.users())
+			require.Empty(t, w.Users())
 			require.Empty(t, leases(w, "creds/ci"))
 		})
 	}
@@ -150,15 +150,15 @@ func TestPluginDiesHalfWay(t *testing.T) {
 			t.Parallel()
 			w := newWorldApart(t)
 			// The first try hangs with the user made; Vault itself repeats the request with the next process.
-			w.fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
+			w.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
 			read := make(chan *api.Secret, 1)
 			go func() {
 				secret, _ := w.tryRead("creds/ci")
 				read <- secret
 			}()
 			w.awaitCall(operation)
-			require.Eventually(t, func() bool { return len(w.users()) == 1 }, 10*time.Second, 5*time.Millisecond)
-			orphan := w.users()[0].Username
+			require.Eventually(t, func() bool { return len(w.Users()) == 1 }, 10*time.Second, 5*time.Millisecond)
+			orphan := w.Users()[0].Username
 			w.killPlugin()
 			handedOut := ""
 			if secret := <-read; secret != nil {
@@ -167,9 +167,9 @@ func TestPluginDiesHalfWay(t *testing.T) {
 			require.NotEqual(t, orphan, handedOut)
 
 			// The log's age limit is five seconds here, and Vault looks once a minute.
-			require.Eventually(t, func() bool { return !contains(w.users(), orphan) }, 90*time.Second, 100*time.Millisecond)
+			require.Eventually(t, func() bool { return !contains(w.Users(), orphan) }, 90*time.Second, 100*time.Millisecond)
 			if handedOut != "" {
-				require.True(t, contains(w.users(), handedOut), "the user of the second try has a lease and must stay")
+				require.True(t, contains(w.Users(), handedOut), "the user of the second try has a lease and must stay")
 			}
 		})
 	}
@@ -180,14 +180,14 @@ func TestPluginDiesHalfWay(t *testing.T) {
 func TestUnmountHalfWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-	w.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+	w.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+	w.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 	_, err := w.tryRead("creds/ci")
 	require.Error(t, err)
-	require.Len(t, w.users(), 1, "with Cognito down the user could not be undone at once")
-	w.heal()
+	require.Len(t, w.Users(), 1, "with Cognito down the user could not be undone at once")
+	w.Heal()
 	require.NoError(t, w.client.Sys().UnmountWithContext(t.Context(), w.mount))
-	require.Empty(t, w.users())
+	require.Empty(t, w.Users())
 }
 
 func contains(users []control.User, username string) bool {

@@ -31,7 +31,7 @@ func TestMachineToken(t *testing.T) {
 		require.Equal(t, "Bearer", secret.Data["token_type"])
 		require.Equal(t, "api/read", secret.Data["scope"])
 		claims := claimsOf(t, secret.Data["access_token"])
-		require.Equal(t, w.seed.M2MClientID, claims["sub"])
+		require.Equal(t, w.Seed.M2MClientID, claims["sub"])
 
 		end, err := time.Parse(time.RFC3339, secret.Data["expiration"].(string))
 		require.NoError(t, err)
@@ -58,8 +58,8 @@ func TestMachineToken(t *testing.T) {
 
 	t.Run("a thousand reads at once buy one token", func(t *testing.T) {
 		w.writeMachineRole("busy", map[string]any{"scopes": "api/write"})
-		require.NoError(t, w.control.ResetCalls(t.Context()))
-		require.NoError(t, w.control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
+		require.NoError(t, w.Control.ResetCalls(t.Context()))
+		require.NoError(t, w.Control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
 		tokens := make(chan any, 1000)
 		var group sync.WaitGroup
 		for range cap(tokens) {
@@ -79,8 +79,8 @@ func TestMachineToken(t *testing.T) {
 		for token := range tokens {
 			require.Equal(t, first, token)
 		}
-		require.Len(t, w.calls().Of(control.OperationToken), 1)
-		require.NoError(t, w.control.SetLatency(t.Context(), control.Latency{}))
+		require.Len(t, w.Calls().Of(control.OperationToken), 1)
+		require.NoError(t, w.Control.SetLatency(t.Context(), control.Latency{}))
 	})
 
 	t.Run("some of the scopes can be asked for, and no others", func(t *testing.T) {
@@ -95,17 +95,17 @@ func TestMachineToken(t *testing.T) {
 	})
 
 	t.Run("the secret need not be in the role", func(t *testing.T) {
-		w.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": w.seed.UserPoolID, "cache_tokens": false})
+		w.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": w.Seed.UserPoolID, "cache_tokens": false})
 		w.read("creds/looked-up")
 		w.read("creds/looked-up")
-		require.Len(t, w.calls().Of("DescribeUserPoolClient"), 1)
-		require.NotContains(t, fmt.Sprint(w.read("roles/looked-up").Data), w.seed.M2MClientSecret)
+		require.Len(t, w.Calls().Of("DescribeUserPoolClient"), 1)
+		require.NotContains(t, fmt.Sprint(w.read("roles/looked-up").Data), w.Seed.M2MClientSecret)
 	})
 
 	t.Run("an endpoint that is down does not matter while the token is young", func(t *testing.T) {
 		first := w.read("creds/machine").Data["access_token"]
-		w.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
-		defer w.heal()
+		w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+		defer w.Heal()
 		require.Equal(t, first, w.read("creds/machine").Data["access_token"])
 	})
 
@@ -159,7 +159,7 @@ func TestConfigAndRolesSurvive(t *testing.T) {
 		require.Equal(t, role, w.read("roles/ci").Data)
 		secret := w.read("creds/ci")
 		w.revoke(secret.LeaseID)
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	}
 	lease := w.read("creds/ci").LeaseID
 
@@ -186,10 +186,10 @@ func TestConfigChangesTakeEffectAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.read("creds/ci")
-	require.Equal(t, "AKIAPLUGIN", w.calls().Of("AdminCreateUser")[0].AccessKey)
+	require.Equal(t, "AKIAPLUGIN", w.Calls().Of("AdminCreateUser")[0].AccessKey)
 	w.configure(map[string]any{"aws_access_key_id": "AKIAOTHER"})
 	w.read("creds/ci")
-	require.Equal(t, "AKIAOTHER", w.calls().Of("AdminCreateUser")[1].AccessKey)
+	require.Equal(t, "AKIAOTHER", w.Calls().Of("AdminCreateUser")[1].AccessKey)
 }
 
 func TestDefaultChain(t *testing.T) {
@@ -203,7 +203,7 @@ func TestDefaultChain(t *testing.T) {
 	w := newWorldIn(t, vault)
 	w.configure(map[string]any{"aws_access_key_id": "", "aws_secret_access_key": ""})
 	w.read("creds/ci")
-	require.Equal(t, "AKIAFROMENV", w.calls().Of("AdminCreateUser")[0].AccessKey)
+	require.Equal(t, "AKIAFROMENV", w.Calls().Of("AdminCreateUser")[0].AccessKey)
 }
 
 func TestAssumedRoleShowsTheMount(t *testing.T) {
@@ -211,7 +211,7 @@ func TestAssumedRoleShowsTheMount(t *testing.T) {
 	w := newWorldApart(t) // a reload ends the process that all mounts of a Vault share
 	w.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
 	secret := w.read("creds/ci")
-	call := w.calls().Of("AssumeRole")[0]
+	call := w.Calls().Of("AssumeRole")[0]
 	require.Equal(t, "arn:aws:iam::123456789012:role/vault", call.RoleARN)
 	require.Equal(t, "vault-"+w.mount, call.RoleSessionName)
 
@@ -221,15 +221,15 @@ func TestAssumedRoleShowsTheMount(t *testing.T) {
 		w.delete("roles/other")
 		_, err := w.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{w.mount}})
 		require.NoError(t, err)
-		before := len(w.calls().Of("AssumeRole"))
+		before := len(w.Calls().Of("AssumeRole"))
 		w.revoke(other.LeaseID)
-		assumed := w.calls().Of("AssumeRole")
+		assumed := w.Calls().Of("AssumeRole")
 		require.Len(t, assumed, before+1)
 		require.Equal(t, "arn:aws:iam::210987654321:role/other", assumed[before].RoleARN)
 		require.Equal(t, "abc", assumed[before].ExternalID)
 	})
 	w.revoke(secret.LeaseID)
-	require.Empty(t, w.users())
+	require.Empty(t, w.Users())
 }
 
 func TestVaultShowsTheVersion(t *testing.T) {
@@ -254,8 +254,8 @@ func TestMountsShareAProcessAndNothingElse(t *testing.T) {
 	one.writeRole("only-one", nil)
 	require.Nil(t, two.read("roles/only-one"))
 	one.read("creds/ci")
-	require.Len(t, one.users(), 1)
-	require.Empty(t, two.users())
+	require.Len(t, one.Users(), 1)
+	require.Empty(t, two.Users())
 }
 
 func TestPatchThroughVault(t *testing.T) {
@@ -287,7 +287,7 @@ func TestEveryPathHasHelp(t *testing.T) {
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
 	w := newWorldApart(t)
-	secrets := []string{secretKey, w.seed.AppClientSecret, w.seed.M2MClientSecret}
+	secrets := []string{secretKey, w.Seed.AppClientSecret, w.Seed.M2MClientSecret}
 	collect := func(secret *api.Secret) {
 		for _, name := range []string{"password", "access_token", "id_token", "refresh_token"} {
 			if value, ok := secret.Data[name].(string); ok {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
 func TestUser(t *testing.T) {
@@ -30,9 +31,9 @@ func TestUser(t *testing.T) {
 		data := secret.Data
 		require.True(t, strings.HasPrefix(data["username"].(string), "vault-ci-"), data["username"])
 		require.Len(t, data["password"], 32)
-		require.Equal(t, w.seed.UserPoolID, data["user_pool_id"])
-		require.Equal(t, region, data["region"])
-		require.Equal(t, w.seed.AppClientID, data["app_client_id"])
+		require.Equal(t, w.Seed.UserPoolID, data["user_pool_id"])
+		require.Equal(t, emulatortest.Region, data["region"])
+		require.Equal(t, w.Seed.AppClientID, data["app_client_id"])
 		require.Equal(t, "Bearer", data["token_type"])
 		require.Equal(t, json.Number("3600"), data["expires_in"])
 		require.NotContains(t, data, "email")
@@ -45,10 +46,10 @@ func TestUser(t *testing.T) {
 	})
 
 	t.Run("the user can sign in with what was returned", func(t *testing.T) {
-		w.writeRole("public", map[string]any{"app_client_id": w.seed.PublicClientID, "app_client_secret": ""})
+		w.writeRole("public", map[string]any{"app_client_id": w.Seed.PublicClientID, "app_client_secret": ""})
 		secret := w.read("creds/public")
-		out, err := w.admin.AdminInitiateAuth(t.Context(), &cip.AdminInitiateAuthInput{
-			UserPoolId: &w.seed.UserPoolID, ClientId: &w.seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
+		out, err := w.Admin.AdminInitiateAuth(t.Context(), &cip.AdminInitiateAuthInput{
+			UserPoolId: &w.Seed.UserPoolID, ClientId: &w.Seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
 			AuthParameters: map[string]string{"USERNAME": secret.Data["username"].(string), "PASSWORD": secret.Data["password"].(string)},
 		})
 		require.NoError(t, err)
@@ -82,9 +83,9 @@ func TestUser(t *testing.T) {
 
 	t.Run("after the revocation the user is gone", func(t *testing.T) {
 		secret := w.read("creds/ci")
-		require.Len(t, w.users(), 1)
+		require.Len(t, w.Users(), 1)
 		w.revoke(secret.LeaseID)
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	})
 
 	t.Run("the vault command shows it and takes it back", func(t *testing.T) {
@@ -92,21 +93,22 @@ func TestUser(t *testing.T) {
 		require.NoError(t, err)
 		var secret api.Secret
 		require.NoError(t, json.Unmarshal([]byte(out), &secret))
-		require.Len(t, w.users(), 1)
+		require.Len(t, w.Users(), 1)
 		_, err = w.vault.CLI(t.Context(), "lease", "revoke", "-sync", secret.LeaseID)
 		require.NoError(t, err)
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	})
 
 	t.Run("when the lease ends by itself the user goes too", func(t *testing.T) {
 		w.writeRole("short", map[string]any{"ttl": "2s", "max_ttl": "2s"})
 		w.read("creds/short")
-		require.Len(t, w.users(), 1)
-		require.Eventually(t, func() bool { return len(w.users()) == 0 }, 20*time.Second, 50*time.Millisecond)
+		require.Len(t, w.Users(), 1)
+		require.Eventually(t, func() bool { return len(w.Users()) == 0 }, 20*time.Second, 50*time.Millisecond)
 	})
 
 	t.Run("in a pool of e-mail addresses the user is Cognito's own id, and goes by it", func(t *testing.T) {
-		pool, client, secret := w.makePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
+		pool := w.MakePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
+		client, secret := w.MakeClient(pool)
 		w.writeRole("by-mail", map[string]any{
 			"user_pool_id": pool, "app_client_id": client, "app_client_secret": secret, "groups": "testers", "dummy_email_domain": "example.com",
 		})
@@ -114,7 +116,7 @@ func TestUser(t *testing.T) {
 		require.Equal(t, user.Data["sub"], user.Data["username"])
 		require.NotEqual(t, user.Data["email"], user.Data["username"])
 		w.revoke(user.LeaseID)
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	})
 
 	t.Run("without tokens there is only the user", func(t *testing.T) {
@@ -126,11 +128,11 @@ func TestUser(t *testing.T) {
 	})
 
 	t.Run("a policy of the older plugin's time is enough", func(t *testing.T) {
-		require.NoError(t, w.control.SetIAM(t.Context(), control.IAM{AllowedActions: []string{
+		require.NoError(t, w.Control.SetIAM(t.Context(), control.IAM{AllowedActions: []string{
 			"cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminAddUserToGroup",
 			"cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge",
 		}}))
-		defer func() { require.NoError(t, w.control.SetIAM(t.Context(), control.IAM{})) }()
+		defer func() { require.NoError(t, w.Control.SetIAM(t.Context(), control.IAM{})) }()
 		for range 2 {
 			secret := w.read("creds/ci")
 			require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, secret.Data["access_token"])["cognito:groups"])
@@ -138,7 +140,7 @@ func TestUser(t *testing.T) {
 			require.NoError(t, err, "a renewal must not need a right that the older plugin did not need")
 			w.revoke(secret.LeaseID)
 		}
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	})
 }
 
@@ -183,11 +185,11 @@ func TestRenew(t *testing.T) {
 			w.writeMachineRole("gone", map[string]any{"credential_type": "client_credentials_grant"})
 		}, `role "gone" no longer issues users`},
 		"of a user that was deleted": {func(secret *api.Secret) {
-			_, err := w.admin.AdminDeleteUser(w.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
+			_, err := w.Admin.AdminDeleteUser(w.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.Seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
 			require.NoError(w, err)
 		}, "is gone from user pool"},
 		"of a user that was disabled": {func(secret *api.Secret) {
-			_, err := w.admin.AdminDisableUser(w.Context(), &cip.AdminDisableUserInput{UserPoolId: &w.seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
+			_, err := w.Admin.AdminDisableUser(w.Context(), &cip.AdminDisableUserInput{UserPoolId: &w.Seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
 			require.NoError(w, err)
 		}, "is disabled"},
 	} {
@@ -205,7 +207,7 @@ func TestRenew(t *testing.T) {
 
 	t.Run("a Cognito that is down does not cost anybody the lease", func(t *testing.T) {
 		secret := w.read("creds/ci")
-		w.fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultError, Code: "InternalErrorException"})
+		w.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultError, Code: "InternalErrorException"})
 		_, err := renew(t, secret.LeaseID)
 		require.NoError(t, err)
 	})
@@ -223,16 +225,16 @@ func TestRevoke(t *testing.T) {
 			w.writeMachineRole("ci", map[string]any{"credential_type": "client_credentials_grant"})
 		},
 		"when the user is gone": func(w *world, secret *api.Secret) {
-			_, err := w.admin.AdminDeleteUser(w.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
+			_, err := w.Admin.AdminDeleteUser(w.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.Seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
 			require.NoError(w, err)
 		},
 		"when the pool is gone": func(w *world, _ *api.Secret) {
-			_, err := w.admin.DeleteUserPool(w.Context(), &cip.DeleteUserPoolInput{UserPoolId: &w.seed.UserPoolID})
+			_, err := w.Admin.DeleteUserPool(w.Context(), &cip.DeleteUserPoolInput{UserPoolId: &w.Seed.UserPoolID})
 			require.NoError(w, err)
 		},
 		"after an answer that got lost": func(w *world, _ *api.Secret) {
 			w.configure(map[string]any{"max_retries": 1})
-			w.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultCutAfter, Times: 1})
+			w.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultCutAfter, Times: 1})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +243,7 @@ func TestRevoke(t *testing.T) {
 			secret := w.read("creds/ci")
 			prepare(w, secret)
 			w.revoke(secret.LeaseID)
-			require.Empty(t, w.users())
+			require.Empty(t, w.Users())
 			_, err := w.client.Sys().LookupWithContext(t.Context(), secret.LeaseID)
 			require.Error(t, err, "the lease must be gone as well")
 		})
@@ -251,24 +253,24 @@ func TestRevoke(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.writeRole("ci", map[string]any{"ttl": "2s", "max_ttl": "2s"})
-		w.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException", Times: 1})
+		w.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException", Times: 1})
 		w.read("creds/ci")
 		w.awaitCall("AdminDeleteUser")
-		require.Len(t, w.users(), 1)
-		require.Eventually(t, func() bool { return len(w.users()) == 0 }, time.Minute, 50*time.Millisecond)
+		require.Len(t, w.Users(), 1)
+		require.Eventually(t, func() bool { return len(w.Users()) == 0 }, time.Minute, 50*time.Millisecond)
 	})
 
 	t.Run("a revocation that cannot be done says why", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		secret := w.read("creds/ci")
-		w.fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		w.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 		_, text := w.refusal(w.client.Sys().RevokeWithContext(t.Context(), secret.LeaseID))
 		require.Contains(t, text, "deleting user")
 		require.Contains(t, text, "InternalErrorException")
-		w.heal()
+		w.Heal()
 		w.revoke(secret.LeaseID)
-		require.Empty(t, w.users())
+		require.Empty(t, w.Users())
 	})
 }
 
@@ -297,9 +299,9 @@ func TestHundredReadsAtOnce(t *testing.T) {
 		distinct[name] = true
 	}
 	require.Len(t, distinct, readers)
-	require.Len(t, w.users(), readers)
+	require.Len(t, w.Users(), readers)
 
 	_, err := w.vault.CLI(t.Context(), "lease", "revoke", "-sync", "-prefix", w.mount+"/creds")
 	require.NoError(t, err)
-	require.Empty(t, w.users())
+	require.Empty(t, w.Users())
 }

@@ -5,54 +5,33 @@ package test
 
 import (
 	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"maps"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
-	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/emulator"
-	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-const (
-	region    = "eu-west-1"
-	secretKey = "hush-secret-access-key"
-)
-
-// signingKey spares each test the making of one.
-var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
+const secretKey = "hush-secret-access-key"
 
 // world is what one test has to itself: a mount in a Vault, configured for a
 // Cognito that nobody else uses.
 type world struct {
 	*testing.T
-	vault   *sandbox.Vault
-	client  *api.Client
-	mount   string
-	seed    emulator.Seed
-	control *control.Client
-	admin   *cip.Client
+	*emulatortest.Cognito
+	vault  *sandbox.Vault
+	client *api.Client
+	mount  string
 }
 
 // newWorld mounts the engine in the Vault that the tests share.
@@ -75,22 +54,12 @@ func newWorldApart(t *testing.T) *world {
 
 func newWorldIn(t *testing.T, vault *sandbox.Vault) *world {
 	t.Helper()
-	running, err := emulator.Start(emulator.Options{SigningKey: signingKey()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, running.Close()) })
-	seed, err := running.Seed(region)
-	require.NoError(t, err)
 	w := &world{
 		T:       t,
+		Cognito: emulatortest.Start(t),
 		vault:   vault,
 		client:  vault.Client(),
 		mount:   "cognito-" + strings.ToLower(rand.Text()[:8]),
-		seed:    seed,
-		control: control.New(running.URL),
-		admin: cip.New(cip.Options{
-			Region: region, BaseEndpoint: aws.String(running.URL),
-			Credentials: credentials.NewStaticCredentialsProvider("AKIAADMIN", "s", ""),
-		}),
 	}
 	require.NoError(t, w.client.Sys().MountWithContext(t.Context(), w.mount, &api.MountInput{Type: pluginName}))
 	w.configure(nil)
@@ -103,8 +72,8 @@ func newWorldIn(t *testing.T, vault *sandbox.Vault) *world {
 func (w *world) configure(more map[string]any) {
 	w.Helper()
 	config := map[string]any{
-		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": secretKey, "region": region,
-		"cognito_endpoint": w.seed.Domain, "sts_endpoint": w.seed.Domain,
+		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": secretKey, "region": emulatortest.Region,
+		"cognito_endpoint": w.Seed.Domain, "sts_endpoint": w.Seed.Domain,
 		"max_retries": 0, "request_timeout": "1s",
 	}
 	maps.Copy(config, more)
@@ -114,8 +83,8 @@ func (w *world) configure(more map[string]any) {
 func (w *world) writeRole(name string, more map[string]any) {
 	w.Helper()
 	role := map[string]any{
-		"credential_type": "user", "user_pool_id": w.seed.UserPoolID,
-		"app_client_id": w.seed.AppClientID, "app_client_secret": w.seed.AppClientSecret,
+		"credential_type": "user", "user_pool_id": w.Seed.UserPoolID,
+		"app_client_id": w.Seed.AppClientID, "app_client_secret": w.Seed.AppClientSecret,
 		"groups": "testers,admins", "ttl": "5m", "max_ttl": "1h",
 	}
 	maps.Copy(role, more)
@@ -125,8 +94,8 @@ func (w *world) writeRole(name string, more map[string]any) {
 func (w *world) writeMachineRole(name string, more map[string]any) {
 	w.Helper()
 	role := map[string]any{
-		"app_client_id": w.seed.M2MClientID, "app_client_secret": w.seed.M2MClientSecret,
-		"cognito_pool_domain": w.seed.Domain, "scopes": "api/read",
+		"app_client_id": w.Seed.M2MClientID, "app_client_secret": w.Seed.M2MClientSecret,
+		"cognito_pool_domain": w.Seed.Domain, "scopes": "api/read",
 	}
 	maps.Copy(role, more)
 	w.write("roles/"+name, role)
@@ -170,50 +139,10 @@ func (w *world) revoke(leaseID string) {
 	require.NoError(w, err)
 }
 
-func (w *world) fault(fault control.Fault) {
-	w.Helper()
-	require.NoError(w, w.control.Fault(w.Context(), fault))
-}
-
-func (w *world) heal() {
-	w.Helper()
-	require.NoError(w, w.control.ClearFaults(w.Context()))
-}
-
-func (w *world) users() []control.User {
-	w.Helper()
-	users, err := w.control.Users(w.Context(), "")
-	require.NoError(w, err)
-	return users
-}
-
-func (w *world) calls() *control.CallLog {
-	w.Helper()
-	calls, err := w.control.Calls(w.Context())
-	require.NoError(w, err)
-	return calls
-}
-
 // awaitCall waits until the plugin has begun a call to AWS.
 func (w *world) awaitCall(operation string) {
 	w.Helper()
-	require.Eventually(w, func() bool { return len(w.calls().Of(operation)) > 0 }, 20*time.Second, 5*time.Millisecond, "no call of %s", operation)
-}
-
-// makePool makes a pool with a group "testers" and an app client with a secret.
-func (w *world) makePool(input *cip.CreateUserPoolInput) (poolID, clientID, clientSecret string) {
-	w.Helper()
-	input.PoolName = aws.String("another")
-	pool, err := w.admin.CreateUserPool(w.Context(), input)
-	require.NoError(w, err)
-	_, err = w.admin.CreateGroup(w.Context(), &cip.CreateGroupInput{UserPoolId: pool.UserPool.Id, GroupName: aws.String("testers")})
-	require.NoError(w, err)
-	client, err := w.admin.CreateUserPoolClient(w.Context(), &cip.CreateUserPoolClientInput{
-		UserPoolId: pool.UserPool.Id, ClientName: aws.String("users"), GenerateSecret: true,
-		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
-	})
-	require.NoError(w, err)
-	return *pool.UserPool.Id, *client.UserPoolClient.ClientId, *client.UserPoolClient.ClientSecret
+	require.Eventually(w, func() bool { return len(w.Calls().Of(operation)) > 0 }, 20*time.Second, 5*time.Millisecond, "no call of %s", operation)
 }
 
 // killPlugin kills the plugin's process as the kernel would, and returns its id.
@@ -232,6 +161,6 @@ func claimsOf(t *testing.T, token any) map[string]any {
 	parsed, err := jwt.ParseSigned(token.(string), []jose.SignatureAlgorithm{jose.RS256})
 	require.NoError(t, err)
 	claims := map[string]any{}
-	require.NoError(t, parsed.Claims(signingKey().Public(), &claims), "the token must be signed by the pool")
+	require.NoError(t, parsed.Claims(emulatortest.SigningKey().Public(), &claims), "the token must be signed by the pool")
 	return claims
 }

@@ -285,7 +285,8 @@ func TestTokenCache(t *testing.T) {
 		m := newMint(t)
 		r := m.request()
 		r.NoCache = true
-		require.NotEqual(t, m.get(r), m.get(r))
+		first := m.get(r)
+		require.NotEqual(t, first, m.get(r))
 	})
 
 	t.Run("the memory is bounded", func(t *testing.T) {
@@ -344,10 +345,10 @@ func TestMachineTokenIsTriedAgain(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, 2)
 			fault.Operation, fault.Times = control.OperationToken, 2
-			f.fault(fault)
+			f.Fault(fault)
 			_, err := f.service.MachineToken(t.Context(), f.machineRequest())
 			require.NoError(t, err)
-			require.Len(t, f.calls().Of(control.OperationToken), 3)
+			require.Len(t, f.Calls().Of(control.OperationToken), 3)
 		})
 	}
 	t.Run("a refusal is final", func(t *testing.T) {
@@ -356,15 +357,15 @@ func TestMachineTokenIsTriedAgain(t *testing.T) {
 		request.AppClient.Secret = "wrong"
 		_, err := f.service.MachineToken(t.Context(), request)
 		require.ErrorContains(t, err, "invalid_client")
-		require.Len(t, f.calls().Of(control.OperationToken), 1)
+		require.Len(t, f.Calls().Of(control.OperationToken), 1)
 	})
 }
 
 func (f *fixture) machineRequest() cognito.MachineTokenRequest {
 	return cognito.MachineTokenRequest{
-		Domain:    f.seed.Domain,
-		Target:    cognito.Target{UserPoolID: f.seed.UserPoolID, Region: "eu-west-1"},
-		AppClient: cognito.AppClient{ID: f.seed.M2MClientID, Secret: f.seed.M2MClientSecret},
+		Domain:    f.Seed.Domain,
+		Target:    cognito.Target{UserPoolID: f.Seed.UserPoolID, Region: "eu-west-1"},
+		AppClient: cognito.AppClient{ID: f.Seed.M2MClientID, Secret: f.Seed.M2MClientSecret},
 	}
 }
 
@@ -381,28 +382,28 @@ func TestClientSecretIsLookedUp(t *testing.T) {
 			_, err := f.service.MachineToken(t.Context(), request(f))
 			require.NoError(t, err)
 		}
-		require.Len(t, f.calls().Of("DescribeUserPoolClient"), 1)
+		require.Len(t, f.Calls().Of("DescribeUserPoolClient"), 1)
 	})
 
 	t.Run("again, once, when it is refused", func(t *testing.T) {
 		f := newFixture(t, 0)
 		_, err := f.service.MachineToken(t.Context(), request(f))
 		require.NoError(t, err)
-		f.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultError, Code: "invalid_client", Times: 1})
+		f.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultError, Code: "invalid_client", Times: 1})
 		_, err = f.service.MachineToken(t.Context(), request(f))
 		require.NoError(t, err)
-		require.Len(t, f.calls().Of("DescribeUserPoolClient"), 2)
+		require.Len(t, f.Calls().Of("DescribeUserPoolClient"), 2)
 
-		f.fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultError, Code: "invalid_client"})
+		f.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultError, Code: "invalid_client"})
 		_, err = f.service.MachineToken(t.Context(), request(f))
 		require.ErrorContains(t, err, "invalid_client")
-		require.Len(t, f.calls().Of("DescribeUserPoolClient"), 3)
+		require.Len(t, f.Calls().Of("DescribeUserPoolClient"), 3)
 	})
 
 	t.Run("and missed where the client has none", func(t *testing.T) {
 		f := newFixture(t, 0)
 		r := request(f)
-		r.AppClient.ID = f.seed.PublicClientID
+		r.AppClient.ID = f.Seed.PublicClientID
 		_, err := f.service.MachineToken(t.Context(), r)
 		require.ErrorContains(t, err, "has no secret")
 		require.Equal(t, cognito.KindInvalid, cognito.KindOf(err))
@@ -410,7 +411,7 @@ func TestClientSecretIsLookedUp(t *testing.T) {
 
 	t.Run("and needs a right that is named", func(t *testing.T) {
 		f := newFixture(t, 0)
-		require.NoError(t, f.control.SetIAM(t.Context(), control.IAM{DeniedActions: []string{"cognito-idp:DescribeUserPoolClient"}}))
+		f.Deny("cognito-idp:DescribeUserPoolClient")
 		_, err := f.service.MachineToken(t.Context(), request(f))
 		require.ErrorContains(t, err, "cognito-idp:DescribeUserPoolClient")
 	})
@@ -418,12 +419,12 @@ func TestClientSecretIsLookedUp(t *testing.T) {
 
 func TestTokenFromAPI(t *testing.T) {
 	f := newFixture(t, 0)
-	out, err := f.admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
-		UserPoolId: &f.seed.UserPoolID, ClientName: aws.String("api"), GenerateSecret: true,
+	out, err := f.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &f.Seed.UserPoolID, ClientName: aws.String("api"), GenerateSecret: true,
 		ExplicitAuthFlows:               []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"},
 		AllowedOAuthFlows:               []types.OAuthFlowType{types.OAuthFlowTypeClientCredentials},
 		AllowedOAuthFlowsUserPoolClient: true,
-		AllowedOAuthScopes:              f.seed.Scopes,
+		AllowedOAuthScopes:              f.Seed.Scopes,
 	})
 	require.NoError(t, err)
 	request := f.machineRequest()
@@ -435,7 +436,7 @@ func TestTokenFromAPI(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"api/read"}, token.Scopes)
 		require.WithinDuration(t, time.Now().Add(time.Hour), token.Expires, time.Minute)
-		require.Len(t, f.calls().Of("GetClientToken"), 1)
+		require.Len(t, f.Calls().Of("GetClientToken"), 1)
 	})
 
 	t.Run("a wrong secret is called what the endpoint calls it", func(t *testing.T) {
@@ -449,9 +450,9 @@ func TestTokenFromAPI(t *testing.T) {
 	t.Run("a secret that was looked up is read again when it is refused", func(t *testing.T) {
 		looked := request
 		looked.AppClient.Secret = ""
-		f.fault(control.Fault{Operation: "GetClientToken", Kind: control.FaultError, Code: "NotAuthorizedException", Times: 1})
+		f.Fault(control.Fault{Operation: "GetClientToken", Kind: control.FaultError, Code: "NotAuthorizedException", Times: 1})
 		_, err := f.service.MachineToken(t.Context(), looked)
 		require.NoError(t, err)
-		require.Len(t, f.calls().Of("DescribeUserPoolClient"), 2)
+		require.Len(t, f.Calls().Of("DescribeUserPoolClient"), 2)
 	})
 }

@@ -87,6 +87,8 @@ func newTokenCache(lifetime context.Context, onFailed func(RefreshFailure)) *tok
 // get gives the token at hand while it is good for the request, and has it
 // replaced behind the reader's back when it is time. Otherwise the reader waits
 // for the one fetch that all readers of the token share.
+//
+//nolint:contextcheck // the fetch is shared, so it must not end with the reader that began it
 func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest, fetch fetchFunc) (MachineToken, error) {
 	key := keyOf(r)
 	token, found := c.held.Get(key)
@@ -110,6 +112,7 @@ func (t heldToken) shown() MachineToken {
 	return t.MachineToken
 }
 
+//nolint:contextcheck // as for get
 func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key tokenKey, fetch fetchFunc) (MachineToken, error) {
 	select {
 	case result := <-c.start(key, r, fetch):

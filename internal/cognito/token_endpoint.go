@@ -9,19 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/hashicorp/go-cleanhttp"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 )
-
-// endpointDelay is the longest wait before the first repetition.
-const endpointDelay = 200 * time.Millisecond
 
 // errorCodePattern is what RFC 6749 allows in the error codes of a token
 // endpoint, less the space. What does not match is not repeated to anybody.
@@ -36,23 +33,18 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 	if err != nil {
 		return fetched{}, &Error{Step: r.step(), Kind: KindInvalid, Detail: err.Error()}
 	}
+	pauses := retry.NewExponentialJitterBackoff(maxBackoff)
 	for attempt := 0; ; attempt++ {
 		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
 		if err == nil {
 			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil
 		}
 		failure := failEndpoint(r.step(), err)
-		if !failure.transient || attempt >= s.settings.MaxRetries || !wait(ctx, s.pause(attempt)) {
+		pause, err := pauses.BackoffDelay(attempt, failure)
+		if err != nil || !failure.transient || attempt >= s.settings.MaxRetries || !wait(ctx, pause) {
 			return fetched{}, failure
 		}
 	}
-}
-
-// pause is the wait before another try: longer each time, and never the same
-// for many clients.
-func (s *Service) pause(attempt int) time.Duration {
-	longest := min(backoff(attempt, endpointDelay), maxBackoff)
-	return longest/2 + rand.N(longest/2+1)
 }
 
 func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {

@@ -1,0 +1,118 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package emulatortest gives a test a Cognito of its own.
+package emulatortest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator"
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// Region is where the seeded pool is.
+const Region = "eu-west-1"
+
+// SigningKey signs the tokens of every Cognito of a test binary: making one
+// for each takes longer than most tests.
+var SigningKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// Cognito is a seeded emulator that listens until its test ends.
+type Cognito struct {
+	Seed    emulator.Seed
+	Control *control.Client
+	// Admin is Cognito's API as the owner of the pool sees it.
+	Admin *cip.Client
+
+	t *testing.T
+}
+
+// Start starts an emulator for a test.
+func Start(t *testing.T) *Cognito {
+	t.Helper()
+	running, err := emulator.Start(emulator.Options{SigningKey: SigningKey()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, running.Close()) })
+	seed, err := running.Seed(Region)
+	require.NoError(t, err)
+	return &Cognito{
+		Seed:    seed,
+		Control: control.New(running.URL),
+		Admin: cip.New(cip.Options{
+			Region: Region, BaseEndpoint: &running.URL, Credentials: credentials.NewStaticCredentialsProvider("AKIAADMIN", "s", ""),
+		}),
+		t: t,
+	}
+}
+
+// Fault makes calls of one operation go wrong.
+func (c *Cognito) Fault(fault control.Fault) {
+	c.t.Helper()
+	require.NoError(c.t, c.Control.Fault(c.t.Context(), fault))
+}
+
+// Heal ends all faults.
+func (c *Cognito) Heal() {
+	c.t.Helper()
+	require.NoError(c.t, c.Control.ClearFaults(c.t.Context()))
+}
+
+// Deny lets IAM deny actions, in place of those it denied before.
+func (c *Cognito) Deny(actions ...string) {
+	c.t.Helper()
+	require.NoError(c.t, c.Control.SetIAM(c.t.Context(), control.IAM{DeniedActions: actions}))
+}
+
+// Users are those of all pools.
+func (c *Cognito) Users() []control.User {
+	c.t.Helper()
+	users, err := c.Control.Users(c.t.Context(), "")
+	require.NoError(c.t, err)
+	return users
+}
+
+// Calls are those to AWS so far, but for those of Admin.
+func (c *Cognito) Calls() *control.CallLog {
+	c.t.Helper()
+	calls, err := c.Control.Calls(c.t.Context())
+	require.NoError(c.t, err)
+	return calls
+}
+
+// MakePool makes another pool, with a group "testers".
+func (c *Cognito) MakePool(input *cip.CreateUserPoolInput) (poolID string) {
+	c.t.Helper()
+	input.PoolName = aws.String("another")
+	pool, err := c.Admin.CreateUserPool(c.t.Context(), input)
+	require.NoError(c.t, err)
+	_, err = c.Admin.CreateGroup(c.t.Context(), &cip.CreateGroupInput{UserPoolId: pool.UserPool.Id, GroupName: aws.String("testers")})
+	require.NoError(c.t, err)
+	return *pool.UserPool.Id
+}
+
+// MakeClient makes a confidential app client that signs users in.
+func (c *Cognito) MakeClient(poolID string) (id, secret string) {
+	c.t.Helper()
+	out, err := c.Admin.CreateUserPoolClient(c.t.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &poolID, ClientName: aws.String("users"), GenerateSecret: true,
+		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
+	})
+	require.NoError(c.t, err)
+	return *out.UserPoolClient.ClientId, *out.UserPoolClient.ClientSecret
+}
