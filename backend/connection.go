@@ -16,10 +16,11 @@ import (
 
 // userPool is the seam to Cognito for users: what may happen to them.
 type userPool interface {
-	SignIn(ctx context.Context, app cognito.AppClient, username, password string, metadata map[string]string) (cognito.Tokens, error)
+	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Credentials, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
+	DisableUser(ctx context.Context, username string) error
 	DeleteUser(ctx context.Context, username string) error
 	DeleteNewUser(ctx context.Context, username string) error
 }
@@ -29,8 +30,10 @@ var _ userPool = (*cognito.Pool)(nil)
 // connection is the mount's way to AWS, made of its config.
 type connection struct {
 	*cognito.Service
-	// region is that of roles which name none.
-	region string
+	// The rest are defaults of roles.
+	region           string
+	usernameTemplate string
+	passwordPolicy   string
 }
 
 // connect gives the mount's way to AWS.
@@ -43,7 +46,7 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 		settings := config.settings(req.MountPoint)
 		settings.OnRefreshFailure = b.logRefreshFailure
 		service := cognito.New(b.lifetime, settings) //nolint:contextcheck // it outlives the request that needs it first
-		return &connection{Service: service, region: config.Region}, nil
+		return &connection{service, config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
 	})
 }
 

@@ -6,6 +6,7 @@ package backend
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -41,6 +42,14 @@ func (in input) value(field string) any {
 func take[T any](in input, field string, to *T) {
 	if in.names(field) {
 		*to = in.value(field).(T)
+	}
+}
+
+// takeText is take for a string, without the space around it that a file or a
+// pipe may have added.
+func takeText(in input, field string, to *string) {
+	if in.names(field) {
+		*to = strings.TrimSpace(in.value(field).(string))
 	}
 }
 
@@ -92,6 +101,17 @@ func responds(fields map[string]*framework.FieldSchema) map[int][]framework.Resp
 // respondsNothing describes a 204.
 func respondsNothing() map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}}
+}
+
+// showingDefaults adds to each description its default, which Vault's help
+// leaves out.
+func showingDefaults(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
+	for _, schema := range fields {
+		if schema.Default != nil {
+			schema.Description += fmt.Sprintf(" Default: %v.", schema.Default)
+		}
+	}
+	return fields
 }
 
 // without is a copy of a path's fields for what a read of it shows: less some

@@ -6,7 +6,6 @@ package backend
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,6 +25,7 @@ const issueTimeout = 90 * time.Second
 type issuance struct {
 	name   string
 	role   *roleEntry
+	aws    *connection
 	target cognito.Target
 	input  input
 }
@@ -41,9 +41,9 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	if err != nil {
 		return answer(err)
 	}
-	request, err := i.userRequest()
+	request, err := b.userRequest(ctx, req, i)
 	if err != nil {
-		return nil, err
+		return answer(err)
 	}
 	pool, err := b.userPool(ctx, req, i.target)
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	issued, err := b.issueWithin(ctx, pool, request)
 	if err != nil {
 		b.settleFailure(ctx, req, walID, err)
-		return answer(err)
+		return answer(fmt.Errorf("role %q: %w", i.name, err))
 	}
 	if err := dropWAL(ctx, req.Storage, walID); err != nil {
 		return nil, b.takeBack(ctx, req, i.ref(issued.Username), err)
@@ -75,7 +75,7 @@ func (b *backend) issueWithin(ctx context.Context, pool userPool, request cognit
 func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID string, failure error) {
 	var leftover *cognito.LeftoverError
 	if errors.As(failure, &leftover) {
-		b.Logger().Warn("a user may be left in its pool until the next roll-back", "error", failure)
+		b.Logger().Warn("a user may be left in its pool until the next roll-back", "error", failure, "deleting_it", leftover.Undo)
 		return
 	}
 	// The caller may have gone away, but the entry must not stay for that.
@@ -109,31 +109,24 @@ func (b *backend) askedTTL(i issuance) (time.Duration, error) {
 	return ttl, nil
 }
 
-func (i issuance) userRequest() (cognito.UserRequest, error) {
-	password, err := newPassword(rand.Reader)
+func (b *backend) userRequest(ctx context.Context, req *logical.Request, i issuance) (cognito.UserRequest, error) {
+	data := templateData{RoleName: i.name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: i.target.UserPoolID}
+	user, err := newUser(i.aws, i.role, data)
 	if err != nil {
 		return cognito.UserRequest{}, err
 	}
-	temporary, err := newPassword(rand.Reader)
+	password, temporary, err := b.newPasswords(ctx, i.role.passwordPolicy(i.aws))
 	if err != nil {
 		return cognito.UserRequest{}, err
 	}
-	username := newUsername(i.name, i.role.DummyEmailDomain)
-	attributes := map[string]string{}
-	if i.role.DummyEmailDomain != "" {
-		attributes = map[string]string{"email": username, "email_verified": "true"}
-	}
+	user.TemporaryPassword = temporary
 	return cognito.UserRequest{
-		NewUser: cognito.NewUser{
-			Username:          username,
-			TemporaryPassword: temporary,
-			Attributes:        attributes,
-			ClientMetadata:    i.role.ClientMetadata,
-		},
+		NewUser:   user,
 		Password:  password,
 		Groups:    i.role.Groups,
 		AppClient: i.role.appClient(),
 		NoTokens:  i.role.NoTokens,
+		TOTP:      i.role.mfa() == mfaTOTP,
 	}, nil
 }
 
@@ -153,10 +146,14 @@ func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *
 	if email := request.Attributes["email"]; email != "" {
 		data["email"] = email
 	}
+	if issued.TOTP != nil {
+		data["totp_secret"] = issued.TOTP.Secret
+		data["totp_url"] = issued.TOTP.URL
+	}
 	if issued.Tokens != nil {
 		maps.Copy(data, shownTokens(*issued.Tokens))
 	}
-	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl}
+	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
 	response := b.Secret(secretTypeUser).Response(data, lease.internalData())
 	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(ttl, i.role.TTL), i.role.MaxTTL
 	return response

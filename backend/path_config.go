@@ -48,6 +48,9 @@ type configEntry struct {
 	STSEndpoint     string `json:"sts_endpoint,omitempty"`
 	IAMEndpoint     string `json:"iam_endpoint,omitempty"`
 
+	UsernameTemplate string `json:"username_template,omitempty"`
+	PasswordPolicy   string `json:"password_policy,omitempty"`
+
 	// MaxRetries is nil in what the older plugin stored.
 	MaxRetries     *int          `json:"max_retries,omitempty"`
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
@@ -100,7 +103,7 @@ func (b *backend) configWrite(verb string) *framework.PathOperation {
 
 func configFields() map[string]*framework.FieldSchema {
 	secret := &framework.DisplayAttributes{Sensitive: true}
-	return map[string]*framework.FieldSchema{
+	return showingDefaults(map[string]*framework.FieldSchema{
 		"aws_access_key_id": {
 			Type:        framework.TypeString,
 			Description: "Access key of the IAM user that the engine acts as. Without one the AWS SDK's default chain is used: environment, profile, web identity, pod identity, instance role.",
@@ -143,6 +146,14 @@ func configFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "URL to reach IAM at, in place of AWS's own.",
 		},
+		"username_template": {
+			Type:        framework.TypeString,
+			Description: "Template of usernames for roles that have none, see there.",
+		},
+		"password_policy": {
+			Type:        framework.TypeString,
+			Description: "Vault password policy for roles that name none.",
+		},
 		"max_retries": {
 			Type:        framework.TypeInt,
 			Default:     cognito.DefaultMaxRetries,
@@ -153,7 +164,7 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:     int(cognito.DefaultRequestTimeout / time.Second),
 			Description: fmt.Sprintf("How long one attempt of one call to AWS may take, 1s to %s.", requestTimeoutMax),
 		},
-	}
+	})
 }
 
 func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
@@ -188,6 +199,9 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 		return nil, err
 	}
 	if err := config.update(newInput(req, data)); err != nil {
+		return answer(err)
+	}
+	if err := b.tryConfig(ctx, req.MountPoint, config); err != nil {
 		return answer(err)
 	}
 	// Dropped even after a failure: the storage may have taken the config all the same.
@@ -233,16 +247,18 @@ func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {
 // update takes over what the request names and checks the whole.
 func (c *configEntry) update(in input) error {
 	before := *c
-	take(in, "aws_access_key_id", &c.AccessKeyID)
-	take(in, "aws_secret_access_key", &c.SecretAccessKey)
-	take(in, "aws_session_token", &c.SessionToken)
-	take(in, "aws_assume_role_arn", &c.AssumeRoleARN)
-	take(in, "aws_external_id", &c.ExternalID)
-	take(in, "aws_role_session_name", &c.RoleSessionName)
-	take(in, "region", &c.Region)
-	take(in, "cognito_endpoint", &c.CognitoEndpoint)
-	take(in, "sts_endpoint", &c.STSEndpoint)
-	take(in, "iam_endpoint", &c.IAMEndpoint)
+	takeText(in, "aws_access_key_id", &c.AccessKeyID)
+	takeText(in, "aws_secret_access_key", &c.SecretAccessKey)
+	takeText(in, "aws_session_token", &c.SessionToken)
+	takeText(in, "aws_assume_role_arn", &c.AssumeRoleARN)
+	takeText(in, "aws_external_id", &c.ExternalID)
+	takeText(in, "aws_role_session_name", &c.RoleSessionName)
+	takeText(in, "region", &c.Region)
+	takeText(in, "cognito_endpoint", &c.CognitoEndpoint)
+	takeText(in, "sts_endpoint", &c.STSEndpoint)
+	takeText(in, "iam_endpoint", &c.IAMEndpoint)
+	takeText(in, "username_template", &c.UsernameTemplate)
+	takeText(in, "password_policy", &c.PasswordPolicy)
 	if in.names("max_retries") {
 		retries := in.value("max_retries").(int)
 		c.MaxRetries = &retries
@@ -345,6 +361,8 @@ func (c *configEntry) shown() map[string]any {
 		"cognito_endpoint":      c.CognitoEndpoint,
 		"sts_endpoint":          c.STSEndpoint,
 		"iam_endpoint":          c.IAMEndpoint,
+		"username_template":     c.UsernameTemplate,
+		"password_policy":       c.PasswordPolicy,
 		"max_retries":           c.maxRetries(),
 		"request_timeout":       seconds(c.requestTimeout()),
 	}

@@ -41,6 +41,8 @@ func TestConfig(t *testing.T) {
 			"cognito_endpoint":      "http://127.0.0.1:1",
 			"sts_endpoint":          "https://sts.example.com",
 			"iam_endpoint":          "https://iam.example.com",
+			"username_template":     "",
+			"password_policy":       "",
 			"max_retries":           3,
 			"request_timeout":       int64(5),
 		}, m.read("config"))

@@ -58,6 +58,8 @@ func credsFieldsShown() map[string]*framework.FieldSchema {
 		"user_pool_id":  {Type: framework.TypeString, Description: "Id of the user pool."},
 		"region":        {Type: framework.TypeString, Description: "AWS region of the user pool."},
 		"app_client_id": {Type: framework.TypeString, Description: "App client that signed the user in."},
+		"totp_secret":   {Type: framework.TypeString, Description: "Secret of the user's authenticator, in base32."},
+		"totp_url":      {Type: framework.TypeString, Description: "The same as an otpauth URL."},
 		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT."},
 		"refresh_token": {Type: framework.TypeString, Description: "Refresh token of the user."},
 		"access_token":  {Type: framework.TypeString, Description: "Access token, a JWT."},
@@ -83,7 +85,7 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 	}
 	in := newInput(req, data)
 	if role.CredentialType == credentialTypeUser {
-		return b.issueUser(ctx, req, issuance{name: name, role: role, target: role.target(aws.region), input: in})
+		return b.issueUser(ctx, req, issuance{name: name, role: role, aws: aws, target: role.target(aws.region), input: in})
 	}
 	return b.issueMachineToken(ctx, aws, name, role, in)
 }

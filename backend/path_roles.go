@@ -67,7 +67,7 @@ func (b *backend) roleChange(callback framework.OperationFunc) *framework.PathOp
 }
 
 func roleFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+	return showingDefaults(map[string]*framework.FieldSchema{
 		"name": {
 			Type:        framework.TypeLowerCaseString,
 			Description: "Name of the role.",
@@ -120,6 +120,30 @@ func roleFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "Domain that makes usernames e-mail addresses, which are also the users' verified e-mail attribute. No e-mail is ever sent. Type user only.",
 		},
+		"username_template": {
+			Type:        framework.TypeString,
+			Description: "Template of usernames. It sees .RoleName, .DisplayName, .MountPoint and .UserPoolID, and knows random_digits besides the functions of Vault's username templates. Default: the mount's, or else vault-, the role's name and a random part, in lower case. Type user only.",
+		},
+		"user_attributes": {
+			Type:        framework.TypeKVPairs,
+			Description: "Attributes of users: standard ones, and custom ones with custom: before their names. Values are templates like username_template, which also see .Username. Type user only.",
+		},
+		"password_policy": {
+			Type:        framework.TypeString,
+			Description: "Vault password policy that makes the passwords. Default: the mount's, or else 32 characters of every class. Type user only.",
+		},
+		"mfa": {
+			Type:          framework.TypeString,
+			Default:       mfaNone,
+			AllowedValues: []any{mfaNone, mfaTOTP},
+			Description:   `Second factor of users: "none", or "totp", an authenticator whose secret is returned. Type user only.`,
+		},
+		"revocation": {
+			Type:          framework.TypeString,
+			Default:       revocationDelete,
+			AllowedValues: []any{revocationDelete, revocationDisable},
+			Description:   `What happens to a user when its lease ends: "delete", or "disable", which keeps the account and ends its sessions. Type user only.`,
+		},
 		"issue_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,
@@ -157,7 +181,7 @@ func roleFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeCommaStringSlice,
 			Description: "Scopes that may be asked for, such as api/read, and that a read gets without asking. None: all that the app client may have. Type client_credentials_grant only.",
 		},
-	}
+	})
 }
 
 func roleFieldsShown() map[string]*framework.FieldSchema {
@@ -222,12 +246,15 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	if err := role.validate(aws.region); err != nil {
 		return answer(err)
 	}
+	if err := b.tryRole(ctx, aws, name, req.MountPoint, role); err != nil {
+		return answer(err)
+	}
 	// Forgotten even after a failure: the storage may have taken the role all the same.
 	defer b.forgetRole(name)
 	if err := putRole(ctx, req.Storage, name, role); err != nil {
 		return nil, err
 	}
-	return written(req, data), nil
+	return written(req, data, role.warnings(aws.region)...), nil
 }
 
 func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -48,6 +48,10 @@ func TestRoles(t *testing.T) {
 			"aws_assume_role_arn": "arn:aws:iam::123456789012:role/other",
 			"aws_external_id":     "abc",
 			"client_metadata":     map[string]any{"k": "v"},
+			"username_template":   "x-{{random 20}}",
+			"user_attributes":     map[string]any{"custom:team": "qa"},
+			"mfa":                 "totp",
+			"revocation":          "disable",
 		}))
 		require.Equal(t, map[string]any{
 			"credential_type":       "user",
@@ -63,6 +67,11 @@ func TestRoles(t *testing.T) {
 			"aws_assume_role_arn":   "arn:aws:iam::123456789012:role/other",
 			"aws_external_id":       "abc",
 			"client_metadata":       map[string]string{"k": "v"},
+			"username_template":     "x-{{random 20}}",
+			"user_attributes":       map[string]string{"custom:team": "qa"},
+			"password_policy":       "",
+			"mfa":                   "totp",
+			"revocation":            "disable",
 		}, m.read("roles/ci"))
 	})
 
@@ -152,6 +161,26 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, []string{}, m.read("roles/x")["groups"])
 	})
 
+	t.Run("what was read can be written back", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"groups": "g"}))
+		role := m.read("roles/x")
+		delete(role, "app_client_secret_set")
+		m.writeOK("roles/x", role)
+	})
+
+	t.Run("another app client needs a secret of its own, or none", func(t *testing.T) {
+		m := newMount(t)
+		m.writeOK("roles/x", userRole(map[string]any{"app_client_secret": "hush\n"}))
+		require.Contains(t, m.writeRefused("roles/x", map[string]any{"app_client_id": "other"}), "app_client_secret is missing")
+		m.writeOK("roles/x", map[string]any{"app_client_id": "other", "app_client_secret": ""})
+	})
+
+	t.Run("a pool that looks like one of another region is warned about", func(t *testing.T) {
+		response := newMount(t).writeOK("roles/x", userRole(map[string]any{"region": "eu-west-2"}))
+		require.Contains(t, strings.Join(response.Warnings, ""), `region "eu-west-1"`)
+	})
+
 	t.Run("a changed type forgets the fields of the type before", func(t *testing.T) {
 		m := newMount(t)
 		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60}))
@@ -213,7 +242,27 @@ func TestRolesRefuse(t *testing.T) {
 		"a client id with a newline":   {userRole(map[string]any{"app_client_id": "a\nb"}), "app_client_id"},
 		"a ttl over max_ttl":           {userRole(map[string]any{"ttl": 61, "max_ttl": 60}), "ttl 1m1s"},
 		"a negative ttl":               {userRole(map[string]any{"ttl": -1}), "ttl"},
-		"group and groups":             {userRole(map[string]any{"group": "a", "groups": "a"}), "group and groups"},
+		"group and groups that differ": {userRole(map[string]any{"group": "a", "groups": "b"}), "group and groups"},
+		"a second factor by SMS":       {userRole(map[string]any{"mfa": "sms"}), `mfa "sms"`},
+		"an end by fire":               {userRole(map[string]any{"revocation": "fire"}), `revocation "fire"`},
+		"totp without a client":        {userRole(map[string]any{"app_client_id": "", "issue_tokens": false, "mfa": "totp"}), "app_client_id is missing"},
+		"an attribute with a space":    {userRole(map[string]any{"user_attributes": map[string]any{"a b": "c"}}), `user_attributes holds "a b"`},
+		"the sub as an attribute":      {userRole(map[string]any{"user_attributes": map[string]any{"sub": "c"}}), `user_attributes holds "sub"`},
+		"half a verification":          {userRole(map[string]any{"user_attributes": map[string]any{"email_verified": "maybe"}}), `email_verified="maybe"`},
+		"a value that is no template":  {userRole(map[string]any{"user_attributes": map[string]any{"name": "{{.Nobody}}"}}), "user_attributes holds name"},
+		"a value too long":             {userRole(map[string]any{"user_attributes": map[string]any{"name": strings.Repeat("x", 2000) + "{{.RoleName}}"}}), "user_attributes holds name"},
+		"a template that is none":      {userRole(map[string]any{"username_template": "{{"}), "username_template"},
+		"a template of what is not":    {userRole(map[string]any{"username_template": "{{.Password}}{{random 20}}"}), "username_template"},
+		"a template without chance":    {userRole(map[string]any{"username_template": "{{.RoleName}}"}), "only 0 characters"},
+		"a template of little chance":  {userRole(map[string]any{"username_template": "x-{{random 6}}"}), "only 6 characters"},
+		"a template that cuts it off":  {userRole(map[string]any{"username_template": `{{printf "0123456789-%s" (random 20) | truncate 14}}`}), "only 3 characters"},
+		"a template of the time":       {userRole(map[string]any{"username_template": "{{unix_time_millis}}"}), "only 0 characters"},
+		"a template that is too long":  {userRole(map[string]any{"username_template": strings.Repeat("x", 120) + "{{random 20}}"}), "longer than Cognito's 128"},
+		"a template with a space":      {userRole(map[string]any{"username_template": "a {{random 20}}"}), "holds a space"},
+		"a template that does not end": {userRole(map[string]any{"username_template": "{{range 99999999}}x{{end}}{{random 20}}"}), "range"},
+		"a template of much chance":    {userRole(map[string]any{"username_template": "{{random 999999999}}"}), "only up to 128"},
+		"a policy that is not there":   {userRole(map[string]any{"password_policy": "nobody's"}), `password_policy "nobody's"`},
+		"a template for a machine":     {machineRole(map[string]any{"username_template": "{{random 20}}"}), "username_template is not allowed"},
 		"a group with a space":         {userRole(map[string]any{"groups": []any{"a b"}}), `groups holds "a b"`},
 		"an e-mail domain with an @":   {userRole(map[string]any{"dummy_email_domain": "a@b.c"}), `dummy_email_domain "a@b.c"`},
 		"an e-mail domain too long":    {userRole(map[string]any{"dummy_email_domain": strings.Repeat("a.", 40) + "com"}), "dummy_email_domain"},

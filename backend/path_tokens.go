@@ -39,6 +39,11 @@ func pathTokens(b *backend) []*framework.Path {
 				Description:  "Password of the user to sign in.",
 				DisplayAttrs: secret,
 			},
+			"totp_code": {
+				Type:         framework.TypeString,
+				Description:  "Code that the user's authenticator shows, where it has one.",
+				DisplayAttrs: secret,
+			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
@@ -86,23 +91,25 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 
 // exchange is what tokens are asked for.
 type exchange struct {
-	role                             *roleEntry
-	refreshToken, username, password string
+	role         *roleEntry
+	refreshToken string
+	cognito.Credentials
 }
 
 func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 	e := exchange{role: role}
 	take(in, "refresh_token", &e.refreshToken)
-	take(in, "username", &e.username)
-	take(in, "password", &e.password)
+	take(in, "username", &e.Username)
+	take(in, "password", &e.Password)
+	take(in, "totp_code", &e.TOTPCode)
 	switch {
 	case role.CredentialType != credentialTypeUser:
 		return e, badRequest("role %q is of credential_type %q, which has no users: read creds/%s instead", name, role.CredentialType, name)
 	case role.AppClientID == "":
 		return e, badRequest("role %q cannot be used for tokens: it has no app_client_id", name)
-	case e.refreshToken != "" && e.password != "":
+	case e.refreshToken != "" && e.Password != "":
 		return e, badRequest("refresh_token and password exclude each other")
-	case e.refreshToken == "" && (e.username == "" || e.password == ""):
+	case e.refreshToken == "" && (e.Username == "" || e.Password == ""):
 		return e, badRequest("refresh_token is missing, or else username and password")
 	}
 	return e, nil
@@ -110,9 +117,9 @@ func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 
 func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error) {
 	if e.refreshToken != "" {
-		return pool.Refresh(ctx, e.role.appClient(), e.refreshToken, e.username, e.role.ClientMetadata)
+		return pool.Refresh(ctx, e.role.appClient(), e.refreshToken, e.Username, e.role.ClientMetadata)
 	}
-	return pool.SignIn(ctx, e.role.appClient(), e.username, e.password, e.role.ClientMetadata)
+	return pool.SignIn(ctx, e.role.appClient(), e.Credentials, e.role.ClientMetadata)
 }
 
 func shownTokens(tokens cognito.Tokens) map[string]any {

@@ -6,6 +6,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -23,6 +24,12 @@ const (
 	credentialTypeUser              = "user"
 	credentialTypeClientCredentials = "client_credentials_grant"
 
+	mfaNone = "none"
+	mfaTOTP = "totp"
+
+	revocationDelete  = "delete"
+	revocationDisable = "disable"
+
 	groupsMax = 100 // of one user, see Cognito's quotas
 
 	// defaultMinTokenTTL leaves the reader of a token the time to use it.
@@ -34,6 +41,7 @@ const (
 var (
 	userPoolIDPattern  = regexp.MustCompile(`^[\w-]{1,40}_[0-9a-zA-Z]{1,40}$`)
 	appClientIDPattern = regexp.MustCompile(`^[\w+]{1,128}$`)
+	attributePattern   = regexp.MustCompile(`^(custom:)?[\pL\pM\pS\pN\pP]{1,32}$`)
 	groupPattern       = regexp.MustCompile(`^[\pL\pM\pS\pN\pP]{1,128}$`)
 	scopePattern       = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,256}$`)
 	emailDomainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
@@ -41,7 +49,10 @@ var (
 
 // fieldsOfType are the role fields that only one credential type has.
 var fieldsOfType = map[string][]string{
-	credentialTypeUser:              {"groups", "group", "dummy_email_domain", "issue_tokens", "ttl", "max_ttl"},
+	credentialTypeUser: {
+		"groups", "group", "dummy_email_domain", "username_template", "user_attributes", "password_policy",
+		"issue_tokens", "mfa", "revocation", "ttl", "max_ttl",
+	},
 	credentialTypeClientCredentials: {"token_source", "cognito_pool_domain", "scopes", "cache_tokens", "min_token_ttl"},
 }
 
@@ -72,6 +83,12 @@ type roleEntry struct {
 	NoCache bool `json:"no_cache,omitempty"`
 	// MinTokenTTL is nil for the default.
 	MinTokenTTL *time.Duration `json:"min_token_ttl,omitempty"`
+
+	UsernameTemplate string            `json:"username_template,omitempty"`
+	UserAttributes   map[string]string `json:"user_attributes,omitempty"`
+	PasswordPolicy   string            `json:"password_policy,omitempty"`
+	MFA              string            `json:"mfa,omitempty"`
+	Revocation       string            `json:"revocation,omitempty"`
 }
 
 // role gives a role for use, from memory where it can, or nil when there is
@@ -117,15 +134,21 @@ func (r *roleEntry) update(in input) error {
 	if err := r.takeType(in); err != nil {
 		return err
 	}
-	take(in, "app_client_id", &r.AppClientID)
-	take(in, "app_client_secret", &r.AppClientSecret)
-	take(in, "region", &r.Region)
-	take(in, "user_pool_id", &r.UserPoolID)
-	take(in, "aws_assume_role_arn", &r.AssumeRoleARN)
-	take(in, "aws_external_id", &r.ExternalID)
+	if err := r.takeClient(in); err != nil {
+		return err
+	}
+	takeText(in, "region", &r.Region)
+	takeText(in, "user_pool_id", &r.UserPoolID)
+	takeText(in, "aws_assume_role_arn", &r.AssumeRoleARN)
+	takeText(in, "aws_external_id", &r.ExternalID)
 	take(in, "client_metadata", &r.ClientMetadata)
-	take(in, "dummy_email_domain", &r.DummyEmailDomain)
-	take(in, "cognito_pool_domain", &r.CognitoPoolDomain)
+	takeText(in, "dummy_email_domain", &r.DummyEmailDomain)
+	takeText(in, "username_template", &r.UsernameTemplate)
+	take(in, "user_attributes", &r.UserAttributes)
+	takeText(in, "password_policy", &r.PasswordPolicy)
+	takeText(in, "mfa", &r.MFA)
+	takeText(in, "revocation", &r.Revocation)
+	takeText(in, "cognito_pool_domain", &r.CognitoPoolDomain)
 	take(in, "scopes", &r.Scopes)
 	takeDuration(in, "ttl", &r.TTL)
 	takeDuration(in, "max_ttl", &r.MaxTTL)
@@ -140,6 +163,26 @@ func (r *roleEntry) update(in input) error {
 	}
 	r.Scopes = slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
 	return r.takeGroups(in)
+}
+
+// takeClient sees to it that an app client and its secret change together.
+func (r *roleEntry) takeClient(in input) error {
+	before := r.AppClientID
+	takeText(in, "app_client_id", &r.AppClientID)
+	takeText(in, "app_client_secret", &r.AppClientSecret)
+	if before != "" && before != r.AppClientID && r.AppClientSecret != "" && !in.names("app_client_secret") {
+		return badRequest("app_client_secret is missing: the stored one belongs to another app_client_id; give an empty one for a client without")
+	}
+	return nil
+}
+
+// warnings are what a role may well be meant to say, but probably is not.
+func (r *roleEntry) warnings(defaultRegion string) []string {
+	region, _, _ := strings.Cut(r.UserPoolID, "_")
+	if own := cmp.Or(r.Region, defaultRegion); r.UserPoolID != "" && own != "" && region != own {
+		return []string{fmt.Sprintf("user_pool_id %q looks like a pool of region %q, and the role's region is %q", r.UserPoolID, region, own)}
+	}
+	return nil
 }
 
 // takeType refuses fields of the other type, and forgets those that a role
@@ -180,15 +223,13 @@ func (r *roleEntry) common() roleEntry {
 
 // takeGroups reads both spellings: a list, or the older plugin's single one.
 func (r *roleEntry) takeGroups(in input) error {
-	if in.names("group") && in.names("groups") {
-		return badRequest("group and groups are two spellings of one field: give groups only")
-	}
 	take(in, "groups", &r.Groups)
 	if in.names("group") {
-		r.Groups = nil
-		if group := in.value("group").(string); group != "" {
-			r.Groups = []string{group}
+		single := strings.Fields(in.value("group").(string))
+		if in.names("groups") && !slices.Equal(single, r.Groups) {
+			return badRequest("group and groups are two spellings of one field and disagree: give groups only")
 		}
+		r.Groups = single
 	}
 	r.Groups = slices.Compact(slices.Sorted(slices.Values(r.Groups)))
 	return nil
@@ -224,14 +265,42 @@ func (r *roleEntry) validateUser(defaultRegion string) error {
 		return missing("region", "the AWS region of the user pool, here or in the mount's config")
 	case r.AppClientID == "" && !r.NoTokens:
 		return missing("app_client_id", "the app client that signs users in; or set issue_tokens to false")
+	case r.AppClientID == "" && r.mfa() == mfaTOTP:
+		return missing("app_client_id", "the app client that signs users in, which mfa=totp needs")
+	case r.mfa() != mfaNone && r.mfa() != mfaTOTP:
+		return badRequest("mfa %q is not allowed: it must be %q or %q", r.MFA, mfaNone, mfaTOTP)
+	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
+		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
 	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
 		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
 			r.DummyEmailDomain, emailDomainMax)
 	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
 		return badRequest("ttl %s is not allowed: it must not be longer than max_ttl %s", r.TTL, r.MaxTTL)
 	}
+	if err := r.validateAttributes(); err != nil {
+		return err
+	}
 	return r.validateGroups()
 }
+
+// validateAttributes checks names, and the values that are no templates but
+// words. https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AttributeType.html
+func (r *roleEntry) validateAttributes() error {
+	for _, name := range slices.Sorted(maps.Keys(r.UserAttributes)) {
+		value := r.UserAttributes[name]
+		switch {
+		case !attributePattern.MatchString(name) || name == "sub":
+			return badRequest("user_attributes holds %q: it must be a standard attribute, or a custom one with custom: before its name", name)
+		case strings.HasSuffix(name, "_verified") && value != "true" && value != "false":
+			return badRequest("user_attributes holds %s=%q: it must be true or false", name, value)
+		}
+	}
+	return nil
+}
+
+func (r *roleEntry) mfa() string { return cmp.Or(r.MFA, mfaNone) }
+
+func (r *roleEntry) revocation() string { return cmp.Or(r.Revocation, revocationDelete) }
 
 func (r *roleEntry) validateGroups() error {
 	if len(r.Groups) > groupsMax {
@@ -335,7 +404,12 @@ func (r *roleEntry) shownUser() map[string]any {
 	shown := map[string]any{
 		"groups":             append([]string{}, r.Groups...),
 		"dummy_email_domain": r.DummyEmailDomain,
+		"username_template":  r.UsernameTemplate,
+		"user_attributes":    emptyNotNil(r.UserAttributes),
+		"password_policy":    r.PasswordPolicy,
 		"issue_tokens":       !r.NoTokens,
+		"mfa":                r.mfa(),
+		"revocation":         r.revocation(),
 		"ttl":                seconds(r.TTL),
 		"max_ttl":            seconds(r.MaxTTL),
 	}

@@ -49,6 +49,8 @@ type userLease struct {
 	created time.Time
 	// ttl is what the request asked for, or zero for the role's.
 	ttl time.Duration
+	// revocation is the role's word for what happens at the end.
+	revocation string
 }
 
 // internalData holds strings only, because numbers change their type on the
@@ -62,6 +64,7 @@ func (l userLease) internalData() map[string]any {
 		"aws_external_id":     l.ExternalID,
 		"role":                l.role,
 		"created":             l.created.UTC().Format(time.RFC3339),
+		"revocation":          l.revocation,
 	}
 	if l.ttl != 0 {
 		data["ttl"] = l.ttl.String()
@@ -82,7 +85,8 @@ func readUserLease(data map[string]any) (userLease, error) {
 			AssumeRoleARN: text("aws_assume_role_arn"),
 			ExternalID:    text("aws_external_id"),
 		},
-		role: text("role"),
+		role:       text("role"),
+		revocation: text("revocation"),
 	}
 	if lease.Username == "" {
 		return lease, errors.New("the lease does not name its user")
@@ -138,7 +142,10 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 	if err != nil {
 		return nil, err
 	}
-	if role == nil || role.CredentialType != credentialTypeUser {
+	switch {
+	case role == nil:
+		return nil, badRequest("role %q is gone, so the lease of user %q cannot be renewed", lease.role, lease.Username)
+	case role.CredentialType != credentialTypeUser:
 		return nil, badRequest("role %q no longer issues users, so the lease of user %q cannot be renewed", lease.role, lease.Username)
 	}
 	if err := b.mayRenew(ctx, req, lease); err != nil {
@@ -185,7 +192,19 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
+	if lease.revocation == revocationDisable {
+		return nil, b.disableUser(ctx, req, ref)
+	}
 	return nil, b.deleteUser(ctx, req, ref, lease.created)
+}
+
+// disableUser takes a user or a pool that is gone for done.
+func (b *backend) disableUser(ctx context.Context, req *logical.Request, ref userRef) error {
+	pool, err := b.userPool(ctx, req, ref.target())
+	if err != nil {
+		return err
+	}
+	return b.acceptGone(ref, pool.DisableUser(ctx, ref.Username))
 }
 
 // deleteUser takes a user or a pool that is gone for done. Of a user that was
@@ -199,9 +218,12 @@ func (b *backend) deleteUser(ctx context.Context, req *logical.Request, ref user
 	if b.now().Sub(created) < lagWindow {
 		remove = pool.DeleteNewUser
 	}
-	err = remove(ctx, ref.Username)
+	return b.acceptGone(ref, remove(ctx, ref.Username))
+}
+
+func (b *backend) acceptGone(ref userRef, err error) error {
 	if cognito.IsGone(err) {
-		b.Logger().Warn("a user to be deleted was gone already", "username", ref.Username, "user_pool_id", ref.UserPoolID, "reason", err)
+		b.Logger().Warn("a user whose time was over was gone already", "username", ref.Username, "user_pool_id", ref.UserPoolID, "reason", err)
 		return nil
 	}
 	return err

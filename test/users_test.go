@@ -180,7 +180,7 @@ func TestRenew(t *testing.T) {
 		prepare func(secret *api.Secret)
 		says    string
 	}{
-		"without its role": {func(*api.Secret) { w.delete("roles/gone") }, `role "gone" no longer issues users`},
+		"without its role": {func(*api.Secret) { w.delete("roles/gone") }, `role "gone" is gone`},
 		"with a role of the other type": {func(*api.Secret) {
 			w.writeMachineRole("gone", map[string]any{"credential_type": "client_credentials_grant"})
 		}, `role "gone" no longer issues users`},

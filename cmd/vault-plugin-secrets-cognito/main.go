@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,7 +40,9 @@ func run(args []string) error {
 	flags := meta.FlagSet()
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	flags.Init("vault-plugin-secrets-cognito", flag.ContinueOnError)
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil // the usage has been printed
+	} else if err != nil {
 		return err
 	}
 	if *showVersion {

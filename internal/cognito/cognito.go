@@ -162,6 +162,7 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 		return aws.Config{}, err
 	}
 	cfg.HTTPClient = guardedClient{cfg.HTTPClient}
+	cfg.Credentials = namedCredentials{cfg.Credentials}
 	if key.assumeRoleARN != "" {
 		cfg.Credentials = s.assumedRole(cfg, key)
 	}
@@ -179,6 +180,25 @@ func (s *Service) assumedRole(cfg aws.Config, key clientKey) aws.CredentialsProv
 		o.ExpiryWindowJitterFrac = 0.5
 	})
 }
+
+// namedCredentials lets an error tell that it is about finding credentials.
+type namedCredentials struct{ aws.CredentialsProvider }
+
+// Retrieve finds credentials.
+func (c namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, &credentialsError{err}
+	}
+	return found, nil
+}
+
+// credentialsError is a failure to find credentials of the engine's own.
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return e.err.Error() }
+
+func (e *credentialsError) Unwrap() error { return e.err }
 
 func optional(s string) *string {
 	if s == "" {

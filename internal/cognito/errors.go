@@ -132,9 +132,13 @@ func status(err error) int {
 func fail(step string, err error, secrets ...string) *Error {
 	e := &Error{Step: step, cause: err, Kind: KindUnavailable}
 	var api smithy.APIError
-	if errors.As(err, &api) {
+	var credentials *credentialsError
+	switch {
+	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
-	} else {
+	case errors.As(err, &credentials):
+		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: give some in the mount's config, or to Vault's process: "+credentials.Error()
+	default:
 		e.Detail = explainSilence(err)
 	}
 	e.Detail = redact(e.Detail, secrets)

@@ -29,20 +29,28 @@ type UserRequest struct {
 	// AppClient signs the user in. With an empty ID no tokens are issued, and
 	// the password can only be set by AdminSetUserPassword.
 	AppClient AppClient
-	// NoTokens leaves the sign-in out.
+	// NoTokens leaves the sign-in out, or its tokens.
 	NoTokens bool
+	// TOTP enrols the user with an authenticator, which takes an app client.
+	TOTP bool
 }
 
 // IssuedUser is a confirmed user in its groups, with the tokens of its first
-// sign-in unless none were asked for.
+// sign-in and its authenticator where they were asked for.
 type IssuedUser struct {
 	User
 	Tokens *Tokens
+	TOTP   *TOTP
 }
 
 // LeftoverError wraps the failure of IssueUser when a user may be left in the
 // pool although the attempt to delete it is over.
-type LeftoverError struct{ Err error }
+type LeftoverError struct {
+	// Err is the failure that made it necessary to delete the user.
+	Err error
+	// Undo is why that did not work.
+	Undo error
+}
 
 func (e *LeftoverError) Error() string { return e.Err.Error() }
 
@@ -81,7 +89,7 @@ func (p *Pool) undo(ctx context.Context, username string, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), UndoTimeout)
 	defer cancel()
 	if err := p.DeleteNewUser(ctx, username); err != nil {
-		return &LeftoverError{failure}
+		return &LeftoverError{failure, err}
 	}
 	return failure
 }
@@ -89,19 +97,35 @@ func (p *Pool) undo(ctx context.Context, username string, failure error) error {
 // finish is all between the create and the answer.
 func (p *Pool) finish(ctx context.Context, user User, r UserRequest) (*IssuedUser, error) {
 	if r.AppClient.ID != "" && p.denials.recent(p.target, p.now()) {
-		return p.finishByChallenge(ctx, user, r, r.Groups)
+		issued, err := p.finishByChallenge(ctx, user, r, r.Groups)
+		return issued, nameBoth(err)
 	}
 	denied, err := p.prepare(ctx, user, r)
 	if err != nil {
 		return nil, err
 	}
 	if denied {
-		return p.finishByChallenge(ctx, user, r, nil)
+		issued, err := p.finishByChallenge(ctx, user, r, nil)
+		return issued, nameBoth(err)
 	}
-	if r.NoTokens {
+	if r.NoTokens && !r.TOTP {
 		return &IssuedUser{User: user}, nil
 	}
-	return p.signInNew(ctx, user, r)
+	answer, err := p.signInNew(ctx, user, r)
+	if err != nil {
+		return nil, err
+	}
+	return p.signedIn(ctx, user, r, answer)
+}
+
+// nameBoth tells which other right would do, when neither way to set a
+// password is allowed.
+func nameBoth(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == KindDenied {
+		e.Detail += " (cognito-idp:AdminSetUserPassword, which would do as well, is denied too)"
+	}
+	return err
 }
 
 // prepare sets the password while the user joins its groups. It reports
@@ -130,11 +154,12 @@ func (p *Pool) prepare(ctx context.Context, user User, r UserRequest) (denied bo
 // with the temporary one and is told to choose another. Policies that were
 // written for the older plugin allow no other way.
 func (p *Pool) finishByChallenge(ctx context.Context, user User, r UserRequest, groups []string) (*IssuedUser, error) {
-	var demand challenge
+	var demand reply
+	temporary := Credentials{Username: user.Username, Password: r.TemporaryPassword}
 	work, workCtx := together(ctx)
 	work.Go(func() error {
 		return overLag(workCtx, func() (err error) {
-			demand, err = p.startFirstSignIn(workCtx, r.AppClient, user.Username, r.TemporaryPassword, r.ClientMetadata)
+			demand, err = p.startFirstSignIn(workCtx, r.AppClient, temporary, r.ClientMetadata)
 			return err
 		})
 	})
@@ -143,14 +168,19 @@ func (p *Pool) finishByChallenge(ctx context.Context, user User, r UserRequest, 
 		return nil, err
 	}
 	// Groups are read when tokens are made, so the answer waits for all of them.
-	tokens, err := p.finishFirstSignIn(ctx, r.AppClient, demand, r.Password, r.ClientMetadata)
+	answer, err := p.finishFirstSignIn(ctx, r.AppClient, demand, r.permanent(user), r.ClientMetadata)
 	if err != nil {
 		return nil, err
 	}
-	if r.NoTokens {
+	if r.NoTokens && !r.TOTP {
 		return &IssuedUser{User: user}, nil
 	}
-	return &IssuedUser{User: user, Tokens: &tokens}, nil
+	return p.signedIn(ctx, user, r, answer)
+}
+
+// permanent are the credentials that the user is handed out with.
+func (r UserRequest) permanent(user User) Credentials {
+	return Credentials{Username: user.Username, Password: r.Password}
 }
 
 // together starts work for one user; the first failure ends the rest.
@@ -168,14 +198,30 @@ func (p *Pool) joinGroups(ctx context.Context, work *errgroup.Group, user User, 
 	}
 }
 
-func (p *Pool) signInNew(ctx context.Context, user User, r UserRequest) (*IssuedUser, error) {
-	var signedIn Tokens
-	err := overLag(ctx, func() (err error) {
-		signedIn, err = p.SignIn(ctx, r.AppClient, user.Username, r.Password, r.ClientMetadata)
+func (p *Pool) signInNew(ctx context.Context, user User, r UserRequest) (answer reply, err error) {
+	err = overLag(ctx, func() error {
+		answer, err = p.initiate(ctx, p.step("signing in user", user.Username), r.AppClient, r.permanent(user), r.ClientMetadata)
 		return err
 	})
+	return answer, err
+}
+
+// signedIn turns Cognito's reply to the first sign-in into what was asked for.
+func (p *Pool) signedIn(ctx context.Context, user User, r UserRequest, answer reply) (*IssuedUser, error) {
+	issued := &IssuedUser{User: user}
+	if r.TOTP {
+		totp, enrolled, err := p.enrol(ctx, user, r, answer)
+		if err != nil {
+			return nil, err
+		}
+		issued.TOTP, answer = totp, enrolled
+	}
+	tokens, err := answer.tokens(p.step("signing in user", user.Username))
 	if err != nil {
 		return nil, err
 	}
-	return &IssuedUser{User: user, Tokens: &signedIn}, nil
+	if !r.NoTokens {
+		issued.Tokens = &tokens
+	}
+	return issued, nil
 }

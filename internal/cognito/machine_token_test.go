@@ -214,11 +214,14 @@ func TestTokenCache(t *testing.T) {
 		}
 		require.EqualValues(t, 2, m.requests.Load(), "no other try before the pause is over")
 		require.Equal(t, 1, m.failuresSoFar())
+		held, err := m.service.MachineToken(t.Context(), m.request())
+		require.NoError(t, err)
+		require.Equal(t, m.now().Add(5*time.Second), held.Next, "readers are told when it makes sense to come back")
 		m.pass(6 * time.Second)
 		require.Eventually(t, fails(2), 10*time.Second, time.Millisecond)
 
 		m.pass(13 * time.Minute) // less than min_token_ttl is left
-		_, err := m.service.MachineToken(t.Context(), m.request())
+		_, err = m.service.MachineToken(t.Context(), m.request())
 		require.ErrorContains(t, err, "status 503", "the reader learns why there is none")
 
 		m.down.Store(false)
@@ -437,6 +440,13 @@ func TestTokenFromAPI(t *testing.T) {
 		require.Equal(t, []string{"api/read"}, token.Scopes)
 		require.WithinDuration(t, time.Now().Add(time.Hour), token.Expires, time.Minute)
 		require.Len(t, f.Calls().Of("GetClientToken"), 1)
+	})
+
+	t.Run("nor AWS credentials", func(t *testing.T) {
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+		service := cognito.New(t.Context(), cognito.Settings{CognitoEndpoint: f.Seed.Domain})
+		_, err := service.MachineToken(t.Context(), request)
+		require.NoError(t, err)
 	})
 
 	t.Run("a wrong secret is called what the endpoint calls it", func(t *testing.T) {

@@ -91,7 +91,7 @@ func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, bool, error) {
 		ClientMetadata:    u.ClientMetadata,
 		// Without this Cognito sends the user an invitation.
 		MessageAction: types.MessageActionTypeSuppress,
-	}, p.createdOnce, markSent(&sent))
+	}, p.once, markSent(&sent))
 	if err != nil {
 		return User{}, sent, err
 	}
@@ -99,12 +99,6 @@ func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, bool, error) {
 		return User{}, true, errors.New("the answer names no user")
 	}
 	return User{Username: *out.User.Username, Sub: attribute(out.User.Attributes, "sub")}, true, nil
-}
-
-// createdOnce keeps the SDK from repeating a call whose answer was lost: it
-// would meet the user that the first attempt made.
-func (p *Pool) createdOnce(o *cip.Options) {
-	o.Retryer = newRetryer(p.settings.MaxRetries, withoutEffect())
 }
 
 // adopt learns what the lost answer of our own create would have told.
@@ -172,6 +166,20 @@ func (p *Pool) DeleteUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminDeleteUser(ctx, &cip.AdminDeleteUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
 		return fail(p.step("deleting user", username), err)
+	}
+	return nil
+}
+
+// DisableUser keeps a user but lets it sign in no more, and ends its sessions.
+// Doing it twice does no harm.
+func (p *Pool) DisableUser(ctx context.Context, username string) error {
+	_, err := p.api.AdminDisableUser(ctx, &cip.AdminDisableUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
+	if err != nil {
+		return fail(p.step("disabling user", username), err)
+	}
+	_, err = p.api.AdminUserGlobalSignOut(ctx, &cip.AdminUserGlobalSignOutInput{UserPoolId: &p.target.UserPoolID, Username: &username})
+	if err != nil {
+		return fail(p.step("ending the sessions of user", username), err)
 	}
 	return nil
 }

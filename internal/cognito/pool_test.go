@@ -310,7 +310,7 @@ func TestIssueUserWithoutRightToSetPasswords(t *testing.T) {
 		require.NoError(t, err)
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, issued.Tokens.AccessToken)["cognito:groups"])
 		require.Equal(t, "CONFIRMED", f.Users()[0].Status)
-		_, err = f.pool().SignIn(t.Context(), f.request().AppClient, username, password, nil)
+		_, err = f.pool().SignIn(t.Context(), f.request().AppClient, cognito.Credentials{Username: username, Password: password}, nil)
 		require.NoError(t, err)
 
 		require.NoError(t, f.Control.ResetCalls(t.Context()))
@@ -430,6 +430,41 @@ func TestErrorsStayPlain(t *testing.T) {
 		_, err := f.pool().IssueUser(t.Context(), f.request())
 		require.ErrorContains(t, err, "the mount's config")
 		require.Equal(t, cognito.KindDenied, cognito.KindOf(err))
+	})
+
+	t.Run("an engine without credentials says so, and nothing is undone", func(t *testing.T) {
+		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
+			t.Setenv(name, "")
+		}
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+		t.Setenv("HOME", t.TempDir())
+		f := newFixture(t, 0)
+		service := cognito.New(t.Context(), cognito.Settings{CognitoEndpoint: f.Seed.Domain})
+		pool, err := service.Pool(t.Context(), cognito.Target{UserPoolID: f.Seed.UserPoolID, Region: "eu-west-1"})
+		require.NoError(t, err)
+		_, err = pool.IssueUser(t.Context(), f.request())
+		require.ErrorContains(t, err, "the engine has no AWS credentials")
+		require.Equal(t, cognito.KindDenied, cognito.KindOf(err))
+		require.Empty(t, f.Calls().Calls)
+	})
+
+	t.Run("an app client that does not allow the sign-in is told what it lacks", func(t *testing.T) {
+		f := newFixture(t, 0)
+		out, err := f.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{UserPoolId: &f.Seed.UserPoolID, ClientName: aws.String("default")})
+		require.NoError(t, err)
+		request := f.request()
+		request.AppClient = cognito.AppClient{ID: *out.UserPoolClient.ClientId}
+		_, err = f.pool().IssueUser(t.Context(), request)
+		require.ErrorContains(t, err, "ALLOW_ADMIN_USER_PASSWORD_AUTH")
+	})
+
+	t.Run("both rights that would do are named when neither is given", func(t *testing.T) {
+		f := newFixture(t, 0)
+		f.Deny("cognito-idp:AdminSetUserPassword", "cognito-idp:AdminRespondToAuthChallenge")
+		_, err := f.pool().IssueUser(t.Context(), f.request())
+		require.ErrorContains(t, err, "cognito-idp:AdminSetUserPassword")
+		require.ErrorContains(t, err, "cognito-idp:AdminRespondToAuthChallenge")
+		require.Empty(t, f.Users())
 	})
 
 	t.Run("an endpoint where nobody listens is unavailable, and nothing is undone", func(t *testing.T) {

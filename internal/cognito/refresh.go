@@ -31,7 +31,7 @@ func (p *Pool) Refresh(ctx context.Context, app AppClient, refreshToken, usernam
 		ClientSecret:   optional(app.Secret),
 		RefreshToken:   &refreshToken,
 		ClientMetadata: metadata,
-	}, p.answeredOnce)
+	}, p.once, unsigned)
 	if err == nil {
 		return tokens(stepRefresh, out.AuthenticationResult)
 	}
@@ -52,7 +52,7 @@ func (p *Pool) refreshByAuth(ctx context.Context, app AppClient, refreshToken, u
 		AuthFlow:       types.AuthFlowTypeRefreshTokenAuth,
 		AuthParameters: app.authenticated(username, map[string]string{"REFRESH_TOKEN": refreshToken}),
 		ClientMetadata: metadata,
-	})
+	}, unsigned)
 	if err != nil {
 		return Tokens{}, fail(stepRefresh, err, refreshToken, app.Secret)
 	}

@@ -8,6 +8,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,98 +27,150 @@ type Tokens struct {
 	AccessToken, IDToken, RefreshToken string
 	// Type is how to present the access token: Bearer.
 	Type string
-	// ExpiresIn is the life of the access and ID tokens, in whole seconds.
+	// ExpiresIn is the life of the access token, in whole seconds.
 	ExpiresIn time.Duration
 }
 
-// challenge is Cognito's demand for a new password.
-type challenge struct {
-	session string
-	// username is the one that the answer must name: Cognito's own.
-	username string
+// Credentials are what a user signs in with.
+type Credentials struct {
+	Username, Password string
+	// TOTPCode is of the moment, and needed by users with an authenticator only.
+	TOTPCode string
 }
 
-// SignIn exchanges username and password for tokens. The app client must
-// allow ALLOW_ADMIN_USER_PASSWORD_AUTH. A challenge is an Error of KindInvalid
-// that names it.
-func (p *Pool) SignIn(ctx context.Context, app AppClient, username, password string, metadata map[string]string) (Tokens, error) {
-	step := p.step("signing in user", username)
-	out, err := p.initiate(ctx, app, username, password, metadata)
+// reply is what Cognito says to a step of a sign-in: tokens, or a challenge.
+type reply struct {
+	result *types.AuthenticationResultType
+
+	challenge  types.ChallengeNameType
+	session    string
+	parameters map[string]string
+}
+
+// username is the one that the answer to a challenge must name: Cognito's own,
+// where the challenge tells it.
+func (r reply) username(sent string) string {
+	return cmp.Or(r.parameters["USER_ID_FOR_SRP"], sent)
+}
+
+// SignIn exchanges credentials for tokens. The app client must allow
+// ALLOW_ADMIN_USER_PASSWORD_AUTH. A challenge other than for a TOTP code is an
+// Error of KindInvalid that names it.
+func (p *Pool) SignIn(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (Tokens, error) {
+	step := p.step("signing in user", c.Username)
+	answer, err := p.initiate(ctx, step, app, c, metadata)
 	if err != nil {
-		return Tokens{}, fail(step, err, password, app.Secret)
+		return Tokens{}, err
 	}
-	if out.ChallengeName != "" {
-		return Tokens{}, unexpected(step, out.ChallengeName)
+	if answer.challenge == types.ChallengeNameTypeSoftwareTokenMfa {
+		if c.TOTPCode == "" {
+			return Tokens{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: "the user has an authenticator: give totp_code, its code of the moment"}
+		}
+		answer, err = p.respond(ctx, step, app, answer, c.Username, map[string]string{"SOFTWARE_TOKEN_MFA_CODE": c.TOTPCode}, metadata)
+		if err != nil {
+			return Tokens{}, err
+		}
 	}
-	return tokens(step, out.AuthenticationResult)
+	return answer.tokens(step)
 }
 
 // startFirstSignIn signs in with a temporary password, to be told to replace it.
-func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, username, temporary string, metadata map[string]string) (challenge, error) {
-	step := p.step("signing in with the temporary password of user", username)
-	out, err := p.initiate(ctx, app, username, temporary, metadata)
+func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+	step := p.step("signing in with the temporary password of user", c.Username)
+	answer, err := p.initiate(ctx, step, app, c, metadata)
 	if err != nil {
-		return challenge{}, fail(step, err, temporary, app.Secret)
+		return reply{}, err
 	}
-	if out.ChallengeName != types.ChallengeNameTypeNewPasswordRequired {
-		return challenge{}, unexpected(step, out.ChallengeName)
+	if answer.challenge != types.ChallengeNameTypeNewPasswordRequired {
+		return reply{}, unexpected(step, answer.challenge)
 	}
-	if missing := demanded(out.ChallengeParameters); len(missing) > 0 {
-		return challenge{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
+	if missing := demanded(answer.parameters); len(missing) > 0 {
+		return reply{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
 			"the pool requires attributes that the user has not: %s", strings.Join(missing, ", "))}
 	}
-	return challenge{
-		session:  aws.ToString(out.Session),
-		username: cmp.Or(out.ChallengeParameters["USER_ID_FOR_SRP"], username),
-	}, nil
+	return answer, nil
 }
 
 // finishFirstSignIn answers with the permanent password. An answer that got
 // lost may have set it, which a plain sign-in tells.
-func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, c challenge, password string, metadata map[string]string) (Tokens, error) {
-	step := p.step("setting the password of user", c.username)
-	out, err := p.api.AdminRespondToAuthChallenge(ctx, &cip.AdminRespondToAuthChallengeInput{
-		UserPoolId:         &p.target.UserPoolID,
-		ClientId:           &app.ID,
-		ChallengeName:      types.ChallengeNameTypeNewPasswordRequired,
-		Session:            &c.session,
-		ChallengeResponses: app.authenticated(c.username, map[string]string{"NEW_PASSWORD": password}),
-		ClientMetadata:     metadata,
-	}, p.answeredOnce)
-	switch {
-	case err != nil && !refused(err):
-		return p.SignIn(ctx, app, c.username, password, metadata)
-	case err != nil:
-		return Tokens{}, fail(step, err, password, app.Secret, c.session)
-	case out.ChallengeName != "":
-		return Tokens{}, unexpected(step, out.ChallengeName)
+func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Credentials, metadata map[string]string) (reply, error) {
+	step := p.step("setting the password of user", c.Username)
+	answer, err := p.respond(ctx, step, app, demand, c.Username, map[string]string{"NEW_PASSWORD": c.Password}, metadata)
+	if err != nil && KindOf(err) == KindUnavailable {
+		return p.initiate(ctx, p.step("signing in user", c.Username), app, c, metadata)
 	}
-	return tokens(step, out.AuthenticationResult)
+	return answer, err
 }
 
-// answeredOnce keeps the SDK from repeating an answer whose session a lost
-// attempt may have used up.
-func (p *Pool) answeredOnce(o *cip.Options) {
-	o.Retryer = newRetryer(p.settings.MaxRetries, withoutEffect())
-}
-
-func (p *Pool) initiate(ctx context.Context, app AppClient, username, password string, metadata map[string]string) (*cip.AdminInitiateAuthOutput, error) {
-	return p.api.AdminInitiateAuth(ctx, &cip.AdminInitiateAuthInput{
+func (p *Pool) initiate(ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+	out, err := p.api.AdminInitiateAuth(ctx, &cip.AdminInitiateAuthInput{
 		UserPoolId:     &p.target.UserPoolID,
 		ClientId:       &app.ID,
 		AuthFlow:       types.AuthFlowTypeAdminUserPasswordAuth,
-		AuthParameters: app.authenticated(username, map[string]string{"PASSWORD": password}),
+		AuthParameters: app.authenticated(c.Username, map[string]string{"PASSWORD": c.Password}),
 		ClientMetadata: metadata,
 	})
+	if err != nil {
+		return reply{}, nameFlow(fail(step, err, c.Password, app.Secret))
+	}
+	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
+}
+
+// nameFlow says what an app client lacks that does not allow the sign-in.
+func nameFlow(e *Error) *Error {
+	if strings.Contains(e.Detail, "flow not enabled") {
+		e.Detail += "; allow it ALLOW_ADMIN_USER_PASSWORD_AUTH"
+	}
+	return e
+}
+
+// respond answers a challenge. It is not repeated blindly, because a lost
+// attempt may have used the session up.
+func (p *Pool) respond(
+	ctx context.Context, step string, app AppClient, demand reply, username string, answers, metadata map[string]string,
+) (reply, error) {
+	out, err := p.api.AdminRespondToAuthChallenge(ctx, &cip.AdminRespondToAuthChallengeInput{
+		UserPoolId:         &p.target.UserPoolID,
+		ClientId:           &app.ID,
+		ChallengeName:      demand.challenge,
+		Session:            &demand.session,
+		ChallengeResponses: app.authenticated(demand.username(username), answers),
+		ClientMetadata:     metadata,
+	}, p.once)
+	if err != nil {
+		secrets := append(slices.Collect(maps.Values(answers)), app.Secret, demand.session)
+		return reply{}, fail(step, err, secrets...)
+	}
+	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
+}
+
+// once keeps the SDK from repeating a call whose answer was lost: it could meet
+// what its first attempt did.
+func (p *Pool) once(o *cip.Options) {
+	o.Retryer = newRetryer(p.settings.MaxRetries, withoutEffect())
+}
+
+// tokens are those of the reply, if it is not a challenge.
+func (r reply) tokens(step string) (Tokens, error) {
+	if r.challenge != "" {
+		return Tokens{}, unexpected(step, r.challenge)
+	}
+	return tokens(step, r.result)
 }
 
 func unexpected(step string, name types.ChallengeNameType) *Error {
-	detail := fmt.Sprintf("Cognito demands %s, which the engine cannot answer; "+
-		"change the pool's settings or use another pool", name)
-	if name == "" {
-		detail = "Cognito gave tokens where it should have demanded NEW_PASSWORD_REQUIRED"
+	return &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: adviceOnChallenge(name)}
+}
+
+func adviceOnChallenge(name types.ChallengeNameType) string {
+	switch name {
+	case "":
+		return "Cognito gave tokens where it should have demanded NEW_PASSWORD_REQUIRED"
+	case types.ChallengeNameTypeMfaSetup, types.ChallengeNameTypeSoftwareTokenMfa:
+		return fmt.Sprintf("Cognito demands %s: the pool requires a second factor, and the role has mfa=none where it needs mfa=totp", name)
+	default:
+		return fmt.Sprintf("Cognito demands %s, which cannot be answered without a person; change the pool's settings or use another pool", name)
 	}
-	return &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: detail}
 }
 
 func tokens(step string, result *types.AuthenticationResultType) (Tokens, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/smithy-go/auth"
 )
 
 // fetchFromAPI asks for a token with GetClientToken, which also works where
@@ -26,7 +27,7 @@ func (s *Service) fetchFromAPI(ctx context.Context, r MachineTokenRequest) (fetc
 		Secret:         &r.AppClient.Secret,
 		Scopes:         r.Scopes,
 		ClientMetadata: r.ClientMetadata,
-	})
+	}, unsigned)
 	if err != nil {
 		return fetched{}, failAPI(r, err)
 	}
@@ -39,6 +40,17 @@ func (s *Service) fetchFromAPI(ctx context.Context, r MachineTokenRequest) (fetc
 		tokenType:   aws.ToString(result.TokenType),
 		expires:     s.now().Add(time.Duration(result.ExpiresIn) * time.Second),
 	}, nil
+}
+
+// unsigned keeps the SDK from looking for AWS credentials that Cognito does not
+// ask for: its model says so of some of these operations only.
+func unsigned(o *cip.Options) { o.AuthSchemeResolver = noAuth{} }
+
+type noAuth struct{}
+
+// ResolveAuthSchemes names the scheme that signs nothing.
+func (noAuth) ResolveAuthSchemes(context.Context, *cip.AuthResolverParameters) ([]*auth.Option, error) {
+	return []*auth.Option{{SchemeID: auth.SchemeIDAnonymous}}, nil
 }
 
 // failAPI calls a wrong id or secret what the token endpoint calls it.

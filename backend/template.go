@@ -1,0 +1,173 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strings"
+
+	"github.com/hashicorp/go-secure-stdlib/base62"
+	"github.com/hashicorp/vault/sdk/helper/template"
+)
+
+const (
+	usernameMax  = 128  // Cognito's limits
+	attributeMax = 2048 //
+
+	// templateMax bounds a template, and randomMax what one call of random makes.
+	templateMax = 1024
+	randomMax   = 128
+
+	// randomCharsMin is how many characters of a username must be random. With
+	// fewer the engine could meet a user that somebody else made, and would not
+	// always know it from its own.
+	randomCharsMin = 7
+)
+
+// usernamePattern is Cognito's: no spaces.
+var usernamePattern = regexp.MustCompile(`^[\pL\pM\pS\pN\pP]{1,128}$`)
+
+// looping are the actions of a template that could keep it from ending.
+var looping = regexp.MustCompile(`{{-?\s*(range|define|template|block)\b`)
+
+// templateData is what templates see.
+type templateData struct {
+	RoleName string
+	// DisplayName is that of the token that asks, such as "ldap-anna".
+	DisplayName string
+	MountPoint  string
+	UserPoolID  string
+	// Username is empty in the template of the username itself.
+	Username string
+}
+
+// trialData tries a template before anybody asks for it.
+func trialData(roleName, mountPoint, userPoolID string) templateData {
+	return templateData{RoleName: roleName, DisplayName: "token-trial", MountPoint: mountPoint, UserPoolID: userPoolID}
+}
+
+// randomness is where the random functions of a template get their characters.
+type randomness struct {
+	random, digits func(length int) (string, error)
+	uuid           func() (string, error)
+}
+
+// trueRandomness is for users that are made.
+func trueRandomness() randomness {
+	return randomness{random: base62.Random, digits: randomDigits}
+}
+
+// marked fills everything random with one character, so that two runs differ
+// just where the result is random.
+func marked(mark string) randomness {
+	fill := func(length int) (string, error) { return strings.Repeat(mark, length), nil }
+	return randomness{random: fill, digits: fill, uuid: func() (string, error) { return strings.Repeat(mark, 36), nil }}
+}
+
+func randomDigits(length int) (string, error) {
+	digits := make([]byte, length)
+	for i := range digits {
+		n, err := rand.Int(rand.Reader, big.NewInt(10))
+		if err != nil {
+			return "", fmt.Errorf("reading random numbers: %w", err)
+		}
+		digits[i] = byte('0' + n.Int64())
+	}
+	return string(digits), nil
+}
+
+// render runs a template of the SDK's kind, which also knows random_digits.
+func render(text string, data templateData, r randomness) (string, error) {
+	if len(text) > templateMax {
+		return "", fmt.Errorf("it is longer than %d characters", templateMax)
+	}
+	if looping.MatchString(text) {
+		return "", errors.New("range, define, template and block are not allowed in it")
+	}
+	options := []template.Opt{
+		template.Template(text),
+		template.Function("random", bounded(r.random)),
+		template.Function("random_digits", bounded(r.digits)),
+	}
+	if r.uuid != nil {
+		options = append(options, template.Function("uuid", r.uuid))
+	}
+	parsed, err := template.NewTemplate(options...)
+	if err != nil {
+		return "", err
+	}
+	return parsed.Generate(data)
+}
+
+func bounded(random func(int) (string, error)) func(int) (string, error) {
+	return func(length int) (string, error) {
+		if length < 0 || length > randomMax {
+			return "", fmt.Errorf("a random part of %d characters is not allowed, only up to %d", length, randomMax)
+		}
+		return random(length)
+	}
+}
+
+// renderUsername makes a username, and an error when it would not be unique or
+// not Cognito's to take.
+func renderUsername(text string, data templateData) (string, error) {
+	if err := checkRandomness(text, data); err != nil {
+		return "", err
+	}
+	username, err := render(text, data, trueRandomness())
+	switch {
+	case err != nil:
+		return "", err
+	case len(username) > usernameMax:
+		return "", fmt.Errorf("the username it makes is longer than Cognito's %d characters", usernameMax)
+	case !usernamePattern.MatchString(username):
+		return "", errors.New("the username it makes is empty or holds a space or another character that Cognito refuses")
+	}
+	return username, nil
+}
+
+// checkRandomness counts the characters of a username that come from random,
+// random_digits or uuid and have not been cut off.
+func checkRandomness(text string, data templateData) error {
+	one, err := render(text, data, marked("7"))
+	if err != nil {
+		return err
+	}
+	other, err := render(text, data, marked("8"))
+	if err != nil {
+		return err
+	}
+	if n := differences(one, other); n < randomCharsMin {
+		return fmt.Errorf("only %d characters of the username it makes are random: it needs %d, as from {{random 20}}, that no truncate cuts off", n, randomCharsMin)
+	}
+	return nil
+}
+
+func differences(a, b string) int {
+	n := 0
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+func renderAttribute(text string, data templateData) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	value, err := render(text, data, trueRandomness())
+	switch {
+	case err != nil:
+		return "", err
+	case len(value) > attributeMax:
+		return "", fmt.Errorf("the value it makes is longer than Cognito's %d characters", attributeMax)
+	}
+	return value, nil
+}

@@ -1,0 +1,132 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"encoding/base32"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/pquerna/otp/totp"
+)
+
+// deviceName is what Cognito calls the authenticator.
+const deviceName = "Vault"
+
+// TOTP is an authenticator by RFC 6238, with SHA-1, six digits and 30 seconds,
+// which are Cognito's.
+type TOTP struct {
+	// Secret is in base32, as Cognito gave it.
+	Secret string
+	// URL is the otpauth one that authenticator apps read.
+	URL string
+}
+
+// enrol gives a user that has just signed in an authenticator. Where the pool
+// requires one the reply is the challenge to set it up, and the tokens come
+// after that; elsewhere the reply has the tokens already.
+// https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-mfa-totp.html
+func (p *Pool) enrol(ctx context.Context, user User, r UserRequest, answer reply) (*TOTP, reply, error) {
+	switch answer.challenge {
+	case types.ChallengeNameTypeMfaSetup:
+		return p.enrolByChallenge(ctx, user, r, answer)
+	case "":
+		secret, err := p.enrolSignedIn(ctx, user, answer)
+		return secret, answer, err
+	default:
+		return nil, reply{}, unexpected(p.step("signing in user", user.Username), answer.challenge)
+	}
+}
+
+func (p *Pool) enrolByChallenge(ctx context.Context, user User, r UserRequest, demand reply) (*TOTP, reply, error) {
+	if offered := demand.parameters["MFAS_CAN_SETUP"]; offered != "" && !strings.Contains(offered, string(types.ChallengeNameTypeSoftwareTokenMfa)) {
+		return nil, reply{}, &Error{Step: p.enrolStep(user), Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
+			"the pool requires a second factor and offers only %s, which cannot be set up without a person", offered)}
+	}
+	authenticator, session, err := p.associate(ctx, user, cip.AssociateSoftwareTokenInput{Session: &demand.session})
+	if err != nil {
+		return nil, reply{}, err
+	}
+	verified, err := p.verify(ctx, user, authenticator, cip.VerifySoftwareTokenInput{Session: &session})
+	if err != nil {
+		return nil, reply{}, err
+	}
+	demand.session = verified
+	answer, err := p.respond(ctx, p.enrolStep(user), r.AppClient, demand, user.Username, map[string]string{}, r.ClientMetadata)
+	return authenticator, answer, err
+}
+
+func (p *Pool) enrolSignedIn(ctx context.Context, user User, signedIn reply) (*TOTP, error) {
+	tokens, err := signedIn.tokens(p.enrolStep(user))
+	if err != nil {
+		return nil, err
+	}
+	authenticator, _, err := p.associate(ctx, user, cip.AssociateSoftwareTokenInput{AccessToken: &tokens.AccessToken})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.verify(ctx, user, authenticator, cip.VerifySoftwareTokenInput{AccessToken: &tokens.AccessToken}); err != nil {
+		return nil, err
+	}
+	// Where a second factor is optional, one that is not preferred is not asked for.
+	_, err = p.api.AdminSetUserMFAPreference(ctx, &cip.AdminSetUserMFAPreferenceInput{
+		UserPoolId: &p.target.UserPoolID, Username: &user.Username,
+		SoftwareTokenMfaSettings: &types.SoftwareTokenMfaSettingsType{Enabled: true, PreferredMfa: true},
+	})
+	if err != nil {
+		return nil, fail(p.enrolStep(user), err)
+	}
+	return authenticator, nil
+}
+
+// associate gets the secret of a new authenticator, and the session to go on
+// with where the input has one.
+func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoftwareTokenInput) (*TOTP, string, error) {
+	out, err := p.api.AssociateSoftwareToken(ctx, &input, p.once, unsigned)
+	if err != nil {
+		return nil, "", fail(p.enrolStep(user), err, aws.ToString(input.Session), aws.ToString(input.AccessToken))
+	}
+	authenticator, err := newTOTP(p.target.UserPoolID, user.Username, aws.ToString(out.SecretCode))
+	if err != nil {
+		return nil, "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "Cognito's secret for the authenticator is not base32"}
+	}
+	return authenticator, aws.ToString(out.Session), nil
+}
+
+// verify proves to Cognito that we hold the secret.
+func (p *Pool) verify(ctx context.Context, user User, authenticator *TOTP, input cip.VerifySoftwareTokenInput) (session string, err error) {
+	code, err := totp.GenerateCode(authenticator.Secret, p.now())
+	if err != nil {
+		return "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "making a one-time code failed"}
+	}
+	input.UserCode, input.FriendlyDeviceName = &code, aws.String(deviceName)
+	out, err := p.api.VerifySoftwareToken(ctx, &input, p.once, unsigned)
+	switch {
+	case err != nil:
+		return "", fail(p.enrolStep(user), err, code, authenticator.Secret, aws.ToString(input.Session), aws.ToString(input.AccessToken))
+	case out.Status != types.VerifySoftwareTokenResponseTypeSuccess:
+		return "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "Cognito did not take the one-time code; is the clock of this machine right?"}
+	}
+	return aws.ToString(out.Session), nil
+}
+
+func (p *Pool) enrolStep(user User) string {
+	return p.step("enrolling an authenticator of user", user.Username)
+}
+
+func newTOTP(issuer, account, secret string) (*TOTP, error) {
+	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(secret, "="))
+	if err != nil {
+		return nil, fmt.Errorf("decoding the secret: %w", err)
+	}
+	key, err := totp.Generate(totp.GenerateOpts{Issuer: issuer, AccountName: account, Secret: raw})
+	if err != nil {
+		return nil, fmt.Errorf("making the key: %w", err)
+	}
+	return &TOTP{Secret: secret, URL: key.URL()}, nil
+}
