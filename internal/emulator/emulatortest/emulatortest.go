@@ -109,10 +109,22 @@ func (c *Cognito) MakePool(input *cip.CreateUserPoolInput) (poolID string) {
 // MakeClient makes a confidential app client that signs users in.
 func (c *Cognito) MakeClient(poolID string) (id, secret string) {
 	c.t.Helper()
+	made := c.makeClient(poolID, true)
+	return *made.ClientId, *made.ClientSecret
+}
+
+// MakePublicClient makes one without a secret.
+func (c *Cognito) MakePublicClient(poolID string) (id string) {
+	c.t.Helper()
+	return *c.makeClient(poolID, false).ClientId
+}
+
+func (c *Cognito) makeClient(poolID string, secret bool) *types.UserPoolClientType {
+	c.t.Helper()
 	out, err := c.Admin.CreateUserPoolClient(c.t.Context(), &cip.CreateUserPoolClientInput{
-		UserPoolId: &poolID, ClientName: aws.String("users"), GenerateSecret: true,
+		UserPoolId: &poolID, ClientName: aws.String("users"), GenerateSecret: secret,
 		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
 	})
 	require.NoError(c.t, err)
-	return *out.UserPoolClient.ClientId, *out.UserPoolClient.ClientSecret
+	return out.UserPoolClient
 }

@@ -1,0 +1,286 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/pquerna/otp/totp"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// poolKinds are the kinds of pool that Cognito knows, each with what a role
+// has to say for its users to be taken.
+var poolKinds = map[string]struct {
+	pool cip.CreateUserPoolInput
+	role map[string]any
+	// username is what the user must be called, by a prefix, or "sub".
+	username   string
+	attributes map[string]string
+}{
+	"plain": {
+		role:     map[string]any{},
+		username: "vault-user-",
+	},
+	"plain, with an e-mail address": {
+		role:       map[string]any{"dummy_email_domain": "example.com"},
+		username:   "vault-user-",
+		attributes: map[string]string{"email_verified": "true"},
+	},
+	"with aliases": {
+		pool: cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}},
+		role: map[string]any{
+			"username_template":  "{{.RoleName}}-{{.DisplayName}}-{{random 20 | lowercase}}",
+			"dummy_email_domain": "example.com",
+		},
+		username:   "user-token-",
+		attributes: map[string]string{"email_verified": "true"},
+	},
+	"of e-mail addresses": {
+		pool:     cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}},
+		role:     map[string]any{"dummy_email_domain": "example.com"},
+		username: "sub",
+	},
+	"of phone numbers": {
+		pool: cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypePhoneNumber}},
+		role: map[string]any{
+			"username_template": "+1555{{random_digits 7}}",
+			"user_attributes":   map[string]any{"phone_number": "{{.Username}}", "phone_number_verified": "true"},
+		},
+		username:   "sub",
+		attributes: map[string]string{"phone_number_verified": "true"},
+	},
+	"without regard to case": {
+		pool:     cip.CreateUserPoolInput{UsernameConfiguration: &types.UsernameConfigurationType{CaseSensitive: aws.Bool(false)}},
+		role:     map[string]any{"username_template": "VAULT-{{uuid}}"},
+		username: "vault-",
+	},
+	"with attributes of its own": {
+		pool: cip.CreateUserPoolInput{Schema: []types.SchemaAttributeType{
+			{Name: aws.String("created_by"), AttributeDataType: types.AttributeDataTypeString, Mutable: aws.Bool(true)},
+			{Name: aws.String("family_name"), AttributeDataType: types.AttributeDataTypeString, Mutable: aws.Bool(true), Required: aws.Bool(true)},
+		}},
+		role: map[string]any{"user_attributes": map[string]any{
+			"custom:created_by": "{{.DisplayName}} through {{.MountPoint}}{{.RoleName}}", "family_name": "Vault", "email": "x@example.com", "email_verified": "false",
+		}},
+		username:   "vault-user-",
+		attributes: map[string]string{"family_name": "Vault", "email": "x@example.com", "email_verified": "false"},
+	},
+	"with a strict password policy": {
+		pool: cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{
+			MinimumLength: aws.Int32(30), RequireUppercase: true, RequireLowercase: true, RequireNumbers: true, RequireSymbols: true,
+			PasswordHistorySize: aws.Int32(24),
+		}}},
+		role:     map[string]any{},
+		username: "vault-user-",
+	},
+}
+
+func TestPoolKinds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, kind := range poolKinds {
+		for _, client := range []string{"confidential", "public"} {
+			t.Run("a pool "+name+", a "+client+" client", func(t *testing.T) {
+				pool := w.MakePool(&kind.pool)
+				id, secret := w.MakeClient(pool)
+				if client == "public" {
+					id, secret = w.MakePublicClient(pool), ""
+				}
+				role := map[string]any{"user_pool_id": pool, "app_client_id": id, "app_client_secret": secret, "groups": "testers"}
+				for field, value := range kind.role {
+					role[field] = value
+				}
+				w.delete("roles/user")
+				w.writeRole("user", role)
+				user := w.read("creds/user")
+
+				if kind.username == "sub" {
+					require.Equal(t, user.Data["sub"], user.Data["username"])
+				} else {
+					require.True(t, strings.HasPrefix(user.Data["username"].(string), kind.username), user.Data["username"])
+				}
+				require.Equal(t, []any{"testers"}, claimsOf(t, user.Data["access_token"])["cognito:groups"])
+				inPool := w.Users()
+				require.Len(t, inPool, 1)
+				for attribute, value := range kind.attributes {
+					require.Equal(t, value, inPool[0].Attributes[attribute], attribute)
+				}
+				if by := inPool[0].Attributes["custom:created_by"]; by != "" {
+					require.Equal(t, "token through "+w.mount+"/user", by)
+				}
+				_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+				require.NoError(t, err)
+				w.write("tokens/user", map[string]any{"refresh_token": user.Data["refresh_token"]})
+				w.revoke(user.LeaseID)
+				require.Empty(t, w.Users())
+			})
+		}
+	}
+}
+
+// TestPoolsRefuse shows what a reader learns when the pool does not take what
+// the role says.
+func TestPoolsRefuse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pool cip.CreateUserPoolInput
+		role map[string]any
+		says string
+	}{
+		"an attribute that it does not know": {
+			role: map[string]any{"user_attributes": map[string]any{"custom:nothing": "x"}}, says: "custom:nothing",
+		},
+		"a name where it wants an address": {
+			pool: cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}},
+			role: map[string]any{}, says: "should be an email",
+		},
+		"a password that is too short for it": {
+			pool: cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(99)}}},
+			role: map[string]any{}, says: "InvalidPasswordException",
+		},
+		"a group that it does not have": {
+			role: map[string]any{"groups": "testers,nobodys"}, says: `to group "nobodys"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			pool := w.MakePool(&c.pool)
+			role := map[string]any{"user_pool_id": pool, "app_client_id": "", "app_client_secret": "", "issue_tokens": false, "groups": "testers"}
+			for field, value := range c.role {
+				role[field] = value
+			}
+			w.writeRole("user", role)
+			_, err := w.tryRead("creds/user")
+			status, text := w.refusal(err)
+			require.Equal(t, 400, status, text)
+			require.Contains(t, text, c.says)
+			require.Empty(t, w.Users())
+		})
+	}
+
+	t.Run("a Lambda trigger's refusal is told in its own words", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "UserLambdaValidationException", Message: "PreSignUp failed with error no guests today."})
+		_, err := w.tryRead("creds/ci")
+		status, text := w.refusal(err)
+		require.Equal(t, 400, status)
+		require.Contains(t, text, "no guests today")
+	})
+}
+
+func TestPasswordPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	policy := `length = 20
+rule "charset" { charset = "abcdefghij" min-chars = 1 }
+rule "charset" { charset = "ABCDEFGHIJ" min-chars = 1 }
+rule "charset" { charset = "0123456789" min-chars = 1 }
+rule "charset" { charset = "!" min-chars = 1 }`
+	policyName := "policy-of-" + w.mount
+	_, err := w.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+policyName, map[string]any{"policy": policy})
+	require.NoError(t, err)
+
+	t.Run("a role's policy makes the password", func(t *testing.T) {
+		w.writeRole("ci", map[string]any{"password_policy": policyName})
+		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, w.read("creds/ci").Data["password"])
+	})
+
+	t.Run("and so does the mount's", func(t *testing.T) {
+		w.writeRole("ci", map[string]any{"password_policy": ""})
+		w.configure(map[string]any{"password_policy": policyName})
+		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, w.read("creds/ci").Data["password"])
+	})
+
+	t.Run("a policy that is not there is refused when it is written", func(t *testing.T) {
+		for _, path := range []string{"roles/ci", "config"} {
+			_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/"+path, map[string]any{"password_policy": "nobodys"})
+			status, text := w.refusal(err)
+			require.Equal(t, 400, status)
+			require.Contains(t, text, `password_policy "nobodys"`)
+		}
+	})
+}
+
+func TestMountsUsernameTemplate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(map[string]any{"username_template": "mount-{{random 20}}"})
+	require.Contains(t, w.read("creds/ci").Data["username"], "mount-")
+	w.writeRole("ci", map[string]any{"username_template": "role-{{random 20}}"})
+	require.Contains(t, w.read("creds/ci").Data["username"], "role-")
+	_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config", map[string]any{"username_template": "always-the-same"})
+	status, text := w.refusal(err)
+	require.Equal(t, 400, status)
+	require.Contains(t, text, "username_template")
+}
+
+// TestTOTPEndToEnd signs a user in again with nothing but what the read gave.
+func TestTOTPEndToEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{
+		UserPoolId: &w.Seed.UserPoolID, MfaConfiguration: types.UserPoolMfaTypeOn,
+		SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
+	})
+	require.NoError(t, err)
+	_, err = w.tryRead("creds/ci")
+	status, text := w.refusal(err)
+	require.Equal(t, 400, status)
+	require.Contains(t, text, "mfa=totp", "the reader learns what the role lacks")
+
+	w.writeRole("ci", map[string]any{"mfa": "totp"})
+	user := w.read("creds/ci")
+	require.True(t, strings.HasPrefix(user.Data["totp_url"].(string), "otpauth://totp/"))
+	signIn := map[string]any{"username": user.Data["username"], "password": user.Data["password"]}
+	_, err = w.client.Logical().WriteWithContext(t.Context(), w.mount+"/tokens/ci", signIn)
+	_, text = w.refusal(err)
+	require.Contains(t, text, "totp_code")
+
+	// The code of the next half minute: that of this one was used for the enrolment.
+	code, err := totp.GenerateCode(user.Data["totp_secret"].(string), time.Now().Add(30*time.Second))
+	require.NoError(t, err)
+	signIn["totp_code"] = code
+	require.NotEmpty(t, w.write("tokens/ci", signIn).Data["access_token"])
+	w.revoke(user.LeaseID)
+	require.Empty(t, w.Users())
+}
+
+func TestRevocationByDisabling(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.writeRole("ci", map[string]any{"revocation": "disable"})
+	user := w.read("creds/ci")
+	w.delete("roles/ci")
+	w.revoke(user.LeaseID)
+	kept := w.Users()
+	require.Len(t, kept, 1)
+	require.False(t, kept[0].Enabled)
+	require.Len(t, w.Calls().Of("AdminUserGlobalSignOut"), 1)
+
+	t.Run("a user that is gone is no reason to keep the lease", func(t *testing.T) {
+		w.writeRole("ci", map[string]any{"revocation": "disable"})
+		user := w.read("creds/ci")
+		_, err := w.Admin.AdminDeleteUser(t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.Seed.UserPoolID, Username: aws.String(user.Data["username"].(string))})
+		require.NoError(t, err)
+		w.revoke(user.LeaseID)
+	})
+
+	t.Run("a user that was never handed out is deleted all the same", func(t *testing.T) {
+		before := len(w.Users())
+		w.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		_, err := w.tryRead("creds/ci")
+		require.Error(t, err)
+		require.Len(t, w.Users(), before)
+	})
+}
