@@ -15,6 +15,8 @@ VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep 
 RACE = auto
 # `make dev DEMO=1` gives everything back and ends.
 DEMO =
+# How long make fuzz tries each of its targets.
+FUZZTIME = 10s
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
 TESTFLAGS =
 
@@ -79,6 +81,14 @@ test-e2e: test-binaries ## Run the tests that start a real Vault with the built 
 test-binaries: emulator
 	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_BIN)' WAL_MIN_AGE=
 	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_FAST_WAL_BIN)' WAL_MIN_AGE=5s
+
+.PHONY: fuzz
+fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targets)
+	@for package in ./backend ./internal/cognito; do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$package/*_test.go | cut -d' ' -f2); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
 
 .PHONY: vet
 vet: ## Run go vet, and see that what depends on the system compiles on macOS too

@@ -260,6 +260,7 @@ func TestRolesRefuse(t *testing.T) {
 		"a template that is too long":  {userRole(map[string]any{"username_template": strings.Repeat("x", 120) + "{{random 20}}"}), "longer than Cognito's 128"},
 		"a template with a space":      {userRole(map[string]any{"username_template": "a {{random 20}}"}), "holds a space"},
 		"a template that does not end": {userRole(map[string]any{"username_template": "{{range 99999999}}x{{end}}{{random 20}}"}), "range"},
+		"a template of much width":     {userRole(map[string]any{"username_template": `{{printf "%999999999d" 1}}{{random 20}}`}), "not allowed in printf"},
 		"a template of much chance":    {userRole(map[string]any{"username_template": "{{random 999999999}}"}), "only up to 128"},
 		"a policy that is not there":   {userRole(map[string]any{"password_policy": "nobody's"}), `password_policy "nobody's"`},
 		"a template for a machine":     {machineRole(map[string]any{"username_template": "{{random 20}}"}), "username_template is not allowed"},

@@ -35,6 +35,10 @@ var usernamePattern = regexp.MustCompile(`^[\pL\pM\pS\pN\pP]{1,128}$`)
 // looping are the actions of a template that could keep it from ending.
 var looping = regexp.MustCompile(`{{-?\s*(range|define|template|block)\b`)
 
+// wideFormat is a width or precision of more than three digits, or one that is
+// an argument.
+var wideFormat = regexp.MustCompile(`%[^a-zA-Z%]*([0-9]{4}|\*)`)
+
 // templateData is what templates see.
 type templateData struct {
 	RoleName string
@@ -93,6 +97,7 @@ func render(text string, data templateData, r randomness) (string, error) {
 		template.Template(text),
 		template.Function("random", bounded(r.random)),
 		template.Function("random_digits", bounded(r.digits)),
+		template.Function("printf", narrowPrintf),
 	}
 	if r.uuid != nil {
 		options = append(options, template.Function("uuid", r.uuid))
@@ -102,6 +107,14 @@ func render(text string, data templateData, r randomness) (string, error) {
 		return "", err
 	}
 	return parsed.Generate(data)
+}
+
+// narrowPrintf refuses widths that would fill the memory.
+func narrowPrintf(format string, values ...any) (string, error) {
+	if wideFormat.MatchString(format) {
+		return "", errors.New("a width of a thousand characters or more is not allowed in printf")
+	}
+	return fmt.Sprintf(format, values...), nil
 }
 
 func bounded(random func(int) (string, error)) func(int) (string, error) {

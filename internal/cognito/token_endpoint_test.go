@@ -249,3 +249,34 @@ func FuzzParseDomain(f *testing.F) {
 		require.Equal(t, u.String(), again.String())
 	})
 }
+
+// FuzzTokenEndpointAnswer lets a token endpoint answer anything: it becomes a
+// token that can be used, or an error that repeats nothing of the request.
+func FuzzTokenEndpointAnswer(f *testing.F) {
+	f.Add(200, "application/json", `{"access_token":"opaque","token_type":"Bearer","expires_in":60}`)
+	f.Add(200, "application/json", `{"access_token":"`+unsignedJWT(`{"exp":99999999999,"scope":7}`)+`","token_type":"Bearer","expires_in":-1}`)
+	f.Add(200, "text/plain", "access_token=a&token_type=bearer&expires_in=99999999999999999999")
+	f.Add(400, "application/json", `{"error":"invalid_client","error_description":"`+clientSecret+`"}`)
+	f.Add(302, "text/html", "<html>")
+	f.Add(204, "", "\xff\xfe")
+	var status int
+	var contentType, body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { raw(status, contentType, body)(w, r) }))
+	f.Cleanup(server.Close)
+	f.Fuzz(func(t *testing.T, s int, c, b string) {
+		if s < 200 || s > 599 {
+			return // net/http answers nothing else
+		}
+		status, contentType, body = s, c, b
+		request := machineRequest(server.URL)
+		request.NoCache = true
+		token, err := newService().MachineToken(t.Context(), request)
+		if err != nil {
+			require.NotContains(t, err.Error(), clientSecret)
+			return
+		}
+		require.NotEmpty(t, token.AccessToken)
+		require.NotContains(t, token.AccessToken, "\n")
+		require.True(t, token.Expires.After(time.Now()))
+	})
+}
