@@ -265,22 +265,30 @@ func (r *roleEntry) validateUser(defaultRegion string) error {
 		return missing("region", "the AWS region of the user pool, here or in the mount's config")
 	case r.AppClientID == "" && !r.NoTokens:
 		return missing("app_client_id", "the app client that signs users in; or set issue_tokens to false")
-	case r.AppClientID == "" && r.mfa() == mfaTOTP:
-		return missing("app_client_id", "the app client that signs users in, which mfa=totp needs")
-	case r.mfa() != mfaNone && r.mfa() != mfaTOTP:
-		return badRequest("mfa %q is not allowed: it must be %q or %q", r.MFA, mfaNone, mfaTOTP)
-	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
-		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
 	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
 		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
 			r.DummyEmailDomain, emailDomainMax)
 	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
 		return badRequest("ttl %s is not allowed: it must not be longer than max_ttl %s", r.TTL, r.MaxTTL)
 	}
-	if err := r.validateAttributes(); err != nil {
-		return err
+	for _, validate := range []func() error{r.validateChoices, r.validateAttributes, r.validateGroups} {
+		if err := validate(); err != nil {
+			return err
+		}
 	}
-	return r.validateGroups()
+	return nil
+}
+
+func (r *roleEntry) validateChoices() error {
+	switch {
+	case r.mfa() != mfaNone && r.mfa() != mfaTOTP:
+		return badRequest("mfa %q is not allowed: it must be %q or %q", r.MFA, mfaNone, mfaTOTP)
+	case r.mfa() == mfaTOTP && r.AppClientID == "":
+		return missing("app_client_id", "the app client that signs users in, which mfa=totp needs")
+	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
+		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
+	}
+	return nil
 }
 
 // validateAttributes checks names, and the values that are no templates but

@@ -80,7 +80,7 @@ func randomDigits(length int) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("reading random numbers: %w", err)
 		}
-		digits[i] = byte('0' + n.Int64())
+		digits[i] = "0123456789"[n.Int64()]
 	}
 	return string(digits), nil
 }
