@@ -168,6 +168,22 @@ func TestPoolsRefuse(t *testing.T) {
 		})
 	}
 
+	t.Run("an address that is somebody else's alias", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		pool := w.MakePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
+		w.writeRole("user", map[string]any{
+			"user_pool_id": pool, "app_client_id": "", "app_client_secret": "", "issue_tokens": false, "groups": "testers",
+			"user_attributes": map[string]any{"email": "one@example.com"},
+		})
+		w.read("creds/user")
+		_, err := w.tryRead("creds/user")
+		status, text := w.refusal(err)
+		require.Equal(t, 400, status, text)
+		require.Contains(t, text, "AliasExistsException")
+		require.Len(t, w.Users(), 1, "whose alias it is keeps it")
+	})
+
 	t.Run("a Lambda trigger's refusal is told in its own words", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)

@@ -6,6 +6,7 @@ package cognito
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -122,7 +123,7 @@ func (p *Pool) finish(ctx context.Context, user User, r UserRequest) (*IssuedUse
 // password is allowed.
 func nameBoth(err error) error {
 	var e *Error
-	if errors.As(err, &e) && e.Kind == KindDenied {
+	if errors.As(err, &e) && e.Kind == KindDenied && strings.Contains(e.Detail, "AdminRespondToAuthChallenge") {
 		e.Detail += " (cognito-idp:AdminSetUserPassword, which would do as well, is denied too)"
 	}
 	return err
