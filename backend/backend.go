@@ -39,6 +39,11 @@ type backend struct {
 	configMu    *locksutil.LockEntry
 	now         func() time.Time
 
+	// periodicTasks and walRollbacks are what the features of the engine want
+	// done behind the requests.
+	periodicTasks []periodicTask
+	walRollbacks  map[string]walRollbackFunc
+
 	// lifetime ends when Vault takes the mount down, and with it everything
 	// that is done in the background.
 	lifetime context.Context
@@ -69,6 +74,7 @@ func newBackend(options Options) *backend {
 		configMu:  &locksutil.LockEntry{},
 		now:       time.Now,
 	}
+	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.Backend = &framework.Backend{
@@ -89,6 +95,7 @@ func newBackend(options Options) *backend {
 		InitializeFunc:    b.initialize,
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
+		PeriodicFunc:      b.periodic,
 		WALRollback:       b.walRollback,
 		WALRollbackMinAge: options.WALMinAge,
 	}

@@ -50,16 +50,19 @@ func (u userRef) target() cognito.Target {
 	}
 }
 
-// walRollback ends what a request began and did not finish. An entry for which
-// it answers nil is dropped; the others come again with every tick.
+// walRollbackFunc ends what a request began and did not finish. An entry for
+// which it answers nil is dropped; the others come again with every tick.
+type walRollbackFunc func(ctx context.Context, req *logical.Request, data any) error
+
+// walRollback finds the function for an entry. One that nobody knows would
+// come again for ever.
 func (b *backend) walRollback(ctx context.Context, req *logical.Request, kind string, data any) error {
-	switch kind {
-	case walKindUser:
-		return b.rollbackUser(ctx, req, data)
-	default:
+	rollback, known := b.walRollbacks[kind]
+	if !known {
 		b.Logger().Warn("dropping a WAL entry of a kind that this version does not know", "kind", kind)
 		return nil
 	}
+	return rollback(ctx, req, data)
 }
 
 func (b *backend) rollbackUser(ctx context.Context, req *logical.Request, data any) error {
