@@ -27,6 +27,8 @@ type Options struct {
 	// WALMinAge replaces the age from which an unfinished creation is rolled
 	// back, for tests. Zero means five minutes.
 	WALMinAge time.Duration
+	// Now replaces the clock, for tests.
+	Now func() time.Time
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -35,9 +37,14 @@ type backend struct {
 
 	connections memory[connection]
 	roles       memory[roleEntry]
-	roleLocks   []*locksutil.LockEntry
-	configMu    *locksutil.LockEntry
-	now         func() time.Time
+	staticRoles memory[staticRole]
+	queue       staticQueue
+
+	tokensOfStatic staticTokenCache
+	roleLocks      []*locksutil.LockEntry
+	configMu       *locksutil.LockEntry
+	rootRetries    rootRetries
+	now            func() time.Time
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -56,6 +63,9 @@ func Factory(options Options) logical.Factory {
 	if options.WALMinAge <= 0 {
 		options.WALMinAge = defaultWALMinAge
 	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
 	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 		if conf == nil {
 			return nil, fmt.Errorf("the configuration passed into the backend is nil")
@@ -72,9 +82,12 @@ func newBackend(options Options) *backend {
 	b := &backend{
 		roleLocks: locksutil.CreateLocks(),
 		configMu:  &locksutil.LockEntry{},
-		now:       time.Now,
+		now:       options.Now,
 	}
+	b.periodicTasks = append(b.periodicTasks, b.rotateDue)
 	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser}
+	b.walRollbacks[walKindRootKey] = b.rollbackRootKey
+	b.periodicTasks = append(b.periodicTasks, b.rotateRootWhenDue)
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.Backend = &framework.Backend{
@@ -82,20 +95,25 @@ func newBackend(options Options) *backend {
 		BackendType:    logical.TypeLogical,
 		RunningVersion: options.Version,
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, framework.WALPrefix},
+			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, framework.WALPrefix},
 			LocalStorage:    []string{framework.WALPrefix},
 		},
 		Paths: framework.PathAppend(
 			pathConfig(b),
+			pathRotateRoot(b),
 			pathRoles(b),
 			pathCreds(b),
 			pathTokens(b),
+			pathCheck(b),
+			pathStaticRoles(b),
+			pathStaticCreds(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},
 		InitializeFunc:    b.initialize,
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
 		PeriodicFunc:      b.periodic,
+		RotateCredential:  b.rotateCredential,
 		WALRollback:       b.walRollback,
 		WALRollbackMinAge: options.WALMinAge,
 	}
@@ -128,6 +146,9 @@ func (b *backend) invalidate(_ context.Context, key string) {
 		b.disconnect()
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.forgetRole(strings.TrimPrefix(key, roleStoragePrefix))
+	case strings.HasPrefix(key, staticRoleStoragePrefix):
+		b.staticRoles.drop(staticNameOf(key))
+		b.queue.forget()
 	}
 }
 

@@ -43,11 +43,19 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 		if err != nil {
 			return nil, err
 		}
-		settings := config.settings(req.MountPoint)
-		settings.OnRefreshFailure = b.logRefreshFailure
-		service := cognito.New(b.lifetime, settings) //nolint:contextcheck // it outlives the request that needs it first
+		service := b.awsOf(req, config)
 		return &connection{service, config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
 	})
+}
+
+// awsOf makes a way to AWS of a config that need not be the stored one.
+func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Service {
+	settings := config.settings(req.MountPoint)
+	settings.OnRefreshFailure = b.logRefreshFailure
+	if config.IdentityTokenAudience != "" {
+		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
+	}
+	return cognito.New(b.lifetime, settings)
 }
 
 // disconnect drops the mount's way to AWS, and with it every token in memory.

@@ -17,7 +17,11 @@ import (
 
 // issueMachineToken gives a token of the role's app client. It makes no lease:
 // there is nothing that Vault could revoke.
-func (b *backend) issueMachineToken(ctx context.Context, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
+func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
+	role, err := b.withStaticSecret(ctx, req, role)
+	if err != nil {
+		return answer(err)
+	}
 	request, err := machineTokenRequest(aws, role, in)
 	if err != nil {
 		return answer(err)
@@ -27,6 +31,28 @@ func (b *backend) issueMachineToken(ctx context.Context, aws *connection, name s
 		return answer(fmt.Errorf("role %q: %w", name, err))
 	}
 	return b.machineResponse(request, token), nil
+}
+
+// withStaticSecret is the role with the app client and the newest secret of
+// its static role, if it names one.
+func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, role *roleEntry) (*roleEntry, error) {
+	if role.StaticRole == "" {
+		return role, nil
+	}
+	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
+	switch {
+	case err != nil:
+		return nil, err
+	case static == nil:
+		return nil, badRequest("there is no static role %q, which static_role names", role.StaticRole)
+	case static.CredentialType != staticTypeSecret || static.Value == "":
+		return nil, badRequest("static role %q, which static_role names, holds no app client's secret", role.StaticRole)
+	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
+		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
+	}
+	with := *role
+	with.AppClientID, with.AppClientSecret = static.AppClientID, static.Value
+	return &with, nil
 }
 
 func machineTokenRequest(aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {

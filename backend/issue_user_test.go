@@ -32,9 +32,15 @@ type pool struct {
 
 func newPool(t *testing.T) *pool {
 	t.Helper()
+	return newPoolOn(t, backend.Options{})
+}
+
+func newPoolOn(t *testing.T, options backend.Options) *pool {
+	t.Helper()
+	options.Version, options.WALMinAge = "v1.2.3", time.Minute
 	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
 	p := &pool{
-		mount:   newMountOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute}),
+		mount:   newMountOn(t, storage, options),
 		Cognito: emulatortest.Start(t),
 		storage: storage,
 	}
@@ -94,7 +100,7 @@ func (p *pool) lease(op logical.Operation, secret *logical.Secret) (*logical.Res
 // brittleStorage fails one call, or none while failAt is zero.
 type brittleStorage struct {
 	logical.Storage
-	calls, failAt atomic.Int64
+	calls, failAt, failFrom atomic.Int64
 }
 
 var errStorage = errors.New("the storage is broken")
@@ -102,10 +108,18 @@ var errStorage = errors.New("the storage is broken")
 func (s *brittleStorage) breakAt(call int64) {
 	s.calls.Store(0)
 	s.failAt.Store(call)
+	s.failFrom.Store(0)
+}
+
+// breakFrom fails a call and all after it, as for a process that dies.
+func (s *brittleStorage) breakFrom(call int64) {
+	s.calls.Store(0)
+	s.failFrom.Store(call)
 }
 
 func (s *brittleStorage) fails() error {
-	if s.calls.Add(1) == s.failAt.Load() {
+	call, from := s.calls.Add(1), s.failFrom.Load()
+	if call == s.failAt.Load() || from != 0 && call >= from {
 		return errStorage
 	}
 	return nil

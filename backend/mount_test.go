@@ -45,7 +45,7 @@ func (m *mount) request(ctx context.Context, op logical.Operation, path string, 
 	m.t.Helper()
 	req := &logical.Request{Operation: op, Path: path, Data: data, Storage: m.storage, MountPoint: "cognito/", DisplayName: "token"}
 	response, err := m.backend.HandleRequest(ctx, req)
-	if err == nil && !response.IsError() && op != logical.RollbackOperation {
+	if err == nil && !response.IsError() && op != logical.RollbackOperation && op != logical.RotationOperation {
 		schema.ResponseValidatingCallback(m.t)(m.backend, req, response)
 	}
 	return response, err

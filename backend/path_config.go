@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/automatedrotationutil"
+	"github.com/hashicorp/vault/sdk/helper/pluginidentityutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
@@ -51,9 +53,20 @@ type configEntry struct {
 	UsernameTemplate string `json:"username_template,omitempty"`
 	PasswordPolicy   string `json:"password_policy,omitempty"`
 
+	automatedrotationutil.AutomatedRotationParams
+	// RotatedByVault is set when Vault's rotation manager has the schedule.
+	RotatedByVault bool `json:"rotated_by_vault,omitempty"`
+	// LastVaultRotation is when the engine made the access key; zero when it did not.
+	LastVaultRotation time.Time `json:"last_vault_rotation,omitzero"`
+	NextVaultRotation time.Time `json:"next_vault_rotation,omitzero"`
+
+	pluginidentityutil.PluginIdentityTokenParams
+
 	// MaxRetries is nil in what the older plugin stored.
 	MaxRetries     *int          `json:"max_retries,omitempty"`
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+
+	RateLimits map[string]float64 `json:"rate_limits,omitempty"`
 }
 
 func pathConfig(b *backend) []*framework.Path {
@@ -67,7 +80,7 @@ func pathConfig(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathConfigRead,
-				Responses:    responds(without(fields, "aws_secret_access_key", "aws_session_token")),
+				Responses:    responds(shownConfigFields(fields)),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "read", OperationSuffix: "configuration"},
 			},
 			logical.CreateOperation: b.configWrite("configure"),
@@ -159,12 +172,59 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:     cognito.DefaultMaxRetries,
 			Description: fmt.Sprintf("How often a call to AWS is repeated when it is throttled or fails on the way, 0 to %d.", maxRetriesMax),
 		},
+		"rate_limits": {
+			Type:        framework.TypeKVPairs,
+			Description: "What this mount may take of Cognito's quotas: requests a second by quota category, such as UserCreation=25, for each account and region. Half of AWS's default for a category that is not named.",
+		},
 		"request_timeout": {
 			Type:        framework.TypeDurationSecond,
 			Default:     int(cognito.DefaultRequestTimeout / time.Second),
 			Description: fmt.Sprintf("How long one attempt of one call to AWS may take, 1s to %s.", requestTimeoutMax),
 		},
+		"identity_token_audience": {
+			Type:        framework.TypeString,
+			Description: "Audience of the identity tokens with which aws_assume_role_arn is assumed, in the place of static keys: workload identity federation. Vault Enterprise only.",
+		},
+		"identity_token_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Default:     int(identityTokenTTLDefault / time.Second),
+			Description: "How long an identity token is valid.",
+		},
+		"rotation_period": {
+			Type:        framework.TypeDurationSecond,
+			Description: "How often aws_access_key_id is rotated, a minute or more. 0 is never. Excludes rotation_schedule.",
+		},
+		"rotation_schedule": {
+			Type:        framework.TypeString,
+			Description: "When aws_access_key_id is rotated, as a cron expression of five fields in UTC. Excludes rotation_period.",
+		},
+		"rotation_window": {
+			Type:        framework.TypeDurationSecond,
+			Description: "How long after a time of rotation_schedule the rotation may still begin, an hour or more. 0 is always.",
+		},
+		"disable_automated_rotation": {
+			Type:        framework.TypeBool,
+			Default:     false,
+			Description: "Rotate aws_access_key_id only on request, whatever the period or schedule.",
+		},
+		"verify_connection": {
+			Type:        framework.TypeBool,
+			Default:     false,
+			Description: "Ask STS with the new settings who the engine is, and refuse the write unless it answers. Not stored.",
+		},
 	})
+}
+
+// shownConfigFields are those of a read.
+func shownConfigFields(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
+	shown := without(fields, "aws_secret_access_key", "aws_session_token", "verify_connection")
+	shown["last_vault_rotation"] = &framework.FieldSchema{
+		Type: framework.TypeString, Description: "When the engine last made the access key, RFC 3339.",
+	}
+	shown["next_vault_rotation"] = &framework.FieldSchema{
+		Type: framework.TypeString, Description: "When the access key is due to be rotated, RFC 3339.",
+	}
+	return shown
 }
 
 func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
@@ -194,22 +254,43 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	if err := b.mustExistToPatch(ctx, req, data); err != nil {
 		return nil, err
 	}
-	config, err := getConfig(ctx, req.Storage)
+	before, err := getConfig(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
+	config := *before
 	if err := config.update(newInput(req, data)); err != nil {
 		return answer(err)
 	}
-	if err := b.tryConfig(ctx, req.MountPoint, config); err != nil {
+	if err := b.tryOut(ctx, req, &config, data.Get("verify_connection").(bool)); err != nil {
 		return answer(err)
+	}
+	config.planAfter(before, b.now())
+	if err := b.registerRotation(ctx, req, &config); err != nil {
+		return nil, err
 	}
 	// Dropped even after a failure: the storage may have taken the config all the same.
 	defer b.disconnect()
-	if err := putJSON(ctx, req.Storage, configStoragePath, config); err != nil {
+	if err := putJSON(ctx, req.Storage, configStoragePath, &config); err != nil {
 		return nil, err
 	}
 	return written(req, data), nil
+}
+
+// tryOut lets everything that a config asks for happen once before it is
+// stored, and with verify AWS answer to it.
+func (b *backend) tryOut(ctx context.Context, req *logical.Request, config *configEntry, verify bool) error {
+	if err := b.tryConfig(ctx, req.MountPoint, config); err != nil {
+		return err
+	}
+	if err := b.tryIdentityToken(ctx, config); err != nil {
+		return err
+	}
+	if !verify {
+		return nil
+	}
+	_, err := b.awsOf(req, config).Identity(ctx, cognito.Target{Region: config.Region})
+	return err
 }
 
 func (b *backend) mustExistToPatch(ctx context.Context, req *logical.Request, data *framework.FieldData) error {
@@ -227,6 +308,14 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 
+	config, err := getConfig(ctx, req.Storage)
+	if err != nil {
+		// A damaged config can be deleted all the same.
+		config = &configEntry{}
+	}
+	if err := b.deregisterRotation(ctx, req, config); err != nil {
+		return nil, err
+	}
 	defer b.disconnect()
 	if err := req.Storage.Delete(ctx, configStoragePath); err != nil {
 		return nil, fmt.Errorf("deleting the config: %w", err)
@@ -264,6 +353,15 @@ func (c *configEntry) update(in input) error {
 		c.MaxRetries = &retries
 	}
 	takeDuration(in, "request_timeout", &c.RequestTimeout)
+	if err := takeRateLimits(in, &c.RateLimits); err != nil {
+		return err
+	}
+	takeText(in, "identity_token_audience", &c.IdentityTokenAudience)
+	takeDuration(in, "identity_token_ttl", &c.IdentityTokenTTL)
+	takeDuration(in, "rotation_period", &c.RotationPeriod)
+	takeText(in, "rotation_schedule", &c.RotationSchedule)
+	takeDuration(in, "rotation_window", &c.RotationWindow)
+	take(in, "disable_automated_rotation", &c.DisableAutomatedRotation)
 	if err := c.replaceKeys(in, before); err != nil {
 		return err
 	}
@@ -301,6 +399,12 @@ func (c *configEntry) validate(in input) error {
 		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
 	}
 	if err := validateReach(c.Region, c.AssumeRoleARN, c.ExternalID); err != nil {
+		return err
+	}
+	if err := c.validateFederation(); err != nil {
+		return err
+	}
+	if err := c.validateRotation(); err != nil {
 		return err
 	}
 	return c.validateEndpoints()
@@ -352,7 +456,7 @@ func validExternalID(id string) bool {
 
 // shown is what a read tells: all but the secrets.
 func (c *configEntry) shown() map[string]any {
-	return map[string]any{
+	shown := map[string]any{
 		"aws_access_key_id":     c.AccessKeyID,
 		"aws_assume_role_arn":   c.AssumeRoleARN,
 		"aws_external_id":       c.ExternalID,
@@ -365,6 +469,24 @@ func (c *configEntry) shown() map[string]any {
 		"password_policy":       c.PasswordPolicy,
 		"max_retries":           c.maxRetries(),
 		"request_timeout":       seconds(c.requestTimeout()),
+		"rate_limits":           shownRateLimits(c.RateLimits),
+
+		"identity_token_audience":    c.IdentityTokenAudience,
+		"identity_token_ttl":         seconds(c.identityTokenTTL()),
+		"rotation_period":            seconds(c.RotationPeriod),
+		"rotation_schedule":          c.RotationSchedule,
+		"rotation_window":            seconds(c.RotationWindow),
+		"disable_automated_rotation": c.DisableAutomatedRotation,
+	}
+	showTime(shown, "last_vault_rotation", c.LastVaultRotation)
+	showTime(shown, "next_vault_rotation", c.NextVaultRotation)
+	return shown
+}
+
+// showTime adds a time unless there is none.
+func showTime(shown map[string]any, field string, at time.Time) {
+	if !at.IsZero() {
+		shown[field] = at.UTC().Format(time.RFC3339)
 	}
 }
 
@@ -389,8 +511,11 @@ func (c *configEntry) settings(mountPoint string) cognito.Settings {
 		RoleSessionName: cmp.Or(c.RoleSessionName, sessionName(mountPoint)),
 		CognitoEndpoint: c.CognitoEndpoint,
 		STSEndpoint:     c.STSEndpoint,
+		IAMEndpoint:     c.IAMEndpoint,
+		Region:          c.Region,
 		MaxRetries:      c.maxRetries(),
 		RequestTimeout:  c.requestTimeout(),
+		RateLimits:      c.RateLimits,
 	}
 }
 

@@ -87,7 +87,7 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 	if role.CredentialType == credentialTypeUser {
 		return b.issueUser(ctx, req, issuance{name: name, role: role, aws: aws, target: role.target(aws.region), input: in})
 	}
-	return b.issueMachineToken(ctx, aws, name, role, in)
+	return b.issueMachineToken(ctx, req, aws, name, role, in)
 }
 
 // usableRole gives a role that lacks nothing, and the way to AWS.

@@ -167,6 +167,10 @@ func roleFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "Domain of the user pool: a host, or its https URL. Not needed with token_source=api. Type client_credentials_grant only.",
 		},
+		"static_role": {
+			Type:        framework.TypeLowerCaseString,
+			Description: "Static role of credential_type app_client_secret whose app client and secret are used, through its rotations. In place of app_client_id and app_client_secret. Type client_credentials_grant only.",
+		},
 		"cache_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,

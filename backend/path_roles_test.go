@@ -90,6 +90,7 @@ func TestRoles(t *testing.T) {
 			"cognito_pool_domain":   "example.auth.eu-west-1.amazoncognito.com",
 			"scopes":                []string{"a/r", "b/w"},
 			"token_source":          "endpoint",
+			"static_role":           "",
 			"cache_tokens":          false,
 			"min_token_ttl":         int64(120),
 		}, m.read("roles/m2m"))

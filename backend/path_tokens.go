@@ -22,7 +22,7 @@ func pathTokens(b *backend) []*framework.Path {
 		Fields: map[string]*framework.FieldSchema{
 			"name": {
 				Type:        framework.TypeLowerCaseString,
-				Description: "Name of a role of credential_type user.",
+				Description: "Name of a role of credential_type user, or of a static role of credential_type user_password.",
 				Required:    true,
 			},
 			"refresh_token": {
@@ -70,7 +70,7 @@ func tokenFieldsShown() map[string]*framework.FieldSchema {
 
 func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
-	role, aws, err := b.usableRole(ctx, req, name)
+	role, target, err := b.roleForTokens(ctx, req, name)
 	if err != nil {
 		return answer(err)
 	}
@@ -78,7 +78,7 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	if err != nil {
 		return answer(err)
 	}
-	pool, err := b.userPool(ctx, req, role.target(aws.region))
+	pool, err := b.userPool(ctx, req, target)
 	if err != nil {
 		return answer(err)
 	}
@@ -87,6 +87,32 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 		return answer(fmt.Errorf("role %q: %w", name, err))
 	}
 	return &logical.Response{Data: shownTokens(tokens)}, nil
+}
+
+// roleForTokens gives the role of a name, or where there is none the like of
+// one for a static role that owns a user's password.
+func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, error) {
+	static, err := b.staticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, cognito.Target{}, err
+	}
+	dynamic, err := b.role(ctx, req.Storage, name)
+	if err != nil {
+		return nil, cognito.Target{}, err
+	}
+	if dynamic != nil || static == nil || static.CredentialType != staticTypePassword {
+		role, aws, err := b.usableRole(ctx, req, name)
+		if err != nil {
+			return nil, cognito.Target{}, err
+		}
+		return role, role.target(aws.region), nil
+	}
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return nil, cognito.Target{}, err
+	}
+	role := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
+	return role, static.target(aws.region), nil
 }
 
 // exchange is what tokens are asked for.

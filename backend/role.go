@@ -53,7 +53,7 @@ var fieldsOfType = map[string][]string{
 		"groups", "group", "dummy_email_domain", "username_template", "user_attributes", "password_policy",
 		"issue_tokens", "mfa", "revocation", "ttl", "max_ttl",
 	},
-	credentialTypeClientCredentials: {"token_source", "cognito_pool_domain", "scopes", "cache_tokens", "min_token_ttl"},
+	credentialTypeClientCredentials: {"token_source", "cognito_pool_domain", "scopes", "cache_tokens", "min_token_ttl", "static_role"},
 }
 
 // roleEntry is a role as it is stored. The older plugin stored the fields
@@ -83,6 +83,9 @@ type roleEntry struct {
 	NoCache bool `json:"no_cache,omitempty"`
 	// MinTokenTTL is nil for the default.
 	MinTokenTTL *time.Duration `json:"min_token_ttl,omitempty"`
+
+	// StaticRole names a static role whose app client and secret are used.
+	StaticRole string `json:"static_role,omitempty"`
 
 	UsernameTemplate string            `json:"username_template,omitempty"`
 	UserAttributes   map[string]string `json:"user_attributes,omitempty"`
@@ -149,6 +152,7 @@ func (r *roleEntry) update(in input) error {
 	takeText(in, "mfa", &r.MFA)
 	takeText(in, "revocation", &r.Revocation)
 	takeText(in, "cognito_pool_domain", &r.CognitoPoolDomain)
+	takeText(in, "static_role", &r.StaticRole)
 	take(in, "scopes", &r.Scopes)
 	takeDuration(in, "ttl", &r.TTL)
 	takeDuration(in, "max_ttl", &r.MaxTTL)
@@ -325,9 +329,11 @@ func (r *roleEntry) validateGroups() error {
 func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
 	region := cmp.Or(r.Region, defaultRegion)
 	switch {
-	case r.AppClientID == "":
+	case r.StaticRole != "" && r.AppClientSecret != "":
+		return badRequest("static_role and app_client_secret exclude each other: the secret is the static role's")
+	case r.StaticRole == "" && r.AppClientID == "":
 		return missing("app_client_id", "the app client whose token is issued")
-	case r.AppClientSecret == "" && (r.UserPoolID == "" || region == ""):
+	case r.StaticRole == "" && r.AppClientSecret == "" && (r.UserPoolID == "" || region == ""):
 		return missing("app_client_secret", "the secret of the app client; or give user_pool_id and region to have it looked up")
 	case r.minTokenTTL() > minTokenTTLMax:
 		return badRequest("min_token_ttl %s is not allowed: no token lives longer than %s", r.minTokenTTL(), minTokenTTLMax)
@@ -430,6 +436,7 @@ func (r *roleEntry) shownUser() map[string]any {
 func (r *roleEntry) shownMachine() map[string]any {
 	return map[string]any{
 		"token_source":        string(r.source()),
+		"static_role":         r.StaticRole,
 		"cognito_pool_domain": r.CognitoPoolDomain,
 		"scopes":              append([]string{}, r.Scopes...),
 		"cache_tokens":        !r.NoCache,

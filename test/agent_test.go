@@ -25,7 +25,7 @@ vault { address = %q }
 auto_auth { method { type = "token_file" config = { token_file_path = %q } } }
 template_config { static_secret_render_interval = "1h" }
 template {
-  contents    = "{{ with secret \"%s/creds/machine\" }}{{ .Data.access_token }}{{ end }}"
+  contents    = "{{ with secret \"%s\" }}{{ .Data.%s }}{{ end }}"
   destination = %q
 }
 `
@@ -38,7 +38,7 @@ func TestVaultAgent(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.M2MClientID, AccessSeconds: 30}))
 	w.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
-	rendered := runAgent(w)
+	rendered := runAgent(w, "creds/machine", "access_token")
 
 	seen := map[string]bool{}
 	check := func() bool {
@@ -54,13 +54,14 @@ func TestVaultAgent(t *testing.T) {
 	require.LessOrEqual(t, len(w.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
 }
 
-// runAgent starts a Vault Agent and gives the file that it renders to.
-func runAgent(w *world) string {
+// runAgent starts a Vault Agent that renders one field of a path, and gives
+// the file that it renders to.
+func runAgent(w *world, path, field string) string {
 	w.Helper()
 	dir := w.TempDir()
 	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")
 	require.NoError(w, os.WriteFile(tokenFile, []byte(w.vault.Token), 0o600))
-	require.NoError(w, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, w.vault.Addr, tokenFile, w.mount, rendered), 0o600))
+	require.NoError(w, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, w.vault.Addr, tokenFile, w.mount+"/"+path, field, rendered), 0o600))
 
 	ctx, stop := context.WithCancel(context.Background())
 	agent := exec.CommandContext(ctx, binaries.vault, "agent", "-config="+configFile)

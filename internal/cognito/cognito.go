@@ -7,6 +7,7 @@
 package cognito
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -28,6 +29,8 @@ const (
 
 	// assumedRoleExpiryWindow is how long before their end assumed credentials are replaced.
 	assumedRoleExpiryWindow = 5 * time.Minute
+	// defaultRegion is for STS and IAM when nobody names a region; pools name theirs.
+	defaultRegion = "us-east-1"
 	// idleConnections per host are kept, so that a burst of reads finds them again.
 	idleConnections = 128
 )
@@ -42,13 +45,23 @@ type Settings struct {
 	// AssumeRoleARN is assumed with those credentials.
 	AssumeRoleARN, ExternalID, RoleSessionName string
 
-	// CognitoEndpoint and STSEndpoint replace AWS's own, as full URLs.
-	CognitoEndpoint, STSEndpoint string
+	// IdentityToken, when set, buys the credentials of AssumeRoleARN in the place of static ones. It is asked for a
+	// token of an identity provider, a JWT, each time that they are renewed.
+	IdentityToken func(ctx context.Context) (string, error)
+
+	// Region is where STS and IAM are asked when no pool is concerned.
+	Region string
+	// CognitoEndpoint, STSEndpoint and IAMEndpoint replace AWS's own, as full URLs.
+	CognitoEndpoint, STSEndpoint, IAMEndpoint string
 
 	// MaxRetries is how often a failed call is repeated; 0 is never.
 	MaxRetries int
 	// RequestTimeout bounds one attempt of one call.
 	RequestTimeout time.Duration
+
+	// RateLimits are requests a second by quota category, for each account and
+	// region. A category that is absent has half of AWS's default.
+	RateLimits map[string]float64
 
 	// OnRefreshFailure, when set, hears of machine tokens that could not be
 	// replaced in the background, once for each pause between two tries.
@@ -75,6 +88,7 @@ type Service struct {
 	mu      sync.Mutex
 	clients map[clientKey]*cip.Client
 
+	limits  *limits
 	denials denials
 	secrets clientSecrets
 	tokens  *tokenCache
@@ -96,6 +110,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 	}
 	return &Service{
 		tokens:    newTokenCache(lifetime, settings.OnRefreshFailure),
+		limits:    newLimits(settings.RateLimits),
 		settings:  settings,
 		awsHTTP:   newAWSHTTPClient(settings.RequestTimeout),
 		tokenHTTP: newTokenHTTPClient(settings.RequestTimeout),
@@ -124,7 +139,10 @@ func (s *Service) client(ctx context.Context, target Target) (*cip.Client, error
 	if err != nil {
 		return nil, &Error{Step: "preparing the AWS client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
 	}
-	client := cip.NewFromConfig(cfg, func(o *cip.Options) { o.BaseEndpoint = optional(s.settings.CognitoEndpoint) })
+	client := cip.NewFromConfig(cfg, func(o *cip.Options) {
+		o.BaseEndpoint = optional(s.settings.CognitoEndpoint)
+		o.APIOptions = append(o.APIOptions, s.limits.keepTo(accountOf(key)))
+	})
 	s.clients[key] = client
 	return client, nil
 }
@@ -161,20 +179,33 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 	if err != nil {
 		return aws.Config{}, err
 	}
+	cfg.Region = cmp.Or(cfg.Region, defaultRegion)
 	cfg.HTTPClient = guardedClient{cfg.HTTPClient}
+	federated := s.settings.IdentityToken != nil
+	if federated {
+		cfg.Credentials = cached(webIdentity{s.stsFrom(cfg), s.settings})
+	}
 	cfg.Credentials = namedCredentials{cfg.Credentials}
-	if key.assumeRoleARN != "" {
+	// The web identity is that of the mount's role already; only another role is assumed on top of it.
+	if key.assumeRoleARN != "" && (!federated || key.assumeRoleARN != s.settings.AssumeRoleARN) {
 		cfg.Credentials = s.assumedRole(cfg, key)
 	}
 	return cfg, nil
 }
 
+func (s *Service) stsFrom(cfg aws.Config) *sts.Client {
+	return sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = optional(s.settings.STSEndpoint) })
+}
+
 func (s *Service) assumedRole(cfg aws.Config, key clientKey) aws.CredentialsProvider {
-	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = optional(s.settings.STSEndpoint) })
-	provider := stscreds.NewAssumeRoleProvider(client, key.assumeRoleARN, func(o *stscreds.AssumeRoleOptions) {
+	provider := stscreds.NewAssumeRoleProvider(s.stsFrom(cfg), key.assumeRoleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = s.settings.RoleSessionName
 		o.ExternalID = optional(key.externalID)
 	})
+	return cached(provider)
+}
+
+func cached(provider aws.CredentialsProvider) aws.CredentialsProvider {
 	return aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) {
 		o.ExpiryWindow = assumedRoleExpiryWindow
 		o.ExpiryWindowJitterFrac = 0.5

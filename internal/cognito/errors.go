@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 )
@@ -94,8 +95,11 @@ var kinds = map[Kind][]string{
 		"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException",
 		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
 	},
-	KindDenied: append([]string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}, credentialCodes...),
+	KindDenied: slices.Concat(deniedCodes, credentialCodes),
 }
+
+// deniedCodes are AWS's words for an action that no IAM policy allows.
+var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 // credentialCodes are AWS's words for credentials that it does not take.
 var credentialCodes = []string{
@@ -133,7 +137,10 @@ func fail(step string, err error, secrets ...string) *Error {
 	e := &Error{Step: step, cause: err, Kind: KindUnavailable}
 	var api smithy.APIError
 	var credentials *credentialsError
+	var limit *limitError
 	switch {
+	case errors.As(err, &limit):
+		e.Kind, e.Detail = KindThrottled, limit.Error()
 	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
 	case errors.As(err, &credentials):
@@ -170,10 +177,14 @@ func action(err error) string {
 }
 
 func iamPrefix(serviceID string) string {
-	if serviceID == sts.ServiceID {
+	switch serviceID {
+	case sts.ServiceID:
 		return "sts"
+	case iam.ServiceID:
+		return "iam"
+	default:
+		return "cognito-idp"
 	}
-	return "cognito-idp"
 }
 
 // explainSilence is for errors without an answer of AWS's. It keeps to the

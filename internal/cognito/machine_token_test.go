@@ -50,7 +50,9 @@ func newMint(t *testing.T) *mint {
 	m.url = server.URL
 	lifetime, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
-	m.service = cognito.New(lifetime, cognito.Settings{RequestTimeout: 10 * time.Second, OnRefreshFailure: m.failed})
+	m.service = cognito.New(lifetime, cognito.Settings{
+		RequestTimeout: 10 * time.Second, OnRefreshFailure: m.failed, RateLimits: map[string]float64{"ClientAuthentication": 1e6},
+	})
 	m.service.SetClock(m.now)
 	m.service.SetRandom(func() float64 { return 0.5 }) // no jitter
 	return m

@@ -111,15 +111,15 @@ func (p *Pool) initiate(ctx context.Context, step string, app AppClient, c Crede
 		ClientMetadata: metadata,
 	})
 	if err != nil {
-		return reply{}, nameFlow(fail(step, err, c.Password, app.Secret))
+		return reply{}, nameFlow(fail(step, err, c.Password, app.Secret), "ALLOW_ADMIN_USER_PASSWORD_AUTH")
 	}
 	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
 }
 
 // nameFlow says what an app client lacks that does not allow the sign-in.
-func nameFlow(e *Error) *Error {
+func nameFlow(e *Error, flow string) *Error {
 	if strings.Contains(e.Detail, "flow not enabled") {
-		e.Detail += "; allow it ALLOW_ADMIN_USER_PASSWORD_AUTH"
+		e.Detail += "; allow it " + flow
 	}
 	return e
 }
@@ -157,6 +157,9 @@ func (r reply) tokens(step string) (Tokens, error) {
 	}
 	return tokens(step, r.result)
 }
+
+// IsChallenge reports a sign-in that went on to a challenge: the password was right.
+func IsChallenge(err error) bool { return hasCode(err, codeChallenge) }
 
 func unexpected(step string, name types.ChallengeNameType) *Error {
 	return &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: adviceOnChallenge(name)}

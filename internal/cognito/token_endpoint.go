@@ -35,6 +35,9 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 	}
 	pauses := retry.NewExponentialJitterBackoff(maxBackoff)
 	for attempt := 0; ; attempt++ {
+		if err := s.waitForEndpoint(ctx, r, hostOf(config.TokenURL)); err != nil {
+			return fetched{}, fail(r.step(), err)
+		}
 		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
 		if err == nil {
 			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil

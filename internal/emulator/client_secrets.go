@@ -90,14 +90,11 @@ func (r *request) newSecretValue() string {
 	return r.server.random.text(lowerAlphanumeric, generatedSecretLength)
 }
 
-// newSecretID has the seconds of its making in it; two in one second are told apart by the next second.
+// newSecretID has the seconds of its making in it. An id is never given twice, so two secrets of one second are told
+// apart by the next second.
 func (c *client) newSecretID(now time.Time) string {
-	for second := now.Unix(); ; second++ {
-		id := fmt.Sprintf("%s--%d", c.id, second)
-		if !slices.ContainsFunc(c.secrets, func(s clientSecret) bool { return s.id == id }) {
-			return id
-		}
-	}
+	c.lastSecretSecond = max(now.Unix(), c.lastSecretSecond+1)
+	return fmt.Sprintf("%s--%d", c.id, c.lastSecretSecond)
 }
 
 func (s clientSecret) describe() secretDescriptor {

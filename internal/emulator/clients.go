@@ -43,6 +43,8 @@ type client struct {
 	modified time.Time
 	// secrets are those that are active; a client created without one never has any.
 	secrets []clientSecret
+	// lastSecretSecond is in the id of the newest secret.
+	lastSecretSecond int64
 }
 
 // clientSettings are the settings that are shown as they were given, and that the emulator acts on.

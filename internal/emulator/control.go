@@ -27,6 +27,8 @@ func (s *Server) controlHandler() http.Handler {
 		"GET calls":          show(func(*http.Request) any { return s.calls.snapshot() }),
 		"DELETE calls":       run(s.calls.reset),
 		"GET users":          show(s.reportUsers),
+		"POST access_keys":   accept(s.plantAccessKey),
+		"GET access_keys":    show(func(*http.Request) any { return s.iam.reportKeys() }),
 		"POST late_users":    accept(always(s.setLateUsers)),
 		"POST reset":         run(s.reset),
 	} {
@@ -99,6 +101,8 @@ func (s *Server) setTokenValidity(validity control.TokenValidity) error {
 	return nil
 }
 
+func (s *Server) plantAccessKey(wanted control.AccessKey) error { return s.iam.plant(wanted, s.now()) }
+
 func (s *Server) setLateUsers(late control.LateUsers) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,6 +131,7 @@ func (s *Server) reset() {
 	s.latency.set(control.Latency{})
 	s.quotas.set(nil)
 	s.iam.set(control.IAM{})
+	s.iam.forgetKeys()
 	s.removeUsers()
 	s.calls.reset()
 }

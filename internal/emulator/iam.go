@@ -26,6 +26,7 @@ type iam struct {
 	mu        sync.Mutex
 	settings  control.IAM
 	temporary map[string]temporaryKey
+	keys      accessKeys
 }
 
 // temporaryKey is an access key that AssumeRole gave out.
@@ -46,6 +47,24 @@ func (i *iam) set(settings control.IAM) {
 	i.settings = settings
 }
 
+func (i *iam) plant(wanted control.AccessKey, now time.Time) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.keys.plant(wanted, now)
+}
+
+func (i *iam) reportKeys() control.AccessKeyList {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.keys.report()
+}
+
+func (i *iam) forgetKeys() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys = accessKeys{}
+}
+
 func (i *iam) addTemporary(accessKey string, key temporaryKey) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -63,7 +82,7 @@ func (i *iam) recognize(s signer, now time.Time) *exception {
 	if strings.HasPrefix(s.accessKey, temporaryKeyPrefix) {
 		return i.recognizeTemporary(s, now)
 	}
-	return nil
+	return i.keys.recognize(s.accessKey, now)
 }
 
 // recognizeTemporary lets temporary keys pass that came from elsewhere, as long as they bring a session token.
@@ -118,6 +137,9 @@ func (i *iam) principal(accessKey string) (arn, id string) {
 func (i *iam) principalLocked(accessKey string) string {
 	if key, ok := i.temporary[accessKey]; ok {
 		return key.principal
+	}
+	if owner, _ := i.keys.owner(accessKey); owner != nil {
+		return fmt.Sprintf("arn:aws:iam::%s:user/%s", i.accountID, owner.name)
 	}
 	return fmt.Sprintf("arn:aws:iam::%s:user/emulator", i.accountID)
 }

@@ -33,7 +33,7 @@ var (
 	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 )
 
-// query is a call of STS: parameters in a form, the answer in XML.
+// query is a call of STS or IAM: parameters in a form, the answer in XML.
 type query struct {
 	server *Server
 	signer signer
@@ -82,7 +82,7 @@ type xmlCredentials struct {
 	Expiration      string `xml:"Expiration"`
 }
 
-// receiveQuery reads a call of STS.
+// receiveQuery reads a call of STS or IAM.
 func (s *Server) receiveQuery(r *http.Request, body []byte) *exchange {
 	form, _ := url.ParseQuery(string(body)) // what cannot be parsed is missing, and refused as such
 	q := query{server: s, signer: readSigner(r), form: form}
@@ -107,11 +107,17 @@ func (q query) describe() control.Call {
 
 // authorize lets everyone ask who they are, as IAM does.
 func (q query) authorize() *exception {
-	if err := q.signer.authenticate(serviceSTS); err != nil {
+	if q.form.Get("Action") == actionAssumeRoleWithWebIdentity {
+		return q.authorizeWebIdentity()
+	}
+	if err := q.signer.authenticate(q.service()); err != nil {
 		return queryException(err)
 	}
 	if err := q.server.iam.recognize(q.signer, q.server.now()); err != nil {
 		return queryException(err)
+	}
+	if q.isIAM() {
+		return q.authorizeIAM()
 	}
 	if q.form.Get("Action") != actionAssumeRole {
 		return nil
@@ -141,12 +147,16 @@ func queryException(err *exception) *exception {
 
 func (q query) perform() answer {
 	switch {
+	case q.isIAM():
+		return q.performIAM()
 	case q.form.Get("Version") != stsVersion:
 		return q.server.refuseQuery(newException("NoSuchVersion", "The requested version (%s) is not valid.", q.form.Get("Version")))
 	case q.form.Get("Action") == actionCallerIdentity:
 		return q.callerIdentity()
 	case q.form.Get("Action") == actionAssumeRole:
 		return q.assumeRole()
+	case q.form.Get("Action") == actionAssumeRoleWithWebIdentity:
+		return q.assumeRoleWithWebIdentity()
 	default:
 		return q.server.refuseQuery(newException("InvalidAction", "Could not find operation %s for version %s", q.form.Get("Action"), stsVersion))
 	}
@@ -164,27 +174,41 @@ func (q query) callerIdentity() answer {
 }
 
 func (q query) assumeRole() answer {
+	assumed, failure := q.newAssumedRole()
+	if failure != nil {
+		return q.server.refuseQuery(failure)
+	}
+	return q.server.xmlAnswer(http.StatusOK, assumeRoleAnswer{
+		Namespace: stsNamespace, User: assumed.user, Credentials: assumed.credentials, Metadata: q.metadata(),
+	})
+}
+
+// assumedRole is what both ways to assume a role answer.
+type assumedRole struct {
+	user        xmlAssumedUser
+	credentials xmlCredentials
+}
+
+func (q query) newAssumedRole() (assumedRole, *exception) {
 	role := roleARNPattern.FindStringSubmatch(q.form.Get("RoleArn"))
 	session := q.form.Get("RoleSessionName")
 	seconds, err := q.roleSeconds()
 	if role == nil || !sessionNamePattern.MatchString(session) || err != nil {
-		return q.server.refuseQuery(newException("ValidationError", "A role ARN, a session name of 2 to 64 characters "+
-			"and a duration from %d to %d seconds are needed.", minRoleSeconds, maxRoleSeconds))
+		return assumedRole{}, newException("ValidationError", "A role ARN, a session name of 2 to 64 characters "+
+			"and a duration from %d to %d seconds are needed.", minRoleSeconds, maxRoleSeconds)
 	}
 	key := q.newTemporaryKey(role[0], role[1], session, time.Duration(seconds)*time.Second)
 	accessKey := temporaryKeyPrefix + q.server.random.text(upperAlphanumeric, queryAccessKeyLength)
 	q.server.iam.addTemporary(accessKey, key)
-	return q.server.xmlAnswer(http.StatusOK, assumeRoleAnswer{
-		Namespace: stsNamespace,
-		User:      xmlAssumedUser{Arn: key.principal, ID: key.assumedID},
-		Credentials: xmlCredentials{
+	return assumedRole{
+		user: xmlAssumedUser{Arn: key.principal, ID: key.assumedID},
+		credentials: xmlCredentials{
 			AccessKeyID:     accessKey,
 			SecretAccessKey: q.server.random.text(alphanumeric, querySecretKeyLength),
 			SessionToken:    key.sessionToken,
 			Expiration:      key.expires.UTC().Format(time.RFC3339),
 		},
-		Metadata: xmlMetadata{q.server.random.uuid()},
-	})
+	}, nil
 }
 
 func (q query) roleSeconds() (int, error) {

@@ -61,6 +61,18 @@ func (c *Client) SetIAM(ctx context.Context, iam IAM) error {
 	return c.send(ctx, http.MethodPut, "iam", iam, nil)
 }
 
+// PlantAccessKey gives an IAM user an access key, and sets how long after its creation every further key is not yet taken.
+func (c *Client) PlantAccessKey(ctx context.Context, key AccessKey) error {
+	return c.send(ctx, http.MethodPost, "access_keys", key, nil)
+}
+
+// AccessKeys returns the access keys that the planted IAM users have, with their secrets.
+func (c *Client) AccessKeys(ctx context.Context) ([]AccessKey, error) {
+	list := AccessKeyList{}
+	err := c.send(ctx, http.MethodGet, "access_keys", nil, &list)
+	return list.Keys, err
+}
+
 // SetTokenValidity overrides the token lifetimes of one app client.
 func (c *Client) SetTokenValidity(ctx context.Context, validity TokenValidity) error {
 	return c.send(ctx, http.MethodPut, "token_validity", validity, nil)

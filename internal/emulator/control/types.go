@@ -83,6 +83,22 @@ type Role struct {
 	Denied bool `json:"denied,omitempty"`
 }
 
+// AccessKey is an access key of an IAM user. The user is made with its first key. Only the keys of users made so are
+// enforced: a deleted one is refused, and there are two at most.
+type AccessKey struct {
+	// User and ID are both empty in a request that only sets the delay.
+	User   string `json:"user"`
+	ID     string `json:"access_key"`
+	Secret string `json:"secret"`
+	// DelayMS is how long keys that are created from now on are not yet taken, in milliseconds.
+	DelayMS int `json:"delay_ms"`
+}
+
+// AccessKeyList holds the access keys that the planted users have.
+type AccessKeyList struct {
+	Keys []AccessKey `json:"keys"`
+}
+
 // TokenValidity overrides the lifetimes of one app client's tokens, in seconds; 0 leaves what the app client says.
 // It may go below the five minutes that Cognito allows.
 type TokenValidity struct {

@@ -79,6 +79,20 @@ func (c *Cognito) Deny(actions ...string) {
 	require.NoError(c.t, c.Control.SetIAM(c.t.Context(), control.IAM{DeniedActions: actions}))
 }
 
+// PlantKey gives an IAM user an access key, which is enforced from then on.
+func (c *Cognito) PlantKey(user, id, secret string) {
+	c.t.Helper()
+	require.NoError(c.t, c.Control.PlantAccessKey(c.t.Context(), control.AccessKey{User: user, ID: id, Secret: secret}))
+}
+
+// Keys are the access keys that planted IAM users have.
+func (c *Cognito) Keys() []control.AccessKey {
+	c.t.Helper()
+	keys, err := c.Control.AccessKeys(c.t.Context())
+	require.NoError(c.t, err)
+	return keys
+}
+
 // Users are those of all pools.
 func (c *Cognito) Users() []control.User {
 	c.t.Helper()

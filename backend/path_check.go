@@ -1,0 +1,108 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// checkTimeout bounds a check: what has not answered by then is unknown.
+const checkTimeout = 30 * time.Second
+
+func pathCheck(b *backend) []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      "check/" + framework.GenericNameRegex("name") + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role"},
+		Fields: map[string]*framework.FieldSchema{
+			"name": {
+				Type:        framework.TypeLowerCaseString,
+				Description: "Name of the role.",
+				Required:    true,
+			},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback:     b.pathCheckRead,
+				Responses:    responds(checkFieldsShown()),
+				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "check"},
+			},
+		},
+		HelpSynopsis:    checkHelpSynopsis,
+		HelpDescription: strings.TrimSpace(checkHelpDescription),
+	}}
+}
+
+func checkFieldsShown() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"status": {
+			Type:        framework.TypeString,
+			Description: "The worst of the findings: fail, else unknown, else warn, else ok.",
+			Required:    true,
+		},
+		"findings": {
+			Type:        framework.TypeSlice,
+			Description: "What was looked at, each with name, status (ok, warn, fail or unknown), detail and remedy.",
+			Required:    true,
+		},
+	}
+}
+
+func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	role, err := b.role(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return answer(badRequest("there is no role %q", name))
+	}
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return checkResponse(b.checkRole(ctx, req, name, role, aws)), nil
+}
+
+// checkRole looks at a role that lacks nothing; one that does cannot be used,
+// and nothing else matters.
+func (b *backend) checkRole(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) []finding {
+	if err := role.validate(aws.region); err != nil {
+		return []finding{failed("role", err.Error(), "Write the role again, with the field mended.")}
+	}
+	usable := ok("role", "The role's own fields are complete.")
+	if role.CredentialType == credentialTypeUser {
+		return append([]finding{usable}, b.checkUserRole(ctx, req, name, role, aws)...)
+	}
+	return append([]finding{usable}, b.checkMachineRole(ctx, role, aws)...)
+}
+
+func checkResponse(findings []finding) *logical.Response {
+	shown := make([]any, 0, len(findings))
+	for _, f := range findings {
+		shown = append(shown, f.shown())
+	}
+	return &logical.Response{Data: map[string]any{"status": worst(findings), "findings": shown}}
+}
+
+const (
+	checkHelpSynopsis    = `Say what would stop a role from working.`
+	checkHelpDescription = `
+The check reads the user pool, the app client and the groups of a role, and
+compares them with what the role says. It changes nothing in Cognito and makes
+no user. For a role of credential_type "client_credentials_grant" it gets a
+token as a read of creds/ does: from memory where there is one, or else it buys
+one.
+
+What IAM does not allow the engine to look at is "unknown", and the finding
+names the action. Whether IAM allows what creds/ does to users cannot be known
+without doing it.
+`
+)

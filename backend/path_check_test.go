@@ -1,0 +1,408 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// checked is what a check says: its status, and its findings by their names.
+type checked struct {
+	status   string
+	findings map[string]map[string]any
+}
+
+func (p *pool) check(role string) checked {
+	p.t.Helper()
+	data := p.read("check/" + role)
+	c := checked{status: data["status"].(string), findings: map[string]map[string]any{}}
+	for _, one := range data["findings"].([]any) {
+		finding := one.(map[string]any)
+		require.NotEmpty(p.t, finding["detail"])
+		c.findings[finding["name"].(string)] = finding
+	}
+	for _, secret := range []string{p.Seed.AppClientSecret, p.Seed.M2MClientSecret, "eyJ"} {
+		require.NotContains(p.t, fmt.Sprint(data), secret, "no secret and no token may be in it")
+	}
+	return c
+}
+
+// of names the findings of a status, in no order.
+func (c checked) of(status string) []string {
+	var names []string
+	for name, finding := range c.findings {
+		if finding["status"] == status {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// says is the text of one finding.
+func (c checked) says(name string) string {
+	return fmt.Sprint(c.findings[name]["detail"], " ", c.findings[name]["remedy"])
+}
+
+// makeAppClient makes an app client of the seeded pool.
+func (p *pool) makeAppClient(input cip.CreateUserPoolClientInput) *types.UserPoolClientType {
+	p.t.Helper()
+	if input.UserPoolId == nil {
+		input.UserPoolId = &p.Seed.UserPoolID
+	}
+	input.ClientName = aws.String("checked")
+	out, err := p.Admin.CreateUserPoolClient(p.t.Context(), &input)
+	require.NoError(p.t, err)
+	return out.UserPoolClient
+}
+
+// setMFA changes the MFA setting of the seeded pool.
+func (p *pool) setMFA(mode types.UserPoolMfaType, softwareTokens bool) {
+	p.t.Helper()
+	_, err := p.Admin.SetUserPoolMfaConfig(p.t.Context(), &cip.SetUserPoolMfaConfigInput{
+		UserPoolId: &p.Seed.UserPoolID, MfaConfiguration: mode,
+		SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: softwareTokens},
+	})
+	require.NoError(p.t, err)
+}
+
+// usePool points the role "ci" at a pool with an app client of its own.
+func (p *pool) usePool(input *cip.CreateUserPoolInput, more map[string]any) {
+	p.t.Helper()
+	id := p.MakePool(input)
+	client, secret := p.MakeClient(id)
+	role := map[string]any{"user_pool_id": id, "app_client_id": client, "app_client_secret": secret}
+	for name, value := range more {
+		role[name] = value
+	}
+	p.writeOK("roles/ci", role)
+}
+
+func newCheckedPool(t *testing.T) *pool {
+	t.Helper()
+	p := newPool(t)
+	p.writeOK("config", map[string]any{"sts_endpoint": p.Seed.Domain, "region": "eu-west-1"})
+	return p
+}
+
+func TestCheckFindsNothing(t *testing.T) {
+	t.Run("of a user", func(t *testing.T) {
+		p := newCheckedPool(t)
+		c := p.check("ci")
+		require.Equal(t, "ok", c.status, c)
+		require.Len(t, c.of("ok"), len(c.findings))
+		require.Contains(t, c.says("aws_identity"), "arn:aws:iam::")
+		require.Empty(t, p.Users(), "a check makes no user")
+		for _, call := range p.Calls().Calls {
+			require.Contains(t, []string{"GetCallerIdentity", "DescribeUserPool", "DescribeUserPoolClient", "GetGroup"}, call.Operation)
+		}
+	})
+
+	t.Run("of a user with an authenticator", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.setMFA(types.UserPoolMfaTypeOn, true)
+		p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+		require.Equal(t, "ok", p.check("ci").status)
+	})
+
+	t.Run("of a user of an e-mail pool", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.usePool(&cip.CreateUserPoolInput{
+			UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail},
+			Schema:             []types.SchemaAttributeType{{Name: aws.String("email"), Required: aws.Bool(true), AttributeDataType: types.AttributeDataTypeString}},
+		}, map[string]any{"dummy_email_domain": "example.com"})
+		c := p.check("ci")
+		require.Equal(t, "ok", c.status, c)
+	})
+
+	t.Run("of a machine, whose token is bought once", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID})
+		for range 2 {
+			c := p.check("machine")
+			require.Equal(t, "ok", c.status, c)
+			require.Len(t, c.findings, 9)
+		}
+		p.read("creds/machine")
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("of a machine without a pool, which needs no AWS", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.writeMachine(nil)
+		c := p.check("machine")
+		require.Equal(t, "ok", c.status, c)
+		require.ElementsMatch(t, []string{"role", "domain", "scopes", "token"}, c.of("ok"))
+		for _, call := range p.Calls().Calls {
+			require.Equal(t, control.OperationToken, call.Operation)
+		}
+	})
+
+	t.Run("of a machine whose tokens come from the API", func(t *testing.T) {
+		p := newCheckedPool(t)
+		client := p.makeAppClient(cip.CreateUserPoolClientInput{
+			GenerateSecret: true, ExplicitAuthFlows: []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"}, AllowedOAuthScopes: []string{"api/read"},
+		})
+		p.writeOK("roles/machine", map[string]any{
+			"token_source": "api", "user_pool_id": p.Seed.UserPoolID, "app_client_id": *client.ClientId, "scopes": "api/read",
+		})
+		c := p.check("machine")
+		require.Equal(t, "ok", c.status, c)
+	})
+}
+
+// TestCheckFindsFaultsOfUsers breaks one thing at a time: the check must find
+// that, and nothing else that it cannot know.
+func TestCheckFindsFaultsOfUsers(t *testing.T) {
+	for name, c := range map[string]struct {
+		breakIt func(t *testing.T, p *pool)
+		finding string
+		says    string
+	}{
+		"keys that AWS does not take": {func(t *testing.T, p *pool) {
+			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{RejectedKeys: []string{"AKIAPLUGIN"}}))
+		}, "aws_identity", "AWS does not take the engine's credentials"},
+		"an IAM role that may not be assumed": {func(t *testing.T, p *pool) {
+			const arn = "arn:aws:iam::123456789012:role/vault"
+			p.writeOK("roles/ci", map[string]any{"aws_assume_role_arn": arn})
+			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{Roles: map[string]control.Role{arn: {Denied: true}}}))
+		}, "aws_identity", "sts:AssumeRole"},
+		"no such pool": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI"})
+		}, "user_pool", "eu-west-1_AbCdEfGhI"},
+		"a Cognito that does not answer": {func(_ *testing.T, p *pool) {
+			for _, operation := range []string{"DescribeUserPool", "DescribeUserPoolClient", "GetGroup"} {
+				p.Fault(control.Fault{Operation: operation, Kind: control.FaultCutBefore})
+			}
+		}, "user_pool", "no answer"},
+		"no such app client": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"app_client_id": "nobody", "app_client_secret": "hush"})
+		}, "app_client", "nobody"},
+		"an app client without the flow": {func(_ *testing.T, p *pool) {
+			client := p.makeAppClient(cip.CreateUserPoolClientInput{})
+			p.writeOK("roles/ci", map[string]any{"app_client_id": *client.ClientId, "app_client_secret": ""})
+		}, "auth_flows", "ALLOW_ADMIN_USER_PASSWORD_AUTH"},
+		"a secret that the role lacks": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"app_client_secret": ""})
+		}, "client_secret", "has a secret and the role has none"},
+		"a secret of a client without": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": "hush"})
+		}, "client_secret", "the app client has none"},
+		"another secret": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"app_client_secret": "hush"})
+		}, "client_secret", "not the app client's"},
+		"no such group": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"groups": "testers,nobodies"})
+		}, "groups", `no group "nobodies"`},
+		"an e-mail pool and a plain username": {func(_ *testing.T, p *pool) {
+			p.usePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}}, nil)
+		}, "username", "dummy_email_domain"},
+		"an alias pool and an address": {func(_ *testing.T, p *pool) {
+			p.usePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}}, map[string]any{"dummy_email_domain": "example.com"})
+		}, "username", "username_template"},
+		"a template that no longer works": {func(t *testing.T, p *pool) {
+			p.storeInRole(t, "username_template", "{{.Nothing}}")
+		}, "username", "username_template"},
+		"an attribute whose template no longer works": {func(t *testing.T, p *pool) {
+			p.storeInRole(t, "user_attributes", map[string]any{"name": "{{.Nothing}}"})
+		}, "attributes", "user_attributes"},
+		"a required attribute": {func(_ *testing.T, p *pool) {
+			p.usePool(&cip.CreateUserPoolInput{Schema: []types.SchemaAttributeType{
+				{Name: aws.String("family_name"), Required: aws.Bool(true), AttributeDataType: types.AttributeDataTypeString},
+			}}, nil)
+		}, "required_attributes", `"family_name"`},
+		"an attribute that the pool does not know": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"user_attributes": map[string]any{"custom:team": "qa"}})
+		}, "attributes", `"custom:team"`},
+		"passwords that are too short": {func(_ *testing.T, p *pool) {
+			p.usePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(40)}}}, nil)
+		}, "password", "32 characters and the pool wants 40"},
+		"a password policy that is too weak": {func(_ *testing.T, p *pool) {
+			n := 0
+			p.system.SetPasswordPolicy("weak", func() (string, error) { n++; return fmt.Sprintf("longenough%d", n), nil })
+			p.writeOK("roles/ci", map[string]any{"password_policy": "weak"})
+		}, "password", "no capital letter"},
+		"a password policy that is gone": {func(t *testing.T, p *pool) {
+			p.storeInRole(t, "password_policy", "gone")
+		}, "password", `"gone"`},
+		"a pool that requires MFA": {func(_ *testing.T, p *pool) {
+			p.setMFA(types.UserPoolMfaTypeOn, true)
+		}, "mfa", "mfa=totp"},
+		"an authenticator where MFA is off": {func(_ *testing.T, p *pool) {
+			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+		}, "mfa", "MFA off"},
+		"an authenticator where only SMS is allowed": {func(_ *testing.T, p *pool) {
+			p.setMFA(types.UserPoolMfaTypeOptional, false)
+			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+		}, "mfa", "does not allow authenticator apps"},
+		"a role that an older version stored": {func(t *testing.T, p *pool) {
+			p.storeInRole(t, "user_pool_id", "nonsense")
+		}, "role", `user_pool_id "nonsense"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newCheckedPool(t)
+			c.breakIt(t, p)
+			result := p.check("ci")
+			require.Equal(t, "fail", result.status)
+			require.Equal(t, []string{c.finding}, result.of("fail"), result)
+			require.Contains(t, result.says(c.finding), c.says)
+			require.NotEmpty(t, result.findings[c.finding]["remedy"])
+			require.Empty(t, p.Users())
+		})
+	}
+}
+
+// storeInRole changes the stored role, as an older version or another node might.
+func (p *pool) storeInRole(t *testing.T, field string, value any) {
+	t.Helper()
+	entry, err := p.storage.Get(t.Context(), "roles/ci")
+	require.NoError(t, err)
+	stored := map[string]any{}
+	require.NoError(t, entry.DecodeJSON(&stored))
+	stored[field] = value
+	entry, err = logical.StorageEntryJSON("roles/ci", stored)
+	require.NoError(t, err)
+	require.NoError(t, p.storage.Put(t.Context(), entry))
+	p.backend.InvalidateKey(t.Context(), "roles/ci")
+}
+
+func TestCheckWarns(t *testing.T) {
+	for name, c := range map[string]struct {
+		client  cip.CreateUserPoolClientInput
+		role    map[string]any
+		finding string
+	}{
+		"of tokens that outlive the lease": {cip.CreateUserPoolClientInput{
+			ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth}, AccessTokenValidity: aws.Int32(10),
+			TokenValidityUnits: &types.TokenValidityUnitsType{AccessToken: types.TimeUnitsTypeMinutes},
+		}, map[string]any{"ttl": "5m"}, "token_life"},
+		"of the older name of the flow": {cip.CreateUserPoolClientInput{
+			ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAdminNoSrpAuth},
+		}, nil, "auth_flows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newCheckedPool(t)
+			p.writeOK("roles/ci", map[string]any{"app_client_id": *p.makeAppClient(c.client).ClientId, "app_client_secret": ""})
+			p.writeOK("roles/ci", c.role)
+			result := p.check("ci")
+			require.Equal(t, "warn", result.status)
+			require.Equal(t, []string{c.finding}, result.of("warn"), result)
+		})
+	}
+}
+
+func TestCheckFindsFaultsOfMachines(t *testing.T) {
+	for name, c := range map[string]struct {
+		breakIt func(t *testing.T, p *pool)
+		finding string
+		says    string
+	}{
+		"an app client for users": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "scopes": ""})
+		}, "auth_flows", "client_credentials"},
+		"tokens from the API for a client of the endpoint": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "token_source": "api", "cognito_pool_domain": ""})
+		}, "auth_flows", "ALLOW_CLIENT_TOKEN_AUTH"},
+		"another secret": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_secret": "wrong"})
+		}, "client_secret", "not the app client's"},
+		"another secret, and no pool": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"app_client_secret": "wrong"})
+		}, "token", "invalid_client"},
+		"no such app client": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_id": "nobody", "app_client_secret": "hush"})
+		}, "app_client", "nobody"},
+		"a scope that the client may not have": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "scopes": "api/read,api/admin"})
+		}, "scopes", `"api/admin"`},
+		"a domain that is no pool's": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "none.auth.eu-west-1.amazoncognito.com"})
+		}, "domain", "No user pool"},
+		"a domain of another pool": {func(t *testing.T, p *pool) {
+			other := p.MakePool(&cip.CreateUserPoolInput{})
+			_, err := p.Admin.CreateUserPoolDomain(t.Context(), &cip.CreateUserPoolDomainInput{Domain: aws.String("taken"), UserPoolId: &other})
+			require.NoError(t, err)
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "taken.auth.eu-west-1.amazoncognito.com"})
+		}, "domain", "is that of user pool"},
+		"a domain that does not answer": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "http://127.0.0.1:1"})
+		}, "token", "no answer"},
+		"no pool to look the secret up in": {func(_ *testing.T, p *pool) {
+			p.writeMachine(map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI", "app_client_secret": ""})
+		}, "user_pool", "eu-west-1_AbCdEfGhI"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newCheckedPool(t)
+			c.breakIt(t, p)
+			result := p.check("machine")
+			require.Equal(t, "fail", result.status)
+			require.Equal(t, []string{c.finding}, result.of("fail"), result)
+			require.Contains(t, result.says(c.finding), c.says)
+			if c.finding != "token" {
+				require.Zero(t, p.tokenRequests(), "a token that cannot be had must not be asked for")
+			}
+		})
+	}
+}
+
+func TestCheckGoesByTheToken(t *testing.T) {
+	t.Run("a role with a secret of its own needs no AWS", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID})
+		require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{RejectedKeys: []string{"AKIAPLUGIN"}}))
+		c := p.check("machine")
+		require.Empty(t, c.of("fail"), c)
+		require.Equal(t, []string{"aws_identity"}, c.of("warn"))
+		require.Contains(t, c.of("ok"), "token")
+	})
+
+	t.Run("a second secret is not one of those that Cognito shows", func(t *testing.T) {
+		p := newCheckedPool(t)
+		const second = "aSecondSecretOf24CharactersOrMore"
+		_, err := p.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{
+			UserPoolId: &p.Seed.UserPoolID, ClientId: &p.Seed.M2MClientID, ClientSecret: aws.String(second),
+		})
+		require.NoError(t, err)
+		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_secret": second})
+		c := p.check("machine")
+		require.Equal(t, []string{"client_secret"}, c.of("unknown"), c)
+		require.Contains(t, c.of("ok"), "token")
+	})
+}
+
+func TestCheckWithoutRights(t *testing.T) {
+	for _, c := range []struct{ action, finding string }{
+		{"DescribeUserPool", "user_pool"},
+		{"DescribeUserPoolClient", "app_client"},
+		{"GetGroup", "groups"},
+		{"GetUserPoolMfaConfig", "mfa"},
+	} {
+		t.Run(c.action, func(t *testing.T) {
+			p := newCheckedPool(t)
+			p.setMFA(types.UserPoolMfaTypeOptional, true)
+			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+			p.Deny("cognito-idp:" + c.action)
+			result := p.check("ci")
+			require.Equal(t, "unknown", result.status)
+			require.Empty(t, result.of("fail"), result)
+			require.Contains(t, result.of("unknown"), c.finding)
+			require.Contains(t, result.says(c.finding), "cognito-idp:"+c.action)
+		})
+	}
+}
+
+func TestCheckOfNothing(t *testing.T) {
+	p := newCheckedPool(t)
+	require.Contains(t, p.refused(logical.ReadOperation, "check/nobody", nil), `there is no role "nobody"`)
+	require.True(t, strings.HasPrefix(p.refused(logical.ReadOperation, "check/NOBODY", nil), "there is no role"))
+}

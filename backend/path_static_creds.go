@@ -1,0 +1,194 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+func pathStaticCreds(b *backend) []*framework.Path {
+	name := map[string]*framework.FieldSchema{
+		"name": {Type: framework.TypeLowerCaseString, Description: "Name of the static role.", Required: true},
+	}
+	return []*framework.Path{
+		{
+			Pattern:      "static-creds/" + framework.GenericNameRegex("name") + "$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "read", OperationSuffix: "static-credentials"},
+			Fields:       name,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ReadOperation: &framework.PathOperation{
+					Callback:                    b.pathStaticCredsRead,
+					ForwardPerformanceStandby:   true,
+					ForwardPerformanceSecondary: true,
+					Responses:                   responds(staticCredsFieldsShown()),
+				},
+			},
+			HelpSynopsis:    "Read the password or secret of a static role.",
+			HelpDescription: "The answer carries ttl and rotation_period, by which Vault Agent knows when to read again; ttl is 0 while a rotation is due or failing.",
+		},
+		{
+			Pattern:      "rotate-role/" + framework.GenericNameRegex("name") + "$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "static-role"},
+			Fields:       name,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.UpdateOperation: b.roleChange(b.pathRotateRoleWrite),
+			},
+			HelpSynopsis:    "Rotate a static role now.",
+			HelpDescription: "The next rotation is counted from now. It also tries again at once what failed before.",
+		},
+	}
+}
+
+func staticCredsFieldsShown() map[string]*framework.FieldSchema {
+	fields := tokenFieldsShown()
+	for _, schema := range fields {
+		schema.Required = false
+	}
+	for name, schema := range map[string]*framework.FieldSchema{
+		"username":            {Type: framework.TypeString, Description: "Username of the user."},
+		"password":            {Type: framework.TypeString, Description: "Password of the user."},
+		"app_client_id":       {Type: framework.TypeString, Description: "Id of the app client."},
+		"app_client_secret":   {Type: framework.TypeString, Description: "Newest secret of the app client."},
+		"last_vault_rotation": {Type: framework.TypeString, Description: "When the value was rotated last, in RFC 3339.", Required: true},
+		"ttl":                 {Type: framework.TypeInt64, Description: "Seconds until the next rotation; 0 while one is due or failing.", Required: true},
+		"rotation_period":     {Type: framework.TypeInt64, Description: "Seconds from one rotation to the next.", Required: true},
+		"rotation_schedule":   {Type: framework.TypeString, Description: "Schedule, where there is one."},
+		"rotation_window":     {Type: framework.TypeInt64, Description: "Seconds after the scheduled time in which a rotation may begin."},
+	} {
+		fields[name] = schema
+	}
+	return fields
+}
+
+func (b *backend) pathStaticCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	role, err := b.settledStaticRole(ctx, req, name)
+	if err != nil {
+		return answer(err)
+	}
+	response := &logical.Response{Data: role.shownCreds(seconds(role.ttl(b.now())))}
+	if role.LastError != "" {
+		response.AddWarning("the last rotation failed: " + role.LastError)
+	}
+	if !role.IssueTokens {
+		return response, nil
+	}
+	tokens, err := b.tokensOfStatic.get(name, role, b.now(), func() (cognito.Tokens, error) { return b.staticTokens(ctx, req, role) })
+	if err != nil {
+		return answer(err)
+	}
+	maps.Copy(response.Data, shownTokens(tokens))
+	return response, nil
+}
+
+// settledStaticRole gives a role as it is when no rotation is under way: it
+// waits for one, and finishes one that died half way, because until then the
+// stored value may not be the one that Cognito takes.
+func (b *backend) settledStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	role, err := b.staticRole(ctx, req.Storage, name)
+	if err == nil && role != nil && role.CredentialType == staticTypeSecret && role.Value != "" {
+		return role, nil // an app client's secret stays good while the next one comes
+	}
+	lock := b.queue.lock(name)
+	lock.RLock()
+	role, err = b.staticRole(ctx, req.Storage, name)
+	lock.RUnlock()
+	if err == nil && role == nil {
+		err = badRequest("there is no static role %q", name)
+	}
+	if err != nil || role.Pending == nil || b.now().Before(role.RetryAt) {
+		return role, err
+	}
+	return b.finishDead(ctx, req, name)
+}
+
+func (b *backend) finishDead(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	lock := b.queue.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, badRequest("there is no static role %q", name)
+	}
+	if role.Pending != nil && !b.now().Before(role.RetryAt) {
+		if err := b.rotate(ctx, req, name, role); err != nil {
+			b.Logger().Error("finishing the rotation of a static role failed", "name", name, "error", err)
+		}
+	}
+	if role.Value == "" {
+		return nil, badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
+	}
+	return role, nil
+}
+
+func (r *staticRole) shownCreds(ttl int64) map[string]any {
+	shown := map[string]any{
+		"last_vault_rotation": timeText(r.LastRotation),
+		"ttl":                 ttl,
+		"rotation_period":     seconds(r.period()),
+	}
+	if r.RotationSchedule != "" {
+		shown["rotation_schedule"] = r.RotationSchedule
+		shown["rotation_window"] = seconds(r.RotationWindow)
+	}
+	if r.CredentialType == staticTypeSecret {
+		shown["app_client_id"], shown["app_client_secret"] = r.AppClientID, r.Value
+	} else {
+		shown["username"], shown["password"] = r.Username, r.Value
+	}
+	return shown
+}
+
+// staticTokens signs the user in.
+func (b *backend) staticTokens(ctx context.Context, req *logical.Request, role *staticRole) (cognito.Tokens, error) {
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return cognito.Tokens{}, err
+	}
+	pool, err := aws.Pool(ctx, role.target(aws.region))
+	if err != nil {
+		return cognito.Tokens{}, err
+	}
+	signIn := pool.SignIn
+	if role.SelfManaged {
+		signIn = pool.SignInSelf
+	}
+	return signIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Value}, nil)
+}
+
+func (b *backend) pathRotateRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := roleName(data)
+	lock := b.queue.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err == nil && role == nil {
+		err = badRequest("there is no static role %q", name)
+	}
+	if err == nil {
+		err = b.rotate(ctx, req, name, role)
+	}
+	return answer(err)
+}
+
+// forgetStaticTokens drops the tokens that were bought with an app client's
+// secret, so that the roles which use it go on with the new one.
+func (b *backend) forgetStaticTokens(role *staticRole) {
+	if aws, _ := b.connections.look(configStoragePath); aws != nil && role.CredentialType == staticTypeSecret {
+		aws.ForgetMachineTokens(role.AppClientID)
+	}
+}
+
+// staticNameOf is the name in a storage key of a static role.
+func staticNameOf(key string) string { return strings.TrimPrefix(key, staticRoleStoragePrefix) }

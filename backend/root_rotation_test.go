@@ -1,0 +1,626 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/consts"
+	"github.com/hashicorp/vault/sdk/helper/pluginutil"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/rotation"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
+)
+
+const rootKey = "AKIAROOT000000000000"
+
+// handClock is a clock that a test moves.
+type handClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *handClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *handClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// rotatable is a mount whose access key is that of the IAM user "vault".
+type rotatable struct {
+	*pool
+	clock *handClock
+}
+
+func newRotatable(t *testing.T) *rotatable {
+	t.Helper()
+	clock := &handClock{now: time.Now().Truncate(time.Second)}
+	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
+	p := &pool{
+		mount:   newMountOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute, Now: clock.Now}),
+		Cognito: emulatortest.Start(t),
+		storage: storage,
+	}
+	p.PlantKey("vault", rootKey, "hush")
+	p.writeOK("config", map[string]any{
+		"aws_access_key_id": rootKey, "aws_secret_access_key": "hush", "region": emulatortest.Region, "max_retries": 0, "request_timeout": 1,
+		"cognito_endpoint": p.Seed.Domain, "sts_endpoint": p.Seed.Domain, "iam_endpoint": p.Seed.Domain,
+	})
+	p.writeOK("roles/ci", userRole(map[string]any{
+		"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "groups": "testers",
+	}))
+	return &rotatable{pool: p, clock: clock}
+}
+
+func (r *rotatable) rotate() (*logical.Response, error) {
+	r.t.Helper()
+	return r.request(r.t.Context(), logical.UpdateOperation, "config/rotate-root", nil)
+}
+
+// requireOneKey demands that the user has one key, with which the engine works.
+func (r *rotatable) requireOneKey() string {
+	r.t.Helper()
+	keys := r.Keys()
+	require.Len(r.t, keys, 1)
+	stored := storedConfig(r.t, r.mount)
+	require.Equal(r.t, keys[0].ID, stored["aws_access_key_id"])
+	require.Equal(r.t, keys[0].Secret, stored["aws_secret_access_key"])
+	r.read("creds/ci")
+	calls := r.Calls().Calls
+	require.Equal(r.t, keys[0].ID, calls[len(calls)-1].AccessKey)
+	require.Empty(r.t, r.walEntries())
+	return keys[0].ID
+}
+
+func TestRotateRoot(t *testing.T) {
+	t.Run("the key is another one, and the secret is nowhere to be seen", func(t *testing.T) {
+		r := newRotatable(t)
+		r.read("creds/ci")
+		response, err := r.rotate()
+		require.NoError(t, err)
+		id := r.requireOneKey()
+		require.NotEqual(t, rootKey, id)
+		require.Equal(t, map[string]any{"aws_access_key_id": id}, response.Data)
+		shown := r.read("config")
+		require.Equal(t, id, shown["aws_access_key_id"])
+		require.Equal(t, r.clock.Now().UTC().Format(time.RFC3339), shown["last_vault_rotation"])
+		require.NotContains(t, fmt.Sprint(shown), r.Keys()[0].Secret)
+	})
+
+	t.Run("a key that AWS takes only after a while is waited for", func(t *testing.T) {
+		r := newRotatable(t)
+		require.NoError(t, r.Control.PlantAccessKey(t.Context(), control.AccessKey{DelayMS: 700}))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.requireOneKey()
+		require.Greater(t, len(r.Calls().Of("GetCallerIdentity")), 1)
+	})
+
+	t.Run("a key that AWS never takes is deleted again", func(t *testing.T) {
+		r := newRotatable(t)
+		require.NoError(t, r.Control.PlantAccessKey(t.Context(), control.AccessKey{DelayMS: 3_600_000}))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := r.request(ctx, logical.UpdateOperation, "config/rotate-root", nil)
+		require.Error(t, err)
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("without a key there is nothing to rotate", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"aws_access_key_id": ""})
+		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+	})
+
+	t.Run("without a config neither", func(t *testing.T) {
+		require.Contains(t, newMount(t).refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+	})
+
+	t.Run("a temporary key cannot be rotated", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"aws_session_token": "hush-token"})
+		text := r.refused(logical.UpdateOperation, "config/rotate-root", nil)
+		require.Contains(t, text, "temporary")
+		require.NotContains(t, text, "hush")
+	})
+
+	t.Run("a second key of the user is nobody's to delete", func(t *testing.T) {
+		r := newRotatable(t)
+		r.PlantKey("vault", "AKIASECOND", "s")
+		text := r.refused(logical.UpdateOperation, "config/rotate-root", nil)
+		require.Contains(t, text, rootKey)
+		require.Contains(t, text, "AKIASECOND")
+		require.NoError(t, r.rollBack())
+		require.Len(t, r.Keys(), 2)
+		require.Empty(t, r.Calls().Of("CreateAccessKey"))
+	})
+
+	for _, action := range []string{"iam:GetUser", "iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"} {
+		t.Run("a denied "+action+" is named", func(t *testing.T) {
+			r := newRotatable(t)
+			r.Deny(action)
+			_, err := r.rotate()
+			requireStatus(t, 403, err)
+			require.ErrorContains(t, err, action)
+			r.Deny()
+			require.NoError(t, r.rollBack())
+			r.requireOneKey()
+		})
+	}
+}
+
+// TestRotateRootHalfWay lets each call of a rotation fail in each way, once and
+// for good. Whatever comes of it, the roll-back leaves one key that works.
+func TestRotateRootHalfWay(t *testing.T) {
+	kinds := []string{control.FaultError, control.FaultHang, control.FaultHangAfter, control.FaultCutBefore, control.FaultCutAfter, control.FaultCutBody}
+	for _, operation := range []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "GetCallerIdentity", "DeleteAccessKey"} {
+		for _, kind := range kinds {
+			for _, times := range []int{1, 0} {
+				if kind == control.FaultHangAfter && times == 0 {
+					continue // like hanging, only slower to test
+				}
+				t.Run(fmt.Sprintf("%s %s times %d", operation, kind, times), func(t *testing.T) {
+					t.Parallel()
+					r := newRotatable(t)
+					r.Fault(control.Fault{Operation: operation, Kind: kind, Code: "ServiceUnavailable", Times: times})
+					response, err := r.rotate()
+					requireStatus(t, 502, err)
+					require.Nil(t, response)
+					require.NotContains(t, fmt.Sprint(err), "hush")
+					r.Heal()
+					require.NoError(t, r.rollBack())
+					id := r.requireOneKey()
+					require.Equal(t, operation == "DeleteAccessKey", id != rootKey)
+
+					_, err = r.rotate()
+					require.NoError(t, err)
+					require.NotEqual(t, id, r.requireOneKey())
+				})
+			}
+		}
+	}
+}
+
+func TestRotateRootWhenNothingCanBeUndone(t *testing.T) {
+	r := newRotatable(t)
+	r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "ServiceUnavailable"})
+	r.Fault(control.Fault{Operation: "DeleteAccessKey", Kind: control.FaultCutBefore})
+	_, err := r.rotate()
+	requireStatus(t, 502, err)
+	require.Len(t, r.Keys(), 2)
+	require.Error(t, r.rollBack())
+	require.Len(t, r.walEntries(), 1)
+
+	t.Run("another rotation is refused until then", func(t *testing.T) {
+		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "within minutes")
+	})
+	t.Run("even without the config", func(t *testing.T) {
+		r.Heal()
+		r.ok(logical.DeleteOperation, "config", nil)
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.Keys()[0].ID)
+		require.Len(t, r.Keys(), 1)
+	})
+}
+
+// TestRotateRootLate lets AWS make the key only after the engine has given up
+// and looked for it.
+func TestRotateRootLate(t *testing.T) {
+	r := newRotatable(t)
+	r.Fault(control.Fault{Operation: "CreateAccessKey", Kind: control.FaultHang})
+	_, err := r.rotate()
+	requireStatus(t, 502, err)
+	require.Len(t, r.walEntries(), 1, "that there is no key yet proves nothing")
+	r.Heal()
+	r.PlantKey("vault", "AKIALATE", "s")
+	require.NoError(t, r.rollBack())
+	require.Equal(t, rootKey, r.requireOneKey())
+}
+
+func TestRotateRootWhenTheStorageFails(t *testing.T) {
+	r := newRotatable(t)
+	r.storage.breakAt(0)
+	_, err := r.rotate()
+	require.NoError(t, err)
+	calls := r.storage.calls.Load()
+	require.Greater(t, calls, int64(4))
+
+	for n := int64(1); n <= calls; n++ {
+		t.Run(fmt.Sprintf("at call %d of %d", n, calls), func(t *testing.T) {
+			t.Parallel()
+			r := newRotatable(t)
+			r.storage.breakAt(n)
+			_, err := r.rotate()
+			r.storage.breakAt(0)
+			if n < calls {
+				require.Error(t, err)
+			}
+			require.NoError(t, r.rollBack())
+			r.requireOneKey()
+		})
+	}
+}
+
+// TestRootKeyWAL is about entries of a process that died.
+func TestRootKeyWAL(t *testing.T) {
+	put := func(r *rotatable, newKey string, created time.Time) {
+		r.t.Helper()
+		entry := map[string]any{"type": "root_key", "created_at": 1, "data": map[string]any{
+			"user": "vault", "before": storedConfig(r.t, r.mount), "new_key_id": newKey, "created": created,
+		}}
+		raw, err := json.Marshal(entry)
+		require.NoError(r.t, err)
+		require.NoError(r.t, r.storage.Put(r.t.Context(), &logical.StorageEntry{Key: "wal/x", Value: raw}))
+	}
+
+	t.Run("before the create there is nothing to do", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "", r.clock.Now())
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+	t.Run("a key whose id was lost is found by its age", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "", r.clock.Now())
+		r.PlantKey("vault", "AKIALOST", "s")
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+	for name, shift := range map[string]time.Duration{"younger": -time.Hour, "older": time.Hour} {
+		t.Run("a key that is "+name+" is not ours", func(t *testing.T) {
+			r := newRotatable(t)
+			put(r, "", r.clock.Now().Add(shift))
+			r.PlantKey("vault", "AKIATHEIRS", "s")
+			require.NoError(t, r.rollBack())
+			require.Len(t, r.Keys(), 2)
+			require.Empty(t, r.walEntries())
+		})
+	}
+	t.Run("a key that is in the config is never deleted", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "", r.clock.Now())
+		r.PlantKey("vault", "AKIATHEIRS", "s")
+		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIATHEIRS", "aws_secret_access_key": "s"})
+		require.NoError(t, r.rollBack())
+		require.Len(t, r.Keys(), 2)
+	})
+	t.Run("a known key that was not stored is deleted", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "AKIANEW", r.clock.Now().Add(-time.Hour))
+		r.PlantKey("vault", "AKIANEW", "s")
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+	t.Run("a key that was stored stays, and the one before goes", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "AKIANEW", r.clock.Now())
+		r.PlantKey("vault", "AKIANEW", "s")
+		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIANEW", "aws_secret_access_key": "s"})
+		require.NoError(t, r.rollBack())
+		require.Equal(t, "AKIANEW", r.requireOneKey())
+	})
+	t.Run("after a day an entry is given up", func(t *testing.T) {
+		r := newRotatable(t)
+		put(r, "AKIANEW", r.clock.Now())
+		r.Deny("iam:DeleteAccessKey")
+		require.ErrorContains(t, r.rollBack(), "iam:DeleteAccessKey")
+		r.clock.advance(25 * time.Hour)
+		require.NoError(t, r.rollBack())
+		require.Empty(t, r.walEntries())
+	})
+	t.Run("one that nobody can read is dropped", func(t *testing.T) {
+		r := newRotatable(t)
+		require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{
+			Key: "wal/x", Value: []byte(`{"type":"root_key","data":{"user":7},"created_at":1}`)}))
+		require.NoError(t, r.rollBack())
+		require.Empty(t, r.walEntries())
+	})
+}
+
+func TestScheduledRootRotation(t *testing.T) {
+	t.Run("by period", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		start := r.clock.Now()
+		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
+		require.NotContains(t, r.read("config"), "last_vault_rotation")
+
+		r.clock.advance(24*time.Hour - time.Second)
+		r.writeOK("config", map[string]any{"max_retries": 1, "rotation_period": "24h"})
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey(), "it is not time yet")
+
+		r.clock.advance(time.Second)
+		require.NoError(t, r.rollBack())
+		require.NotEqual(t, rootKey, r.requireOneKey())
+		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.read("config")["last_vault_rotation"])
+		require.Equal(t, rfc3339(start.Add(48*time.Hour)), r.read("config")["next_vault_rotation"])
+		require.NoError(t, r.rollBack())
+		require.Len(t, r.Calls().Of("CreateAccessKey"), 1)
+	})
+
+	t.Run("by schedule, within the window only", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
+		due, err := time.Parse(time.RFC3339, r.read("config")["next_vault_rotation"].(string))
+		require.NoError(t, err)
+		require.Equal(t, "03:00:00", due.UTC().Format(time.TimeOnly))
+
+		r.clock.advance(due.Add(61 * time.Minute).Sub(r.clock.Now()))
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey(), "the window is over")
+		require.Equal(t, rfc3339(due.Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
+
+		r.clock.advance(due.Add(24*time.Hour + 59*time.Minute).Sub(r.clock.Now()))
+		require.NoError(t, r.rollBack())
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("not when it is disabled", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "1h", "disable_automated_rotation": true})
+		require.NotContains(t, r.read("config"), "next_vault_rotation")
+		r.clock.advance(48 * time.Hour)
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("not when it was turned off", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "1h"})
+		r.ok(logical.PatchOperation, "config", map[string]any{"rotation_period": nil})
+		r.clock.advance(48 * time.Hour)
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("not on a performance standby", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "1h"})
+		r.clock.advance(2 * time.Hour)
+		r.system.ReplicationStateVal = consts.ReplicationPerformanceStandby
+		_ = r.rollBack()
+		require.Empty(t, r.Calls().Of("CreateAccessKey"))
+	})
+
+	t.Run("failures are repeated ever more seldom", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.Deny("iam:CreateAccessKey")
+		r.clock.advance(24 * time.Hour)
+		tries := func() int {
+			require.NoError(t, r.rollBack())
+			return len(r.Calls().Of("CreateAccessKey"))
+		}
+		require.Equal(t, 1, tries())
+		require.Equal(t, 1, tries(), "not twice in the same minute")
+		r.clock.advance(time.Minute)
+		require.Equal(t, 2, tries())
+		r.clock.advance(time.Minute)
+		require.Equal(t, 2, tries())
+		r.clock.advance(time.Minute)
+		require.Equal(t, 3, tries())
+		r.clock.advance(24 * time.Hour)
+		require.Equal(t, 4, tries())
+		r.Deny()
+		r.clock.advance(time.Hour)
+		require.Equal(t, 5, tries())
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("an old key that stays for now does not make it rotate again", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.Deny("iam:DeleteAccessKey")
+		r.clock.advance(24 * time.Hour)
+		r.ok(logical.RollbackOperation, "", nil)
+		r.clock.advance(time.Hour)
+		r.ok(logical.RollbackOperation, "", nil)
+		require.Len(t, r.Calls().Of("CreateAccessKey"), 1)
+		r.Deny()
+		require.NoError(t, r.rollBack())
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+
+	t.Run("another key begins anew", func(t *testing.T) {
+		r := newRotatable(t)
+		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.clock.advance(time.Hour)
+		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIAOTHER", "aws_secret_access_key": "s"})
+		require.NotContains(t, r.read("config"), "last_vault_rotation")
+		require.Equal(t, rfc3339(r.clock.Now().Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
+	})
+}
+
+func rfc3339(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// enterprise is a Vault with a rotation manager and identity tokens.
+type enterprise struct {
+	*logical.StaticSystemView
+	jobs   map[string]*rotation.RotationJobConfigureRequest
+	tokens int
+	fails  error
+}
+
+func (e *enterprise) RegisterRotationJobWithResponse(_ context.Context, job *rotation.RotationJobConfigureRequest) (*rotation.RotationInfo, error) {
+	if e.fails != nil {
+		return nil, e.fails
+	}
+	e.jobs[job.MountPoint+job.ReqPath] = job
+	return &rotation.RotationInfo{RotationID: "id", NextVaultRotation: time.Unix(2_000_000_000, 0)}, nil
+}
+
+func (e *enterprise) DeregisterRotationJob(_ context.Context, job *rotation.RotationJobDeregisterRequest) error {
+	delete(e.jobs, job.MountPoint+job.ReqPath)
+	return e.fails
+}
+
+func (e *enterprise) GenerateIdentityToken(_ context.Context, req *pluginutil.IdentityTokenRequest) (*pluginutil.IdentityTokenResponse, error) {
+	if e.fails != nil {
+		return nil, e.fails
+	}
+	e.tokens++
+	return &pluginutil.IdentityTokenResponse{Token: pluginutil.IdentityToken("hush." + req.Audience + ".token"), TTL: req.TTL}, nil
+}
+
+// onEnterprise is the same mount, in another Vault.
+func onEnterprise(r *rotatable) *enterprise {
+	r.t.Helper()
+	system := &enterprise{StaticSystemView: r.system, jobs: map[string]*rotation.RotationJobConfigureRequest{}}
+	b, err := backend.Factory(backend.Options{Version: "v1.2.3", Now: r.clock.Now})(r.t.Context(), &logical.BackendConfig{
+		Logger: hclog.NewNullLogger(), System: system,
+	})
+	require.NoError(r.t, err)
+	r.backend = b
+	return system
+}
+
+func TestRotationManager(t *testing.T) {
+	r := newRotatable(t)
+	vault := onEnterprise(r)
+	r.writeOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "2h"})
+	job := vault.jobs["cognito/config"]
+	require.NotNil(t, job)
+	require.Equal(t, "0 3 * * *", job.RotationSchedule)
+	require.Equal(t, 2*time.Hour, job.RotationWindow)
+	require.Equal(t, rfc3339(time.Unix(2_000_000_000, 0)), r.read("config")["next_vault_rotation"])
+
+	t.Run("the engine's own task leaves the key to it", func(t *testing.T) {
+		r.clock.advance(10 * 365 * 24 * time.Hour)
+		require.NoError(t, r.rollBack())
+		require.Equal(t, rootKey, r.requireOneKey())
+		r.clock.advance(-10 * 365 * 24 * time.Hour)
+	})
+	t.Run("it rotates", func(t *testing.T) {
+		r.ok(logical.RotationOperation, "config", nil)
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+	t.Run("it hears of a failure", func(t *testing.T) {
+		r.Deny("iam:CreateAccessKey")
+		defer r.Deny()
+		_, err := r.request(t.Context(), logical.RotationOperation, "config", nil)
+		require.ErrorContains(t, err, "iam:CreateAccessKey")
+	})
+	t.Run("a Vault that fails refuses the write", func(t *testing.T) {
+		vault.fails = errors.New("out of order")
+		defer func() { vault.fails = nil }()
+		_, err := r.request(t.Context(), logical.UpdateOperation, "config", map[string]any{"rotation_window": "3h"})
+		require.ErrorContains(t, err, "out of order")
+		require.Equal(t, int64(7200), r.read("config")["rotation_window"])
+	})
+	t.Run("it is told of the end", func(t *testing.T) {
+		r.ok(logical.DeleteOperation, "config", nil)
+		require.Empty(t, vault.jobs)
+	})
+	t.Run("one that is older than the SDK is like none", func(t *testing.T) {
+		r := newRotatable(t)
+		onEnterprise(r).fails = errors.New("rpc error: code = Unimplemented desc = unknown method RegisterRotationJobWithResponse for service pb.SystemView")
+		r.writeOK("config", map[string]any{"rotation_period": "1h"})
+		r.clock.advance(time.Hour)
+		require.NoError(t, r.rollBack())
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+}
+
+func TestWorkloadIdentityFederation(t *testing.T) {
+	const mountRole, otherRole = "arn:aws:iam::123456789012:role/vault", "arn:aws:iam::210987654321:role/pools"
+	r := newRotatable(t)
+	vault := onEnterprise(r)
+	r.writeOK("config", map[string]any{
+		"aws_access_key_id": "", "identity_token_audience": "aws", "identity_token_ttl": "10m", "aws_assume_role_arn": mountRole, "verify_connection": true,
+	})
+	require.Positive(t, vault.tokens)
+	require.Equal(t, int64(600), r.read("config")["identity_token_ttl"])
+
+	t.Run("the mount's role is assumed with a token", func(t *testing.T) {
+		require.NoError(t, r.Control.ResetCalls(t.Context()))
+		r.read("creds/ci")
+		calls := r.Calls()
+		require.Len(t, calls.Of("AssumeRoleWithWebIdentity"), 1)
+		require.Equal(t, mountRole, calls.Of("AssumeRoleWithWebIdentity")[0].RoleARN)
+		require.Empty(t, calls.Of("AssumeRole"))
+		r.read("creds/ci")
+		require.Len(t, r.Calls().Of("AssumeRoleWithWebIdentity"), 1, "the credentials are kept")
+	})
+	t.Run("another role is assumed from there", func(t *testing.T) {
+		r.writeOK("roles/ci", map[string]any{"aws_assume_role_arn": otherRole})
+		r.read("creds/ci")
+		require.Equal(t, otherRole, r.Calls().Of("AssumeRole")[0].RoleARN)
+	})
+	t.Run("a token that is not to be had is the engine's trouble", func(t *testing.T) {
+		vault.fails = errors.New("out of order")
+		defer func() { vault.fails = nil }()
+		_, err := r.request(t.Context(), logical.UpdateOperation, "config", map[string]any{"max_retries": 1})
+		requireStatus(t, 502, err)
+	})
+	t.Run("there is no access key to rotate", func(t *testing.T) {
+		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+	})
+	t.Run("keys and audience exclude each other", func(t *testing.T) {
+		text := r.refused(logical.UpdateOperation, "config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s"})
+		require.Contains(t, text, "exclude each other")
+	})
+}
+
+func TestVerifyConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(r *rotatable)
+		data    map[string]any
+		status  int
+		says    string
+	}{
+		"AWS answers":                {func(*rotatable) {}, nil, 0, ""},
+		"AWS does not take the key":  {func(*rotatable) {}, map[string]any{"aws_access_key_id": "AKIABAD", "aws_secret_access_key": "hush-bad"}, 403, "InvalidClientTokenId"},
+		"the role cannot be assumed": {func(*rotatable) {}, map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/closed"}, 403, "sts:AssumeRole"},
+		"STS is not there":           {func(*rotatable) {}, map[string]any{"sts_endpoint": "http://127.0.0.1:1"}, 502, "connection refused"},
+		"STS hangs":                  {func(r *rotatable) { r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang}) }, nil, 502, "no answer in time"},
+		"STS throttles": {func(r *rotatable) {
+			r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "Throttling"})
+		}, nil, 429, "Throttling"},
+		"it is not asked for, so fine": {func(r *rotatable) { r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang}) }, map[string]any{"verify_connection": false}, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRotatable(t)
+			require.NoError(t, r.Control.SetIAM(t.Context(), control.IAM{
+				RejectedKeys: []string{"AKIABAD"}, Roles: map[string]control.Role{"arn:aws:iam::123456789012:role/closed": {Denied: true}},
+			}))
+			c.prepare(r)
+			before := storedConfig(t, r.mount)
+			data := map[string]any{"verify_connection": true, "aws_role_session_name": "changed"}
+			for field, value := range c.data {
+				data[field] = value
+			}
+			_, err := r.request(t.Context(), logical.UpdateOperation, "config", data)
+			if c.status == 0 {
+				require.NoError(t, err)
+				require.Equal(t, "changed", r.read("config")["aws_role_session_name"])
+				require.NotContains(t, storedConfig(t, r.mount), "verify_connection")
+				return
+			}
+			requireStatus(t, c.status, err)
+			require.ErrorContains(t, err, c.says)
+			require.NotContains(t, err.Error(), "hush")
+			require.Equal(t, before, storedConfig(t, r.mount), "a refused write must change nothing")
+		})
+	}
+}

@@ -1,0 +1,597 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
+)
+
+const (
+	staticUser      = "ann"
+	presentPassword = "hush-Present-1"
+)
+
+// keeper is a mount that owns things at a Cognito, with a clock that stands
+// still unless it is told otherwise.
+type keeper struct {
+	*pool
+	mu   sync.Mutex
+	time time.Time
+	// client is a confidential app client that a user can sign in through in
+	// every way.
+	client, clientSecret string
+}
+
+func newKeeper(t *testing.T) *keeper {
+	t.Helper()
+	k := &keeper{time: time.Now().Truncate(time.Second)}
+	k.pool = newPoolOn(t, backend.Options{Now: k.now})
+	k.addUser(staticUser)
+	out, err := k.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &k.Seed.UserPoolID, ClientName: aws.String("users"), GenerateSecret: true,
+		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{
+			types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth, types.ExplicitAuthFlowsTypeAllowUserPasswordAuth,
+		},
+	})
+	require.NoError(t, err)
+	k.client, k.clientSecret = *out.UserPoolClient.ClientId, *out.UserPoolClient.ClientSecret
+	return k
+}
+
+func (k *keeper) now() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.time
+}
+
+func (k *keeper) pass(d time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.time = k.time.Add(d)
+}
+
+func (k *keeper) addUser(username string) {
+	k.t.Helper()
+	_, err := k.Admin.AdminCreateUser(k.t.Context(), &cip.AdminCreateUserInput{
+		UserPoolId: &k.Seed.UserPoolID, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("hush-First-1"),
+	})
+	require.NoError(k.t, err)
+	k.setPassword(username, presentPassword)
+}
+
+func (k *keeper) setPassword(username, password string) {
+	k.t.Helper()
+	_, err := k.Admin.AdminSetUserPassword(k.t.Context(), &cip.AdminSetUserPasswordInput{
+		UserPoolId: &k.Seed.UserPoolID, Username: &username, Password: &password, Permanent: true,
+	})
+	require.NoError(k.t, err)
+}
+
+// kinds are the static roles that there are, by what tells them apart.
+func (k *keeper) kinds() map[string]map[string]any {
+	user := map[string]any{
+		"credential_type": "user_password", "user_pool_id": k.Seed.UserPoolID, "region": emulatortest.Region, "username": staticUser,
+		"app_client_id": k.client, "app_client_secret": k.clientSecret, "rotation_period": "1h",
+	}
+	own := maps.Clone(user)
+	own["self_managed"], own["password"] = true, presentPassword
+	return map[string]map[string]any{
+		"a password":              user,
+		"a self-managed password": own,
+		"a secret": {
+			"credential_type": "app_client_secret", "user_pool_id": k.Seed.UserPoolID, "region": emulatortest.Region,
+			"app_client_id": k.Seed.M2MClientID, "cognito_pool_domain": k.Seed.Domain, "rotation_period": "1h",
+		},
+	}
+}
+
+// eachKind runs a test for every kind of static role.
+func eachKind(t *testing.T, test func(t *testing.T, k *keeper, role map[string]any)) {
+	t.Helper()
+	for _, kind := range []string{"a password", "a self-managed password", "a secret"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			k := newKeeper(t)
+			test(t, k, k.kinds()[kind])
+		})
+	}
+}
+
+// value is what static-creds hands out.
+func (k *keeper) value() string {
+	k.t.Helper()
+	data := k.read("static-creds/x")
+	if password, ok := data["password"].(string); ok {
+		return password
+	}
+	return data["app_client_secret"].(string)
+}
+
+// works tells whether Cognito accepts a value.
+func (k *keeper) works(role map[string]any, value string) bool {
+	k.t.Helper()
+	name, data := "tokens/ci", map[string]any{"username": staticUser, "password": value}
+	if role["credential_type"] == "app_client_secret" {
+		k.writeOK("roles/probe", machineRole(map[string]any{
+			"app_client_id": k.Seed.M2MClientID, "app_client_secret": value, "cognito_pool_domain": k.Seed.Domain, "cache_tokens": false,
+		}))
+		response, err := k.request(k.t.Context(), logical.ReadOperation, "creds/probe", nil)
+		return err == nil && !response.IsError()
+	}
+	response, err := k.request(k.t.Context(), logical.UpdateOperation, name, data)
+	return err == nil && !response.IsError()
+}
+
+func (k *keeper) requireEqualAtBothEnds(role map[string]any) {
+	k.t.Helper()
+	require.True(k.t, k.works(role, k.value()), "what Vault hands out must be what Cognito accepts")
+}
+
+func (k *keeper) tick() {
+	k.t.Helper()
+	k.ok(logical.RollbackOperation, "", nil)
+}
+
+func TestStaticRole(t *testing.T) {
+	t.Run("a new one rotates at once, then when it is due, and on demand", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/X", role)
+			first := k.value()
+			require.NotEqual(t, presentPassword, first)
+			k.requireEqualAtBothEnds(role)
+
+			k.pass(59 * time.Minute)
+			k.tick()
+			require.Equal(t, first, k.value())
+			k.pass(time.Minute)
+			require.EqualValues(t, 0, k.read("static-creds/x")["ttl"], "no full ttl before the rotation has happened")
+			k.tick()
+			second := k.value()
+			require.NotEqual(t, first, second)
+			k.requireEqualAtBothEnds(role)
+
+			k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+			require.NotEqual(t, second, k.value())
+			k.requireEqualAtBothEnds(role)
+		})
+	})
+
+	t.Run("a read shows the schedule and no secret", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/x", role)
+			shown := k.read("static-roles/x")
+			require.Equal(t, k.now().UTC().Format(time.RFC3339), shown["last_vault_rotation"])
+			require.Equal(t, k.now().Add(time.Hour).UTC().Format(time.RFC3339), shown["next_vault_rotation"])
+			require.Equal(t, "", shown["last_error"])
+			for _, secret := range []string{k.value(), k.clientSecret, presentPassword} {
+				require.NotContains(t, fmt.Sprint(shown), secret)
+			}
+			creds := k.read("static-creds/x")
+			require.Equal(t, int64(3600), creds["ttl"])
+			require.Equal(t, int64(3600), creds["rotation_period"])
+			require.Equal(t, shown["last_vault_rotation"], creds["last_vault_rotation"])
+		})
+	})
+
+	t.Run("the import rotation can be left out with the present value", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			role["skip_import_rotation"] = true
+			present := map[string]any{"password": presentPassword}
+			if role["credential_type"] == "app_client_secret" {
+				present = map[string]any{"app_client_secret": k.Seed.M2MClientSecret}
+			}
+			delete(role, "password")
+			require.Contains(t, k.writeRefused("static-roles/x", role), "is missing")
+			maps.Copy(role, present)
+			k.writeOK("static-roles/x", role)
+			require.Contains(t, []string{presentPassword, k.Seed.M2MClientSecret}, k.value())
+			k.pass(time.Hour)
+			k.tick()
+			require.NotContains(t, []string{presentPassword, k.Seed.M2MClientSecret}, k.value())
+			k.requireEqualAtBothEnds(role)
+		})
+	})
+
+	t.Run("nobody else can own the same", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/x", role)
+			value := k.value()
+			require.Contains(t, k.writeRefused("static-roles/y", role), `static role "x" owns the same`)
+			require.Nil(t, k.read("static-roles/y"))
+			require.Equal(t, value, k.value())
+		})
+	})
+
+	t.Run("a deleted one leaves things as they are, and says so", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/x", role)
+			value := k.value()
+			response := k.ok(logical.DeleteOperation, "static-roles/x", nil)
+			require.Contains(t, strings.Join(response.Warnings, ""), "stays as it is")
+			require.True(t, k.works(role, value))
+			k.refused(logical.ReadOperation, "static-creds/x", nil)
+			k.pass(2 * time.Hour)
+			k.tick()
+			require.True(t, k.works(role, value))
+		})
+	})
+
+	t.Run("a changed schedule counts from now", func(t *testing.T) {
+		k := newKeeper(t)
+		k.writeOK("static-roles/x", k.kinds()["a password"])
+		k.pass(30 * time.Minute)
+		k.writeOK("static-roles/x", map[string]any{"rotation_period": "2h"})
+		require.Equal(t, int64(7200), k.read("static-creds/x")["ttl"])
+		k.ok(logical.PatchOperation, "static-roles/x", map[string]any{"rotation_period": nil, "rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
+		creds := k.read("static-creds/x")
+		require.Equal(t, "0 3 * * *", creds["rotation_schedule"])
+		require.Equal(t, int64(24*3600), creds["rotation_period"])
+		require.NotZero(t, creds["ttl"])
+	})
+
+	t.Run("a missed window is waited for again", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		delete(role, "rotation_period")
+		role["rotation_schedule"], role["rotation_window"] = "0 3 * * *", "1h"
+		k.writeOK("static-roles/x", role)
+		first := k.value()
+		next, err := time.Parse(time.RFC3339, k.read("static-roles/x")["next_vault_rotation"].(string))
+		require.NoError(t, err)
+		k.pass(next.Sub(k.now()) + 2*time.Hour)
+		k.tick()
+		require.Equal(t, first, k.value(), "outside its window it must not rotate")
+		k.pass(22*time.Hour + 30*time.Minute)
+		k.tick()
+		require.NotEqual(t, first, k.value())
+	})
+
+	t.Run("roles in storage are found by a new process", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/x", role)
+			first := k.value()
+			k.pass(3 * time.Hour)
+			k.restart()
+			require.Equal(t, first, k.value())
+			k.tick()
+			require.NotEqual(t, first, k.value())
+			k.requireEqualAtBothEnds(role)
+		})
+	})
+
+	t.Run("a machine's role follows the rotations of its static role", func(t *testing.T) {
+		k := newKeeper(t)
+		k.writeOK("static-roles/x", k.kinds()["a secret"])
+		k.writeOK("roles/m", map[string]any{"static_role": "x", "cognito_pool_domain": k.Seed.Domain})
+		first := k.read("creds/m")["access_token"]
+		require.Equal(t, first, k.read("creds/m")["access_token"])
+		for range 3 {
+			k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+			require.NotEqual(t, first, k.read("creds/m")["access_token"])
+		}
+	})
+
+	t.Run("the secret before the newest lives until the next rotation", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a secret"]
+		k.writeOK("static-roles/x", role)
+		first := k.value()
+		require.True(t, k.works(role, k.Seed.M2MClientSecret))
+		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		require.True(t, k.works(role, first))
+		require.False(t, k.works(role, k.Seed.M2MClientSecret))
+	})
+
+	t.Run("tokens of a user come from memory while they are young", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		role["issue_tokens"] = true
+		k.writeOK("static-roles/x", role)
+		first := k.read("static-creds/x")
+		k.pass(30 * time.Minute)
+		second := k.read("static-creds/x")
+		require.Equal(t, first["access_token"], second["access_token"])
+		require.Equal(t, int64(1800), second["expires_in"])
+		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		require.NotEqual(t, first["access_token"], k.read("static-creds/x")["access_token"])
+	})
+
+	t.Run("a rotation can end the sessions of the old password", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		role["sign_out_on_rotation"] = true
+		k.writeOK("static-roles/x", role)
+		require.Len(t, k.Calls().Of("AdminUserGlobalSignOut"), 1)
+	})
+}
+
+// restart is a new process on the same storage.
+func (k *keeper) restart() {
+	k.t.Helper()
+	k.pool.mount = newMountOn(k.t, k.storage, backend.Options{Now: k.now})
+}
+
+func TestStaticRoleRefuses(t *testing.T) {
+	base := func(k *keeper, kind string, change map[string]any) map[string]any {
+		role := maps.Clone(k.kinds()[kind])
+		maps.Copy(role, change)
+		return role
+	}
+	for name, c := range map[string]struct {
+		kind   string
+		change map[string]any
+		says   string
+	}{
+		"an unknown type":               {"a password", map[string]any{"credential_type": "root"}, `credential_type "root"`},
+		"no pool":                       {"a password", map[string]any{"user_pool_id": ""}, "user_pool_id is missing"},
+		"no region":                     {"a password", map[string]any{"region": ""}, "region is missing"},
+		"no user":                       {"a password", map[string]any{"username": ""}, "username is missing"},
+		"a user that is not there":      {"a password", map[string]any{"username": "nobody"}, `"nobody"`},
+		"no schedule":                   {"a password", map[string]any{"rotation_period": 0}, "rotation_period is missing"},
+		"a schedule too fast":           {"a password", map[string]any{"rotation_period": 59}, "rotation_period 59s"},
+		"two schedules":                 {"a password", map[string]any{"rotation_schedule": "0 3 * * *"}, "exclude each other"},
+		"a schedule that is none":       {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "at noon"}, `rotation_schedule "at noon"`},
+		"a schedule that never comes":   {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "0 0 30 2 *"}, "rotation_schedule"},
+		"a window without schedule":     {"a password", map[string]any{"rotation_window": "1h"}, "rotation_window"},
+		"a window too short":            {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "0 3 * * *", "rotation_window": "1m"}, "rotation_window 1m0s"},
+		"tokens without a client":       {"a password", map[string]any{"app_client_id": "", "app_client_secret": "", "issue_tokens": true}, "app_client_id is missing"},
+		"self-managed without a client": {"a self-managed password", map[string]any{"app_client_id": "", "app_client_secret": ""}, "app_client_id is missing"},
+		"self-managed, no password":     {"a self-managed password", map[string]any{"password": ""}, "password is missing"},
+		"self-managed, wrong password":  {"a self-managed password", map[string]any{"password": "hush-Wrong-1"}, "Incorrect username or password"},
+		"a username for a secret":       {"a secret", map[string]any{"username": "x"}, "username is not allowed"},
+		"a domain for a password":       {"a password", map[string]any{"cognito_pool_domain": "x.example.com"}, "cognito_pool_domain is not allowed"},
+		"a secret without a client":     {"a secret", map[string]any{"app_client_id": ""}, "app_client_id is missing"},
+		"a client that is not there":    {"a secret", map[string]any{"app_client_id": "nobody"}, `"nobody"`},
+		"a policy that is not there":    {"a password", map[string]any{"password_policy": "nobodys"}, "password_policy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKeeper(t)
+			text := k.writeRefused("static-roles/x", base(k, c.kind, c.change))
+			require.Contains(t, text, c.says)
+			require.NotContains(t, text, "hush")
+			require.Nil(t, k.read("static-roles/x"))
+			// The user's password is still what it was.
+			require.True(t, k.works(map[string]any{}, presentPassword))
+		})
+	}
+
+	t.Run("a second secret that is not ours, and deletes nothing", func(t *testing.T) {
+		k := newKeeper(t)
+		_, err := k.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
+		require.NoError(t, err)
+		text := k.writeRefused("static-roles/x", k.kinds()["a secret"])
+		require.Contains(t, text, "a second secret")
+		require.Empty(t, k.Calls().Of("DeleteUserPoolClientSecret"))
+	})
+
+	t.Run("a foreign secret that came later, by its id", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a secret"]
+		k.writeOK("static-roles/x", role)
+		value := k.value()
+		secrets, err := k.Admin.ListUserPoolClientSecrets(t.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
+		require.NoError(t, err)
+		k.Fault(control.Fault{
+			Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
+			Body: fmt.Sprintf(`{"ClientSecrets":[{"ClientSecretId":%q},{"ClientSecretId":"client--1"}]}`, *secrets.ClientSecrets[0].ClientSecretId),
+		})
+		require.Contains(t, k.refused(logical.UpdateOperation, "rotate-role/x", nil), `"client--1"`)
+		require.Empty(t, k.Calls().Of("DeleteUserPoolClientSecret"))
+		require.True(t, k.works(role, value))
+	})
+}
+
+// TestStaticRotationFaults lets every call of a rotation go wrong in every way,
+// once and for good, and asks whether both ends agree when all is well again.
+func TestStaticRotationFaults(t *testing.T) {
+	calls := map[string][]string{
+		"a password":              {"AdminSetUserPassword", "AdminInitiateAuth"},
+		"a self-managed password": {"InitiateAuth", "ChangePassword"},
+		"a secret":                {"ListUserPoolClientSecrets", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", control.OperationToken},
+	}
+	faults := map[string]control.Fault{
+		"is throttled":     {Kind: control.FaultError, Code: "TooManyRequestsException"},
+		"fails":            {Kind: control.FaultError, Code: "InternalErrorException"},
+		"hangs":            {Kind: control.FaultHang},
+		"hangs when done":  {Kind: control.FaultHangAfter},
+		"is cut":           {Kind: control.FaultCutBefore},
+		"is cut when done": {Kind: control.FaultCutAfter},
+		"answers half":     {Kind: control.FaultCutBody},
+	}
+	for kind, operations := range calls {
+		for _, operation := range operations {
+			for name, fault := range faults {
+				for skip := range 2 {
+					t.Run(fmt.Sprintf("%s, call %d of %s %s", kind, skip+1, operation, name), func(t *testing.T) {
+						t.Parallel()
+						k := newKeeper(t)
+						role := k.kinds()[kind]
+						k.writeOK("static-roles/x", role)
+						k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+						before := k.value()
+						this := fault
+						this.Operation, this.Skip = operation, skip
+						k.Fault(this)
+						_, _ = k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+						k.Heal()
+						k.pass(2 * time.Hour)
+						k.tick()
+						require.NotEqual(t, before, k.value())
+						k.requireEqualAtBothEnds(role)
+						require.Equal(t, "", k.read("static-roles/x")["last_error"])
+						k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+						k.requireEqualAtBothEnds(role)
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestStaticRotationStorage breaks the storage, or ends the process, at every
+// call that a rotation makes to it.
+func TestStaticRotationStorage(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		k.writeOK("static-roles/x", role)
+		k.storage.breakAt(0)
+		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		calls := k.storage.calls.Load()
+		require.Positive(t, calls)
+		for n := int64(1); n <= calls; n++ {
+			for _, dies := range []bool{false, true} {
+				k.storage.breakAt(n)
+				if dies {
+					k.storage.breakFrom(n)
+				}
+				_, _ = k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+				k.storage.breakAt(0)
+				if dies {
+					k.restart()
+				}
+				k.pass(2 * time.Hour)
+				k.requireEqualAtBothEnds(role)
+				k.tick()
+				k.requireEqualAtBothEnds(role)
+			}
+		}
+	})
+}
+
+func TestStaticRotationRefusals(t *testing.T) {
+	t.Run("a password that the pool refuses is replaced by another, and not for ever", func(t *testing.T) {
+		k := newKeeper(t)
+		k.writeOK("static-roles/x", k.kinds()["a password"])
+		first := k.value()
+		require.NoError(t, k.Control.ResetCalls(t.Context()))
+		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InvalidPasswordException", Message: "no"})
+		require.Contains(t, k.refused(logical.UpdateOperation, "rotate-role/x", nil), "InvalidPasswordException")
+		require.Len(t, k.Calls().Of("AdminSetUserPassword"), 3)
+		require.Equal(t, first, k.value())
+		require.EqualValues(t, 0, k.read("static-creds/x")["ttl"])
+		require.Contains(t, k.read("static-roles/x")["last_error"], "InvalidPasswordException")
+		k.Heal()
+		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "PasswordHistoryPolicyViolationException", Times: 1})
+		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		require.NotEqual(t, first, k.value())
+		k.requireEqualAtBothEnds(k.kinds()["a password"])
+	})
+
+	t.Run("a failing role backs off and holds up no other", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		k.writeOK("static-roles/x", role)
+		k.writeOK("static-roles/m", k.kinds()["a secret"])
+		secret := k.read("static-creds/m")["app_client_secret"]
+		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InternalErrorException"})
+		k.pass(time.Hour)
+		require.NoError(t, k.Control.ResetCalls(t.Context()))
+		for range 5 {
+			k.tick()
+		}
+		require.Len(t, k.Calls().Of("AdminSetUserPassword"), 1, "no second try before the pause is over")
+		require.NotEqual(t, secret, k.read("static-creds/m")["app_client_secret"])
+		k.Heal()
+		k.pass(time.Minute)
+		k.tick()
+		k.requireEqualAtBothEnds(role)
+		require.Equal(t, "", k.read("static-roles/x")["last_error"])
+	})
+
+	t.Run("a federated user is refused", func(t *testing.T) {
+		k := newKeeper(t)
+		k.Fault(control.Fault{
+			Operation: "AdminGetUser", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
+			Body: `{"Username":"ann","UserStatus":"EXTERNAL_PROVIDER","Enabled":true,"UserAttributes":[]}`,
+		})
+		require.Contains(t, k.writeRefused("static-roles/x", k.kinds()["a password"]), "another provider")
+	})
+
+	t.Run("a user with a temporary password manages itself from then on", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a self-managed password"]
+		_, err := k.Admin.AdminSetUserPassword(t.Context(), &cip.AdminSetUserPasswordInput{
+			UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser), Password: aws.String("hush-Temporary-1"), Permanent: false,
+		})
+		require.NoError(t, err)
+		role["password"] = "hush-Temporary-1"
+		k.writeOK("static-roles/x", role)
+		k.requireEqualAtBothEnds(role)
+	})
+}
+
+// TestStaticRoleChangedWhileItRotates keeps Cognito from answering until the
+// change is on its way.
+func TestStaticRoleChangedWhileItRotates(t *testing.T) {
+	for name, change := range map[string]func(k *keeper){
+		"is deleted": func(k *keeper) { k.ok(logical.DeleteOperation, "static-roles/x", nil) },
+		"is updated": func(k *keeper) { k.writeOK("static-roles/x", map[string]any{"rotation_period": "2h"}) },
+	} {
+		t.Run("a role that "+name, func(t *testing.T) {
+			k := newKeeper(t)
+			role := k.kinds()["a password"]
+			k.writeOK("static-roles/x", role)
+			require.NoError(t, k.Control.ResetCalls(t.Context()))
+			require.NoError(t, k.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminSetUserPassword": 300}}))
+			var group sync.WaitGroup
+			group.Go(func() { k.ok(logical.UpdateOperation, "rotate-role/x", nil) })
+			require.Eventually(t, func() bool { return len(k.Calls().Of("AdminSetUserPassword")) == 1 }, 5*time.Second, time.Millisecond)
+			group.Go(func() { change(k) })
+			group.Wait()
+			if name == "is deleted" {
+				require.Nil(t, k.read("static-roles/x"))
+				k.tick()
+				require.Nil(t, k.read("static-roles/x"), "a rotation must not bring it back")
+				return
+			}
+			k.requireEqualAtBothEnds(role)
+			require.Equal(t, int64(7200), k.read("static-roles/x")["rotation_period"])
+		})
+	}
+}
+
+func TestTokensOfAStaticUser(t *testing.T) {
+	k := newKeeper(t)
+	k.writeOK("static-roles/x", k.kinds()["a password"])
+	creds := k.read("static-creds/x")
+	tokens := k.ok(logical.UpdateOperation, "tokens/x", map[string]any{"username": creds["username"], "password": creds["password"]})
+	require.NotEmpty(t, tokens.Data["access_token"])
+	again := k.ok(logical.UpdateOperation, "tokens/x", map[string]any{"refresh_token": tokens.Data["refresh_token"]})
+	require.NotEmpty(t, again.Data["access_token"])
+	k.writeOK("static-roles/m", k.kinds()["a secret"])
+	require.Contains(t, k.refused(logical.UpdateOperation, "tokens/m", map[string]any{"refresh_token": "x"}), `there is no role "m"`)
+}
+
+func TestStaticRotationsAtOnce(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		k.writeOK("static-roles/x", role)
+		var group sync.WaitGroup
+		for i := range 6 {
+			group.Go(func() {
+				if i%2 == 0 {
+					_, _ = k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+					return
+				}
+				k.tick()
+			})
+		}
+		group.Wait()
+		k.requireEqualAtBothEnds(role)
+	})
+}

@@ -1,0 +1,62 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"sync"
+	"time"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+// staticTokenShare of their life is how long the tokens of a static role's
+// user are shown again.
+const staticTokenShare = 0.75
+
+// staticTokenCache keeps the tokens of static roles' users in memory, so that
+// not every read signs the user in. The zero value is ready.
+type staticTokenCache struct {
+	mu   sync.Mutex
+	held map[string]heldTokens
+}
+
+type heldTokens struct {
+	tokens cognito.Tokens
+	issued time.Time
+	// rotated tells for which of the role's passwords they are.
+	rotated time.Time
+}
+
+// get gives the tokens at hand while they are young and of the present
+// password, with what is left of their life, or else new ones.
+func (c *staticTokenCache) get(name string, role *staticRole, now time.Time, signIn func() (cognito.Tokens, error)) (cognito.Tokens, error) {
+	if held, ok := c.look(name); ok && held.rotated.Equal(role.LastRotation) {
+		age := now.Sub(held.issued)
+		if age < time.Duration(staticTokenShare*float64(held.tokens.ExpiresIn)) {
+			held.tokens.ExpiresIn -= age
+			return held.tokens, nil
+		}
+	}
+	tokens, err := signIn()
+	if err == nil {
+		c.keep(name, heldTokens{tokens, now, role.LastRotation})
+	}
+	return tokens, err
+}
+
+func (c *staticTokenCache) look(name string) (heldTokens, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held, ok := c.held[name]
+	return held, ok
+}
+
+func (c *staticTokenCache) keep(name string, tokens heldTokens) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		c.held = map[string]heldTokens{}
+	}
+	c.held[name] = tokens
+}

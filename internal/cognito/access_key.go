@@ -1,0 +1,157 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/auth"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+const (
+	codeNoSuchEntity   = "NoSuchEntity"
+	codeInvalidTokenID = "InvalidClientTokenId"
+
+	// proveFor is how long a new access key may be unknown to the rest of AWS:
+	// IAM's changes take seconds to arrive, see
+	// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html.
+	proveFor        = 30 * time.Second
+	proveDelay      = 250 * time.Millisecond
+	proveBackoffMax = 3 * time.Second
+)
+
+// AccessKey is an IAM access key. The secret is known only when the key was
+// just created, and nobody can ask for it again.
+type AccessKey struct {
+	ID, Secret string
+	// Created is to the second.
+	Created time.Time
+}
+
+// AccessKeys are those of the IAM user whose access key the Settings hold.
+// They are reached with that key itself, never with an assumed role.
+type AccessKeys struct {
+	iam      *iam.Client
+	user     string
+	settings Settings
+}
+
+// AccessKeys finds the user by asking IAM whose the key is. It needs
+// iam:GetUser.
+func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
+	keys, err := s.AccessKeysOf(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	out, err := keys.iam.GetUser(ctx, &iam.GetUserInput{})
+	if err != nil {
+		return nil, fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", s.settings.AccessKeyID), err)
+	}
+	keys.user = aws.ToString(out.User.UserName)
+	return keys, nil
+}
+
+// AccessKeysOf is for a user whose name is known. It does no network I/O.
+func (s *Service) AccessKeysOf(ctx context.Context, user string) (*AccessKeys, error) {
+	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
+	if err != nil {
+		return nil, &Error{Step: "preparing the IAM client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
+	}
+	cfg.Region = iamRegion(ctx, cfg.Region)
+	client := iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = optional(s.settings.IAMEndpoint) })
+	return &AccessKeys{iam: client, user: user, settings: s.settings}, nil
+}
+
+// iamRegion is the one region of a partition for which IAM takes signatures,
+// us-east-1 in most. The SDK knows it of AWS's own endpoints and forgets it
+// for another.
+func iamRegion(ctx context.Context, region string) string {
+	parameters := iam.EndpointParameters{Region: &region}.WithDefaults()
+	endpoint, err := iam.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, parameters)
+	if err != nil { // a region that the SDK does not know
+		return region
+	}
+	options, _ := auth.GetAuthOptions(&endpoint.Properties)
+	for _, option := range options {
+		if global, ok := smithyhttp.GetSigV4SigningRegion(&option.SignerProperties); ok {
+			return global
+		}
+	}
+	return region
+}
+
+// User is the name of the user.
+func (k *AccessKeys) User() string { return k.user }
+
+// List gives the user's keys, without secrets; a user has two at most, so they
+// come in one page. It needs iam:ListAccessKeys.
+func (k *AccessKeys) List(ctx context.Context) ([]AccessKey, error) {
+	out, err := k.iam.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: &k.user})
+	if err != nil {
+		return nil, fail(fmt.Sprintf("listing the access keys of IAM user %q", k.user), err)
+	}
+	keys := make([]AccessKey, 0, len(out.AccessKeyMetadata))
+	for _, key := range out.AccessKeyMetadata {
+		keys = append(keys, AccessKey{ID: aws.ToString(key.AccessKeyId), Created: aws.ToTime(key.CreateDate)})
+	}
+	return keys, nil
+}
+
+// Create makes a key. Within RequestTimeout it is over, so that a key whose
+// answer was lost can be told from others by its age; the error is then
+// Unsettled. It needs iam:CreateAccessKey.
+func (k *AccessKeys) Create(ctx context.Context) (AccessKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.settings.RequestTimeout)
+	defer cancel()
+	out, err := k.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &k.user}, func(o *iam.Options) {
+		o.Retryer = newRetryer(k.settings.MaxRetries, withoutEffect())
+	})
+	if err != nil {
+		failure := fail(fmt.Sprintf("creating an access key of IAM user %q", k.user), err)
+		failure.Unsettled = !refused(err) && !neverConnected(err)
+		return AccessKey{}, failure
+	}
+	return AccessKey{
+		ID:      aws.ToString(out.AccessKey.AccessKeyId),
+		Secret:  aws.ToString(out.AccessKey.SecretAccessKey),
+		Created: aws.ToTime(out.AccessKey.CreateDate),
+	}, nil
+}
+
+// Delete deletes a key. One that is gone already counts as deleted. It needs
+// iam:DeleteAccessKey.
+func (k *AccessKeys) Delete(ctx context.Context, id string) error {
+	_, err := k.iam.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: &k.user, AccessKeyId: &id})
+	if err == nil || hasCode(err, codeNoSuchEntity) {
+		return nil
+	}
+	return fail(fmt.Sprintf("deleting the access key %q of IAM user %q", id, k.user), err)
+}
+
+// ProveAccessKey waits until AWS takes the access key of the Settings, which
+// it may not do for some seconds after the key was made.
+func (s *Service) ProveAccessKey(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, proveFor)
+	defer cancel()
+	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
+	if err != nil {
+		return &Error{Step: "preparing the STS client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
+	}
+	client := s.stsFrom(cfg)
+	for attempt := 0; ; attempt++ {
+		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err == nil {
+			return nil
+		}
+		if !hasCode(err, codeInvalidTokenID) || !wait(ctx, min(backoff(attempt, proveDelay), proveBackoffMax)) {
+			return fail(fmt.Sprintf("proving the access key %q with STS", s.settings.AccessKeyID), err)
+		}
+	}
+}
