@@ -86,10 +86,19 @@ func (c *machineCheck) findings() []finding {
 	if c.inPool {
 		findings = []finding{
 			c.optional(c.checkIdentity()), c.optional(c.checkPool(c.role)),
-			c.checkClient(c.role), c.checkSecret(c.role), c.checkFlows(),
+			c.checkClient(c.role), c.checkMachineSecret(), c.checkFlows(),
 		}
 	}
 	return append(findings, c.checkDomain(), c.checkScopes(), c.checkToken())
+}
+
+// checkMachineSecret lets a token settle what Cognito does not show.
+func (c *machineCheck) checkMachineSecret() finding {
+	found := c.checkSecret(c.role)
+	if found.status == statusUnknown && c.client.known() && c.secrets.known() && c.hasToken() {
+		return ok(found.name, "The role has a secret that Cognito does not show, and got a token with it.")
+	}
+	return found
 }
 
 // optional makes a warning of a failure that keeps no role from its tokens

@@ -81,6 +81,10 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]finding{usable}, b.checkUserRole(ctx, req, name, role, aws)...)
 	}
+	role, err := b.withStaticSecret(ctx, req, role)
+	if err != nil {
+		return []finding{failed("role", err.Error(), "Mend static_role, or the static role that it names.")}
+	}
 	return append([]finding{usable}, b.checkMachineRole(ctx, role, aws)...)
 }
 

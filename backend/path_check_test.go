@@ -366,7 +366,7 @@ func TestCheckGoesByTheToken(t *testing.T) {
 		require.Contains(t, c.of("ok"), "token")
 	})
 
-	t.Run("a second secret is not one of those that Cognito shows", func(t *testing.T) {
+	t.Run("a second secret, which Cognito does not show, is proven by it", func(t *testing.T) {
 		p := newCheckedPool(t)
 		const second = "aSecondSecretOf24CharactersOrMore"
 		_, err := p.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{
@@ -375,8 +375,26 @@ func TestCheckGoesByTheToken(t *testing.T) {
 		require.NoError(t, err)
 		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_secret": second})
 		c := p.check("machine")
+		require.Equal(t, "ok", c.status, c)
+
+		p.Deny("cognito-idp:ListUserPoolClientSecrets")
+		c = p.check("machine")
 		require.Equal(t, []string{"client_secret"}, c.of("unknown"), c)
-		require.Contains(t, c.of("ok"), "token")
+		require.Contains(t, c.says("client_secret"), "cognito-idp:ListUserPoolClientSecrets")
+	})
+
+	t.Run("a role with a static role has its app client and secret", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.writeOK("static-roles/api", map[string]any{
+			"credential_type": "app_client_secret", "user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.M2MClientID, "rotation_period": "1h",
+		})
+		p.writeOK("roles/machine", map[string]any{"static_role": "api", "cognito_pool_domain": p.Seed.Domain, "user_pool_id": p.Seed.UserPoolID})
+		c := p.check("machine")
+		require.Equal(t, "ok", c.status, c)
+		p.ok(logical.DeleteOperation, "static-roles/api", nil)
+		c = p.check("machine")
+		require.Equal(t, []string{"role"}, c.of("fail"), c)
+		require.Contains(t, c.says("role"), `there is no static role "api"`)
 	})
 }
 

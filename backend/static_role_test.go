@@ -578,6 +578,41 @@ func TestTokensOfAStaticUser(t *testing.T) {
 	require.Contains(t, k.refused(logical.UpdateOperation, "tokens/m", map[string]any{"refresh_token": "x"}), `there is no role "m"`)
 }
 
+func TestOnboardingHalfWay(t *testing.T) {
+	calls := map[string]string{
+		"a password": "AdminSetUserPassword", "a self-managed password": "ChangePassword", "a secret": "AddUserPoolClientSecret",
+	}
+	t.Run("a first rotation whose answer got lost keeps the role: the new value may be in force", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			for name, kind := range k.kinds() {
+				if fmt.Sprint(kind) == fmt.Sprint(role) {
+					k.Fault(control.Fault{Operation: calls[name], Kind: control.FaultCutAfter})
+				}
+			}
+			// Nor can a sign-in settle it now.
+			k.Fault(control.Fault{Operation: "InitiateAuth", Kind: control.FaultCutBefore, Skip: 1})
+			_, err := k.request(t.Context(), logical.CreateOperation, "static-roles/x", role)
+			requireStatus(t, 502, err)
+			require.NotNil(t, k.read("static-roles/x"))
+			k.Heal()
+			k.pass(time.Hour)
+			k.tick()
+			k.requireEqualAtBothEnds(role)
+		})
+	})
+
+	t.Run("one that was refused leaves no role, and nothing changed", func(t *testing.T) {
+		k := newKeeper(t)
+		k.Deny("cognito-idp:AdminSetUserPassword")
+		_, err := k.request(t.Context(), logical.CreateOperation, "static-roles/x", k.kinds()["a password"])
+		requireStatus(t, 403, err)
+		require.Nil(t, k.read("static-roles/x"))
+		require.True(t, k.works(map[string]any{}, presentPassword))
+		k.Deny()
+		k.writeOK("static-roles/x", k.kinds()["a password"])
+	})
+}
+
 func TestStaticRotationsAtOnce(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
 		k.writeOK("static-roles/x", role)
