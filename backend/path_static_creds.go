@@ -93,21 +93,29 @@ func (b *backend) pathStaticCredsRead(ctx context.Context, req *logical.Request,
 // waits for one, and finishes one that died half way, because until then the
 // stored value may not be the one that Cognito takes.
 func (b *backend) settledStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	role, err := b.staticRole(ctx, req.Storage, name)
-	if err == nil && role != nil && role.CredentialType == staticTypeSecret && role.Value != "" {
+	role, err := b.existingStaticRole(ctx, req, name)
+	if err != nil {
+		return nil, err
+	}
+	if role.CredentialType == staticTypeSecret && role.Value != "" {
 		return role, nil // an app client's secret stays good while the next one comes
 	}
 	lock := b.queue.lock(name)
 	lock.RLock()
-	role, err = b.staticRole(ctx, req.Storage, name)
+	role, err = b.existingStaticRole(ctx, req, name)
 	lock.RUnlock()
-	if err == nil && role == nil {
-		err = badRequest("there is no static role %q", name)
-	}
 	if err != nil || role.Pending == nil || b.now().Before(role.RetryAt) {
 		return role, err
 	}
 	return b.finishDead(ctx, req, name)
+}
+
+func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	role, err := b.staticRole(ctx, req.Storage, name)
+	if err == nil && role == nil {
+		err = badRequest("there is no static role %q", name)
+	}
+	return role, err
 }
 
 func (b *backend) finishDead(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
