@@ -195,8 +195,7 @@ func (r *roleEntry) takeType(in input) error {
 	before := r.CredentialType
 	take(in, "credential_type", &r.CredentialType)
 	if _, known := fieldsOfType[r.CredentialType]; !known {
-		return badRequest("credential_type %q is not allowed: it must be %q or %q",
-			r.CredentialType, credentialTypeUser, credentialTypeClientCredentials)
+		return unknownType(r.CredentialType)
 	}
 	for other, fields := range fieldsOfType {
 		for _, field := range fields {
@@ -209,6 +208,10 @@ func (r *roleEntry) takeType(in input) error {
 		*r = r.common()
 	}
 	return nil
+}
+
+func unknownType(credentialType string) error {
+	return badRequest("credential_type %q is not allowed: it must be %q or %q", credentialType, credentialTypeUser, credentialTypeClientCredentials)
 }
 
 // common is the part of a role that both types have.
@@ -242,6 +245,9 @@ func (r *roleEntry) takeGroups(in input) error {
 // validate says what keeps a role from being used, with the region that the
 // mount gives to roles which name none.
 func (r *roleEntry) validate(defaultRegion string) error {
+	if _, known := fieldsOfType[r.CredentialType]; !known {
+		return unknownType(r.CredentialType)
+	}
 	if err := r.validateCommon(); err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLe
 	}
 	if role == nil || role.UserPoolID == "" {
 		return userRef{}, badRequest("the lease of user %q was made by an older version and does not name its pool, "+
-			"and role %q, which did, is gone: write the role again to revoke it", lease.Username, lease.role)
+			"and role %q, which did, is gone or names none: write the role again to revoke it", lease.Username, lease.role)
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {

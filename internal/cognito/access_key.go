@@ -65,7 +65,7 @@ func (s *Service) AccessKeysOf(ctx context.Context, user string) (*AccessKeys, e
 		return nil, &Error{Step: "preparing the IAM client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
 	}
 	cfg.Region = iamRegion(ctx, cfg.Region)
-	client := iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = optional(s.settings.IAMEndpoint) })
+	client := iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.IAMEndpoint) })
 	return &AccessKeys{iam: client, user: user, settings: s.settings}, nil
 }
 

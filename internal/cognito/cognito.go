@@ -140,7 +140,7 @@ func (s *Service) client(ctx context.Context, target Target) (*cip.Client, error
 		return nil, &Error{Step: "preparing the AWS client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
 	}
 	client := cip.NewFromConfig(cfg, func(o *cip.Options) {
-		o.BaseEndpoint = optional(s.settings.CognitoEndpoint)
+		o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.CognitoEndpoint)
 		o.APIOptions = append(o.APIOptions, s.limits.keepTo(accountOf(key)))
 	})
 	s.clients[key] = client
@@ -194,7 +194,7 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 }
 
 func (s *Service) stsFrom(cfg aws.Config) *sts.Client {
-	return sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = optional(s.settings.STSEndpoint) })
+	return sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.STSEndpoint) })
 }
 
 func (s *Service) assumedRole(cfg aws.Config, key clientKey) aws.CredentialsProvider {
@@ -230,6 +230,15 @@ type credentialsError struct{ err error }
 func (e *credentialsError) Error() string { return e.err.Error() }
 
 func (e *credentialsError) Unwrap() error { return e.err }
+
+// endpointOr keeps what the SDK found in its own settings, unless the mount's
+// say otherwise.
+func endpointOr(found *string, configured string) *string {
+	if configured == "" {
+		return found
+	}
+	return &configured
+}
 
 func optional(s string) *string {
 	if s == "" {

@@ -478,6 +478,16 @@ func TestErrorsStayPlain(t *testing.T) {
 	})
 }
 
+func TestEndpointOfTheEnvironment(t *testing.T) {
+	f := newFixture(t, 0)
+	t.Setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", f.Seed.Domain)
+	service := cognito.New(t.Context(), cognito.Settings{AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush"})
+	pool, err := service.Pool(t.Context(), cognito.Target{UserPoolID: f.Seed.UserPoolID, Region: "eu-west-1"})
+	require.NoError(t, err)
+	_, err = pool.IssueUser(t.Context(), f.request())
+	require.NoError(t, err)
+}
+
 func TestAssumedRole(t *testing.T) {
 	f := newFixture(t, 0)
 	arn := "arn:aws:iam::123456789012:role/other"
