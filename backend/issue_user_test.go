@@ -366,7 +366,7 @@ func TestUnusableRoles(t *testing.T) {
 	for name, c := range map[string]struct{ stored, says string }{
 		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is missing"},
 		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is missing"},
-		"a role of no type":              {`{"credential_type":"access_token"}`, `credential_type "access_token" is not allowed`},
+		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(c.stored)}))

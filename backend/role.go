@@ -245,15 +245,13 @@ func (r *roleEntry) takeGroups(in input) error {
 // validate says what keeps a role from being used, with the region that the
 // mount gives to roles which name none.
 func (r *roleEntry) validate(defaultRegion string) error {
-	if _, known := fieldsOfType[r.CredentialType]; !known {
-		return unknownType(r.CredentialType)
-	}
 	if err := r.validateCommon(); err != nil {
 		return err
 	}
 	if r.CredentialType == credentialTypeUser {
 		return r.validateUser(defaultRegion)
 	}
+	// The older plugin stored any type, and issued machine tokens for all but "user".
 	return r.validateClientCredentials(defaultRegion)
 }
 
