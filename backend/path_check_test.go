@@ -398,6 +398,22 @@ func TestCheckGoesByTheToken(t *testing.T) {
 	})
 }
 
+func TestCheckOfDomainsThatAreNotActive(t *testing.T) {
+	for status, finding := range map[string]string{"FAILED": "fail", "CREATING": "fail", "UPDATING": "warn", "ACTIVE": "ok"} {
+		t.Run(status, func(t *testing.T) {
+			p := newCheckedPool(t)
+			p.writeMachine(map[string]any{
+				"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": strings.Replace(p.Seed.Domain, "127.0.0.1", "localhost", 1),
+			})
+			p.Fault(control.Fault{
+				Operation: "DescribeUserPoolDomain", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
+				Body: fmt.Sprintf(`{"DomainDescription": {"UserPoolId": %q, "Status": %q}}`, p.Seed.UserPoolID, status),
+			})
+			require.Equal(t, finding, p.check("machine").findings["domain"]["status"])
+		})
+	}
+}
+
 func TestCheckWithoutRights(t *testing.T) {
 	for _, c := range []struct{ action, finding string }{
 		{"DescribeUserPool", "user_pool"},

@@ -320,7 +320,19 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 	if err := req.Storage.Delete(ctx, configStoragePath); err != nil {
 		return nil, fmt.Errorf("deleting the config: %w", err)
 	}
-	return nil, nil
+	return b.warnOfStaticRoles(ctx, req)
+}
+
+// warnOfStaticRoles tells what goes on without a config: static roles rotate
+// with whatever credentials the SDK finds.
+func (b *backend) warnOfStaticRoles(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	names, err := req.Storage.List(ctx, staticRoleStoragePrefix)
+	if err != nil || len(names) == 0 {
+		return nil, nil //nolint:nilerr // the config is deleted, and this is but a warning
+	}
+	response := &logical.Response{}
+	response.AddWarning(fmt.Sprintf("%d static roles are left, which from now on rotate with the credentials that the AWS SDK finds by itself, if it finds any", len(names)))
+	return response, nil
 }
 
 // getConfig reads the config. There is always one: without an entry it is the

@@ -613,6 +613,15 @@ func TestOnboardingHalfWay(t *testing.T) {
 	})
 }
 
+func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
+	k := newKeeper(t)
+	require.Nil(t, k.ok(logical.DeleteOperation, "config", nil))
+	k = newKeeper(t)
+	k.writeOK("static-roles/x", k.kinds()["a password"])
+	response := k.ok(logical.DeleteOperation, "config", nil)
+	require.Contains(t, strings.Join(response.Warnings, ""), "1 static roles are left")
+}
+
 func TestStaticRotationsAtOnce(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
 		k.writeOK("static-roles/x", role)

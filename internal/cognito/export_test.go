@@ -3,7 +3,10 @@
 
 package cognito
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // DenialMemory is how long a denied AdminSetUserPassword is remembered.
 const DenialMemory = denialMemory
@@ -19,3 +22,8 @@ const CachedTokensMax = cachedTokensMax
 
 // CachedTokens is how many machine tokens are held.
 func (s *Service) CachedTokens() int { return s.tokens.held.Len() }
+
+// WaitForEndpoint waits for the turn of a request to a token endpoint.
+func (s *Service) WaitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
+	return s.waitForEndpoint(ctx, r, host)
+}

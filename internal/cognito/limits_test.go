@@ -142,7 +142,7 @@ func TestLimitsOfOperations(t *testing.T) {
 		_, err := f.pool().Rules(t.Context())
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
+		time.AfterFunc(50*time.Millisecond, cancel)
 		_, err = f.pool().Rules(ctx)
 		require.ErrorIs(t, err, context.Canceled)
 	})
@@ -175,6 +175,16 @@ func TestLimitsAreOfAccountsAndRegions(t *testing.T) {
 			require.Equal(t, c.shared, cognito.KindOf(err) == cognito.KindThrottled && err != nil, err)
 		})
 	}
+}
+
+func TestLimitsOfEndpointsGoByTheirDomain(t *testing.T) {
+	const domain = "example.auth.eu-west-1.amazoncognito.com"
+	service := cognito.New(t.Context(), cognito.Settings{RateLimits: map[string]float64{"ClientAuthentication": tiny}})
+	named := cognito.MachineTokenRequest{Domain: domain, Target: cognito.Target{Region: "eu-west-1"}}
+	unnamed := cognito.MachineTokenRequest{Domain: domain}
+	require.NoError(t, service.WaitForEndpoint(soon(t), named, domain))
+	require.ErrorContains(t, service.WaitForEndpoint(soon(t), unnamed, domain), "ClientAuthentication")
+	require.NoError(t, service.WaitForEndpoint(soon(t), unnamed, "auth.example.com"), "another region, as far as can be known")
 }
 
 func TestRateLimits(t *testing.T) {
