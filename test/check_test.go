@@ -1,0 +1,82 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// checked is what a check says: its status, and the statuses of its findings.
+type checked struct {
+	status   string
+	findings map[string]string
+}
+
+func (w *world) check(role string) checked {
+	w.Helper()
+	data := w.read("check/" + role).Data
+	c := checked{status: data["status"].(string), findings: map[string]string{}}
+	for _, finding := range data["findings"].([]any) {
+		f := finding.(map[string]any)
+		c.findings[f["name"].(string)] = f["status"].(string)
+	}
+	return c
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+
+	t.Run("a role that works", func(t *testing.T) {
+		w.writeRole("good", map[string]any{"ttl": "2h", "max_ttl": "2h"})
+		c := w.check("good")
+		require.Equal(t, "ok", c.status, c)
+		require.Equal(t, "ok", c.findings["aws_identity"])
+		require.Equal(t, "ok", w.check("machine").status)
+		require.Empty(t, w.Users())
+	})
+
+	t.Run("tokens that outlive the lease", func(t *testing.T) {
+		c := w.check("ci")
+		require.Equal(t, "warn", c.status)
+		require.Equal(t, "warn", c.findings["token_life"])
+	})
+
+	t.Run("a group that is not there, as the vault command shows it", func(t *testing.T) {
+		w.writeRole("nobodies", map[string]any{"groups": "nobodies"})
+		out, err := w.vault.CLI(t.Context(), "read", "-format=json", w.mount+"/check/nobodies")
+		require.NoError(t, err)
+		var answer struct {
+			Data struct {
+				Status   string
+				Findings []struct{ Name, Status, Detail, Remedy string }
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &answer))
+		require.Equal(t, "fail", answer.Data.Status)
+		require.NotContains(t, out, w.Seed.AppClientSecret)
+		for _, finding := range answer.Data.Findings {
+			require.Equal(t, finding.Name == "groups", finding.Status == "fail", finding)
+		}
+	})
+
+	t.Run("a password policy of Vault's that the pool refuses", func(t *testing.T) {
+		_, err := w.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+w.mount, map[string]any{
+			"policy": `length = 12  rule "charset" { charset = "abcdefghijklmnopqrstuvwxyz" }`,
+		})
+		require.NoError(t, err)
+		w.writeRole("weak", map[string]any{"password_policy": w.mount})
+		require.Equal(t, "fail", w.check("weak").findings["password"])
+	})
+
+	t.Run("a role that is not there is a 400", func(t *testing.T) {
+		_, err := w.tryRead("check/nobody")
+		status, text := w.refusal(err)
+		require.Equal(t, 400, status)
+		require.Contains(t, text, `there is no role "nobody"`)
+	})
+}
