@@ -15,6 +15,12 @@ import (
 // checkTimeout bounds a check: what has not answered by then is unknown.
 const checkTimeout = 30 * time.Second
 
+// What a check can be of.
+const (
+	checkKindRole   = "role"
+	checkKindStatic = "static"
+)
+
 func pathCheck(b *backend) []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      "check/" + framework.GenericNameRegex("name") + "$",
@@ -24,6 +30,12 @@ func pathCheck(b *backend) []*framework.Path {
 				Type:        framework.TypeLowerCaseString,
 				Description: "Name of the role.",
 				Required:    true,
+			},
+			"kind": {
+				Type:          framework.TypeString,
+				Default:       checkKindRole,
+				AllowedValues: []any{checkKindRole, checkKindStatic},
+				Description:   `What is checked: "role", or "static" for a static role.`,
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -54,21 +66,44 @@ func checkFieldsShown() map[string]*framework.FieldSchema {
 }
 
 func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	role, err := b.role(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	if role == nil {
-		return answer(badRequest("there is no role %q", name))
-	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return checkResponse(b.checkRole(ctx, req, name, role, aws)), nil
+	var findings []finding
+	switch kind := data.Get("kind").(string); kind {
+	case checkKindRole:
+		findings, err = b.checkNamedRole(ctx, req, roleName(data), aws)
+	case checkKindStatic:
+		findings, err = b.checkNamedStaticRole(ctx, req, roleName(data), aws)
+	default:
+		err = badRequest("kind %q is not allowed: it must be %q or %q", kind, checkKindRole, checkKindStatic)
+	}
+	if err != nil {
+		return answer(err)
+	}
+	return checkResponse(findings), nil
+}
+
+func (b *backend) checkNamedRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]finding, error) {
+	role, err := b.role(ctx, req.Storage, name)
+	if err == nil && role == nil {
+		err = badRequest("there is no role %q", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.checkRole(ctx, req, name, role, aws), nil
+}
+
+func (b *backend) checkNamedStaticRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]finding, error) {
+	role, err := b.existingStaticRole(ctx, req, name)
+	if err != nil {
+		return nil, err
+	}
+	return b.checkStaticRole(ctx, role, aws), nil
 }
 
 // checkRole looks at a role that lacks nothing; one that does cannot be used,
@@ -104,6 +139,9 @@ compares them with what the role says. It changes nothing in Cognito and makes
 no user. For a role of credential_type "client_credentials_grant" it gets a
 token as a read of creds/ does: from memory where there is one, or else it buys
 one.
+
+With kind=static it checks a static role: its rotations, its user or the secrets
+of its app client. It signs nobody in.
 
 What IAM does not allow the engine to look at is "unknown", and the finding
 names the action. Whether IAM allows what creds/ does to users cannot be known

@@ -42,6 +42,7 @@ func newKeeper(t *testing.T) *keeper {
 	t.Helper()
 	k := &keeper{time: time.Now().Truncate(time.Second)}
 	k.pool = newPoolOn(t, backend.Options{Now: k.now})
+	k.writeOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
 	k.addUser(staticUser)
 	out, err := k.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientName: aws.String("users"), GenerateSecret: true,
@@ -610,6 +611,80 @@ func TestOnboardingHalfWay(t *testing.T) {
 		require.True(t, k.works(map[string]any{}, presentPassword))
 		k.Deny()
 		k.writeOK("static-roles/x", k.kinds()["a password"])
+	})
+}
+
+func TestCheckOfStaticRoles(t *testing.T) {
+	check := func(k *keeper) (string, map[string]map[string]any) {
+		k.t.Helper()
+		data := k.ok(logical.ReadOperation, "check/x", map[string]any{"kind": "static"}).Data
+		findings := map[string]map[string]any{}
+		for _, f := range data["findings"].([]any) {
+			findings[f.(map[string]any)["name"].(string)] = f.(map[string]any)
+		}
+		return data["status"].(string), findings
+	}
+
+	t.Run("all is well after a write", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+			k.writeOK("static-roles/x", role)
+			value := k.value()
+			status, findings := check(k)
+			require.Equal(t, "ok", status, "%v", findings)
+			require.Equal(t, value, k.value(), "a check changes nothing")
+			require.NotContains(t, fmt.Sprint(findings), value)
+		})
+	})
+
+	for name, c := range map[string]struct {
+		kind    string
+		breakIt func(k *keeper)
+		finding string
+		status  string
+	}{
+		"a user that is gone": {"a password", func(k *keeper) {
+			_, err := k.Admin.AdminDeleteUser(k.t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser)})
+			require.NoError(k.t, err)
+		}, "user", "fail"},
+		"a user that is disabled": {"a password", func(k *keeper) { k.disable(staticUser) }, "user", "warn"},
+		"a right that is denied":  {"a password", func(k *keeper) { k.Deny("cognito-idp:AdminGetUser") }, "user", "unknown"},
+		"a rotation that failed": {"a password", func(k *keeper) {
+			k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InternalErrorException"})
+			_, _ = k.request(k.t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+			k.Heal()
+		}, "rotation", "fail"},
+		"a client that does not let users sign in": {"a password", func(k *keeper) {
+			_, err := k.Admin.UpdateUserPoolClient(k.t.Context(), &cip.UpdateUserPoolClientInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client})
+			require.NoError(k.t, err)
+		}, "auth_flows", "fail"},
+		"a domain that is not there": {"a secret", func(k *keeper) {
+			k.writeOK("static-roles/x", map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
+		}, "token", "fail"},
+		"a secret that somebody deleted": {"a secret", func(k *keeper) {
+			k.Fault(control.Fault{Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
+				Body: `{"ClientSecrets":[{"ClientSecretId":"client--1"}]}`})
+		}, "client_secrets", "fail"},
+	} {
+		t.Run(name+" is found", func(t *testing.T) {
+			t.Parallel()
+			k := newKeeper(t)
+			k.writeOK("static-roles/x", k.kinds()[c.kind])
+			c.breakIt(k)
+			_, findings := check(k)
+			require.Equal(t, c.status, findings[c.finding]["status"], "%v", findings)
+			require.NotEmpty(t, findings[c.finding]["remedy"])
+			for name, f := range findings {
+				if name != c.finding {
+					require.Equal(t, "ok", f["status"], "%v", f)
+				}
+			}
+		})
+	}
+
+	t.Run("what is no static role, or no kind, is a 400", func(t *testing.T) {
+		k := newKeeper(t)
+		require.Contains(t, k.refused(logical.ReadOperation, "check/nobody", map[string]any{"kind": "static"}), `there is no static role "nobody"`)
+		require.Contains(t, k.refused(logical.ReadOperation, "check/ci", map[string]any{"kind": "odd"}), `kind "odd"`)
 	})
 }
 
