@@ -104,6 +104,23 @@ var iamFeatures = map[string]iamFeature{
 			return err == nil
 		},
 	},
+	"Static roles for passwords": {
+		prepare: func(w *iamWorld) { w.addUser("ann") },
+		drive: func(w *iamWorld) bool {
+			return w.takes("static-roles/ann", map[string]any{
+				"credential_type": "user_password", "user_pool_id": w.Seed.UserPoolID, "username": "ann", "rotation_period": "1h",
+				"app_client_id": w.Seed.AppClientID, "app_client_secret": w.Seed.AppClientSecret, "sign_out_on_rotation": true,
+			})
+		},
+	},
+	"Static roles for secrets": {
+		drive: func(w *iamWorld) bool {
+			return w.takes("static-roles/client", map[string]any{
+				"credential_type": "app_client_secret", "user_pool_id": w.Seed.UserPoolID, "rotation_period": "1h",
+				"app_client_id": w.Seed.M2MClientID, "cognito_pool_domain": w.Seed.Domain,
+			}) && w.takes("rotate-role/client", nil)
+		},
+	},
 	"Checking a role": {
 		prepare: func(w *iamWorld) { w.writeRolesToCheck() },
 		drive: func(w *iamWorld) bool {
@@ -129,6 +146,12 @@ var iamFeatures = map[string]iamFeature{
 			return err == nil
 		},
 	},
+}
+
+// takes reports whether a write succeeds.
+func (w *iamWorld) takes(path string, data map[string]any) bool {
+	_, err := w.client.Logical().WriteWithContext(w.Context(), w.mount+"/"+path, data)
+	return err == nil
 }
 
 func TestIAM(t *testing.T) {

@@ -432,6 +432,14 @@ func TestErrorsStayPlain(t *testing.T) {
 		require.Equal(t, cognito.KindDenied, cognito.KindOf(err))
 	})
 
+	t.Run("so do keys whose time is over", func(t *testing.T) {
+		f := newFixture(t, 0)
+		f.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "ExpiredTokenException", Message: "The security token included in the request is expired"})
+		_, err := f.pool().IssueUser(t.Context(), f.request())
+		require.ErrorContains(t, err, "the mount's config")
+		require.Equal(t, cognito.KindDenied, cognito.KindOf(err))
+	})
+
 	t.Run("an engine without credentials says so, and nothing is undone", func(t *testing.T) {
 		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
 			t.Setenv(name, "")
