@@ -109,36 +109,75 @@ func TestStaticRoles(t *testing.T) {
 	})
 }
 
-// TestPluginDiesInARotation kills the plugin when Cognito has the new value
-// and nobody has been told.
+// TestPluginDiesInARotation kills the plugin in every call that a rotation
+// makes, before Cognito has heard of it and when Cognito is done with it but
+// nobody has been told.
 func TestPluginDiesInARotation(t *testing.T) {
 	t.Parallel()
-	for _, operation := range []string{"AdminSetUserPassword", "AddUserPoolClientSecret"} {
-		t.Run("in "+operation, func(t *testing.T) {
+	roles := map[string][]string{
+		"ann":    {"AdminSetUserPassword", "AdminInitiateAuth"},
+		"bob":    {"InitiateAuth", "ChangePassword"},
+		"client": {"ListUserPoolClientSecrets", "DeleteUserPoolClientSecret", "AddUserPoolClientSecret", control.OperationToken},
+	}
+	for _, kind := range []string{control.FaultHang, control.FaultHangAfter} {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorldApart(t)
+			w.configure(map[string]any{"request_timeout": "10s"}) // until the process dies
 			w.addUser("ann")
 			w.ownPassword("ann", "ann")
+			w.addUser("bob")
+			w.ownItself("bob", "bob", "hush-First-1")
 			w.ownSecret("client")
-			role := map[string]string{"AdminSetUserPassword": "ann", "AddUserPoolClientSecret": "client"}[operation]
-			require.NoError(t, w.Control.ResetCalls(t.Context()))
-			w.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				_, _ = w.client.Logical().WriteWithContext(t.Context(), w.mount+"/rotate-role/"+role, nil)
-			}()
-			w.awaitCall(operation)
-			w.killPlugin()
-			<-done // Vault repeats the request with the next process
-			data := w.read("static-creds/" + role).Data
-			if role == "ann" {
-				require.True(t, w.passwordWorks("ann", data["password"].(string)))
-			} else {
-				require.True(t, w.secretWorks(data["app_client_secret"].(string)))
+			w.write("rotate-role/client", nil) // so that a place has to be made for the next secret
+			for role, operations := range roles {
+				for _, operation := range operations {
+					w.dieIn(operation, kind, role)
+					require.True(t, w.handsOutWhatWorks(role), "%s after a death in %s", role, operation)
+					w.write("rotate-role/"+role, nil)
+					require.True(t, w.handsOutWhatWorks(role), "%s, the next time after a death in %s", role, operation)
+				}
 			}
 		})
 	}
+}
+
+// dieIn kills the plugin while a rotation waits in a call.
+func (w *world) dieIn(operation, kind, role string) {
+	w.Helper()
+	require.NoError(w, w.Control.ResetCalls(w.Context()))
+	w.Fault(control.Fault{Operation: operation, Kind: kind, Times: 1})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = w.client.Logical().WriteWithContext(w.Context(), w.mount+"/rotate-role/"+role, nil)
+	}()
+	w.awaitCall(operation)
+	w.killPlugin()
+	<-done // Vault repeats the request with the next process
+	w.Heal()
+}
+
+func (w *world) handsOutWhatWorks(role string) bool {
+	w.Helper()
+	data := w.read("static-creds/" + role).Data
+	if secret, ok := data["app_client_secret"].(string); ok {
+		return w.secretWorks(secret)
+	}
+	return w.passwordWorks(data["username"].(string), data["password"].(string))
+}
+
+// ownItself lets Vault own a password by what the user itself may do.
+func (w *world) ownItself(name, username, password string) {
+	w.Helper()
+	out, err := w.Admin.CreateUserPoolClient(w.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &w.Seed.UserPoolID, ClientName: aws.String("self"), ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowUserPasswordAuth},
+	})
+	require.NoError(w, err)
+	w.write("static-roles/"+name, map[string]any{
+		"credential_type": "user_password", "user_pool_id": w.Seed.UserPoolID, "username": username, "rotation_period": "60s",
+		"app_client_id": out.UserPoolClient.ClientId, "self_managed": true, "password": password,
+	})
 }
 
 // TestReadersDuringRotations polls as services do, while values change as fast
