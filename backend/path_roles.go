@@ -27,7 +27,7 @@ func pathRoles(b *backend) []*framework.Path {
 			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "roles"},
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: &framework.PathOperation{
-					Callback: b.pathRolesList,
+					Callback: listNames(roleStoragePrefix),
 					Responses: responds(map[string]*framework.FieldSchema{
 						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, in order."},
 					}),
@@ -207,13 +207,16 @@ func (b *backend) roleExists(ctx context.Context, req *logical.Request, data *fr
 	return entry != nil, nil
 }
 
-func (b *backend) pathRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := req.Storage.List(ctx, roleStoragePrefix)
-	if err != nil {
-		return nil, fmt.Errorf("listing roles: %w", err)
+// listNames lists the entries below a storage prefix, in order.
+func listNames(prefix string) framework.OperationFunc {
+	return func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+		names, err := req.Storage.List(ctx, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("listing %q: %w", prefix, err)
+		}
+		slices.Sort(names)
+		return logical.ListResponse(names), nil
 	}
-	slices.Sort(names)
-	return logical.ListResponse(names), nil
 }
 
 func (b *backend) pathRoleRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -6,7 +6,6 @@ package backend
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -22,7 +21,7 @@ func pathStaticRoles(b *backend) []*framework.Path {
 			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "static-roles"},
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: &framework.PathOperation{
-					Callback: b.pathStaticRolesList,
+					Callback: listNames(staticRoleStoragePrefix),
 					Responses: responds(map[string]*framework.FieldSchema{
 						"keys": {Type: framework.TypeStringSlice, Description: "Names of the static roles, in order."},
 					}),
@@ -90,15 +89,6 @@ func staticRoleFieldsShown() map[string]*framework.FieldSchema {
 func (b *backend) staticRoleExists(ctx context.Context, req *logical.Request, data *framework.FieldData) (bool, error) {
 	role, err := b.staticRole(ctx, req.Storage, roleName(data))
 	return role != nil, err
-}
-
-func (b *backend) pathStaticRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := req.Storage.List(ctx, staticRoleStoragePrefix)
-	if err != nil {
-		return nil, fmt.Errorf("listing static roles: %w", err)
-	}
-	slices.Sort(names)
-	return logical.ListResponse(names), nil
 }
 
 func (b *backend) pathStaticRoleRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

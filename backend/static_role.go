@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -357,7 +356,7 @@ func (r *staticRole) shown() map[string]any {
 		shown["self_managed"] = r.SelfManaged
 	} else {
 		shown["cognito_pool_domain"] = r.CognitoPoolDomain
-		shown["scopes"] = slices.Clone(append([]string{}, r.Scopes...))
+		shown["scopes"] = append([]string{}, r.Scopes...)
 	}
 	return shown
 }

@@ -4,6 +4,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ func (b *backend) setterOf(ctx context.Context, req *logical.Request, role *stat
 		return nil, err
 	}
 	password := func(ctx context.Context) (*pendingValue, error) {
-		value, err := b.newPasswordBy(ctx, firstText(role.PasswordPolicy, aws.passwordPolicy))
+		value, err := b.newPasswordBy(ctx, cmp.Or(role.PasswordPolicy, aws.passwordPolicy))
 		return &pendingValue{Value: value}, err
 	}
 	switch {
@@ -246,7 +247,7 @@ func (s *ownPasswordSetter) set(ctx context.Context, role *staticRole, retried b
 	if done {
 		return nil
 	}
-	return firstError(proof, err, errors.New("the new password was taken but does not let the user sign in"))
+	return cmp.Or(proof, err, errors.New("the new password was taken but does not let the user sign in"))
 }
 
 // inForce tells whether the pending password is the user's. A refusal is a
@@ -261,22 +262,4 @@ func (s *ownPasswordSetter) inForce(ctx context.Context, role *staticRole) (bool
 	default:
 		return false, err
 	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func firstText(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
 }
