@@ -295,6 +295,18 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 		require.Empty(t, p.Users())
 	})
 
+	t.Run("finds its user also when the role has moved to another pool", func(t *testing.T) {
+		p, secret := issue(t)
+		another := p.MakePool(&cip.CreateUserPoolInput{})
+		p.writeOK("roles/ci", map[string]any{"user_pool_id": another, "ttl": "9m"})
+		renewed, err := p.lease(logical.RenewOperation, secret)
+		require.NoError(t, err)
+		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
+		_, err = p.lease(logical.RevokeOperation, secret)
+		require.NoError(t, err)
+		require.Empty(t, p.Users())
+	})
+
 	t.Run("says what to do when its role is gone", func(t *testing.T) {
 		p, secret := issue(t)
 		p.ok(logical.DeleteOperation, "roles/ci", nil)

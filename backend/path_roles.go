@@ -247,9 +247,11 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	if err != nil {
 		return nil, err
 	}
+	before := role.target(aws.region)
 	if err := role.update(newInput(req, data)); err != nil {
 		return answer(err)
 	}
+	role.remember(before, role.target(aws.region))
 	if err := role.validate(aws.region); err != nil {
 		return answer(err)
 	}

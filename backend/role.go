@@ -87,6 +87,10 @@ type roleEntry struct {
 	// StaticRole names a static role whose app client and secret are used.
 	StaticRole string `json:"static_role,omitempty"`
 
+	// FormerPools are where users were made before the role moved on: leases of
+	// the older plugin name nothing but the role.
+	FormerPools []formerPool `json:"former_pools,omitempty"`
+
 	UsernameTemplate string            `json:"username_template,omitempty"`
 	UserAttributes   map[string]string `json:"user_attributes,omitempty"`
 	PasswordPolicy   string            `json:"password_policy,omitempty"`
@@ -108,6 +112,31 @@ func (b *backend) forgetRole(name string) {
 	if role != nil && connection != nil {
 		connection.ForgetMachineTokens(role.AppClientID)
 	}
+}
+
+// formerPoolsMax bounds how many pools a role remembers.
+const formerPoolsMax = 5
+
+// formerPool is where a role made its users before.
+type formerPool struct {
+	UserPoolID    string `json:"user_pool_id"`
+	Region        string `json:"region"`
+	AssumeRoleARN string `json:"aws_assume_role_arn,omitempty"`
+	ExternalID    string `json:"aws_external_id,omitempty"`
+}
+
+func (p formerPool) target() cognito.Target {
+	return cognito.Target{UserPoolID: p.UserPoolID, Region: p.Region, AssumeRoleARN: p.AssumeRoleARN, ExternalID: p.ExternalID}
+}
+
+// remember keeps the pool that the role made its users in until now.
+func (r *roleEntry) remember(before, now cognito.Target) {
+	pool := formerPool{before.UserPoolID, before.Region, before.AssumeRoleARN, before.ExternalID}
+	if before.UserPoolID == "" || before == now || slices.Contains(r.FormerPools, pool) {
+		return
+	}
+	r.FormerPools = append([]formerPool{pool}, r.FormerPools...)
+	r.FormerPools = r.FormerPools[:min(len(r.FormerPools), formerPoolsMax)]
 }
 
 // getRole reads a role, to be changed or for use, or nil when there is none of
@@ -225,6 +254,7 @@ func (r *roleEntry) common() roleEntry {
 		AssumeRoleARN:   r.AssumeRoleARN,
 		ExternalID:      r.ExternalID,
 		ClientMetadata:  r.ClientMetadata,
+		FormerPools:     r.FormerPools,
 	}
 }
 

@@ -108,26 +108,34 @@ func (l *userLease) readTimes(created, ttl string) (err error) {
 	return nil
 }
 
-// locate finds out where the user of one of the older plugin's leases is: they
-// name the role only.
-func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLease) (userRef, error) {
+// locate finds out where the user of a lease may be. Those of the older plugin
+// name the role only, so their user is in the pool that the role has now, or in
+// one that it had before.
+func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLease) ([]userRef, error) {
 	if lease.UserPoolID != "" {
-		return lease.userRef, nil
+		return []userRef{lease.userRef}, nil
 	}
 	role, err := getRole(ctx, req.Storage, lease.role)
 	if err != nil {
-		return userRef{}, err
+		return nil, err
 	}
 	if role == nil || role.UserPoolID == "" {
-		return userRef{}, badRequest("the lease of user %q was made by an older version and does not name its pool, "+
+		return nil, badRequest("the lease of user %q was made by an older version and does not name its pool, "+
 			"and role %q, which did, is gone or names none: write the role again to revoke it", lease.Username, lease.role)
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {
-		return userRef{}, err
+		return nil, err
 	}
-	target := role.target(aws.region)
-	return userRef{lease.Username, target.UserPoolID, target.Region, target.AssumeRoleARN, target.ExternalID}, nil
+	refs := []userRef{refOf(lease.Username, role.target(aws.region))}
+	for _, former := range role.FormerPools {
+		refs = append(refs, refOf(lease.Username, former.target()))
+	}
+	return refs, nil
+}
+
+func refOf(username string, target cognito.Target) userRef {
+	return userRef{username, target.UserPoolID, target.Region, target.AssumeRoleARN, target.ExternalID}
 }
 
 // userRenew extends a lease as its role allows by now. It refuses with an
@@ -160,27 +168,40 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 // mayRenew refuses a user that somebody deleted or disabled. When Cognito or
 // IAM does not tell, the lease is renewed: its end stays bounded by max_ttl.
 func (b *backend) mayRenew(ctx context.Context, req *logical.Request, lease userLease) error {
-	ref, err := b.locate(ctx, req, lease)
+	refs, err := b.locate(ctx, req, lease)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewCheckTimeout)
 	defer cancel()
+	for _, ref := range refs {
+		err = b.seeUser(ctx, req, ref)
+		if !cognito.IsGone(err) {
+			break
+		}
+	}
+	var refused *userError
+	switch {
+	case cognito.IsGone(err):
+		return badRequest("user %q is gone from user pool %q, so its lease cannot be renewed", lease.Username, refs[0].UserPoolID)
+	case errors.As(err, &refused):
+		return err
+	case err != nil:
+		b.Logger().Debug("renewing a lease without having seen its user", "username", lease.Username, "error", err)
+	}
+	return nil
+}
+
+func (b *backend) seeUser(ctx context.Context, req *logical.Request, ref userRef) error {
 	pool, err := b.userPool(ctx, req, ref.target())
 	if err != nil {
 		return err
 	}
 	user, err := pool.User(ctx, ref.Username)
-	switch {
-	case cognito.IsGone(err):
-		return badRequest("user %q is gone from user pool %q, so its lease cannot be renewed", ref.Username, ref.UserPoolID)
-	case err != nil:
-		b.Logger().Debug("renewing a lease without having seen its user", "username", ref.Username, "error", err)
-		return nil
-	case !user.Enabled:
+	if err == nil && !user.Enabled {
 		return badRequest("user %q of user pool %q is disabled, so its lease cannot be renewed", ref.Username, ref.UserPoolID)
 	}
-	return nil
+	return err
 }
 
 func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -188,14 +209,22 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
-	ref, err := b.locate(ctx, req, lease)
+	refs, err := b.locate(ctx, req, lease)
 	if err != nil {
 		return nil, err
 	}
-	if lease.revocation == revocationDisable {
-		return nil, b.disableUser(ctx, req, ref)
+	var failures []error
+	for _, ref := range refs {
+		failures = append(failures, b.endUser(ctx, req, ref, lease))
 	}
-	return nil, b.deleteUser(ctx, req, ref, lease.created)
+	return nil, errors.Join(failures...)
+}
+
+func (b *backend) endUser(ctx context.Context, req *logical.Request, ref userRef, lease userLease) error {
+	if lease.revocation == revocationDisable {
+		return b.disableUser(ctx, req, ref)
+	}
+	return b.deleteUser(ctx, req, ref, lease.created)
 }
 
 // disableUser takes a user or a pool that is gone for done.
