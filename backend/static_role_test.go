@@ -33,6 +33,8 @@ type keeper struct {
 	*pool
 	mu   sync.Mutex
 	time time.Time
+	// step is how far the clock goes on with every look at it.
+	step time.Duration
 	// client is a confidential app client that a user can sign in through in
 	// every way.
 	client, clientSecret string
@@ -58,7 +60,14 @@ func newKeeper(t *testing.T) *keeper {
 func (k *keeper) now() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.time = k.time.Add(k.step)
 	return k.time
+}
+
+func (k *keeper) setStep(step time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.step = step
 }
 
 func (k *keeper) pass(d time.Duration) {
@@ -695,6 +704,44 @@ func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
 	k.writeOK("static-roles/x", k.kinds()["a password"])
 	response := k.ok(logical.DeleteOperation, "config", nil)
 	require.Contains(t, strings.Join(response.Warnings, ""), "1 static roles are left")
+}
+
+// TestManyRolesDueAtOnce lets time run while a tick works, so that one tick
+// cannot serve all.
+func TestManyRolesDueAtOnce(t *testing.T) {
+	const roles = 30
+	k := newKeeper(t)
+	k.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000}})
+	values := map[string]any{}
+	for i := range roles {
+		name := fmt.Sprintf("user%02d", i)
+		k.addUser(name)
+		role := k.kinds()["a password"]
+		role["username"] = name
+		k.writeOK("static-roles/"+name, role)
+		values[name] = k.read("static-creds/" + name)["password"]
+	}
+	rotated := func() (n int) {
+		for name, before := range values {
+			if k.read("static-creds/" + name)["password"] != before {
+				n++
+			}
+		}
+		return n
+	}
+	k.pass(time.Hour)
+	k.setStep(time.Second)
+	k.tick()
+	k.setStep(0)
+	first := rotated()
+	require.Positive(t, first)
+	require.Less(t, first, roles, "a tick has a budget")
+	for range roles {
+		k.setStep(time.Second)
+		k.tick()
+		k.setStep(0)
+	}
+	require.Equal(t, roles, rotated(), "none is left behind")
 }
 
 func TestStaticRotationsAtOnce(t *testing.T) {
