@@ -257,7 +257,7 @@ func TestRolesRefuse(t *testing.T) {
 		"a template without chance":    {userRole(map[string]any{"username_template": "{{.RoleName}}"}), "only 0 characters"},
 		"a template of little chance":  {userRole(map[string]any{"username_template": "x-{{random 6}}"}), "only 6 characters"},
 		"a template that cuts it off":  {userRole(map[string]any{"username_template": `{{printf "0123456789-%s" (random 20) | truncate 14}}`}), "only 3 characters"},
-		"a template of the time":       {userRole(map[string]any{"username_template": "{{unix_time_millis}}"}), "only 0 characters"},
+		"a template of the time":       {userRole(map[string]any{"username_template": `{{unix_time}}-{{unix_time_millis}}-{{timestamp "150405.000000000"}}`}), "only 0 characters"},
 		"a template that is too long":  {userRole(map[string]any{"username_template": strings.Repeat("x", 120) + "{{random 20}}"}), "longer than Cognito's 128"},
 		"a template with a space":      {userRole(map[string]any{"username_template": "a {{random 20}}"}), "holds a space"},
 		"a template that does not end": {userRole(map[string]any{"username_template": "{{range 99999999}}x{{end}}{{random 20}}"}), "range"},

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-secure-stdlib/base62"
 	"github.com/hashicorp/vault/sdk/helper/template"
@@ -58,7 +59,8 @@ func trialData(roleName, mountPoint, userPoolID string) templateData {
 // randomness is where the random functions of a template get their characters.
 type randomness struct {
 	random, digits func(length int) (string, error)
-	uuid           func() (string, error)
+	// trial, when set, takes the place of what else differs from run to run.
+	trial map[string]any
 }
 
 // trueRandomness is for users that are made.
@@ -66,11 +68,17 @@ func trueRandomness() randomness {
 	return randomness{random: base62.Random, digits: randomDigits}
 }
 
-// marked fills everything random with one character, so that two runs differ
-// just where the result is random.
+// marked fills everything random with one character and stops the clock, so
+// that two runs differ just where the result is random.
 func marked(mark string) randomness {
 	fill := func(length int) (string, error) { return strings.Repeat(mark, length), nil }
-	return randomness{random: fill, digits: fill, uuid: func() (string, error) { return strings.Repeat(mark, 36), nil }}
+	then := time.Unix(1_700_000_000, 0).UTC()
+	return randomness{random: fill, digits: fill, trial: map[string]any{
+		"uuid":             func() (string, error) { return fill(36) },
+		"unix_time":        func() string { return fmt.Sprint(then.Unix()) },
+		"unix_time_millis": func() string { return fmt.Sprint(then.UnixMilli()) },
+		"timestamp":        then.Format,
+	}}
 }
 
 func randomDigits(length int) (string, error) {
@@ -99,8 +107,8 @@ func render(text string, data templateData, r randomness) (string, error) {
 		template.Function("random_digits", bounded(r.digits)),
 		template.Function("printf", narrowPrintf),
 	}
-	if r.uuid != nil {
-		options = append(options, template.Function("uuid", r.uuid))
+	for name, function := range r.trial {
+		options = append(options, template.Function(name, function))
 	}
 	parsed, err := template.NewTemplate(options...)
 	if err != nil {
