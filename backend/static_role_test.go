@@ -706,6 +706,24 @@ func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
 	require.Contains(t, strings.Join(response.Warnings, ""), "1 static roles are left")
 }
 
+// TestSecretInUseIsNotRetired keeps a new secret from being proven, again and
+// again: the one that is handed out has to live on meanwhile.
+func TestSecretInUseIsNotRetired(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a secret"]
+	k.writeOK("static-roles/x", role)
+	k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+	handedOut := k.value()
+	k.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+	for range 3 {
+		_, err := k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+		require.Error(t, err)
+	}
+	k.Heal()
+	require.Equal(t, handedOut, k.value())
+	require.True(t, k.works(role, handedOut))
+}
+
 // TestManyRolesDueAtOnce lets time run while a tick works, so that one tick
 // cannot serve all.
 func TestManyRolesDueAtOnce(t *testing.T) {

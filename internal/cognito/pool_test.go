@@ -119,11 +119,17 @@ func TestIssueUser(t *testing.T) {
 
 	t.Run("no connection is opened while one is idle", func(t *testing.T) {
 		f := newFixture(t, 0)
-		for i := range 5 {
-			request := f.request("testers", "admins")
-			request.Username += strings.Repeat("x", i)
-			_, err := f.pool().IssueUser(t.Context(), request)
+		f.service = cognito.New(t.Context(), cognito.Settings{
+			AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain,
+			RateLimits: map[string]float64{"UserAccountRecovery": 1e6, "UserRead": 1e6, "UserUpdate": 1e6},
+		})
+		_, err := f.pool().IssueUser(t.Context(), f.request("testers", "admins"))
+		require.NoError(t, err)
+		for range 200 { // one after the other, so that one connection is enough
+			_, err := f.pool().User(t.Context(), username)
 			require.NoError(t, err)
+			require.NoError(t, f.pool().SetPassword(t.Context(), username, password))
+			require.NoError(t, f.pool().JoinGroup(t.Context(), username, "testers"))
 		}
 		require.LessOrEqual(t, f.Calls().Connections, 3, "only the calls in parallel need connections of their own")
 	})
