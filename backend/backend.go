@@ -44,6 +44,7 @@ type backend struct {
 	roleLocks      []*locksutil.LockEntry
 	configMu       *locksutil.LockEntry
 	rootRetries    rootRetries
+	handovers      handoversOfProcess
 	now            func() time.Time
 
 	// periodicTasks and walRollbacks are what the features of the engine want
@@ -84,10 +85,8 @@ func newBackend(options Options) *backend {
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
 	}
-	b.periodicTasks = append(b.periodicTasks, b.rotateDue)
-	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser}
-	b.walRollbacks[walKindRootKey] = b.rollbackRootKey
-	b.periodicTasks = append(b.periodicTasks, b.rotateRootWhenDue)
+	b.periodicTasks = []periodicTask{b.endHandovers, b.rotateDue, b.rotateRootWhenDue}
+	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser, walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.Backend = &framework.Backend{
@@ -96,7 +95,7 @@ func newBackend(options Options) *backend {
 		RunningVersion: options.Version,
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, framework.WALPrefix},
-			LocalStorage:    []string{framework.WALPrefix},
+			LocalStorage:    []string{framework.WALPrefix, handoverStoragePrefix},
 		},
 		Paths: framework.PathAppend(
 			pathConfig(b),

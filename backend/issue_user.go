@@ -30,9 +30,9 @@ type issuance struct {
 	input  input
 }
 
-// issueUser makes a user for a lease. The WAL entry goes first and last: from
-// the moment that a user may exist until it is in the answer, there is always
-// something that deletes it.
+// issueUser makes a user for a lease. The WAL entry goes first, and is never
+// dropped before Vault surely has the lease: from the moment that a user may
+// exist, there is always something that ends it.
 func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
 	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
 		return answer(err)
@@ -49,7 +49,7 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	if err != nil {
 		return answer(err)
 	}
-	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{i.ref(request.Username), b.now()})
+	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{userRef: i.ref(request.Username), Created: b.now()})
 	if err != nil {
 		return nil, fmt.Errorf("writing a WAL entry: %w", err)
 	}
@@ -58,10 +58,11 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 		b.settleFailure(ctx, req, walID, err)
 		return answer(fmt.Errorf("role %q: %w", i.name, err))
 	}
-	if err := dropWAL(ctx, req.Storage, walID); err != nil {
+	if err := b.handOver(ctx, req, walID, i, issued.Username); err != nil {
 		return nil, b.takeBack(ctx, req, i.ref(issued.Username), err)
 	}
-	return b.userResponse(i, request, issued, ttl), nil
+	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation(), handover: walID}
+	return b.userResponse(i, request, issued, lease), nil
 }
 
 // issueWithin ends well before the WAL entry may be rolled back.
@@ -134,7 +135,7 @@ func (i issuance) ref(username string) userRef {
 	return userRef{username, i.target.UserPoolID, i.target.Region, i.target.AssumeRoleARN, i.target.ExternalID}
 }
 
-func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *cognito.IssuedUser, ttl time.Duration) *logical.Response {
+func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *cognito.IssuedUser, lease userLease) *logical.Response {
 	data := map[string]any{
 		"username":      issued.Username,
 		"password":      request.Password,
@@ -153,8 +154,7 @@ func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *
 	if issued.Tokens != nil {
 		maps.Copy(data, shownTokens(*issued.Tokens))
 	}
-	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
 	response := b.Secret(secretTypeUser).Response(data, lease.internalData())
-	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(ttl, i.role.TTL), i.role.MaxTTL
+	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(lease.ttl, i.role.TTL), i.role.MaxTTL
 	return response
 }

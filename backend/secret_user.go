@@ -51,6 +51,8 @@ type userLease struct {
 	ttl time.Duration
 	// revocation is the role's word for what happens at the end.
 	revocation string
+	// handover is the id of what is dropped when the lease is proven.
+	handover string
 }
 
 // internalData holds strings only, because numbers change their type on the
@@ -65,6 +67,7 @@ func (l userLease) internalData() map[string]any {
 		"role":                l.role,
 		"created":             l.created.UTC().Format(time.RFC3339),
 		"revocation":          l.revocation,
+		"handover":            l.handover,
 	}
 	if l.ttl != 0 {
 		data["ttl"] = l.ttl.String()
@@ -87,6 +90,7 @@ func readUserLease(data map[string]any) (userLease, error) {
 		},
 		role:       text("role"),
 		revocation: text("revocation"),
+		handover:   text("handover"),
 	}
 	if lease.Username == "" {
 		return lease, errors.New("the lease does not name its user")
@@ -159,6 +163,10 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 	if err := b.mayRenew(ctx, req, lease); err != nil {
 		return nil, err
 	}
+	// The renewed lease may outlive the end that the handover knows of.
+	if err := b.leaseProven(ctx, req.Storage, lease.handover); err != nil {
+		return nil, fmt.Errorf("renewing the lease of user %q: %w", lease.Username, err)
+	}
 	secret := req.Secret
 	// A TTL of zero stands for the mount's.
 	secret.TTL, secret.MaxTTL = cmp.Or(lease.ttl, role.TTL), role.MaxTTL
@@ -209,6 +217,8 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
+	// Vault also revokes when it could not store the lease, and then it does so once. Until it is done, the lease is in doubt.
+	b.handovers.drop(lease.handover)
 	refs, err := b.locate(ctx, req, lease)
 	if err != nil {
 		return nil, err
@@ -217,7 +227,10 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	for _, ref := range refs {
 		failures = append(failures, b.endUser(ctx, req, ref, lease))
 	}
-	return nil, errors.Join(failures...)
+	if err := errors.Join(failures...); err != nil {
+		return nil, err
+	}
+	return nil, b.leaseProven(ctx, req.Storage, lease.handover)
 }
 
 func (b *backend) endUser(ctx context.Context, req *logical.Request, ref userRef, lease userLease) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 )
 
 const (
@@ -166,6 +167,8 @@ func (s *Service) keyOf(target Target) clientKey {
 func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRegion(key.region),
+		// What the SDK has to say goes to standard error, where nobody expects it. Errors say it again.
+		awsconfig.WithLogger(logging.Nop{}),
 		awsconfig.WithHTTPClient(s.awsHTTP),
 		awsconfig.WithRetryer(func() aws.Retryer { return newRetryer(s.settings.MaxRetries, transient()) }),
 	}
