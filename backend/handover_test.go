@@ -40,9 +40,12 @@ func (h *handedOver) restart(options backend.Options) {
 	h.pool.mount = newMountOn(h.t, h.storage, options)
 }
 
+// after lets time pass, and two ticks: the first finds what the WAL holds, the
+// next what was moved out of it.
 func (h *handedOver) after(d time.Duration) {
 	h.t.Helper()
 	*h.now = h.now.Add(d)
+	require.NoError(h.t, h.rollBack())
 	require.NoError(h.t, h.rollBack())
 }
 
