@@ -120,7 +120,8 @@ func newBackend(options Options) *backend {
 }
 
 // HandleRequest lets the last roll-back before an unmount reach every WAL
-// entry, however young: Vault deletes the mount's storage right after it.
+// entry, however young: Vault deletes the mount's storage right after it. And
+// it keeps the framework from repeating secrets.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if req.Operation == logical.RollbackOperation && b.System().Tainted() {
 		if req.Data == nil {
@@ -128,7 +129,8 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		}
 		req.Data["immediate"] = true
 	}
-	return b.Backend.HandleRequest(ctx, req)
+	response, err := b.Backend.HandleRequest(ctx, req)
+	return b.refuseFieldTypes(req, response), err
 }
 
 // initialize leaves in the log which version serves a mount since when. Vault
