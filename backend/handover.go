@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/errgroup"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 // Between the answer of this plugin and the moment at which Vault has stored
@@ -112,7 +114,7 @@ func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error 
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, handoverBudget)
+	ctx, cancel := context.WithTimeout(cognito.ForRevocation(ctx), handoverBudget)
 	defer cancel()
 	failures := make([]error, len(ids))
 	var group errgroup.Group

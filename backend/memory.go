@@ -15,18 +15,19 @@ type memory[T any] struct {
 }
 
 // get gives what is held under a key, or else loads it. Nothing is locked
-// while it loads; what was made of an entry that changed meanwhile is used
-// once and not kept, nor is a nil.
+// while it loads, but of all that load at once everybody gets the first: it
+// may hold a limit that they are to share. What was made of an entry that
+// changed meanwhile is used once and not kept, nor is a nil.
 func (m *memory[T]) get(key string, load func() (*T, error)) (*T, error) {
 	held, generation := m.look(key)
 	if held != nil {
 		return held, nil
 	}
 	made, err := load()
-	if err == nil && made != nil {
-		m.keep(key, made, generation)
+	if err != nil || made == nil {
+		return made, err
 	}
-	return made, err
+	return m.keep(key, made, generation), nil
 }
 
 func (m *memory[T]) look(key string) (*T, uint64) {
@@ -35,16 +36,20 @@ func (m *memory[T]) look(key string) (*T, uint64) {
 	return m.held[key], m.generation
 }
 
-func (m *memory[T]) keep(key string, made *T, generation uint64) {
+func (m *memory[T]) keep(key string, made *T, generation uint64) *T {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.generation != generation {
-		return
+		return made
+	}
+	if held := m.held[key]; held != nil {
+		return held
 	}
 	if m.held == nil {
 		m.held = map[string]*T{}
 	}
 	m.held[key] = made
+	return made
 }
 
 // drop forgets a key and gives what was held under it, or nil.

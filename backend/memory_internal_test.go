@@ -37,6 +37,16 @@ func TestMemory(t *testing.T) {
 		require.Equal(t, 2, get(t, m, value(2)))
 	})
 
+	t.Run("all that load at once get what was kept first", func(t *testing.T) {
+		m := &memory[int]{}
+		overtaken := func() (*int, error) {
+			require.Equal(t, 1, get(t, m, value(1)))
+			return value(2)()
+		}
+		require.Equal(t, 1, get(t, m, overtaken))
+		require.Equal(t, 1, get(t, m, value(3)))
+	})
+
 	t.Run("neither an error nor a nil is kept", func(t *testing.T) {
 		m := &memory[int]{}
 		_, err := m.get("key", func() (*int, error) { return nil, errors.New("no") })

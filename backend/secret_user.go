@@ -223,6 +223,7 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
+	ctx = cognito.ForRevocation(ctx)
 	var failures []error
 	for _, ref := range refs {
 		failures = append(failures, b.endUser(ctx, req, ref, lease))

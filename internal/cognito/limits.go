@@ -8,16 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/smithy-go/middleware"
-	"golang.org/x/time/rate"
 )
 
 // Quota categories that the engine draws on, as AWS names them.
@@ -49,6 +48,11 @@ const (
 	// burstShare of a second's worth may go at once. It leaves room in AWS's
 	// own count for requests that are late and arrive together.
 	burstShare = 0.5
+
+	// timeToAct is what a caller must have left when its turn comes. A turn
+	// that comes at the last moment is lost for everybody: AWS counts the
+	// request and nobody hears the answer.
+	timeToAct = 5 * time.Second
 )
 
 // defaultQuotas are AWS's own, in requests a second for an account and region.
@@ -156,7 +160,7 @@ type limits struct {
 	rates map[string]float64
 
 	mu      sync.Mutex
-	buckets map[bucketKey]*rate.Limiter
+	buckets map[bucketKey]*bucket
 }
 
 type bucketKey struct {
@@ -165,13 +169,13 @@ type bucketKey struct {
 }
 
 func newLimits(given map[string]float64) *limits {
-	return &limits{rates: RateLimits(given), buckets: map[bucketKey]*rate.Limiter{}}
+	return &limits{rates: RateLimits(given), buckets: map[bucketKey]*bucket{}}
 }
 
 // wait waits for the turn of a request, as long as ctx allows.
 func (l *limits) wait(ctx context.Context, of account, counter string) error {
 	category, perSecond := l.rate(counter)
-	err := l.bucket(bucketKey{of, counter}, perSecond).Wait(ctx)
+	err := l.bucket(bucketKey{of, counter}, perSecond).wait(ctx)
 	switch {
 	case err == nil:
 		return nil
@@ -189,15 +193,15 @@ func (l *limits) rate(counter string) (category string, perSecond float64) {
 	return counter, l.rates[counter]
 }
 
-func (l *limits) bucket(key bucketKey, perSecond float64) *rate.Limiter {
+func (l *limits) bucket(key bucketKey, perSecond float64) *bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bucket, ok := l.buckets[key]
+	found, ok := l.buckets[key]
 	if !ok {
-		bucket = rate.NewLimiter(rate.Limit(perSecond), int(max(1, math.Ceil(perSecond*burstShare))))
-		l.buckets[key] = bucket
+		found = newBucket(perSecond)
+		l.buckets[key] = found
 	}
-	return bucket
+	return found
 }
 
 // keepTo makes a client keep to the limits: before every attempt, retries
