@@ -1,0 +1,428 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/pquerna/otp/totp"
+	"github.com/stretchr/testify/require"
+)
+
+// acceptanceCases are the table. docs/second-opinion.md shows it.
+var acceptanceCases = []acceptanceCase{
+	{
+		does: "read creds/ of a role with groups and attributes",
+		must: "the user is confirmed, and has the groups and the attributes",
+		try: func(a *acceptance) {
+			user, _ := a.issue(map[string]any{"user_attributes": map[string]any{"custom:made_by": "{{.RoleName}}", "email": "x@example.com"}})
+			out, err := a.at(a.pool, user["username"])
+			require.NoError(a, err)
+			require.Equal(a, types.UserStatusTypeConfirmed, out.UserStatus)
+			require.True(a, out.Enabled)
+			attributes := map[string]string{}
+			for _, attribute := range out.UserAttributes {
+				attributes[*attribute.Name] = *attribute.Value
+			}
+			require.Equal(a, "ci", attributes["custom:made_by"])
+			require.Equal(a, "x@example.com", attributes["email"])
+			require.Equal(a, user["sub"], attributes["sub"])
+			require.ElementsMatch(a, []string{"testers", "admins"}, a.groupsOf(user["username"]))
+		},
+	},
+	{
+		does: "sign in with the password that was read",
+		must: "it is taken, and another one is not",
+		try: func(a *acceptance) {
+			user, _ := a.issue(nil)
+			a.requireTaken(user["username"], user["password"])
+			a.requireRefused(user["username"], user["password"].(string)+"x")
+		},
+	},
+	{
+		does: "look at the tokens that were read",
+		must: "the pool signed them, for this user, app client and groups",
+		try: func(a *acceptance) {
+			user, _ := a.issue(nil)
+			for field, client := range map[string]string{"access_token": "client_id", "id_token": "aud"} {
+				claims := a.claims(a.pool, user[field])
+				require.Equal(a, a.public.id, claims[client], field)
+				require.Equal(a, user["sub"], claims["sub"])
+				require.Equal(a, strings.TrimSuffix(field, "_token"), claims["token_use"])
+				require.ElementsMatch(a, []any{"testers", "admins"}, groupsIn(claims))
+				require.Regexp(a, `^https://.*/`+a.pool+`$`, claims["iss"])
+				require.Greater(a, claims["exp"], float64(time.Now().Unix()))
+			}
+			require.Equal(a, user["username"], a.claims(a.pool, user["id_token"])["cognito:username"])
+		},
+	},
+	{
+		does: "read creds/ of a role with a confidential app client",
+		must: "the tokens are this app client's",
+		try: func(a *acceptance) {
+			user, _ := a.issue(map[string]any{"app_client_id": a.confidential.id, "app_client_secret": a.confidential.secret})
+			require.Equal(a, a.confidential.id, a.claims(a.pool, user["access_token"])["client_id"])
+		},
+	},
+	{
+		does:  "write a wrong app client secret into a role",
+		must:  "nobody is signed in, and no user is left",
+		needs: []need{needSecretHash},
+		try: func(a *acceptance) {
+			a.userRole(map[string]any{"app_client_id": a.confidential.id, "app_client_secret": "hush-wrong", "username_template": "wrong-{{uuid}}"})
+			_, err := a.tryRead("creds/ci")
+			_, text := a.refusal(err)
+			require.Contains(a, text, "NotAuthorizedException")
+			require.Empty(a, a.usersNamed(a.T, "wrong-"))
+		},
+	},
+	{
+		does: "read tokens/ with username and password",
+		must: "new tokens of the same user",
+		try: func(a *acceptance) {
+			user, _ := a.issue(nil)
+			tokens := a.write("tokens/ci", map[string]any{"username": user["username"], "password": user["password"]}).Data
+			require.Equal(a, user["sub"], a.claims(a.pool, tokens["access_token"])["sub"])
+		},
+	},
+	{
+		does:  "read tokens/ with a refresh token",
+		must:  "new tokens of the same user",
+		needs: []need{needRefresh},
+		try: func(a *acceptance) {
+			user, _ := a.issue(nil)
+			tokens := a.write("tokens/ci", map[string]any{"refresh_token": user["refresh_token"]}).Data
+			require.Equal(a, user["sub"], a.claims(a.pool, tokens["id_token"])["sub"])
+			require.NotEqual(a, user["access_token"], tokens["access_token"])
+		},
+	},
+	{
+		does: "renew a lease, and once more when the user is disabled",
+		must: "the second renewal fails",
+		try: func(a *acceptance) {
+			user, lease := a.issue(nil)
+			renewed, err := a.client.Sys().RenewWithContext(a.Context(), lease, 0)
+			require.NoError(a, err)
+			require.Equal(a, 7200, renewed.LeaseDuration)
+			_, err = a.cognito().AdminDisableUser(a.Context(), &cip.AdminDisableUserInput{UserPoolId: &a.pool, Username: aws.String(user["username"].(string))})
+			require.NoError(a, err)
+			_, err = a.client.Sys().RenewWithContext(a.Context(), lease, 0)
+			_, text := a.refusal(err)
+			require.Contains(a, text, "is disabled")
+		},
+	},
+	{
+		does: "revoke a lease",
+		must: "the user is gone, and the password with it",
+		try: func(a *acceptance) {
+			user, lease := a.issue(nil)
+			require.NoError(a, a.refresh(user["refresh_token"]))
+			a.revoke(lease)
+			a.requireGone(a.pool, user["username"])
+			_, err := a.signIn(a.pool, a.public, user["username"], user["password"])
+			require.Contains(a, []string{"UserNotFoundException", "NotAuthorizedException"}, codeOf(err))
+		},
+	},
+	{
+		does:  "revoke a lease, and use the refresh token of its user",
+		must:  "it is refused",
+		needs: []need{needOwnEnd},
+		try: func(a *acceptance) {
+			user, lease := a.issue(nil)
+			a.revoke(lease)
+			require.Contains(a, []string{"NotAuthorizedException", "UserNotFoundException"}, codeOf(a.refresh(user["refresh_token"])))
+		},
+	},
+	{
+		does: "revoke a lease of a role with revocation=disable",
+		must: "the user stays and is disabled; its password and its refresh token are refused",
+		try: func(a *acceptance) {
+			user, lease := a.issue(map[string]any{"revocation": "disable", "username_template": "kept-{{uuid}}"})
+			a.revoke(lease)
+			out, err := a.at(a.pool, user["username"])
+			require.NoError(a, err)
+			require.False(a, out.Enabled)
+			a.requireRefused(user["username"], user["password"])
+			require.Equal(a, "NotAuthorizedException", codeOf(a.refresh(user["refresh_token"])))
+		},
+	},
+	{
+		does: "read creds/ of a role with a group that is not there",
+		must: "400 that names the group, and no user is left",
+		try: func(a *acceptance) {
+			a.userRole(map[string]any{"groups": "testers,nobodies", "username_template": "undone-{{uuid}}"})
+			_, err := a.tryRead("creds/ci")
+			status, text := a.refusal(err)
+			require.Equal(a, 400, status)
+			require.Contains(a, text, `"nobodies"`)
+			require.Empty(a, a.usersNamed(a.T, "undone-"))
+		},
+	},
+	{
+		does: "read creds/ of a role whose Vault password policy is too weak for the pool",
+		must: "400 that says so, and no user is left",
+		try: func(a *acceptance) {
+			_, err := a.client.Logical().WriteWithContext(a.Context(), "sys/policies/password/"+a.mount, map[string]any{
+				"policy": `length = 20  rule "charset" { charset = "abcdefghij" }`,
+			})
+			require.NoError(a, err)
+			a.userRole(map[string]any{"password_policy": a.mount, "username_template": "weak-{{uuid}}"})
+			_, err = a.tryRead("creds/ci")
+			status, text := a.refusal(err)
+			require.Equal(a, 400, status)
+			require.Contains(a, text, "InvalidPasswordException")
+			require.Empty(a, a.usersNamed(a.T, "weak-"))
+		},
+	},
+	{
+		does: "read creds/ in a pool whose usernames are e-mail addresses, and revoke",
+		must: "the user goes by its sub, signs in by its address, and is gone afterwards",
+		try: func(a *acceptance) {
+			b := &builder{T: a.T, provider: a.provider}
+			b.pool = b.makePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
+			client := b.userClient(false, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
+			user, lease := a.issue(map[string]any{"user_pool_id": b.pool, "app_client_id": client.id, "dummy_email_domain": "example.com"})
+			require.Equal(a, user["sub"], user["username"])
+			require.NotEqual(a, user["email"], user["username"])
+			require.ElementsMatch(a, []any{"testers", "admins"}, groupsIn(a.claims(b.pool, user["access_token"])))
+			_, err := a.signIn(b.pool, client, user["email"], user["password"])
+			require.NoError(a, err)
+			a.revoke(lease)
+			a.requireGone(b.pool, user["username"])
+		},
+	},
+	{
+		does:  "read creds/ of a role with mfa=totp, in a pool that demands a second factor",
+		must:  "the user has an authenticator, and Vault's secret makes its codes",
+		needs: []need{needMFA},
+		try: func(a *acceptance) {
+			b := &builder{T: a.T, provider: a.provider}
+			b.pool = b.makePool(&cip.CreateUserPoolInput{})
+			_, err := a.cognito().SetUserPoolMfaConfig(a.Context(), &cip.SetUserPoolMfaConfigInput{
+				UserPoolId: &b.pool, MfaConfiguration: types.UserPoolMfaTypeOn,
+				SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
+			})
+			require.NoError(a, err)
+			client := b.userClient(false, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
+			user, _ := a.issue(map[string]any{"user_pool_id": b.pool, "app_client_id": client.id, "mfa": "totp"})
+			out, err := a.at(b.pool, user["username"])
+			require.NoError(a, err)
+			require.Contains(a, out.UserMFASettingList, "SOFTWARE_TOKEN_MFA")
+			// The code of the next half minute: that of this one was used for the enrolment.
+			code, err := totp.GenerateCode(user["totp_secret"].(string), time.Now().Add(30*time.Second))
+			require.NoError(a, err)
+			tokens := a.write("tokens/ci", map[string]any{"username": user["username"], "password": user["password"], "totp_code": code}).Data
+			require.NotEmpty(a, tokens["access_token"])
+		},
+	},
+	{
+		does: "give Vault a user's password, and rotate it",
+		must: "each time the new password is taken, and the one before refused",
+		try: func(a *acceptance) {
+			username, imported := a.addPerson()
+			a.write("static-roles/person", map[string]any{
+				"credential_type": "user_password", "user_pool_id": a.pool, "username": username, "rotation_period": "1h",
+				"app_client_id": a.confidential.id, "app_client_secret": a.confidential.secret,
+			})
+			first := a.read("static-creds/person").Data["password"]
+			a.write("rotate-role/person", nil)
+			second := a.read("static-creds/person").Data["password"]
+			for _, before := range []any{imported, first} {
+				a.requireRefused(username, before)
+			}
+			a.requireTaken(username, second)
+		},
+	},
+	{
+		does: "give Vault a user's password with self_managed, and rotate it",
+		must: "the new password is taken, and the one before refused",
+		try: func(a *acceptance) {
+			username, imported := a.addPerson()
+			a.write("static-roles/person", map[string]any{
+				"credential_type": "user_password", "user_pool_id": a.pool, "username": username, "rotation_period": "1h",
+				"app_client_id": a.self.id, "self_managed": true, "password": imported,
+			})
+			a.write("rotate-role/person", nil)
+			a.requireRefused(username, imported)
+			a.requireTaken(username, a.read("static-creds/person").Data["password"])
+		},
+	},
+	{
+		does:  "give Vault an app client's secret, and rotate it twice",
+		must:  "the newest secret and the one before get tokens, the first one does not",
+		needs: []need{needMachine, needSecrets},
+		try: func(a *acceptance) {
+			client := (&builder{T: a.T, provider: a.provider, pool: a.pool}).machineClient()
+			a.write("static-roles/client", map[string]any{
+				"credential_type": "app_client_secret", "user_pool_id": a.pool, "app_client_id": client.id, "rotation_period": "1h",
+				"cognito_pool_domain": a.domain, "scopes": "api/read",
+			})
+			secrets := []any{a.read("static-creds/client").Data["app_client_secret"]}
+			for range 2 {
+				a.write("rotate-role/client", nil)
+				secrets = append(secrets, a.read("static-creds/client").Data["app_client_secret"])
+			}
+			a.requireSecret(client, secrets[2], true)
+			a.requireSecret(client, secrets[1], true)
+			a.requireSecret(client, secrets[0], false)
+		},
+	},
+	{
+		does:  "read creds/ of a machine role",
+		must:  "the pool signed the token, for the app client and its scope",
+		needs: []need{needMachine},
+		try: func(a *acceptance) {
+			a.machineRole(map[string]any{"cognito_pool_domain": a.domain, "app_client_id": a.machine.id, "app_client_secret": a.machine.secret})
+			claims := a.claims(a.pool, a.read("creds/machine").Data["access_token"])
+			require.Equal(a, a.machine.id, claims["client_id"])
+			require.Equal(a, "api/read", claims["scope"])
+		},
+	},
+	{
+		does:  "read creds/ of a machine role without the secret",
+		must:  "the secret is looked up in the pool, and not shown",
+		needs: []need{needMachine},
+		try: func(a *acceptance) {
+			a.machineRole(map[string]any{"cognito_pool_domain": a.domain, "app_client_id": a.machine.id, "user_pool_id": a.pool})
+			token := a.read("creds/machine").Data
+			require.Equal(a, a.machine.id, a.claims(a.pool, token["access_token"])["sub"])
+			require.NotContains(a, fmt.Sprint(token, a.read("roles/machine").Data), a.machine.secret)
+		},
+	},
+	{
+		does:  "read creds/ of a machine role with token_source=api",
+		must:  "the pool signed the token, for the app client and its scope",
+		needs: []need{needMachine, needClientToken},
+		try: func(a *acceptance) {
+			a.machineRole(map[string]any{"token_source": "api", "user_pool_id": a.pool, "app_client_id": a.api.id, "app_client_secret": a.api.secret})
+			claims := a.claims(a.pool, a.read("creds/machine").Data["access_token"])
+			require.Equal(a, a.api.id, claims["client_id"])
+			require.Equal(a, "api/read", claims["scope"])
+		},
+	},
+	{
+		does:  "let a role name an IAM role to assume, read creds/, delete the role and revoke",
+		must:  "the engine acts as the IAM role, and the user is gone afterwards",
+		needs: []need{needRole},
+		try: func(a *acceptance) {
+			foreign := a.abroad()
+			a.userRole(foreign.named())
+			require.Contains(a, a.finding("aws_identity"), "assumed-role/"+a.roleName())
+			secret := a.read("creds/ci")
+			_, err := foreign.at(foreign.pool, secret.Data["username"])
+			require.NoError(a, err)
+			a.delete("roles/ci")
+			a.revoke(secret.LeaseID)
+			foreign.requireGone(foreign.pool, secret.Data["username"])
+		},
+	},
+	{
+		does:  "read creds/ for a pool of another account without its IAM role",
+		must:  "the pool is not found",
+		needs: []need{needRole, needAccounts},
+		try: func(a *acceptance) {
+			role := a.abroad().named()
+			role["aws_assume_role_arn"], role["aws_external_id"] = "", ""
+			a.userRole(role)
+			_, err := a.tryRead("creds/ci")
+			status, text := a.refusal(err)
+			require.Equal(a, 400, status)
+			require.Contains(a, text, "ResourceNotFoundException")
+		},
+	},
+	{
+		does:  "write config/rotate-root",
+		must:  "the IAM user has one access key, a new one, and the engine works with it",
+		needs: []need{needRootKey},
+		try: func(a *acceptance) {
+			user, old := a.rootKey(a.T, a.provider)
+			a.reachProvider(map[string]any{"aws_access_key_id": old.AccessKeyID, "aws_secret_access_key": old.SecretAccessKey, "aws_session_token": ""})
+			a.write("config/rotate-root", nil)
+			keys, err := a.iam().ListAccessKeys(a.Context(), &iam.ListAccessKeysInput{UserName: &user})
+			require.NoError(a, err)
+			require.Len(a, keys.AccessKeyMetadata, 1)
+			require.NotEqual(a, old.AccessKeyID, *keys.AccessKeyMetadata[0].AccessKeyId)
+			require.Equal(a, *keys.AccessKeyMetadata[0].AccessKeyId, a.read("config").Data["aws_access_key_id"])
+			a.userRole(nil)
+			require.Contains(a, a.finding("aws_identity"), "/"+user)
+		},
+	},
+	{
+		does:  "use the access key from before config/rotate-root",
+		must:  "AWS no longer takes it",
+		needs: []need{needRootKey, needEnforcedKeys},
+		try: func(a *acceptance) {
+			_, old := a.rootKey(a.T, a.provider)
+			a.reachProvider(map[string]any{"aws_access_key_id": old.AccessKeyID, "aws_secret_access_key": old.SecretAccessKey, "aws_session_token": ""})
+			a.write("config/rotate-root", nil)
+			client := sts.NewFromConfig(a.as(credentials.StaticCredentialsProvider{Value: old}).config)
+			require.Eventually(a, func() bool {
+				_, err := client.GetCallerIdentity(a.Context(), &sts.GetCallerIdentityInput{})
+				return codeOf(err) == "InvalidClientTokenId"
+			}, propagation, 100*time.Millisecond)
+		},
+	},
+	{
+		does: "read check/ of a role that is right, and of one with mistakes",
+		must: "ok; or a finding for each mistake",
+		try: func(a *acceptance) {
+			a.userRole(map[string]any{"app_client_id": a.confidential.id, "app_client_secret": a.confidential.secret})
+			require.Equal(a, "ok", a.check("ci").status, a.read("check/ci").Data)
+			a.userRole(map[string]any{"groups": "testers,nobodies"})
+			require.Equal(a, "fail", a.check("ci").findings["groups"])
+			a.userRole(map[string]any{"app_client_id": "1example23456789"})
+			require.Equal(a, "fail", a.check("ci").findings["app_client"])
+			a.userRole(map[string]any{"user_pool_id": a.config.Region + "_Nowhere00"})
+			require.Equal(a, "fail", a.check("ci").findings["user_pool"])
+		},
+	},
+}
+
+func (a *acceptance) machineRole(role map[string]any) {
+	a.Helper()
+	role["credential_type"], role["scopes"], role["cache_tokens"] = "client_credentials_grant", "api/read", false
+	a.write("roles/machine", role)
+}
+
+// requireSecret fetches a token as a user of the secret would.
+func (a *acceptance) requireSecret(client app, secret any, works bool) {
+	a.Helper()
+	a.machineRole(map[string]any{"cognito_pool_domain": a.domain, "app_client_id": client.id, "app_client_secret": secret})
+	require.Eventually(a, func() bool {
+		_, err := a.tryRead("creds/machine")
+		return works == (err == nil)
+	}, propagation, 100*time.Millisecond)
+}
+
+// finding is what a check of the role says under that name.
+func (a *acceptance) finding(name string) string {
+	a.Helper()
+	for _, finding := range a.read("check/ci").Data["findings"].([]any) {
+		if f := finding.(map[string]any); f["name"] == name {
+			return fmt.Sprint(f["status"], ": ", f["detail"])
+		}
+	}
+	return ""
+}
+
+// abroad is an estate in the account of the role to assume.
+func (a *acceptance) abroad() *acceptance {
+	a.Helper()
+	return &acceptance{world: a.world, estate: makeEstate(a.T, a.assumed())}
+}
+
+// named is what a role of the engine says to get there.
+func (a *acceptance) named() map[string]any {
+	return map[string]any{
+		"user_pool_id": a.pool, "app_client_id": a.public.id, "aws_assume_role_arn": a.role.arn, "aws_external_id": a.role.externalID,
+	}
+}
