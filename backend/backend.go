@@ -133,6 +133,14 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	return b.refuseFieldTypes(req, response), err
 }
 
+// HandleExistenceCheck looks at the path alone: of a value of a wrong type the
+// framework would repeat it, secret or not, and Vault would log that.
+func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checked, exists bool, err error) {
+	pathOnly := *req
+	pathOnly.Data = nil
+	return b.Backend.HandleExistenceCheck(ctx, &pathOnly)
+}
+
 // initialize leaves in the log which version serves a mount since when. Vault
 // waits for it on every unseal, so it asks neither storage nor AWS.
 func (b *backend) initialize(context.Context, *logical.InitializationRequest) error {

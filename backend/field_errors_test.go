@@ -50,3 +50,20 @@ func TestFieldsOfAnotherType(t *testing.T) {
 		require.Equal(t, "max_retries \"many\" is not allowed: it must be a whole number\nregion is not allowed: it must be a string", text)
 	})
 }
+
+// TestExistenceCheckRepeatsNothing is about what Vault asks before a write, and
+// logs and answers when it fails.
+func TestExistenceCheckRepeatsNothing(t *testing.T) {
+	m := newMount(t)
+	for path, field := range map[string]string{
+		"config": "aws_secret_access_key", "roles/ci": "app_client_secret", "static-roles/owned": "password",
+	} {
+		checked, exists, err := m.backend.HandleExistenceCheck(t.Context(), &logical.Request{
+			Operation: logical.CreateOperation, Path: path, Storage: m.storage,
+			Data: map[string]any{field: map[string]any{"hush-key": "hush-value"}},
+		})
+		require.NoError(t, err)
+		require.True(t, checked)
+		require.False(t, exists)
+	}
+}

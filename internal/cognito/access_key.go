@@ -5,6 +5,7 @@ package cognito
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,6 +44,9 @@ type AccessKeys struct {
 	settings Settings
 }
 
+// errIncomplete is an answer of IAM's that lacks what was asked for.
+var errIncomplete = errors.New("the answer does not hold it")
+
 // AccessKeys finds the user by asking IAM whose the key is. It needs
 // iam:GetUser.
 func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
@@ -51,10 +55,13 @@ func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
 		return nil, err
 	}
 	out, err := keys.iam.GetUser(ctx, &iam.GetUserInput{})
+	if err == nil && (out.User == nil || aws.ToString(out.User.UserName) == "") {
+		err = errIncomplete
+	}
 	if err != nil {
 		return nil, fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", s.settings.AccessKeyID), err)
 	}
-	keys.user = aws.ToString(out.User.UserName)
+	keys.user = *out.User.UserName
 	return keys, nil
 }
 
@@ -113,14 +120,17 @@ func (k *AccessKeys) Create(ctx context.Context) (AccessKey, error) {
 	out, err := k.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &k.user}, func(o *iam.Options) {
 		o.Retryer = newRetryer(k.settings.MaxRetries, withoutEffect())
 	})
+	if err == nil && (out.AccessKey == nil || aws.ToString(out.AccessKey.AccessKeyId) == "" || aws.ToString(out.AccessKey.SecretAccessKey) == "") {
+		err = errIncomplete
+	}
 	if err != nil {
 		failure := fail(fmt.Sprintf("creating an access key of IAM user %q", k.user), err)
 		failure.Unsettled = !refused(err) && !neverConnected(err)
 		return AccessKey{}, failure
 	}
 	return AccessKey{
-		ID:      aws.ToString(out.AccessKey.AccessKeyId),
-		Secret:  aws.ToString(out.AccessKey.SecretAccessKey),
+		ID:      *out.AccessKey.AccessKeyId,
+		Secret:  *out.AccessKey.SecretAccessKey,
 		Created: aws.ToTime(out.AccessKey.CreateDate),
 	}, nil
 }

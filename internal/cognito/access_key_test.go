@@ -88,3 +88,38 @@ func TestProveAccessKey(t *testing.T) {
 	aws.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "AccessDenied"})
 	require.Equal(t, cognito.KindDenied, cognito.KindOf(service.ProveAccessKey(t.Context())))
 }
+
+// TestIAMAnswersWithoutContent is about a proxy or an outage that answers 200
+// and no more.
+func TestIAMAnswersWithoutContent(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing":        "",
+		"an empty user":  `<GetUserResponse><GetUserResult><User/></GetUserResult></GetUserResponse>`,
+		"no user at all": `<GetUserResponse><GetUserResult/></GetUserResponse>`,
+	} {
+		t.Run("GetUser, "+name, func(t *testing.T) {
+			aws, service := newKeys(t, "")
+			aws.Fault(control.Fault{Operation: "GetUser", Kind: control.FaultRaw, ContentType: "text/xml", Body: body})
+			_, err := service.AccessKeys(t.Context())
+			require.Error(t, err)
+			require.Equal(t, cognito.KindUnavailable, cognito.KindOf(err))
+		})
+	}
+	for name, body := range map[string]string{
+		"nothing":       "",
+		"an empty key":  `<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey/></CreateAccessKeyResult></CreateAccessKeyResponse>`,
+		"no key at all": `<CreateAccessKeyResponse><CreateAccessKeyResult/></CreateAccessKeyResponse>`,
+	} {
+		t.Run("CreateAccessKey, "+name, func(t *testing.T) {
+			aws, service := newKeys(t, "")
+			keys, err := service.AccessKeys(t.Context())
+			require.NoError(t, err)
+			aws.Fault(control.Fault{Operation: "CreateAccessKey", Kind: control.FaultRaw, ContentType: "text/xml", Body: body})
+			_, err = keys.Create(t.Context())
+			var failure *cognito.Error
+			require.ErrorAs(t, err, &failure)
+			require.Equal(t, cognito.KindUnavailable, failure.Kind)
+			require.True(t, failure.Unsettled, "there may be a key")
+		})
+	}
+}
