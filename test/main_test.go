@@ -55,6 +55,9 @@ func run(m *testing.M) (code int, err error) {
 	if err := findBinaries(ctx, dir); err != nil {
 		return 0, err
 	}
+	if seen, err = startWitness(dir); err != nil {
+		return 0, err
+	}
 	shared, err = sandbox.StartVault(ctx, sandbox.VaultOptions{
 		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace",
 	})
@@ -62,8 +65,21 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer shared.Stop()
+	if err := errors.Join(seen.watch(ctx, shared), seen.listen(shared)); err != nil {
+		return 0, err
+	}
 	code = m.Run()
-	return code, stillHealthy()
+	healthy := stillHealthy()
+	shared.Stop() // then all that it logs has arrived
+	return code, errors.Join(healthy, seen.testify())
+}
+
+func startWitness(dir string) (*witness, error) {
+	dir = filepath.Join(dir, "witness")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return newWitness(dir)
 }
 
 // stillHealthy sees to it that no test made the shared plugin panic: Vault

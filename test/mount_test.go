@@ -195,7 +195,7 @@ func TestConfigChangesTakeEffectAtOnce(t *testing.T) {
 func TestDefaultChain(t *testing.T) {
 	t.Parallel()
 	vault, err := sandbox.StartVault(t.Context(), sandbox.VaultOptions{
-		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin),
+		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace",
 		Env: []string{"AWS_ACCESS_KEY_ID=AKIAFROMENV", "AWS_SECRET_ACCESS_KEY=hush"},
 	})
 	require.NoError(t, err)

@@ -234,7 +234,8 @@ func TestVaultAgentFollowsRotations(t *testing.T) {
 func TestRotationsOfASealedVault(t *testing.T) {
 	t.Parallel()
 	options := sandbox.ServerOptions{
-		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin)}, DataDir: t.TempDir(),
+		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace"},
+		DataDir:      t.TempDir(),
 	}
 	server, err := sandbox.StartServer(t.Context(), options)
 	require.NoError(t, err)
@@ -248,7 +249,7 @@ func TestRotationsOfASealedVault(t *testing.T) {
 	server.Kill()
 	server, err = sandbox.StartServer(t.Context(), options)
 	require.NoError(t, err)
-	w.vault, w.client = server.Vault, server.Client()
+	w.vault, w.client = watched(t, server.Vault), server.Client()
 	require.True(t, w.passwordWorks("ann", before))
 	var after string
 	require.Eventually(t, func() bool {

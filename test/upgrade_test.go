@@ -87,12 +87,13 @@ func newUpgrade(t *testing.T, p plugins) *upgrade {
 	t.Helper()
 	cognito := emulatortest.Start(t)
 	server, err := sandbox.StartServer(t.Context(), sandbox.ServerOptions{
-		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: p.dir, Env: inPlaceOfAWS(t, cognito.Seed.Domain)},
+		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: p.dir, LogLevel: "trace", Env: inPlaceOfAWS(t, cognito.Seed.Domain)},
 		DataDir:      t.TempDir(),
 	})
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	u := &upgrade{&world{T: t, Cognito: cognito, vault: server.Vault, client: server.Client(), mount: olderName}, p}
+	t.Cleanup(func() { remembered(t, cognito.Control) })
+	u := &upgrade{&world{T: t, Cognito: cognito, vault: watchedButForAnswers(t, server.Vault), client: server.Client(), mount: olderName}, p}
 	require.NoError(t, server.RegisterPlugin(t.Context(), olderName, ""))
 	require.NoError(t, u.client.Sys().MountWithContext(t.Context(), olderName, &api.MountInput{Type: olderName}))
 	u.write("config", map[string]any{"aws_access_key_id": "AKIAOLDER", "aws_secret_access_key": secretKey})

@@ -57,10 +57,11 @@ func newWorldIn(t *testing.T, vault *sandbox.Vault) *world {
 	w := &world{
 		T:       t,
 		Cognito: emulatortest.Start(t),
-		vault:   vault,
+		vault:   watched(t, vault),
 		client:  vault.Client(),
 		mount:   "cognito-" + strings.ToLower(rand.Text()[:8]),
 	}
+	t.Cleanup(func() { remembered(t, w.Control) })
 	require.NoError(t, w.client.Sys().MountWithContext(t.Context(), w.mount, &api.MountInput{Type: pluginName}))
 	w.configure(nil)
 	w.writeRole("ci", nil)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,7 +30,18 @@ func newAWSHTTPClient(timeout time.Duration) aws.HTTPClient {
 	return awshttp.NewBuildableClient().WithTimeout(timeout).WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns = 0
 		t.MaxIdleConnsPerHost = idleConnections
+		t.Proxy = proxyOf
 	})
+}
+
+// proxyOf keeps plain http away from proxies. It is for loopback addresses,
+// which net/http reaches without one, but for a name like "LOCALHOST" it would
+// hand the request, and the secrets in it, to the proxy in the clear.
+func proxyOf(req *http.Request) (*url.URL, error) {
+	if req.URL.Scheme != "https" {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(req)
 }
 
 // guardedClient stands between the SDK and its HTTP client.
@@ -46,6 +58,9 @@ func (c guardedClient) Do(req *http.Request) (*http.Response, error) {
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	// The SDK's client follows redirects of status 307 and 308, with all that the body holds, when it can read the body
+	// again. AWS answers with none.
+	req.GetBody = nil
 	resp, err := c.next.Do(req)
 	if err != nil {
 		return resp, err

@@ -6,6 +6,7 @@ package cognito
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"net"
 	"regexp"
@@ -58,7 +59,9 @@ type ClientRules struct {
 
 // HasThisSecret reports whether it is the secret that Cognito shows: the one
 // that the app client was made with. There may be another.
-func (c ClientRules) HasThisSecret(secret string) bool { return c.secret == secret }
+func (c ClientRules) HasThisSecret(secret string) bool {
+	return subtle.ConstantTimeCompare([]byte(c.secret), []byte(secret)) == 1
+}
 
 // DomainState is what Cognito knows of the domain of a user pool.
 type DomainState struct {

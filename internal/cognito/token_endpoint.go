@@ -133,6 +133,7 @@ func adviceOn(code string) string {
 // the request carries the client's secret.
 func newTokenHTTPClient(timeout time.Duration) *http.Client {
 	transport := cleanhttp.DefaultPooledTransport()
+	transport.Proxy = proxyOf
 	transport.MaxIdleConns = 0
 	transport.MaxIdleConnsPerHost = idleConnections
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -29,6 +29,7 @@ func (s *Server) controlHandler() http.Handler {
 		"GET users":          show(s.reportUsers),
 		"POST access_keys":   accept(s.plantAccessKey),
 		"GET access_keys":    show(func(*http.Request) any { return s.iam.reportKeys() }),
+		"GET secrets":        show(s.secrets.report),
 		"POST late_users":    accept(always(s.setLateUsers)),
 		"POST reset":         run(s.reset),
 	} {
@@ -101,7 +102,10 @@ func (s *Server) setTokenValidity(validity control.TokenValidity) error {
 	return nil
 }
 
-func (s *Server) plantAccessKey(wanted control.AccessKey) error { return s.iam.plant(wanted, s.now()) }
+func (s *Server) plantAccessKey(wanted control.AccessKey) error {
+	s.secrets.add("SecretAccessKey", wanted.Secret)
+	return s.iam.plant(wanted, s.now())
+}
 
 func (s *Server) setLateUsers(late control.LateUsers) {
 	s.mu.Lock()

@@ -24,6 +24,7 @@ func (s *Server) receive(r *http.Request) (*exchange, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the request: %w", err)
 	}
+	s.secrets.learn(body)
 	switch {
 	case r.URL.Path == tokenPath:
 		return s.receiveToken(r, body), nil

@@ -48,6 +48,7 @@ type Server struct {
 	quotas  *quotas
 	iam     *iam
 	calls   *callLog
+	secrets *issuedSecrets
 
 	// mu guards state. It is never held while a fault or latency keeps a call waiting.
 	mu    sync.Mutex
@@ -68,6 +69,7 @@ func New(opts Options) *Server {
 		quotas:     newQuotas(opts.Now),
 		iam:        newIAM(opts.AccountID),
 		calls:      &callLog{},
+		secrets:    &issuedSecrets{},
 		state:      newState(),
 	}
 	s.control = s.controlHandler()
@@ -121,5 +123,7 @@ func (s *Server) performUnlessRefused(x *exchange) answer {
 			return x.refuse(err)
 		}
 	}
-	return x.perform()
+	a := x.perform()
+	s.secrets.learn(a.body)
+	return a
 }

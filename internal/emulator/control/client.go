@@ -100,6 +100,14 @@ func (c *Client) Users(ctx context.Context, poolID string) ([]User, error) {
 	return list.Users, err
 }
 
+// Secrets returns every password, token, secret and key that callers ever sent or were sent, whether or not it still
+// serves. Not even Reset forgets them.
+func (c *Client) Secrets(ctx context.Context) ([]Secret, error) {
+	list := SecretList{}
+	err := c.send(ctx, http.MethodGet, "secrets", nil, &list)
+	return list.Secrets, err
+}
+
 // LateUsers keeps users invisible for that long after they are created; 0 turns it off.
 func (c *Client) LateUsers(ctx context.Context, lag time.Duration) error {
 	return c.send(ctx, http.MethodPost, "late_users", LateUsers{Milliseconds: int(lag.Milliseconds())}, nil)

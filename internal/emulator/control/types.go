@@ -168,6 +168,17 @@ type LateUsers struct {
 	Milliseconds int `json:"milliseconds"`
 }
 
+// Secret is a value that nobody but Cognito and its caller may see, with the name of the field that it was in.
+type Secret struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+}
+
+// SecretList is the answer of the secrets path.
+type SecretList struct {
+	Secrets []Secret `json:"secrets"`
+}
+
 // UserList is the answer of the users path.
 type UserList struct {
 	Users []User `json:"users"`

@@ -1,0 +1,65 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"encoding/base64"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+func TestNoPathIsOpen(t *testing.T) {
+	special := newMount(t).backend.SpecialPaths()
+	require.Empty(t, special.Unauthenticated)
+	require.Empty(t, special.Root)
+	require.Empty(t, special.WriteForwardedStorage)
+}
+
+// TestEventsHoldNoSecret looks for all that is secret in the events of
+// rotations that work and of rotations that fail. Community Vault lets nobody
+// subscribe to them, so this test stands where Vault would.
+func TestEventsHoldNoSecret(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		events := logical.NewMockEventSender()
+		require.NoError(t, k.backend.Setup(t.Context(), &logical.BackendConfig{
+			Logger: hclog.NewNullLogger(), System: k.system, EventsSender: events,
+		}))
+		k.writeOK("static-roles/x", role)
+		k.tick()
+		k.pass(2 * time.Hour)
+		k.tick()
+		k.read("static-creds/x")
+		k.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultError, Code: "InvalidParameterException", Message: "it holds " + presentPassword})
+		k.pass(2 * time.Hour)
+		k.tick()
+		k.Heal()
+
+		seen := map[logical.EventType]bool{}
+		for _, event := range events.Events {
+			seen[event.Type] = true
+			k.requireNoSecret(event.Event.String())
+		}
+		require.True(t, seen["cognito/static-role-rotate"] && seen["cognito/static-role-rotate-fail"], "got %v", seen)
+	})
+}
+
+// requireNoSecret looks for everything that Cognito ever took for a secret.
+func (p *pool) requireNoSecret(text string) {
+	p.t.Helper()
+	secrets, err := p.Control.Secrets(p.t.Context())
+	require.NoError(p.t, err)
+	require.NotEmpty(p.t, secrets)
+	for _, secret := range secrets {
+		require.NotContains(p.t, text, secret.Value, secret.Field)
+		require.NotContains(p.t, text, url.QueryEscape(secret.Value), secret.Field)
+		require.NotContains(p.t, text, base64.StdEncoding.EncodeToString([]byte(secret.Value)), secret.Field)
+	}
+}

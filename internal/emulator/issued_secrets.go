@@ -1,0 +1,117 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// secretFields are what AWS's protocols call the values that nobody but the two ends may see.
+var secretFields = []string{
+	"Password", "TemporaryPassword", "PreviousPassword", "ProposedPassword", "PASSWORD", "NEW_PASSWORD",
+	"SecretHash", "SECRET_HASH", "ClientSecret", "ClientSecretValue", "Secret", "SecretCode", "client_secret",
+	"AccessToken", "IdToken", "RefreshToken", "REFRESH_TOKEN", "Token", "Session", "access_token",
+	"SecretAccessKey", "SessionToken", "WebIdentityToken",
+}
+
+// issuedSecrets are all secrets that ever crossed the wire, in either direction: a secret that did not is known to
+// nobody. They are kept for as long as the emulator runs, or a test could not ask for those of a user that is gone.
+type issuedSecrets struct {
+	mu    sync.Mutex
+	seen  map[string]bool
+	known []control.Secret
+}
+
+func (s *issuedSecrets) add(field, value string) {
+	if value == "" || !slices.Contains(secretFields, field) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen[value] {
+		return
+	}
+	if s.seen == nil {
+		s.seen = map[string]bool{}
+	}
+	s.seen[value] = true
+	s.known = append(s.known, control.Secret{Field: field, Value: value})
+}
+
+// learn takes the secrets from a request or an answer in any of the protocols.
+func (s *issuedSecrets) learn(body []byte) {
+	body = bytes.TrimSpace(body)
+	switch {
+	case bytes.HasPrefix(body, []byte("{")):
+		s.learnJSON(body)
+	case bytes.HasPrefix(body, []byte("<")):
+		s.learnXML(body)
+	default:
+		s.learnForm(string(body))
+	}
+}
+
+// learnJSON learns nothing from what is no JSON: the emulator takes no secret from it either.
+func (s *issuedSecrets) learnJSON(body []byte) {
+	var value any
+	if json.Unmarshal(body, &value) == nil {
+		s.walk("", value)
+	}
+}
+
+func (s *issuedSecrets) walk(field string, value any) {
+	switch value := value.(type) {
+	case string:
+		s.add(field, value)
+	case []any:
+		for _, element := range value {
+			s.walk(field, element)
+		}
+	case map[string]any:
+		for name, element := range value {
+			s.walk(name, element)
+		}
+	}
+}
+
+func (s *issuedSecrets) learnXML(body []byte) {
+	decoder := xml.NewDecoder(bytes.NewReader(body))
+	element := ""
+	for token, err := decoder.Token(); err == nil; token, err = decoder.Token() {
+		switch token := token.(type) {
+		case xml.StartElement:
+			element = token.Name.Local
+		case xml.CharData:
+			s.add(element, string(token))
+		case xml.EndElement:
+			element = ""
+		}
+	}
+}
+
+func (s *issuedSecrets) learnForm(body string) {
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		return
+	}
+	for name, values := range form {
+		for _, value := range values {
+			s.add(name, value)
+		}
+	}
+}
+
+func (s *issuedSecrets) report(*http.Request) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return control.SecretList{Secrets: slices.Clone(s.known)}
+}
