@@ -10,13 +10,16 @@ OUT = bin/plugins/$(PLUGIN)
 # The least age at which the WAL rolls a half-made user back; empty is the plugin's own. Tests build with 5s.
 WAL_MIN_AGE =
 # What the plugin tells Vault: the tag that is checked out, or the version that comes next.
-VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep -Ex 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || echo v0.1.0-dev)
+VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep -Ex 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || echo v1.0.0-rc)
 # The race detector needs a C compiler: on, off, or auto for on where there is one.
 RACE = auto
 # `make dev DEMO=1` gives everything back and ends.
 DEMO =
 # How long make fuzz tries each of its targets.
 FUZZTIME = 10s
+# How often make test-reliability lets something die, and the seed that repeats a run.
+ROUNDS = 200
+SEED =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
 TESTFLAGS =
 
@@ -24,7 +27,7 @@ TESTFLAGS =
 PARALLEL := 12
 
 GOLANGCI_LINT_VERSION := 2.15.0
-PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+GORELEASER_VERSION := 2.15.4
 
 EMULATOR_BIN := $(CURDIR)/bin/cognito-emulator
 PLUGIN_BIN := $(CURDIR)/bin/plugins/$(PLUGIN)
@@ -35,13 +38,13 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
 LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge=$(WAL_MIN_AGE))
 
 # Tests that start processes; all others need nothing but Go.
-PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test/...
+PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
 
 .PHONY: help
 help: ## List what make can do
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Variables: OUT and WAL_MIN_AGE (build), DEMO=1 (dev), RACE=on|off and TESTFLAGS (test), VERSION, VAULT_BIN'
 
@@ -49,11 +52,13 @@ help: ## List what make can do
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
 	@echo '$(VERSION)' | grep -Eqx 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?' || \
 		{ echo 'VERSION is "$(VERSION)"; Vault takes only one like v1.2.3 or v1.2.3-rc1' >&2; exit 1; }
-	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o '$(OUT)' ./cmd/$(PLUGIN)
+	@echo 'Building the plugin $(VERSION)$(if $(WAL_MIN_AGE), with a WAL age of $(WAL_MIN_AGE)): $(OUT)'
+	@$(GO_BUILD) -ldflags '$(LDFLAGS)' -o '$(OUT)' ./cmd/$(PLUGIN)
 
 .PHONY: emulator
 emulator: ## Build the Cognito emulator
-	$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
+	@echo 'Building the emulator: bin/cognito-emulator'
+	@$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
 
 .PHONY: dev
 dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=1: show it and end)
@@ -61,20 +66,41 @@ dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=
 	@vault=$$(scripts/vault-bin.sh) && \
 		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
+# counting NAME is a shell function: it runs a target and prints what its reliability tests tried and lost. Each run
+# has a file of its own, so that no cached result of go test stands for it.
+COUNTING = counting() { \
+		tally=$$(mktemp) && status=0 && export TALLY_FILE=$$tally; \
+		$(MAKE) --no-print-directory "$$@" || status=1; \
+		echo && go run ./scripts/tally <$$tally || status=1; \
+		rm -f $$tally; return $$status; \
+	}
+
 .PHONY: test
-test: test-unit test-e2e ## Run all tests: unit, emulator, and end to end with a real Vault
+test: ## Run all tests: unit, emulator, and end to end with a real Vault
+	@$(COUNTING) && counting test-unit test-e2e
+
+.PHONY: test-reliability
+test-reliability: ## The long run: every fault, ROUNDS deaths, thousands of leases, moto (SEED=number to repeat one)
+	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
+		$(COUNTING) && counting test-unit test-e2e test-moto RACE=off
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
-		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/) && set -x && \
-		go test $$race -parallel $(PARALLEL) -timeout 10m $(TESTFLAGS) $$packages
+		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$') && set -x && \
+		go test $$race -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $$packages
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real Vault with the built plugin
 	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 30m $(TESTFLAGS) $(PROCESS_TESTS)
+		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
+
+.PHONY: test-moto
+test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Python 3.10 with venv)
+	@MOTO_SERVER=$$(scripts/moto.sh) && VAULT_BIN=$$(scripts/vault-bin.sh) && export MOTO_SERVER VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
+		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
 # go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
 .PHONY: test-binaries
@@ -114,15 +140,21 @@ check: ## Check that formatted and generated files and go.mod are as the tools l
 	@scripts/check.sh
 
 .PHONY: dist
-dist: ## Build release binaries of every platform, with checksums, into dist/
-	@rm -rf dist
-	@for platform in $(PLATFORMS); do \
-		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build WAL_MIN_AGE= \
-			OUT="dist/$(PLUGIN)_$(VERSION)_$${platform%/*}_$${platform#*/}" || exit 1; \
-	done
-	@cd dist && if command -v sha256sum >/dev/null; then sum=sha256sum; else sum='shasum -a 256'; fi && \
-		$$sum $(PLUGIN)_* >SHA256SUMS && cat SHA256SUMS
+dist: goreleaser ## Build what a release holds into dist/, without publishing it
+	VERSION='$(VERSION)' SBOM='$(CURDIR)/bin/sbom' GITHUB_REPOSITORY=local/snapshot bin/goreleaser release --snapshot --clean
+	scripts/dist-check.sh
+
+.PHONY: release
+release: goreleaser ## Publish the tag that is checked out (CircleCI does; needs GITHUB_TOKEN)
+	VERSION='$(VERSION)' SBOM='$(CURDIR)/bin/sbom' bin/goreleaser release --clean
+
+.PHONY: goreleaser
+goreleaser:
+	@go build -C scripts/sbom -o ../../bin/sbom .
+	@[ "$$(bin/goreleaser --version 2>/dev/null | sed -n 's/^GitVersion: *v*//p')" = '$(GORELEASER_VERSION)' ] || { \
+		echo 'Building GoReleaser $(GORELEASER_VERSION) into bin/. This takes some minutes, once.' && \
+		CGO_ENABLED=0 GOBIN='$(CURDIR)/bin' go install github.com/goreleaser/goreleaser/v2@v$(GORELEASER_VERSION); }
 
 .PHONY: clean
-clean: ## Remove what was built, but for bin/vault and bin/golangci-lint, which take minutes
+clean: ## Remove what was built, but for bin/vault and the tools, which take minutes
 	rm -rf dist bin/dev bin/dev.log bin/plugins bin/plugins-fast-wal '$(EMULATOR_BIN)' coverage.out

@@ -20,6 +20,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
+// lineWidth is how many characters of a line are shown.
+const lineWidth = 80
+
 // The emulator takes any keys.
 const (
 	accessKeyID     = "emulator"
@@ -110,8 +113,9 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 			return fmt.Errorf("writing %s: %w", write.path, err)
 		}
 	}
-	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine on an emulated Cognito.\n",
-		plugin, mount.RunningVersion)
+	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine.\n", plugin, mount.RunningVersion)
+	s.screen.printf("  Vault    %s\n", s.vault.Addr)
+	s.screen.printf("  Cognito  %s, emulated, user pool %s\n", endpoint, seed.UserPoolID)
 	return nil
 }
 
@@ -180,7 +184,7 @@ func (s *session) invite(lease, log string) {
 	s.screen.printf("  vault read cognito/creds/ci-user\n")
 	s.screen.printf("  vault read cognito/roles/ci-user\n")
 	s.screen.printf("  vault lease revoke -sync %s\n", lease)
-	s.screen.printf("\nCognito's endpoint is %s, its pool %s.\n", s.emulator.Endpoint, s.emulator.Seed.UserPoolID)
+	s.screen.printf("\n")
 	if log != "" {
 		s.screen.printf("Logs are in %s. ", log)
 	}
@@ -204,8 +208,18 @@ func (s *session) stay(ctx context.Context) error {
 func (s *session) run(ctx context.Context, args ...string) (string, error) {
 	s.screen.command("vault " + strings.Join(args, " "))
 	out, err := s.vault.CLI(ctx, args...)
-	s.screen.printf("%s", out)
+	for line := range strings.Lines(out) {
+		s.screen.printf("%s\n", shortened(strings.TrimRight(line, "\n")))
+	}
 	return out, err
+}
+
+// shortened is a line of at most lineWidth characters: a JWT has a thousand.
+func shortened(line string) string {
+	if runes := []rune(line); len(runes) > lineWidth {
+		return string(runes[:lineWidth-1]) + "…"
+	}
+	return line
 }
 
 // hint returns the end of what Vault logged, and where the rest is, for the tail of an error.
