@@ -141,12 +141,11 @@ check: ## Check that formatted and generated files and go.mod are as the tools l
 
 .PHONY: dist
 dist: goreleaser ## Build what a release holds into dist/, without publishing it
-	VERSION='$(VERSION)' SBOM='$(CURDIR)/bin/sbom' GITHUB_REPOSITORY=local/snapshot bin/goreleaser release --snapshot --clean
-	scripts/dist-check.sh
+	@scripts/dist.sh '$(VERSION)'
 
 .PHONY: release
 release: goreleaser ## Publish the tag that is checked out (CircleCI does; needs GITHUB_TOKEN)
-	VERSION='$(VERSION)' SBOM='$(CURDIR)/bin/sbom' bin/goreleaser release --clean
+	VERSION='$(VERSION)' PATH="$(CURDIR)/bin:$$PATH" bin/goreleaser release --clean
 
 .PHONY: goreleaser
 goreleaser:
