@@ -44,7 +44,6 @@ type backend struct {
 	roleLocks      []*locksutil.LockEntry
 	configMu       *locksutil.LockEntry
 	rootRetries    rootRetries
-	handovers      handoversOfProcess
 	now            func() time.Time
 
 	// periodicTasks and walRollbacks are what the features of the engine want

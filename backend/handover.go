@@ -7,10 +7,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/errgroup"
 
@@ -18,130 +19,139 @@ import (
 )
 
 // Between the answer of this plugin and the moment at which Vault has stored
-// the lease nobody can tell whether a user has one, and if a process dies just
-// there, nobody ever learns it. So a user that is handed over keeps its WAL
-// entry, now with the end that its lease can have at the latest:
+// the lease nobody can tell whether a user has one. Vault drops the answer
+// when its client has gone away, and the plugin or Vault may be killed just
+// there; the plugin never learns it. So what is handed over is remembered,
+// with the moment at which its lease ends at the latest, and ended then. A
+// renewal or revocation proves that there is a lease, and with that the
+// handover is over.
 //
-//   - If the process that answered still lives when the entry has come of age,
-//     so does Vault, and has stored the lease, or revoked the user. The entry
-//     is dropped.
-//   - If not, the entry is kept under handovers/, and the user is ended when
-//     its lease would have ended. It may be in use until then.
-//   - A renewal or revocation proves that there is a lease, and drops it.
+// They are stored by the hour in which they come due, so that a tick looks at
+// those only: handovers/2026-11-20T17/<id of the WAL entry>.
 const handoverStoragePrefix = "handovers/"
 
 const (
+	handoverHour = "2006-01-02T15"
 	// handoverGrace lets Vault end the lease first, if there is one.
 	handoverGrace = time.Minute
-	// handoverBudget is what one tick may take of the time that Vault gives it.
-	handoverBudget = 15 * time.Second
+	// handoverBudget is what one tick may take of the time that Vault gives it,
+	// and lastHandoverBudget the last one before an unmount.
+	handoverBudget     = 15 * time.Second
+	lastHandoverBudget = 60 * time.Second
 	// parallelHandovers share a tick.
 	parallelHandovers = 8
 )
 
-// handover is what the WAL entry of a user says from then on.
+// handover is a user in an answer.
 type handover struct {
-	// ID is that of the WAL entry. Leases carry it as well.
-	ID string `json:"id"`
-	// LeaseEnd is when the lease has ended, renewed as it may be.
+	userRef
+	Created time.Time `json:"created"`
+	// LeaseEnd is when its lease has ended, renewed as it may be.
 	LeaseEnd time.Time `json:"lease_end"`
 	// Revocation is the role's word for what happens then.
 	Revocation string `json:"revocation"`
 }
 
-// handoversOfProcess are the handovers that this process made and that were
-// not in doubt since, by id.
-type handoversOfProcess struct{ ids sync.Map }
-
-func (h *handoversOfProcess) add(id string)      { h.ids.Store(id, nil) }
-func (h *handoversOfProcess) has(id string) bool { _, has := h.ids.Load(id); return has }
-func (h *handoversOfProcess) drop(id string)     { h.ids.Delete(id) }
-
-// handOver notes in the WAL entry of a user that it is in the answer. It must
-// succeed before that leaves, or the roll-back would delete a user in use.
-func (b *backend) handOver(ctx context.Context, req *logical.Request, walID string, i issuance, username string) error {
-	entry := userWAL{i.ref(username), b.now(), &handover{
-		ID:         walID,
-		LeaseEnd:   b.now().Add(cmp.Or(i.role.MaxTTL, b.System().MaxLeaseTTL())),
-		Revocation: i.role.revocation(),
-	}}
-	// The framework has no call to change an entry, but its form is public.
-	err := putJSON(ctx, req.Storage, framework.WALPrefix+walID, framework.WALEntry{
-		Kind: walKindUser, Data: entry, CreatedAt: time.Now().Unix(),
-	})
-	if err == nil {
-		b.handovers.add(walID)
+// handOver turns the WAL entry of a user into a handover, before the answer
+// leaves. At every moment one of the two is there.
+func (b *backend) handOver(ctx context.Context, s logical.Storage, walID string, lease userLease, maxTTL time.Duration) (id string, err error) {
+	h := handover{
+		userRef:    lease.userRef,
+		Created:    lease.created,
+		LeaseEnd:   lease.created.Add(cmp.Or(maxTTL, b.System().MaxLeaseTTL())),
+		Revocation: lease.revocation,
 	}
-	return err
+	id = h.LeaseEnd.UTC().Format(handoverHour) + "/" + walID
+	if err := putJSON(ctx, s, handoverStoragePrefix+id, h); err != nil {
+		return id, err
+	}
+	return id, dropWAL(ctx, s, walID)
 }
 
-// rollbackHandover drops the entry of a user whose lease Vault must have by
-// now, and keeps the others in mind until their end. Before an unmount there
-// is no later.
-func (b *backend) rollbackHandover(ctx context.Context, req *logical.Request, entry userWAL) error {
-	switch id := entry.Handover.ID; {
-	case b.handovers.has(id):
-		b.handovers.drop(id)
-		return nil
-	case b.System().Tainted():
-		return b.endHandover(ctx, req, entry)
-	default:
-		return putJSON(ctx, req.Storage, handoverStoragePrefix+id, entry)
-	}
-}
-
-// leaseProven drops what is left of a handover, because Vault has the lease.
-func (b *backend) leaseProven(ctx context.Context, s logical.Storage, id string) error {
+// dropHandover is for a user whose lease is proven, or who is gone.
+func dropHandover(ctx context.Context, s logical.Storage, id string) error {
 	if id == "" { // a lease of an older version
 		return nil
 	}
-	defer b.handovers.drop(id)
-	for _, path := range []string{framework.WALPrefix + id, handoverStoragePrefix + id} {
-		entry, err := s.Get(ctx, path)
-		if err != nil {
-			return err
-		}
-		if entry != nil {
-			return s.Delete(ctx, path)
-		}
+	entry, err := s.Get(ctx, handoverStoragePrefix+id)
+	if err != nil || entry == nil {
+		return err
 	}
-	return nil
+	return s.Delete(ctx, handoverStoragePrefix+id)
 }
 
-// endHandovers ends the users that should have ended with their lease.
+// endHandovers ends the users that should have ended with their lease. Before
+// an unmount there is no later, so all count as due; Vault revokes those that
+// have a lease right after it.
 func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error {
-	ids, err := req.Storage.List(ctx, handoverStoragePrefix)
+	last, budget := b.System().Tainted(), handoverBudget
+	if last {
+		budget = lastHandoverBudget
+	}
+	ids, err := b.handoversAtHand(ctx, req.Storage, last)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cognito.ForRevocation(ctx), handoverBudget)
+	ctx, cancel := context.WithTimeout(cognito.ForRevocation(ctx), budget)
 	defer cancel()
+	var left atomic.Int64
 	failures := make([]error, len(ids))
 	var group errgroup.Group
 	group.SetLimit(parallelHandovers)
 	for n, id := range ids {
 		group.Go(func() error {
-			failures[n] = b.endHandoverWhenDue(ctx, req, id)
+			if ctx.Err() != nil {
+				left.Add(1)
+				return nil
+			}
+			failures[n] = b.endHandoverWhenDue(ctx, req, id, last)
 			return nil
 		})
 	}
 	_ = group.Wait() // they are in failures, all of them
+	if last && left.Load() > 0 {
+		b.Logger().Warn("the mount goes before all its users were looked at; one that has no lease stays in its pool", "users", left.Load())
+	}
 	return errors.Join(failures...)
 }
 
-func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, id string) error {
+// handoversAtHand are the ids of those that come due in this hour or did
+// before, or of all.
+func (b *backend) handoversAtHand(ctx context.Context, s logical.Storage, all bool) ([]string, error) {
+	hours, err := s.List(ctx, handoverStoragePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing the handovers: %w", err)
+	}
+	var ids []string
+	now := b.now().UTC().Format(handoverHour)
+	for _, hour := range hours {
+		if !all && strings.TrimSuffix(hour, "/") > now {
+			continue
+		}
+		found, err := s.List(ctx, handoverStoragePrefix+hour)
+		if err != nil {
+			return nil, fmt.Errorf("listing the handovers of %s: %w", hour, err)
+		}
+		for _, id := range found {
+			ids = append(ids, hour+id)
+		}
+	}
+	return ids, nil
+}
+
+func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, id string, last bool) error {
 	stored, err := req.Storage.Get(ctx, handoverStoragePrefix+id)
 	if err != nil || stored == nil {
 		return err
 	}
-	var entry userWAL
-	switch err := stored.DecodeJSON(&entry); {
-	case err != nil || entry.Handover == nil || !entry.isComplete():
+	var h handover
+	switch err := stored.DecodeJSON(&h); {
+	case err != nil || h.Username == "" || h.UserPoolID == "":
 		b.Logger().Error("dropping a handover that cannot be read; a user may be left in its pool", "id", id)
-	case b.now().Before(entry.Handover.LeaseEnd.Add(handoverGrace)) && !b.System().Tainted():
+	case b.now().Before(h.LeaseEnd.Add(handoverGrace)) && !last:
 		return nil
 	default:
-		if err := b.endHandover(ctx, req, entry); err != nil {
+		if err := b.endHandover(ctx, req, h); err != nil {
 			return err
 		}
 	}
@@ -150,14 +160,14 @@ func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, 
 
 // endHandover ends a user as its lease would have. After a day of trying its
 // pool is out of reach for good.
-func (b *backend) endHandover(ctx context.Context, req *logical.Request, entry userWAL) error {
-	err := b.endUser(ctx, req, entry.userRef, userLease{revocation: entry.Handover.Revocation, created: entry.Created})
+func (b *backend) endHandover(ctx context.Context, req *logical.Request, h handover) error {
+	err := b.endUser(ctx, req, h.userRef, userLease{revocation: h.Revocation, created: h.Created})
 	switch {
 	case err == nil:
-		b.Logger().Info("ended a user whose lease was never heard of", "username", entry.Username, "user_pool_id", entry.UserPoolID)
-	case b.now().Sub(entry.Handover.LeaseEnd) > walGiveUp:
+		b.Logger().Info("ended a user whose lease was never heard of", "username", h.Username, "user_pool_id", h.UserPoolID)
+	case b.now().Sub(h.LeaseEnd) > walGiveUp:
 		b.Logger().Error("giving up on a user that could not be ended; delete it by hand",
-			"username", entry.Username, "user_pool_id", entry.UserPoolID, "error", err)
+			"username", h.Username, "user_pool_id", h.UserPoolID, "error", err)
 		return nil
 	}
 	return err

@@ -14,8 +14,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// handedOver is a mount whose process has died just behind the answer to a
-// read: a new one serves it, and nobody knows whether Vault stored the lease.
+// handedOver is a mount that answered a read, and does not know whether Vault
+// got that and stored a lease.
 type handedOver struct {
 	*pool
 	secret *logical.Secret
@@ -25,27 +25,26 @@ type handedOver struct {
 func newHandedOver(t *testing.T, role map[string]any) *handedOver {
 	t.Helper()
 	now := time.Now()
-	options := backend.Options{Now: func() time.Time { return now }}
-	p := newPoolOn(t, options)
+	p := newPoolOn(t, backend.Options{Now: func() time.Time { return now }})
 	p.writeOK("roles/ci", role)
-	h := &handedOver{pool: p, now: &now, secret: p.ok(logical.ReadOperation, "creds/ci", nil).Secret}
-	h.restart(options)
-	return h
+	return &handedOver{pool: p, now: &now, secret: p.ok(logical.ReadOperation, "creds/ci", nil).Secret}
 }
 
-// restart replaces the process, on the same storage.
-func (h *handedOver) restart(options backend.Options) {
+// handovers are the ids of those that are open.
+func (h *handedOver) handovers() []string {
 	h.t.Helper()
-	options.Version, options.WALMinAge = "v1.2.3", time.Minute
-	h.pool.mount = newMountOn(h.t, h.storage, options)
+	var ids []string
+	for _, hour := range h.entries("handovers/") {
+		for _, id := range h.entries("handovers/" + hour) {
+			ids = append(ids, hour+id)
+		}
+	}
+	return ids
 }
 
-// after lets time pass, and two ticks: the first finds what the WAL holds, the
-// next what was moved out of it.
 func (h *handedOver) after(d time.Duration) {
 	h.t.Helper()
 	*h.now = h.now.Add(d)
-	require.NoError(h.t, h.rollBack())
 	require.NoError(h.t, h.rollBack())
 }
 
@@ -54,12 +53,13 @@ func TestHandover(t *testing.T) {
 
 	t.Run("a user whose lease nobody heard of ends when its lease would have", func(t *testing.T) {
 		h := newHandedOver(t, hour)
+		require.Len(t, h.handovers(), 1)
+		require.Empty(t, h.walEntries())
 		h.after(59 * time.Minute)
 		require.Len(t, h.Users(), 1, "it may be in use")
-		require.Empty(t, h.entries("wal/"))
 		h.after(3 * time.Minute)
 		require.Empty(t, h.Users())
-		require.Empty(t, h.entries("handovers/"))
+		require.Empty(t, h.handovers())
 	})
 
 	t.Run("without max_ttl that is the mount's", func(t *testing.T) {
@@ -70,91 +70,101 @@ func TestHandover(t *testing.T) {
 		require.Empty(t, h.Users())
 	})
 
-	t.Run("it ends as its role says, even when that is gone", func(t *testing.T) {
+	t.Run("another process does it as well, as its role said, when that is gone", func(t *testing.T) {
 		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": "1h", "revocation": "disable"})
 		h.ok(logical.DeleteOperation, "roles/ci", nil)
-		h.after(0)
+		h.pool.mount = newMountOn(t, h.storage, backend.Options{Now: func() time.Time { return *h.now }})
 		h.after(2 * time.Hour)
 		require.Len(t, h.Users(), 1)
 		require.False(t, h.Users()[0].Enabled)
-		require.Empty(t, h.entries("handovers/"))
+		require.Empty(t, h.handovers())
 	})
 
-	for name, early := range map[string]bool{"before the first tick": true, "after it": false} {
-		t.Run("a renewal proves the lease, "+name, func(t *testing.T) {
-			h := newHandedOver(t, hour)
-			if !early {
-				h.after(0)
-			}
-			h.writeOK("roles/ci", map[string]any{"max_ttl": "10h"})
-			_, err := h.lease(logical.RenewOperation, h.secret)
-			require.NoError(t, err)
-			h.after(0)
-			h.after(2 * time.Hour)
-			require.Len(t, h.Users(), 1, "the lease was renewed beyond its first end")
-			require.Empty(t, h.entries("handovers/"))
-		})
+	t.Run("a renewal proves the lease", func(t *testing.T) {
+		h := newHandedOver(t, hour)
+		h.writeOK("roles/ci", map[string]any{"max_ttl": "10h"})
+		_, err := h.lease(logical.RenewOperation, h.secret)
+		require.NoError(t, err)
+		require.Empty(t, h.handovers())
+		h.after(2 * time.Hour)
+		require.Len(t, h.Users(), 1, "the lease was renewed beyond its first end")
+	})
 
-		t.Run("so does a revocation, "+name, func(t *testing.T) {
-			h := newHandedOver(t, hour)
-			if !early {
-				h.after(0)
-			}
-			_, err := h.lease(logical.RevokeOperation, h.secret)
-			require.NoError(t, err)
-			require.Empty(t, h.Users())
-			require.Empty(t, h.entries("wal/"))
-			require.Empty(t, h.entries("handovers/"))
-		})
-	}
+	t.Run("so does a revocation, but not one that fails", func(t *testing.T) {
+		h := newHandedOver(t, hour)
+		h.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
+		_, err := h.lease(logical.RevokeOperation, h.secret)
+		require.Error(t, err)
+		require.Len(t, h.handovers(), 1, "Vault revokes a user that it has no lease for only once")
+		h.Heal()
+		_, err = h.lease(logical.RevokeOperation, h.secret)
+		require.NoError(t, err)
+		require.Empty(t, h.Users())
+		require.Empty(t, h.handovers())
+	})
+
+	t.Run("a tick looks at those only that come due", func(t *testing.T) {
+		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": "20h"})
+		h.after(time.Minute) // the first tick also loads what is kept in memory
+		h.storage.mend()
+		h.after(time.Minute)
+		calls := h.storage.calls()
+		for range 50 {
+			h.read("creds/ci")
+		}
+		h.storage.mend()
+		h.after(time.Minute)
+		require.Equal(t, calls, h.storage.calls())
+	})
 
 	t.Run("an end that fails is tried again, and given up after a day", func(t *testing.T) {
 		h := newHandedOver(t, hour)
-		h.after(0)
 		h.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 		*h.now = h.now.Add(2 * time.Hour)
 		require.ErrorContains(t, h.rollBack(), "deleting user")
-		require.Len(t, h.entries("handovers/"), 1)
+		require.Len(t, h.handovers(), 1)
 		*h.now = h.now.Add(25 * time.Hour)
 		require.NoError(t, h.rollBack())
-		require.Empty(t, h.entries("handovers/"))
+		require.Empty(t, h.handovers())
 	})
 
 	t.Run("before an unmount there is no later", func(t *testing.T) {
-		for _, ticks := range []int{0, 1} {
-			h := newHandedOver(t, hour)
-			for range ticks {
-				h.after(0)
-			}
-			h.system.TaintedVal = true
-			h.ok(logical.RollbackOperation, "", nil)
-			require.Empty(t, h.Users())
-		}
+		h := newHandedOver(t, hour)
+		h.system.TaintedVal = true
+		h.ok(logical.RollbackOperation, "", nil)
+		require.Empty(t, h.Users())
+		require.Empty(t, h.handovers())
 	})
 
 	t.Run("an entry that nobody can read is dropped", func(t *testing.T) {
-		p := newPool(t)
-		for key, value := range map[string]string{"a": `{}`, "b": `{"username":"u","user_pool_id":"p"}`, "c": `{"handover":{"id":"c"}}`, "d": `{"user`} {
-			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "handovers/" + key, Value: []byte(value)}))
+		h := newHandedOver(t, hour)
+		for id, value := range map[string]string{"a": `{}`, "b": `{"username":"u"}`, "c": `{"user_pool_id":"p"}`, "d": `{"user`} {
+			require.NoError(t, h.storage.Put(t.Context(), &logical.StorageEntry{Key: "handovers/2001-01-01T01/" + id, Value: []byte(value)}))
 		}
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.entries("handovers/"))
+		h.after(0)
+		require.Len(t, h.handovers(), 1)
 	})
 }
 
-// TestLeaseThatVaultCouldNotStore is revoked by Vault once, and that may fail.
-func TestLeaseThatVaultCouldNotStore(t *testing.T) {
-	p := newPool(t)
-	p.writeOK("roles/ci", map[string]any{"max_ttl": "1h"})
-	secret := p.ok(logical.ReadOperation, "creds/ci", nil).Secret
-	p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
-	_, err := p.lease(logical.RevokeOperation, secret)
-	require.Error(t, err)
-	p.Heal()
-	require.NoError(t, p.rollBack())
-	require.Len(t, p.entries("handovers/"), 1, "the user must be remembered, for Vault may have no lease")
-	_, err = p.lease(logical.RevokeOperation, secret)
-	require.NoError(t, err)
-	require.Empty(t, p.entries("handovers/"))
-	require.Empty(t, p.Users())
+// TestHandoverDies lets the process die at each storage call of a read: what
+// is left is rolled back, or ends with the lease that it would have had.
+func TestHandoverDies(t *testing.T) {
+	role := map[string]any{"ttl": "10m", "max_ttl": "1h"}
+	h := newHandedOver(t, role)
+	h.storage.mend()
+	h.read("creds/ci")
+	for call := range h.storage.calls() {
+		h := newHandedOver(t, role)
+		_, err := h.lease(logical.RevokeOperation, h.secret)
+		require.NoError(t, err)
+		h.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultHang})
+		h.storage.breakBy(storageBreak{at: call + 1, forGood: true})
+		_, err = h.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		require.Error(t, err)
+		h.Heal()
+		h.storage.mend()
+		h.after(2 * time.Hour)
+		require.Empty(t, h.Users(), "after storage call %d", call+1)
+		require.Empty(t, h.handovers())
+	}
 }

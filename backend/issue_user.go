@@ -30,9 +30,9 @@ type issuance struct {
 	input  input
 }
 
-// issueUser makes a user for a lease. The WAL entry goes first, and is never
-// dropped before Vault surely has the lease: from the moment that a user may
-// exist, there is always something that ends it.
+// issueUser makes a user for a lease. The WAL entry goes first, and becomes a
+// handover at last: from the moment that a user may exist, there is always
+// something that ends it.
 func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
 	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
 		return answer(err)
@@ -49,7 +49,7 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	if err != nil {
 		return answer(err)
 	}
-	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{userRef: i.ref(request.Username), Created: b.now()})
+	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{i.ref(request.Username), b.now()})
 	if err != nil {
 		return nil, fmt.Errorf("writing a WAL entry: %w", err)
 	}
@@ -58,10 +58,10 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 		b.settleFailure(ctx, req, walID, err)
 		return answer(fmt.Errorf("role %q: %w", i.name, err))
 	}
-	if err := b.handOver(ctx, req, walID, i, issued.Username); err != nil {
-		return nil, b.takeBack(ctx, req, i.ref(issued.Username), err)
+	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
+	if lease.handover, err = b.handOver(ctx, req.Storage, walID, lease, i.role.MaxTTL); err != nil {
+		return nil, b.takeBack(ctx, req, lease, err)
 	}
-	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation(), handover: walID}
 	return b.userResponse(i, request, issued, lease), nil
 }
 
@@ -85,12 +85,17 @@ func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID
 	}
 }
 
-// takeBack deletes a user that cannot be handed out.
-func (b *backend) takeBack(ctx context.Context, req *logical.Request, ref userRef, reason error) error {
+// takeBack deletes a user that cannot be handed out. What is left behind when
+// that fails is rolled back, or ends like any handover.
+func (b *backend) takeBack(ctx context.Context, req *logical.Request, lease userLease, reason error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
-	if err := b.deleteUser(ctx, req, ref, b.now()); err != nil {
-		b.Logger().Warn("a user is left in its pool until the next roll-back", "username", ref.Username, "error", err)
+	err := b.deleteUser(ctx, req, lease.userRef, lease.created)
+	if err == nil {
+		err = dropHandover(ctx, req.Storage, lease.handover)
+	}
+	if err != nil {
+		b.Logger().Warn("a user that could not be handed over may be left in its pool for now", "username", lease.Username, "error", err)
 	}
 	return reason
 }

@@ -51,7 +51,7 @@ type userLease struct {
 	ttl time.Duration
 	// revocation is the role's word for what happens at the end.
 	revocation string
-	// handover is the id of what is dropped when the lease is proven.
+	// handover is the id of the handover that is over when the lease is proven.
 	handover string
 }
 
@@ -164,7 +164,7 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 		return nil, err
 	}
 	// The renewed lease may outlive the end that the handover knows of.
-	if err := b.leaseProven(ctx, req.Storage, lease.handover); err != nil {
+	if err := dropHandover(ctx, req.Storage, lease.handover); err != nil {
 		return nil, fmt.Errorf("renewing the lease of user %q: %w", lease.Username, err)
 	}
 	secret := req.Secret
@@ -217,8 +217,6 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
-	// Vault also revokes when it could not store the lease, and then it does so once. Until it is done, the lease is in doubt.
-	b.handovers.drop(lease.handover)
 	refs, err := b.locate(ctx, req, lease)
 	if err != nil {
 		return nil, err
@@ -231,7 +229,7 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err := errors.Join(failures...); err != nil {
 		return nil, err
 	}
-	return nil, b.leaseProven(ctx, req.Storage, lease.handover)
+	return nil, dropHandover(ctx, req.Storage, lease.handover)
 }
 
 func (b *backend) endUser(ctx context.Context, req *logical.Request, ref userRef, lease userLease) error {

@@ -23,17 +23,13 @@ const (
 	walGiveUp = 24 * time.Hour
 )
 
-// userWAL is written before a user is made and dropped when it is in the hands
-// of a lease. It holds all that deleting the user needs, because the role and
+// userWAL is written before a user is made and dropped when the user is handed
+// over. It holds all that deleting the user needs, because the role and
 // the config may change in between.
 type userWAL struct {
 	userRef
 	Created time.Time `json:"created"`
-	// Handover is there from the moment at which the user is in an answer.
-	Handover *handover `json:"handover,omitempty"`
 }
-
-func (w userWAL) isComplete() bool { return w.Username != "" && w.UserPoolID != "" }
 
 // userRef names a user in a pool and the role that reaches it. Leases carry
 // the same, as strings.
@@ -75,9 +71,6 @@ func (b *backend) rollbackUser(ctx context.Context, req *logical.Request, data a
 		b.Logger().Error("dropping a WAL entry that cannot be read; a user may be left in its pool", "error", err)
 		return nil
 	}
-	if entry.Handover != nil {
-		return b.rollbackHandover(ctx, req, entry)
-	}
 	err = b.deleteUser(ctx, req, entry.userRef, entry.Created)
 	if err == nil {
 		b.Logger().Info("rolled back a user that was not handed out", "username", entry.Username, "user_pool_id", entry.UserPoolID)
@@ -100,13 +93,14 @@ func decodeUserWAL(data any) (userWAL, error) {
 	if err := json.Unmarshal(raw, &entry); err != nil {
 		return entry, fmt.Errorf("reading the WAL entry of a user: %w", err)
 	}
-	if !entry.isComplete() {
+	if entry.Username == "" || entry.UserPoolID == "" {
 		return entry, fmt.Errorf("the WAL entry of a user names no user or no pool")
 	}
 	return entry, nil
 }
 
-// dropWAL removes an entry for good.
+// dropWAL removes an entry for good. It must succeed before a user is handed
+// out, or the roll-back would delete it under its lease.
 func dropWAL(ctx context.Context, s logical.Storage, id string) error {
 	if err := framework.DeleteWAL(ctx, s, id); err != nil {
 		return fmt.Errorf("dropping a WAL entry: %w", err)
