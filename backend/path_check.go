@@ -33,6 +33,7 @@ func pathCheck(b *backend) []*framework.Path {
 			},
 			"kind": {
 				Type:          framework.TypeString,
+				Query:         true,
 				Default:       checkKindRole,
 				AllowedValues: []any{checkKindRole, checkKindStatic},
 				Description:   `What is checked: "role", or "static" for a static role.`,
@@ -41,6 +42,7 @@ func pathCheck(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathCheckRead,
+				Summary:      "Say what would stop a role from working.",
 				Responses:    responds(checkFieldsShown()),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "check"},
 			},

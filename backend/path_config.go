@@ -28,10 +28,12 @@ const (
 )
 
 var (
-	regionPattern      = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
-	roleARNPattern     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
-	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	accessKeyPattern    = regexp.MustCompile(`^\w{1,128}$`)
+	sessionTokenPattern = regexp.MustCompile(`^[\x21-\x7E]+$`)
+	regionPattern       = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]{1,20}){1,3}-[0-9]{1,2}$`)
+	roleARNPattern      = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}$`)
+	sessionNamePattern  = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	externalIDPattern   = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 // configEntry is how the engine reaches AWS, as it is stored. The older plugin
@@ -80,14 +82,16 @@ func pathConfig(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathConfigRead,
+				Summary:      "Read the config, but for its secrets.",
 				Responses:    responds(shownConfigFields(fields)),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "read", OperationSuffix: "configuration"},
 			},
-			logical.CreateOperation: b.configWrite("configure"),
-			logical.UpdateOperation: b.configWrite("configure"),
-			logical.PatchOperation:  b.configWrite("patch"),
+			logical.CreateOperation: b.configWrite("write", "Write the config: change the fields that are given."),
+			logical.UpdateOperation: b.configWrite("write", "Write the config: change the fields that are given."),
+			logical.PatchOperation:  b.configWrite("patch", "Change fields of a config that is there."),
 			logical.DeleteOperation: &framework.PathOperation{
 				Callback:                    b.pathConfigDelete,
+				Summary:                     "Forget the config: the AWS SDK's default chain applies again.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
 				Responses:                   respondsNothing(),
@@ -100,17 +104,14 @@ func pathConfig(b *backend) []*framework.Path {
 	}}
 }
 
-func (b *backend) configWrite(verb string) *framework.PathOperation {
-	suffix := ""
-	if verb == "patch" {
-		suffix = "configuration"
-	}
+func (b *backend) configWrite(verb, summary string) *framework.PathOperation {
 	return &framework.PathOperation{
 		Callback:                    b.pathConfigWrite,
+		Summary:                     summary,
 		ForwardPerformanceStandby:   true,
 		ForwardPerformanceSecondary: true,
 		Responses:                   respondsNothing(),
-		DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
+		DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: "configuration"},
 	}
 }
 
@@ -161,7 +162,7 @@ func configFields() map[string]*framework.FieldSchema {
 		},
 		"username_template": {
 			Type:        framework.TypeString,
-			Description: "Template of usernames for roles that have none, see there.",
+			Description: "Template of usernames for roles that have none, by the rules of a role's own.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
@@ -347,6 +348,9 @@ func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {
 
 // update takes over what the request names and checks the whole.
 func (c *configEntry) update(in input) error {
+	if err := in.bounded(); err != nil {
+		return err
+	}
 	before := *c
 	takeText(in, "aws_access_key_id", &c.AccessKeyID)
 	takeText(in, "aws_secret_access_key", &c.SecretAccessKey)
@@ -407,6 +411,8 @@ func (c *configEntry) validate(in input) error {
 		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
 	case in.names("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
 		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", c.RequestTimeout, requestTimeoutMax)
+	case hasTimeZone(c.RotationSchedule):
+		return badRequest("rotation_schedule %q is not allowed: it must not name a time zone, because it is in UTC", c.RotationSchedule)
 	case c.RoleSessionName != "" && !sessionNamePattern.MatchString(c.RoleSessionName):
 		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
 	}
@@ -430,6 +436,10 @@ func (c *configEntry) validateKeys() error {
 		return badRequest("aws_access_key_id is missing: aws_secret_access_key is of no use without it")
 	case c.AccessKeyID == "" && c.SessionToken != "":
 		return badRequest("aws_access_key_id is missing: aws_session_token is of no use without it")
+	case c.AccessKeyID != "" && !accessKeyPattern.MatchString(c.AccessKeyID):
+		return badRequest("aws_access_key_id %q is not allowed: it must be up to 128 letters, digits or _", c.AccessKeyID)
+	case c.SessionToken != "" && !sessionTokenPattern.MatchString(c.SessionToken):
+		return badRequest("aws_session_token is not allowed: it must be printable ASCII without spaces")
 	}
 	return nil
 }

@@ -12,15 +12,19 @@ import (
 )
 
 func pathCreds(b *backend) []*framework.Path {
-	operation := &framework.PathOperation{
-		Callback:                    b.pathCredsRead,
-		ForwardPerformanceStandby:   true,
-		ForwardPerformanceSecondary: true,
-		Responses:                   responds(credsFieldsShown()),
+	operation := func(verb, suffix string) *framework.PathOperation {
+		return &framework.PathOperation{
+			Callback:                    b.pathCredsRead,
+			Summary:                     "Issue a user or a token.",
+			ForwardPerformanceStandby:   true,
+			ForwardPerformanceSecondary: true,
+			Responses:                   responds(credsFieldsShown()),
+			DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
+		}
 	}
 	return []*framework.Path{{
 		Pattern:      "creds/" + framework.GenericNameRegex("name") + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials"},
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix},
 		Fields: map[string]*framework.FieldSchema{
 			"name": {
 				Type:        framework.TypeLowerCaseString,
@@ -29,20 +33,23 @@ func pathCreds(b *backend) []*framework.Path {
 			},
 			"ttl": {
 				Type:        framework.TypeDurationSecond,
+				Query:       true,
 				Description: "A shorter lease than the role's. Type user only.",
 			},
 			"scopes": {
 				Type:        framework.TypeCommaStringSlice,
+				Query:       true,
 				Description: "Some of the role's scopes, in place of all. Type client_credentials_grant only.",
 			},
 			"min_ttl": {
 				Type:        framework.TypeDurationSecond,
+				Query:       true,
 				Description: "How long the token must still live, where that is longer than the role's min_token_ttl. Type client_credentials_grant only.",
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation:   operation,
-			logical.UpdateOperation: operation,
+			logical.ReadOperation:   operation("generate", "credentials"),
+			logical.UpdateOperation: operation("generate", "credentials-with-parameters"),
 		},
 		HelpSynopsis:    credsHelpSynopsis,
 		HelpDescription: strings.TrimSpace(credsHelpDescription),
@@ -50,7 +57,7 @@ func pathCreds(b *backend) []*framework.Path {
 }
 
 func credsFieldsShown() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+	return masked(map[string]*framework.FieldSchema{
 		"username":      {Type: framework.TypeString, Description: "Cognito's own username of the user."},
 		"password":      {Type: framework.TypeString, Description: "Password of the user."},
 		"email":         {Type: framework.TypeString, Description: "E-mail address of the user, when it has one."},
@@ -72,7 +79,7 @@ func credsFieldsShown() map[string]*framework.FieldSchema {
 			Type:        framework.TypeInt64,
 			Description: "Seconds from one token to the next. Vault Agent fetches again by this and ttl, without a lease. Type client_credentials_grant only.",
 		},
-	}
+	}, "password", "totp_secret", "totp_url", "id_token", "refresh_token", "access_token")
 }
 
 // pathCredsRead issues what the role is for. The role is checked again,
@@ -84,6 +91,9 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		return answer(err)
 	}
 	in := newInput(req, data)
+	if err := in.bounded(); err != nil {
+		return answer(err)
+	}
 	if role.CredentialType == credentialTypeUser {
 		return b.issueUser(ctx, req, issuance{name: name, role: role, aws: aws, target: role.target(aws.region), input: in})
 	}

@@ -28,6 +28,7 @@ func pathRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: &framework.PathOperation{
 					Callback: listNames(roleStoragePrefix),
+					Summary:  "List the names of all roles.",
 					Responses: responds(map[string]*framework.FieldSchema{
 						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, in order."},
 					}),
@@ -43,12 +44,13 @@ func pathRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:  b.pathRoleRead,
+					Summary:   "Read a role, but for its secret.",
 					Responses: responds(roleFieldsShown()),
 				},
-				logical.CreateOperation: b.roleChange(b.pathRoleWrite),
-				logical.UpdateOperation: b.roleChange(b.pathRoleWrite),
-				logical.PatchOperation:  b.roleChange(b.pathRoleWrite),
-				logical.DeleteOperation: b.roleChange(b.pathRoleDelete),
+				logical.CreateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
+				logical.UpdateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
+				logical.PatchOperation:  b.roleChange(b.pathRoleWrite, "Change fields of a role that is there."),
+				logical.DeleteOperation: b.roleChange(b.pathRoleDelete, "Delete a role and leave its leases alone."),
 			},
 			ExistenceCheck:  b.roleExists,
 			HelpSynopsis:    roleHelpSynopsis,
@@ -57,9 +59,10 @@ func pathRoles(b *backend) []*framework.Path {
 	}
 }
 
-func (b *backend) roleChange(callback framework.OperationFunc) *framework.PathOperation {
+func (b *backend) roleChange(callback framework.OperationFunc, summary string) *framework.PathOperation {
 	return &framework.PathOperation{
 		Callback:                    callback,
+		Summary:                     summary,
 		ForwardPerformanceStandby:   true,
 		ForwardPerformanceSecondary: true,
 		Responses:                   respondsNothing(),

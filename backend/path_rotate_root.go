@@ -40,6 +40,7 @@ func pathRotateRoot(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
 				Callback:                    b.pathRotateRootWrite,
+				Summary:                     "Replace the IAM access key in the config.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
 				Responses: responds(map[string]*framework.FieldSchema{
@@ -338,7 +339,11 @@ func (b *backend) settleRootKey(ctx context.Context, req *logical.Request, wal r
 	if wal.NewKeyID != "" && config.AccessKeyID == wal.NewKeyID {
 		return b.deleteOldKey(ctx, req, config, wal)
 	}
-	keys, err := b.awsOf(req, &wal.Before).AccessKeysOf(ctx, wal.User)
+	reach := &wal.Before
+	if config.AccessKeyID != "" && !config.LastVaultRotation.Before(wal.Created) {
+		reach = config // a later rotation has deleted the key of before
+	}
+	keys, err := b.awsOf(req, reach).AccessKeysOf(ctx, wal.User)
 	if err != nil {
 		return err
 	}

@@ -26,23 +26,24 @@ func pathStaticCreds(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:                    b.pathStaticCredsRead,
+					Summary:                     "Read the password or secret of a static role.",
 					ForwardPerformanceStandby:   true,
 					ForwardPerformanceSecondary: true,
 					Responses:                   responds(staticCredsFieldsShown()),
 				},
 			},
 			HelpSynopsis:    "Read the password or secret of a static role.",
-			HelpDescription: "The answer carries ttl and rotation_period, by which Vault Agent knows when to read again; ttl is 0 while a rotation is due or failing.",
+			HelpDescription: strings.TrimSpace(staticCredsHelpDescription),
 		},
 		{
 			Pattern:      "rotate-role/" + framework.GenericNameRegex("name") + "$",
 			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "static-role"},
 			Fields:       name,
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.UpdateOperation: b.roleChange(b.pathRotateRoleWrite),
+				logical.UpdateOperation: b.roleChange(b.pathRotateRoleWrite, "Rotate a static role now."),
 			},
 			HelpSynopsis:    "Rotate a static role now.",
-			HelpDescription: "The next rotation is counted from now. It also tries again at once what failed before.",
+			HelpDescription: strings.TrimSpace(rotateRoleHelpDescription),
 		},
 	}
 }
@@ -65,7 +66,7 @@ func staticCredsFieldsShown() map[string]*framework.FieldSchema {
 	} {
 		fields[name] = schema
 	}
-	return fields
+	return masked(fields, "password", "app_client_secret")
 }
 
 func (b *backend) pathStaticCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -104,10 +105,13 @@ func (b *backend) settledStaticRole(ctx context.Context, req *logical.Request, n
 	lock.RLock()
 	role, err = b.existingStaticRole(ctx, req, name)
 	lock.RUnlock()
-	if err != nil || role.Pending == nil || b.now().Before(role.RetryAt) {
-		return role, err
+	if err == nil && role.Pending != nil && !b.now().Before(role.RetryAt) {
+		role, err = b.finishDead(ctx, req, name)
 	}
-	return b.finishDead(ctx, req, name)
+	if err == nil && role.Value == "" {
+		err = badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
+	}
+	return role, err
 }
 
 func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
@@ -133,9 +137,6 @@ func (b *backend) finishDead(ctx context.Context, req *logical.Request, name str
 		if err := b.rotate(ctx, req, name, role); err != nil {
 			b.Logger().Error("finishing the rotation of a static role failed", "name", name, "error", err)
 		}
-	}
-	if role.Value == "" {
-		return nil, badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
 	}
 	return role, nil
 }
@@ -197,6 +198,19 @@ func (b *backend) forgetStaticTokens(role *staticRole) {
 		aws.ForgetMachineTokens(role.AppClientID)
 	}
 }
+
+const (
+	staticCredsHelpDescription = `
+A read returns what Cognito accepts: it waits for the end of a rotation of a
+password, and finishes one that died half way. There is no lease. The answer
+carries ttl and rotation_period, by which Vault Agent knows when to read again;
+ttl is 0 while a rotation is due or failing.
+`
+	rotateRoleHelpDescription = `
+The next rotation is counted from now. What failed before is tried again at once
+and not after its pause.
+`
+)
 
 // staticNameOf is the name in a storage key of a static role.
 func staticNameOf(key string) string { return strings.TrimPrefix(key, staticRoleStoragePrefix) }

@@ -6,6 +6,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -22,13 +23,14 @@ func pathStaticRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: &framework.PathOperation{
 					Callback: listNames(staticRoleStoragePrefix),
+					Summary:  "List the names of all static roles.",
 					Responses: responds(map[string]*framework.FieldSchema{
 						"keys": {Type: framework.TypeStringSlice, Description: "Names of the static roles, in order."},
 					}),
 				},
 			},
 			HelpSynopsis:    "List the names of all static roles.",
-			HelpDescription: "Static roles are listed in order. Their names are lower case.",
+			HelpDescription: `Static roles are listed in order. Their names are lower case.`,
 		},
 		{
 			Pattern:      "static-roles/" + framework.GenericNameRegex("name") + "$",
@@ -37,12 +39,22 @@ func pathStaticRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:  b.pathStaticRoleRead,
+					Summary:   "Read a static role, but for its password or secret.",
 					Responses: responds(staticRoleFieldsShown()),
 				},
-				logical.CreateOperation: b.roleChange(b.pathStaticRoleWrite),
-				logical.UpdateOperation: b.roleChange(b.pathStaticRoleWrite),
-				logical.PatchOperation:  b.roleChange(b.pathStaticRoleWrite),
-				logical.DeleteOperation: b.roleChange(b.pathStaticRoleDelete),
+				logical.CreateOperation: b.roleChange(b.pathStaticRoleWrite, "Make Vault the owner of a password or secret, or change the fields that are given."),
+				logical.UpdateOperation: b.roleChange(b.pathStaticRoleWrite, "Make Vault the owner of a password or secret, or change the fields that are given."),
+				logical.PatchOperation:  b.roleChange(b.pathStaticRoleWrite, "Change fields of a static role that is there."),
+				logical.DeleteOperation: &framework.PathOperation{
+					Callback:                    b.pathStaticRoleDelete,
+					Summary:                     "Give a password or secret up and leave it as it is.",
+					ForwardPerformanceStandby:   true,
+					ForwardPerformanceSecondary: true,
+					Responses: map[int][]framework.Response{
+						http.StatusOK:        {{Description: "Given up, with a warning that says what stays at Cognito."}},
+						http.StatusNoContent: {{Description: "There was none."}},
+					},
+				},
 			},
 			ExistenceCheck:  b.staticRoleExists,
 			HelpSynopsis:    staticRoleHelpSynopsis,
@@ -57,19 +69,19 @@ func staticRoleFields() map[string]*framework.FieldSchema {
 		"name":                 {Type: framework.TypeLowerCaseString, Description: "Name of the static role.", Required: true},
 		"credential_type":      {Type: framework.TypeString, Default: staticTypePassword, AllowedValues: []any{staticTypePassword, staticTypeSecret}, Description: `What Vault owns: "user_password" or "app_client_secret".`},
 		"user_pool_id":         {Type: framework.TypeString, Description: "Id of the user pool, such as eu-west-1_AbCdEfGhI."},
-		"region":               {Type: framework.TypeString, Description: "AWS region of the user pool. None: the region of the mount's config."},
+		"region":               {Type: framework.TypeString, Description: "AWS region of the user pool, such as eu-west-1. Default: the region of the mount's config."},
 		"aws_assume_role_arn":  {Type: framework.TypeString, Description: "ARN of an IAM role to assume for this static role in place of the mount's."},
-		"aws_external_id":      {Type: framework.TypeString, Description: "External id for aws_assume_role_arn."},
+		"aws_external_id":      {Type: framework.TypeString, Description: "External id for aws_assume_role_arn, where its trust policy asks for one."},
 		"app_client_id":        {Type: framework.TypeString, Description: "App client whose secret Vault owns, or that the user signs in through to prove a new password."},
 		"app_client_secret":    {Type: framework.TypeString, Description: "Type user_password: secret of that app client. Type app_client_secret: its present value, for skip_import_rotation. Never shown again.", DisplayAttrs: sensitive},
-		"username":             {Type: framework.TypeString, Description: "User whose password Vault owns."},
-		"password":             {Type: framework.TypeString, Description: "Present password of the user, for self_managed or skip_import_rotation.", DisplayAttrs: sensitive},
-		"password_policy":      {Type: framework.TypeString, Description: "Vault password policy that makes the passwords."},
-		"issue_tokens":         {Type: framework.TypeBool, Description: "Whether static-creds also signs the user in and returns its tokens."},
-		"sign_out_on_rotation": {Type: framework.TypeBool, Description: "Whether a rotation ends the sessions that the old password opened."},
-		"self_managed":         {Type: framework.TypeBool, Description: "Whether the user changes its own password, which takes no right of IAM's. It cannot change later."},
-		"cognito_pool_domain":  {Type: framework.TypeString, Description: "Domain of the pool, where a token proves a new secret."},
-		"scopes":               {Type: framework.TypeCommaStringSlice, Description: "Scopes of that token."},
+		"username":             {Type: framework.TypeString, Description: "User whose password Vault owns. Type user_password only."},
+		"password":             {Type: framework.TypeString, Description: "Present password of the user, for self_managed or skip_import_rotation. Never shown again. Type user_password only.", DisplayAttrs: sensitive},
+		"password_policy":      {Type: framework.TypeString, Description: "Vault password policy that makes the passwords. Default: the mount's, or else 32 characters of every class. Type user_password only."},
+		"issue_tokens":         {Type: framework.TypeBool, Description: "Whether static-creds also signs the user in and returns its tokens. Type user_password only."},
+		"sign_out_on_rotation": {Type: framework.TypeBool, Description: "Whether a rotation ends the sessions that the old password opened. Type user_password only."},
+		"self_managed":         {Type: framework.TypeBool, Description: "Whether the user changes its own password, which takes no right of IAM's. It cannot change later. Type user_password only."},
+		"cognito_pool_domain":  {Type: framework.TypeString, Description: "Domain of the user pool, where a token proves a new secret. Type app_client_secret only."},
+		"scopes":               {Type: framework.TypeCommaStringSlice, Description: "Scopes of the token that proves a new secret. Type app_client_secret only."},
 		"rotation_period":      {Type: framework.TypeDurationSecond, Description: "How often to rotate, 60s at least."},
 		"rotation_schedule":    {Type: framework.TypeString, Description: "When to rotate: five fields of cron, in UTC. In place of rotation_period."},
 		"rotation_window":      {Type: framework.TypeDurationSecond, Description: "How long after the scheduled time a rotation may still begin, 1h at least. None: any time."},
@@ -105,20 +117,22 @@ func (b *backend) pathStaticRoleWrite(ctx context.Context, req *logical.Request,
 	lock.Lock()
 	defer lock.Unlock()
 	role, err := getStaticRole(ctx, req.Storage, name)
+	in, warnings := newInput(req, data), []string(nil)
 	switch {
 	case err != nil:
 		return nil, err
 	case role != nil:
-		err = b.changeStaticRole(ctx, req, name, role, newInput(req, data))
+		err = b.changeStaticRole(ctx, req, name, role, in)
+		warnings = role.ignoredLater(in)
 	case req.Operation == logical.PatchOperation:
 		return nil, notFound("static role", name)
 	default:
-		err = b.onboard(ctx, req, name, newInput(req, data))
+		err = b.onboard(ctx, req, name, in)
 	}
 	if err != nil {
 		return answer(err)
 	}
-	return written(req, data), nil
+	return written(req, data, warnings...), nil
 }
 
 // changeStaticRole changes all but what the role owns. A changed schedule
@@ -181,10 +195,7 @@ func (b *backend) onboard(ctx context.Context, req *logical.Request, name string
 
 // takePresentValue reads the value that is in force now, where the write gives it.
 func (r *staticRole) takePresentValue(in input) (skip bool, err error) {
-	field := "password"
-	if r.CredentialType == staticTypeSecret {
-		field = "app_client_secret"
-	}
+	field := r.presentValueField()
 	take(in, field, &r.Value)
 	take(in, "skip_import_rotation", &skip)
 	if r.Value == "" && (skip || r.SelfManaged) {
@@ -278,11 +289,12 @@ func (b *backend) pathStaticRoleDelete(ctx context.Context, req *logical.Request
 const (
 	staticRoleHelpSynopsis    = `Manage users and app clients whose password or secret Vault owns.`
 	staticRoleHelpDescription = `
-A static role of credential_type "user_password" owns the password of a user that
-exists, one of "app_client_secret" a secret of an app client. Writing it rotates
-at once, unless skip_import_rotation is set and the present value given; after
-that it rotates by rotation_period or rotation_schedule. static-creds/<name>
-reads the value, rotate-role/<name> rotates at any time.
+A static role of credential_type "user_password" owns the password of a user
+that exists, one of "app_client_secret" a secret of an app client. Writing it
+rotates at once, unless skip_import_rotation is set and the present value given;
+after that it rotates by rotation_period or rotation_schedule. A read of
+static-creds/<name> gives the value, a write of rotate-role/<name> rotates at
+any time.
 
 Deleting a static role leaves user and app client as they are.
 `

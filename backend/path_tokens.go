@@ -48,6 +48,7 @@ func pathTokens(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
 				Callback:                    b.pathTokensWrite,
+				Summary:                     "Exchange a refresh token, or username and password, for tokens.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
 				Responses:                   responds(tokenFieldsShown()),
@@ -59,13 +60,22 @@ func pathTokens(b *backend) []*framework.Path {
 }
 
 func tokenFieldsShown() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+	return masked(map[string]*framework.FieldSchema{
 		"access_token":  {Type: framework.TypeString, Description: "Access token of the user, a JWT.", Required: true},
 		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT.", Required: true},
 		"refresh_token": {Type: framework.TypeString, Description: "Refresh token, when there is a new one."},
 		"token_type":    {Type: framework.TypeString, Description: "How to present the access token: Bearer.", Required: true},
 		"expires_in":    {Type: framework.TypeInt64, Description: "Seconds until the access token ends.", Required: true},
+	}, "access_token", "id_token", "refresh_token")
+}
+
+// masked marks the fields of a response that a user interface should not show
+// unasked.
+func masked(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
+	for _, name := range names {
+		fields[name].DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
 	}
+	return fields
 }
 
 func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -124,6 +134,9 @@ type exchange struct {
 
 func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 	e := exchange{role: role}
+	if err := in.bounded(); err != nil {
+		return e, err
+	}
 	take(in, "refresh_token", &e.refreshToken)
 	take(in, "username", &e.Username)
 	take(in, "password", &e.Password)
@@ -164,9 +177,10 @@ func shownTokens(tokens cognito.Tokens) map[string]any {
 const (
 	tokensHelpSynopsis    = `Exchange a refresh token, or username and password, for tokens.`
 	tokensHelpDescription = `
-The exchange goes through the app client of a role of credential_type "user", so
-that whoever asks never sees the client's secret. Nothing is kept and there is no
-lease: the tokens end with the user, or when they expire.
+The exchange goes through the app client of a role of credential_type "user", or
+of a static role of credential_type "user_password", so that whoever asks never
+sees the client's secret. Nothing is kept and there is no lease: a refresh token
+ends with its user, a JWT when it expires.
 
 Where the app client rotates its refresh tokens the answer holds the next one,
 and the one that was sent is used up.

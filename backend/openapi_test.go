@@ -1,0 +1,229 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+// openAPI is what the tests read of the document that Vault makes of the
+// engine's paths, and serves to user interfaces and generators of clients.
+type openAPI struct {
+	Paths      map[string]map[string]json.RawMessage `json:"paths"`
+	Components struct {
+		Schemas map[string]openAPISchema `json:"schemas"`
+	} `json:"components"`
+}
+
+type openAPIOperation struct {
+	ID         string `json:"operationId"`
+	Summary    string `json:"summary"`
+	Parameters []struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+	} `json:"parameters"`
+	RequestBody struct {
+		Content openAPIContent `json:"content"`
+	} `json:"requestBody"`
+	Responses map[string]struct {
+		Content openAPIContent `json:"content"`
+	} `json:"responses"`
+}
+
+type openAPIContent map[string]struct {
+	Schema struct {
+		Ref string `json:"$ref"`
+	} `json:"schema"`
+}
+
+type openAPISchema struct {
+	Properties map[string]struct {
+		Description string `json:"description"`
+		Display     struct {
+			Sensitive bool `json:"sensitive"`
+		} `json:"x-vault-displayAttrs"`
+	} `json:"properties"`
+}
+
+// schema gives the schema that a request or an answer refers to.
+func (d openAPI) schema(t *testing.T, content openAPIContent) openAPISchema {
+	t.Helper()
+	name := strings.TrimPrefix(content["application/json"].Schema.Ref, "#/components/schemas/")
+	require.Contains(t, d.Components.Schemas, name)
+	return d.Components.Schemas[name]
+}
+
+// operations are those of the document, by method and path.
+func (d openAPI) operations(t *testing.T) map[string]openAPIOperation {
+	t.Helper()
+	found := map[string]openAPIOperation{}
+	for path, item := range d.Paths {
+		for _, method := range []string{"get", "post", "patch", "delete"} {
+			raw, has := item[method]
+			if !has {
+				continue
+			}
+			var operation openAPIOperation
+			require.NoError(t, json.Unmarshal(raw, &operation))
+			found[method+" "+path] = operation
+		}
+	}
+	return found
+}
+
+// readHelp asks for the help of a path, or with an empty one for that of the
+// whole engine.
+func readHelp(t *testing.T, m *mount, path string) map[string]any {
+	t.Helper()
+	m.system.PluginEnvironment = &logical.PluginEnvironment{}
+	response, err := m.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.HelpOperation, Path: path, Storage: m.storage})
+	require.NoError(t, err)
+	return response.Data
+}
+
+func readOpenAPI(t *testing.T) openAPI {
+	t.Helper()
+	raw, err := json.Marshal(readHelp(t, newMount(t), "")["openapi"])
+	require.NoError(t, err)
+	var document openAPI
+	require.NoError(t, json.Unmarshal(raw, &document))
+	return document
+}
+
+// TestOpenAPIOperations holds the names that generated clients give to their
+// functions: changing one breaks programs.
+func TestOpenAPIOperations(t *testing.T) {
+	ids := map[string]string{}
+	for operation, found := range readOpenAPI(t).operations(t) {
+		ids[operation] = found.ID
+	}
+	require.Equal(t, map[string]string{
+		"get /config":                 "cognito-read-configuration",
+		"post /config":                "cognito-write-configuration",
+		"patch /config":               "cognito-patch-configuration",
+		"delete /config":              "cognito-delete-configuration",
+		"post /config/rotate-root":    "cognito-rotate-root-credentials",
+		"get /roles/":                 "cognito-list-roles",
+		"get /roles/{name}":           "cognito-read-role",
+		"post /roles/{name}":          "cognito-write-role",
+		"patch /roles/{name}":         "cognito-patch-role",
+		"delete /roles/{name}":        "cognito-delete-role",
+		"get /creds/{name}":           "cognito-generate-credentials",
+		"post /creds/{name}":          "cognito-generate-credentials-with-parameters",
+		"post /tokens/{name}":         "cognito-exchange-tokens",
+		"get /check/{name}":           "cognito-check-role",
+		"get /static-roles/":          "cognito-list-static-roles",
+		"get /static-roles/{name}":    "cognito-read-static-role",
+		"post /static-roles/{name}":   "cognito-write-static-role",
+		"patch /static-roles/{name}":  "cognito-patch-static-role",
+		"delete /static-roles/{name}": "cognito-delete-static-role",
+		"get /static-creds/{name}":    "cognito-read-static-credentials",
+		"post /rotate-role/{name}":    "cognito-rotate-static-role",
+	}, ids)
+}
+
+func TestOpenAPIDescribesEverything(t *testing.T) {
+	document := readOpenAPI(t)
+	for name, operation := range document.operations(t) {
+		t.Run(name, func(t *testing.T) {
+			require.Regexp(t, `^cognito(-[a-z]+){2,}$`, operation.ID)
+			require.Regexp(t, `^[A-Z].*\.$`, operation.Summary, "the summary is a sentence")
+			for _, parameter := range operation.Parameters {
+				require.NotEmpty(t, parameter.Description, parameter.Name)
+			}
+			requireAnswers(t, document, operation)
+		})
+	}
+	for name, schema := range document.Components.Schemas {
+		for field, property := range schema.Properties {
+			require.NotEmpty(t, property.Description, "%s of %s", field, name)
+		}
+	}
+}
+
+// requireAnswers sees to it that an operation says what it answers when all is
+// well: fields, or nothing.
+func requireAnswers(t *testing.T, document openAPI, operation openAPIOperation) {
+	t.Helper()
+	require.NotEmpty(t, operation.Responses)
+	if _, nothing := operation.Responses["204"]; nothing {
+		return
+	}
+	require.Contains(t, operation.Responses, "200")
+	require.NotEmpty(t, document.schema(t, operation.Responses["200"].Content).Properties)
+}
+
+// TestOpenAPIReadsTakeParameters is about what a GET takes: a client generated
+// from the document could not send what is not in it.
+func TestOpenAPIReadsTakeParameters(t *testing.T) {
+	operations := readOpenAPI(t).operations(t)
+	for name, want := range map[string][]string{
+		"get /creds/{name}": {"min_ttl", "scopes", "ttl"},
+		"get /check/{name}": {"kind"},
+	} {
+		var names []string
+		for _, parameter := range operations[name].Parameters {
+			names = append(names, parameter.Name)
+		}
+		require.Equal(t, want, names, name)
+	}
+}
+
+// TestOpenAPIMarksSecrets sees to it that user interfaces mask every secret,
+// wherever it is sent or comes back.
+func TestOpenAPIMarksSecrets(t *testing.T) {
+	secrets := []string{
+		"access_token", "app_client_secret", "aws_secret_access_key", "aws_session_token", "id_token", "password",
+		"refresh_token", "totp_code", "totp_secret", "totp_url",
+	}
+	seen := map[string]bool{}
+	for name, schema := range readOpenAPI(t).Components.Schemas {
+		for field, property := range schema.Properties {
+			secret := slices.Contains(secrets, field)
+			require.Equal(t, secret, property.Display.Sensitive, "%s of %s", field, name)
+			seen[field] = seen[field] || secret
+		}
+	}
+	require.Subset(t, slices.Collect(maps.Keys(seen)), secrets)
+}
+
+// TestPathHelp reads what vault path-help shows.
+func TestPathHelp(t *testing.T) {
+	m := newMount(t)
+	for _, path := range []string{
+		"config", "config/rotate-root", "roles/", "roles/ci", "creds/ci", "tokens/ci", "check/ci", "static-roles/", "static-roles/ann",
+		"static-creds/ann", "rotate-role/ann",
+	} {
+		t.Run(path, func(t *testing.T) {
+			synopsis, description := helpTexts(t, readHelp(t, m, path)["help"].(string))
+			require.Regexp(t, `^[A-Z][^\n]{1,78}\.$`, synopsis, "the synopsis is one sentence on one line")
+			require.Regexp(t, `(?s)^[A-Z].*\.$`, description, "the description is of whole sentences")
+			for line := range strings.Lines(description) {
+				require.LessOrEqual(t, len(strings.TrimSpace(line)), 80, "%q is wider than a terminal", line)
+			}
+		})
+	}
+}
+
+// helpTexts takes apart what Vault shows of a path.
+func helpTexts(t *testing.T, help string) (synopsis, description string) {
+	t.Helper()
+	_, description, found := strings.Cut(help, "## DESCRIPTION\n")
+	require.True(t, found, "there is no description: %s", help)
+	lines := strings.Split(help, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "Matching Route:") {
+			return strings.TrimSpace(lines[i+2]), strings.TrimSpace(description)
+		}
+	}
+	require.Fail(t, "there is no synopsis", help)
+	return "", ""
+}
