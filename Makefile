@@ -112,7 +112,7 @@ test-binaries: emulator
 fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targets)
 	@for package in ./backend ./internal/cognito; do \
 		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$package/*_test.go | cut -d' ' -f2); do \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$package || exit 1; \
 		done; \
 	done
 

@@ -5,12 +5,27 @@ package backend
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	// nameMax bounds the name of a role, which is part of a storage's key.
+	nameMax = 256
+	// textMax bounds a field that is one string, in bytes. The longest that AWS
+	// makes are session and refresh tokens, of some 2 KiB.
+	textMax = 16 << 10
+	// collectionMax bounds a list or map as a whole: what Cognito takes as the
+	// value of one client_metadata key.
+	collectionMax = 128 << 10
 )
 
 // input is what a request says about the fields of an entry. A write changes
@@ -23,6 +38,55 @@ type input struct {
 
 func newInput(req *logical.Request, data *framework.FieldData) input {
 	return input{data: data, patch: req.Operation == logical.PatchOperation}
+}
+
+// bounded refuses what no field of the engine can mean, before anything is made
+// of it: an error would repeat it, and a storage may refuse it for its size.
+func (in input) bounded() error {
+	for _, field := range slices.Sorted(maps.Keys(in.data.Schema)) {
+		if !in.names(field) {
+			continue
+		}
+		if size, most := sizes(field, in.value(field)); size > most {
+			return badRequest("%s is not allowed: it is %d bytes long where %d are the most", field, size, most)
+		}
+		if in.data.Schema[field].Type == framework.TypeDurationSecond && overflows(in.data.Raw[field]) {
+			return badRequest("%s is not allowed: it is longer than %d hours, the longest that can be counted", field, int(math.MaxInt64/time.Hour))
+		}
+	}
+	return nil
+}
+
+// sizes are the bytes of a value and how many it may have. An item counts also
+// when it is empty.
+func sizes(field string, value any) (size, most int) {
+	switch value := value.(type) {
+	case string:
+		if field == "name" {
+			return len(value), nameMax
+		}
+		return len(value), textMax
+	case []string:
+		for _, text := range value {
+			size += len(text) + 1
+		}
+	case map[string]string:
+		for key, text := range value {
+			size += len(key) + len(text) + 1
+		}
+	}
+	return size, collectionMax
+}
+
+// overflows reports a duration that the framework, which counts in
+// nanoseconds, would take for quite another one.
+func overflows(raw any) bool {
+	text, unit := fmt.Sprint(raw), time.Second
+	if days, found := strings.CutSuffix(text, "d"); found {
+		text, unit = days, 24*time.Hour
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	return err == nil && number > float64(math.MaxInt64/unit)
 }
 
 func (in input) names(field string) bool {

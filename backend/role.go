@@ -30,7 +30,9 @@ const (
 	revocationDelete  = "delete"
 	revocationDisable = "disable"
 
-	groupsMax = 100 // of one user, see Cognito's quotas
+	groupsMax     = 100 // of one user, see Cognito's quotas
+	attributesMax = 100 // the standard ones and 50 custom ones are fewer
+	scopesMax     = 50  // of one app client, see CreateUserPoolClient
 
 	// defaultMinTokenTTL leaves the reader of a token the time to use it.
 	defaultMinTokenTTL = 30 * time.Second
@@ -163,6 +165,9 @@ func putRole(ctx context.Context, s logical.Storage, name string, role *roleEntr
 
 // update takes over what the request names.
 func (r *roleEntry) update(in input) error {
+	if err := in.bounded(); err != nil {
+		return err
+	}
 	if err := r.takeType(in); err != nil {
 		return err
 	}
@@ -332,6 +337,9 @@ func (r *roleEntry) validateChoices() error {
 // validateAttributes checks names, and the values that are no templates but
 // words. https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AttributeType.html
 func (r *roleEntry) validateAttributes() error {
+	if len(r.UserAttributes) > attributesMax {
+		return badRequest("user_attributes has %d names: no user pool has more than %d", len(r.UserAttributes), attributesMax)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.UserAttributes)) {
 		value := r.UserAttributes[name]
 		switch {
@@ -403,6 +411,9 @@ func (r *roleEntry) validateDomain() error {
 }
 
 func validateScopes(scopes []string) error {
+	if len(scopes) > scopesMax {
+		return badRequest("scopes has %d names: Cognito allows an app client %d", len(scopes), scopesMax)
+	}
 	for _, scope := range scopes {
 		if !scopePattern.MatchString(scope) {
 			return badRequest("scopes holds %q: a scope is printable ASCII without spaces, quotes or backslashes, such as api/read", scope)

@@ -109,6 +109,9 @@ func (c *configEntry) schedule() *rotation.RotationSchedule {
 	if c.RotationSchedule == "" {
 		return schedule
 	}
+	if hasTimeZone(c.RotationSchedule) { // the storage may hold what a write refuses
+		return nil
+	}
 	parsed, err := rotation.DefaultScheduler.Parse(c.RotationSchedule)
 	if err != nil { // it was parsed before it was stored
 		return nil

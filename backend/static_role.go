@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -140,6 +141,9 @@ func (r *staticRole) appClient() cognito.AppClient {
 // update takes over what the request names. The second of two writes cannot
 // change what the role owns.
 func (r *staticRole) update(in input, isNew bool) error {
+	if err := in.bounded(); err != nil {
+		return err
+	}
 	owned := r.identity()
 	takeText(in, "credential_type", &r.CredentialType)
 	if err := r.refuseOtherType(in); err != nil {
@@ -162,14 +166,33 @@ func (r *staticRole) update(in input, isNew bool) error {
 	takeDuration(in, "rotation_period", &r.RotationPeriod)
 	takeText(in, "rotation_schedule", &r.RotationSchedule)
 	takeDuration(in, "rotation_window", &r.RotationWindow)
-	if isNew {
-		take(in, "self_managed", &r.SelfManaged)
-		return nil
-	}
-	if r.identity() != owned {
-		return badRequest("credential_type, user_pool_id, username and app_client_id of a secret cannot change: delete the static role and write another")
+	wasSelfManaged := r.SelfManaged
+	take(in, "self_managed", &r.SelfManaged)
+	if !isNew && (r.identity() != owned || r.SelfManaged != wasSelfManaged) {
+		return badRequest("credential_type, user_pool_id, username, self_managed and app_client_id of a secret cannot change: delete the static role and write another")
 	}
 	return nil
+}
+
+// ignoredLater are the fields of a later write that have a meaning in the first
+// one only. They are not refused, because tools write all that they know.
+func (r *staticRole) ignoredLater(in input) []string {
+	var warnings []string
+	for _, field := range []string{r.presentValueField(), "skip_import_rotation"} {
+		if in.names(field) {
+			warnings = append(warnings, field+" is ignored: Vault owns the value since the static role was first written")
+		}
+	}
+	return warnings
+}
+
+// presentValueField is the field that gives the value that is in force before
+// Vault owns it.
+func (r *staticRole) presentValueField() string {
+	if r.CredentialType == staticTypeSecret {
+		return "app_client_secret"
+	}
+	return "password"
 }
 
 func (r *staticRole) refuseOtherType(in input) error {
@@ -266,12 +289,19 @@ func (r *staticRole) next(now time.Time) (time.Time, error) {
 	if r.RotationSchedule == "" {
 		return now.Add(r.RotationPeriod), nil
 	}
+	if hasTimeZone(r.RotationSchedule) {
+		return time.Time{}, errors.New("the rotation_schedule has a time zone")
+	}
 	schedule, err := rotation.DefaultScheduler.Parse(r.RotationSchedule)
 	if err != nil {
 		return time.Time{}, errors.New("the rotation_schedule cannot be read")
 	}
 	return schedule.Next(now.UTC()), nil
 }
+
+// hasTimeZone tells of a schedule what to refuse it for: all are in UTC, and of
+// one that is a time zone and nothing else, "TZ=UTC", the parser panics.
+func hasTimeZone(schedule string) bool { return strings.Contains(schedule, "=") }
 
 // reschedule counts from now.
 func (r *staticRole) reschedule(now time.Time) error {

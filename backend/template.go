@@ -5,12 +5,15 @@ package backend
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
 	"strings"
+	texttemplate "text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-secure-stdlib/base62"
 	"github.com/hashicorp/vault/sdk/helper/template"
@@ -20,9 +23,12 @@ const (
 	usernameMax  = 128  // Cognito's limits
 	attributeMax = 2048 //
 
-	// templateMax bounds a template, and randomMax what one call of random makes.
+	// templateMax bounds a template, randomMax what one call of random makes, and
+	// partMax the result of every other function: a hundred calls, each of which
+	// doubles what the one before made, fit into a template.
 	templateMax = 1024
 	randomMax   = 128
+	partMax     = 4096
 
 	// randomCharsMin is how many characters of a username must be random. With
 	// fewer the engine could meet a user that somebody else made, and would not
@@ -77,7 +83,7 @@ func marked(mark string) randomness {
 		"uuid":             func() string { return strings.Repeat(mark, 36) },
 		"unix_time":        func() string { return fmt.Sprint(then.Unix()) },
 		"unix_time_millis": func() string { return fmt.Sprint(then.UnixMilli()) },
-		"timestamp":        then.Format,
+		"timestamp":        shortTime(func() time.Time { return then }),
 	}}
 }
 
@@ -105,10 +111,11 @@ func render(text string, data templateData, r randomness) (string, error) {
 		template.Template(text),
 		template.Function("random", bounded(r.random)),
 		template.Function("random_digits", bounded(r.digits)),
-		template.Function("printf", narrowPrintf),
 	}
-	for name, function := range r.trial {
-		options = append(options, template.Function(name, function))
+	for _, functions := range []map[string]any{growing, r.trial} {
+		for name, function := range functions {
+			options = append(options, template.Function(name, function))
+		}
 	}
 	parsed, err := template.NewTemplate(options...)
 	if err != nil {
@@ -117,12 +124,53 @@ func render(text string, data templateData, r randomness) (string, error) {
 	return parsed.Generate(data)
 }
 
-// narrowPrintf refuses widths that would fill the memory.
+// growing are the functions of a template whose result may be many times as
+// long as what they are given, with a bound on it.
+var growing = map[string]any{
+	"print":    short(fmt.Sprint),
+	"println":  short(fmt.Sprintln),
+	"printf":   narrowPrintf,
+	"html":     short(texttemplate.HTMLEscaper),
+	"js":       short(texttemplate.JSEscaper),
+	"urlquery": short(texttemplate.URLQueryEscaper),
+	"replace":  shortReplace,
+	"base64":   func(text string) (string, error) { return shortOnly(base64.StdEncoding.EncodeToString([]byte(text))) },
+	// In November a layout of ones gives twice as many.
+	"timestamp": shortTime(time.Now),
+}
+
+var errLongPart = fmt.Errorf("a part of more than %d characters is not allowed", partMax)
+
+func short(function func(...any) string) func(...any) (string, error) {
+	return func(values ...any) (string, error) { return shortOnly(function(values...)) }
+}
+
+func shortTime(now func() time.Time) func(string) (string, error) {
+	return func(layout string) (string, error) { return shortOnly(now().Format(layout)) }
+}
+
+func shortOnly(part string) (string, error) {
+	if len(part) > partMax {
+		return "", errLongPart
+	}
+	return part, nil
+}
+
+// narrowPrintf also refuses widths that would fill the memory.
 func narrowPrintf(format string, values ...any) (string, error) {
 	if wideFormat.MatchString(format) {
 		return "", errors.New("a width of a thousand characters or more is not allowed in printf")
 	}
-	return fmt.Sprintf(format, values...), nil
+	return shortOnly(fmt.Sprintf(format, values...))
+}
+
+// shortReplace counts first: a result can have the length of one text times
+// that of another.
+func shortReplace(find, replacement, text string) (string, error) {
+	if length := len(text) + strings.Count(text, find)*(len(replacement)-len(find)); length > max(partMax, len(text)) {
+		return "", errLongPart
+	}
+	return strings.ReplaceAll(text, find, replacement), nil
 }
 
 func bounded(random func(int) (string, error)) func(int) (string, error) {
@@ -146,7 +194,7 @@ func renderUsername(text string, data templateData) (string, error) {
 		return "", err
 	case len(username) > usernameMax:
 		return "", fmt.Errorf("the username it makes is longer than Cognito's %d characters", usernameMax)
-	case !usernamePattern.MatchString(username):
+	case !utf8.ValidString(username) || !usernamePattern.MatchString(username):
 		return "", errors.New("the username it makes is empty or holds a space or another character that Cognito refuses")
 	}
 	return username, nil
@@ -189,6 +237,8 @@ func renderAttribute(text string, data templateData) (string, error) {
 		return "", err
 	case len(value) > attributeMax:
 		return "", fmt.Errorf("the value it makes is longer than Cognito's %d characters", attributeMax)
+	case !utf8.ValidString(value):
+		return "", errors.New("the value it makes is not UTF-8")
 	}
 	return value, nil
 }

@@ -148,7 +148,7 @@ func fail(step string, err error, secrets ...string) *Error {
 	default:
 		e.Detail = explainSilence(err)
 	}
-	e.Detail = redact(e.Detail, secrets)
+	e.Code, e.Detail = cut(redact(e.Code, secrets), codeMax), cut(redact(e.Detail, secrets), detailMax)
 	return e
 }
 
@@ -206,6 +206,16 @@ func explainSilence(err error) string {
 	default:
 		return "no answer: " + err.Error()
 	}
+}
+
+// codeMax and detailMax bound what an error repeats of an answer, in bytes.
+const codeMax, detailMax = 100, 1000
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func redact(text string, secrets []string) string {

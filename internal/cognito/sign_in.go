@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,10 @@ import (
 
 // codeChallenge is the Code of an Error about a challenge that cannot be answered here.
 const codeChallenge = "UnexpectedChallenge"
+
+// challengePattern is what Cognito's names of challenges look like. What does
+// not match is not repeated to anybody.
+var challengePattern = regexp.MustCompile(`^[A-Z_]{1,64}$`)
 
 // Tokens are what a sign-in gives. The JWTs stay valid until they expire, even
 // when the user is deleted before.
@@ -166,10 +171,12 @@ func unexpected(step string, name types.ChallengeNameType) *Error {
 }
 
 func adviceOnChallenge(name types.ChallengeNameType) string {
-	switch name {
-	case "":
+	switch {
+	case name == "":
 		return "Cognito gave tokens where it should have demanded NEW_PASSWORD_REQUIRED"
-	case types.ChallengeNameTypeMfaSetup, types.ChallengeNameTypeSoftwareTokenMfa:
+	case !challengePattern.MatchString(string(name)):
+		return "Cognito demands what is no challenge"
+	case name == types.ChallengeNameTypeMfaSetup, name == types.ChallengeNameTypeSoftwareTokenMfa:
 		return fmt.Sprintf("Cognito demands %s: the pool requires a second factor, and the role has mfa=none where it needs mfa=totp", name)
 	default:
 		return fmt.Sprintf("Cognito demands %s, which cannot be answered without a person; change the pool's settings or use another pool", name)

@@ -1,0 +1,108 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/tally"
+)
+
+const hostileSuite = "Hostile input"
+
+// hostileNames are what people, scripts and attackers put where a name goes.
+var hostileNames = map[string]string{
+	"a slash": "a/b", "parents": "../../config", "an encoded slash": "%2e%2e%2f", "a newline": "a\nb", "a header": "a\r\nX-Evil: 1", "a NUL": "a\x00b",
+	"a space": "a b", "template code": "{{.RoleName}}", "HTML": "<script>alert(1)</script>", "shell code": "$(reboot)", "right-to-left marks": "a\u202eb c",
+	"not UTF-8": "a \xff\xfe", "too long": strings.Repeat("x", 300),
+}
+
+func TestHostileNames(t *testing.T) {
+	count := tally.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
+	m := newMount(t)
+	for what, name := range hostileNames {
+		t.Run("a role cannot be called by "+what, func(t *testing.T) {
+			count.Tried(1)
+			for _, path := range []string{"roles/", "static-roles/"} {
+				response, err := m.request(t.Context(), logical.CreateOperation, path+name, userRole(nil))
+				require.True(t, err != nil || response.IsError(), "%v", response)
+			}
+			keys, err := logical.CollectKeys(t.Context(), m.storage)
+			require.NoError(t, err)
+			require.Empty(t, keys, "nothing may be stored for it")
+		})
+	}
+	for field, write := range map[string]func(name string) (string, map[string]any){
+		"groups": func(name string) (string, map[string]any) {
+			return "roles/u", userRole(map[string]any{"groups": []any{name}})
+		},
+		"scopes": func(name string) (string, map[string]any) {
+			return "roles/m", machineRole(map[string]any{"scopes": []any{name}})
+		},
+		"cognito_pool_domain": func(name string) (string, map[string]any) {
+			return "roles/m", machineRole(map[string]any{"cognito_pool_domain": name})
+		},
+		"dummy_email_domain": func(name string) (string, map[string]any) {
+			return "roles/u", userRole(map[string]any{"dummy_email_domain": name})
+		},
+		"username": func(name string) (string, map[string]any) { return "static-roles/s", staticPassword(name) },
+		"user_pool_id": func(name string) (string, map[string]any) {
+			return "roles/u", userRole(map[string]any{"user_pool_id": name})
+		},
+		"region": func(name string) (string, map[string]any) { return "roles/u", userRole(map[string]any{"region": name}) },
+		"username_template": func(name string) (string, map[string]any) {
+			return "roles/u", userRole(map[string]any{"username_template": name + " "})
+		},
+	} {
+		for what, name := range hostileNames {
+			if allowedAs(field, name) {
+				continue
+			}
+			t.Run(field+" cannot hold "+what, func(t *testing.T) {
+				count.Tried(1)
+				path, data := write(name)
+				require.Contains(t, m.writeRefused(path, data), field)
+			})
+		}
+	}
+}
+
+// allowedAs tells what Cognito itself allows: its groups and usernames may
+// hold any printable character, and its scopes any of ASCII.
+func allowedAs(field, name string) bool {
+	if field == "cognito_pool_domain" && len(name) > 128 {
+		return true // the name of a host may be that long
+	}
+	printable := !strings.ContainsAny(name, " \n\r\x00") && len(name) <= 128
+	return printable && (field == "groups" || field == "scopes" || field == "username")
+}
+
+func staticPassword(username string) map[string]any {
+	return map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI", "region": "eu-west-1", "username": username, "rotation_period": "1h"}
+}
+
+// TestWeirdUsersWork are names that Cognito allows and that must reach it as they are.
+func TestWeirdUsersWork(t *testing.T) {
+	count := tally.Open(t, hostileSuite, "weird names that Cognito allows, through the life of a user")
+	p := newPool(t)
+	for what, template := range map[string]string{
+		"HTML": "<b>-{{random 20}}", "parents": "../../{{random 20}}", "an encoded slash": "%2e%2e%2f{{random 20}}", "quotes": `"'{{random 20}}`,
+		"template code": "{{`{{.RoleName}}`}}-{{random 20}}", "another script": "пользователь-{{random 20}}", "an emoji": "🦀{{random 20}}",
+	} {
+		t.Run(what, func(t *testing.T) {
+			count.Tried(1)
+			p.ok(logical.PatchOperation, "roles/ci", map[string]any{"username_template": template})
+			response := p.ok(logical.ReadOperation, "creds/ci", nil)
+			require.Len(t, p.Users(), 1)
+			require.Equal(t, response.Data["username"], p.Users()[0].Username)
+			_, err := p.lease(logical.RevokeOperation, response.Secret)
+			require.NoError(t, err)
+			require.Empty(t, p.Users())
+		})
+	}
+}

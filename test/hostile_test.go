@@ -1,0 +1,140 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/tally"
+)
+
+// residentMax is what the plugin's process may hold after ten-megabyte values:
+// copies of some of them, which the collector has not met yet, and no more.
+const residentMax = 600 << 20
+
+// hostileRequest is one that the plugin must refuse, or Vault before it.
+type hostileRequest struct {
+	name, method, path, body string
+	// wants are statuses one of which is right. Where it is 500, Vault itself
+	// refuses so, and the plugin never hears of the request.
+	wants []int
+}
+
+func hostileRequests() []hostileRequest {
+	// Vault lets a string of a megabyte through, by default.
+	huge, large := strings.Repeat("A", 10<<20), strings.Repeat("A", 1<<20)
+	groups := make([]string, 1000)
+	for n := range groups {
+		groups[n] = fmt.Sprintf("group%d", n)
+	}
+	object := func(field string, value any) string {
+		encoded, err := json.Marshal(map[string]any{"credential_type": "user", field: value})
+		if err != nil {
+			panic(err) // it is a map of plain values
+		}
+		return string(encoded)
+	}
+	refused, missing, byVault := []int{400}, []int{400, 404}, []int{400, 413, 500}
+	return []hostileRequest{
+		{"a region of 10 MB", "PUT", "roles/ci", object("region", huge), byVault},
+		{"a region of 1 MB", "PUT", "roles/ci", object("region", large), refused},
+		{"a secret of 10 MB", "PUT", "roles/ci", object("app_client_secret", huge), byVault},
+		{"a secret of 1 MB", "PUT", "roles/ci", object("app_client_secret", large), refused},
+		{"a group of 10 MB", "PUT", "roles/ci", object("groups", []string{huge}), byVault},
+		{"a group of 1 MB", "PUT", "roles/ci", object("groups", []string{large}), refused},
+		{"metadata of 10 MB", "PUT", "roles/ci", object("client_metadata", map[string]string{"k": huge}), byVault},
+		{"metadata of 1 MB", "PUT", "roles/ci", object("client_metadata", map[string]string{"k": large}), refused},
+		{"a password of 10 MB", "PUT", "tokens/ci", `{"username":"anna","password":"` + huge + `"}`, byVault},
+		{"a password of 1 MB", "PUT", "tokens/ci", `{"username":"anna","password":"` + large + `"}`, refused},
+		{"scopes of 10 MB", "PUT", "creds/machine", `{"scopes":"` + huge + `"}`, byVault},
+		{"scopes of 1 MB", "PUT", "creds/machine", `{"scopes":"` + large + `"}`, refused},
+		{"1,000 groups", "PUT", "roles/ci", object("groups", groups), refused},
+		{"a schedule that is a time zone", "PUT", "config", `{"rotation_schedule":"TZ=UTC"}`, refused},
+		{"a schedule of a static role that is a time zone", "PUT", "static-roles/x",
+			`{"user_pool_id":"eu-west-1_x","region":"eu-west-1","username":"u","rotation_schedule":"TZ=UTC"}`, refused},
+		{"a template bomb", "PUT", "roles/ci", object("username_template", `{{$x := "aaaaaaaa"}}`+strings.Repeat("{{$x = print $x $x}}", 40)), refused},
+		{"a template that loops", "PUT", "roles/ci", object("username_template", "{{range 999999999}}{{end}}{{random 20}}"), refused},
+		{"a secret that is a list", "PUT", "roles/fresh", `{"app_client_secret":["hush-hostile"]}`, refused},
+		{"a secret that is an object", "PUT", "config", `{"aws_secret_access_key":{"a":"hush-hostile"}}`, refused},
+		{"a number beyond all", "PUT", "config", `{"max_retries":99999999999999999999}`, refused},
+		{"a duration beyond all", "PUT", "roles/ci", object("ttl", "18446744074"), refused},
+		{"a body that is not UTF-8", "PUT", "roles/ci", "{\"region\":\"\xff\xfe\"}", refused},
+		{"a body that is no JSON", "PUT", "roles/ci", "\x00{", refused},
+		{"a body 20,000 deep", "PUT", "roles/ci", strings.Repeat("[", 20000), byVault},
+		{"a name with a slash", "PUT", "roles/a%2Fb", object("region", "eu-west-1"), []int{400, 404, 405}},
+		{"a name that climbs", "PUT", "roles/%2e%2e%2fconfig", object("region", "eu-west-1"), []int{400, 404, 405}},
+		{"a name with a newline", "PUT", "roles/a%0Ab", object("region", "eu-west-1"), []int{400, 404, 405}},
+		{"a name with a NUL", "PUT", "roles/a%00b", object("region", "eu-west-1"), []int{400, 404, 405}},
+		{"a name of template code", "GET", "creds/%7B%7B.RoleName%7D%7D", "", missing},
+		{"a name of HTML", "GET", "creds/%3Cscript%3E", "", missing},
+		{"a name that is not UTF-8", "GET", "creds/%ff%fe", "", byVault},
+		{"a name of 5,000 letters", "PUT", "roles/" + strings.Repeat("x", 5000), object("region", "eu-west-1"), []int{400, 404, 414}},
+	}
+}
+
+func TestHostileRequests(t *testing.T) {
+	count := tally.Open(t, "Hostile input", "through a real Vault")
+	w := newWorldApart(t)
+	before, err := w.vault.PluginPIDs(pluginName)
+	require.NoError(t, err)
+	for _, request := range hostileRequests() {
+		t.Run(request.name, func(t *testing.T) {
+			count.Tried(1)
+			status, text := w.send(t, request)
+			require.Contains(t, request.wants, status, "%.500s", text)
+			require.Less(t, len(text), 8192, "an answer must not repeat the value")
+			require.NotContains(t, text, "hush-hostile")
+		})
+	}
+	after, err := w.vault.PluginPIDs(pluginName)
+	require.NoError(t, err)
+	if len(after) != 1 || after[0] != before[0] {
+		count.Lost(tally.Panics, 1)
+	}
+	require.NotContains(t, w.vault.LogText(), "hush-hostile", "Vault's log shows a secret")
+	require.NotEmpty(t, w.read("creds/ci").Data["password"], "the role is as it was")
+	t.Run("the plugin's memory stays bounded", func(t *testing.T) {
+		if runtime.GOOS != "linux" {
+			t.Skip("the resident memory of another process is read from /proc, which only Linux has")
+		}
+		resident := residentMemory(t, before[0])
+		count.Note(fmt.Sprintf("the plugin held %d MiB afterwards", resident>>20))
+		require.Less(t, resident, residentMax)
+	})
+}
+
+// send makes a request as it stands: Vault's own client would mend the path.
+func (w *world) send(t *testing.T, r hostileRequest) (status int, text string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), r.method, w.client.Address()+"/v1/"+w.mount+"/"+r.path, bytes.NewBufferString(r.body))
+	require.NoError(t, err)
+	req.Header.Set("X-Vault-Token", w.client.Token())
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode, string(answer)
+}
+
+// residentMemory is what a process holds of the machine's memory, in bytes.
+func residentMemory(t *testing.T, pid int) int {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	require.NoError(t, err)
+	pages, err := strconv.Atoi(strings.Fields(string(raw))[1])
+	require.NoError(t, err)
+	return pages * os.Getpagesize()
+}
