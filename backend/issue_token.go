@@ -81,20 +81,20 @@ func machineTokenRequest(aws *connection, role *roleEntry, in input) (cognito.Ma
 // without scopes stands for all of the app client's, among which Cognito
 // knows which there are.
 func askedScopes(role *roleEntry, in input) ([]string, error) {
-	scopes := role.Scopes
-	take(in, "scopes", &scopes)
-	if len(scopes) == 0 {
-		return role.Scopes, nil
+	var asked []string
+	take(in, "scopes", &asked)
+	if len(asked) == 0 {
+		return role.Scopes, nil // which have been checked with the role
 	}
-	if err := validateScopes(scopes); err != nil {
+	if err := validateScopes(asked); err != nil {
 		return nil, err
 	}
-	for _, scope := range scopes {
+	for _, scope := range asked {
 		if len(role.Scopes) > 0 && !slices.Contains(role.Scopes, scope) {
 			return nil, badRequest("scopes holds %q, which the role does not allow: it allows %s", scope, strings.Join(role.Scopes, ", "))
 		}
 	}
-	return scopes, nil
+	return asked, nil
 }
 
 // machineResponse carries ttl and rotation_period, by which Vault Agent knows

@@ -37,9 +37,9 @@ func TestMachineToken(t *testing.T) {
 		p.writeMachine(nil)
 		first := p.read("creds/machine")
 		require.Equal(t, 1, p.tokenRequests())
-		p.storage.breakAt(0)
+		p.storage.mend()
 		require.Equal(t, first["access_token"], p.read("creds/machine")["access_token"])
-		require.Zero(t, p.storage.calls.Load())
+		require.Empty(t, p.storage.calls())
 		require.Equal(t, 1, p.tokenRequests())
 	})
 

@@ -65,6 +65,16 @@ func (q *staticQueue) put(name string, role *staticRole) {
 	q.owners[role.identity()] = name
 }
 
+// lookAgain lets the next tick attend to a role that cannot be read now.
+func (q *staticQueue) lookAgain(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.wake == nil {
+		q.wake, q.owners = map[string]time.Time{}, map[string]string{}
+	}
+	q.wake[name] = time.Time{}
+}
+
 // claim makes a role the owner of what it names, unless another is.
 func (q *staticQueue) claim(name string, role *staticRole) error {
 	q.mu.Lock()
@@ -130,7 +140,8 @@ func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 		role, err := getStaticRole(ctx, s, name)
 		if err != nil {
 			// One damaged entry must not keep the others from rotating.
-			b.Logger().Error("a static role cannot be read and is not rotated", "name", name, "error", err)
+			b.Logger().Error("a static role cannot be read; the next tick tries again", "name", name, "error", err)
+			b.queue.lookAgain(name)
 			continue
 		}
 		if role != nil {
@@ -185,6 +196,8 @@ func (b *backend) attend(ctx context.Context, req *logical.Request, name string)
 		if err := b.rotate(ctx, req, name, role); err != nil {
 			b.Logger().Error("rotating a static role failed", "name", name, "error", err, "next_try", timeText(role.RetryAt))
 		}
+	default:
+		b.queue.set(name, role)
 	}
 }
 

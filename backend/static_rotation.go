@@ -44,8 +44,11 @@ type secretSetter interface {
 // rotate replaces the value of a role: make a new one and store it as pending;
 // set it; prove it; store it as the one. Whatever moment it dies at, the next
 // try goes on with the same pending value. The caller holds the role's lock.
+//
+// A rotation goes to its end even when its caller goes away: cut short, it
+// could leave a value in force that is not handed out before the next try.
 func (b *backend) rotate(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
-	ctx, cancel := context.WithTimeout(ctx, rotationTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
 	defer cancel()
 	setter, err := b.setterOf(ctx, req, role)
 	if err == nil {

@@ -1,0 +1,216 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// documentedErrors are the errors that AWS's service models declare for each
+// operation that the engine calls, but for its own failures and throttles,
+// which anyErrors has. Those of Cognito are as the deserializers of module
+// aws-sdk-go-v2/service/cognitoidentityprovider v1.70.0 tell them apart: later
+// versions no longer say which operation may answer which error. Those of IAM
+// and STS are in their modules the same way.
+var documentedErrors = map[string][]string{
+	"AddUserPoolClientSecret": strings.Fields(`AccessDeniedException InvalidParameterException LimitExceededException ResourceNotFoundException`),
+	"AdminAddUserToGroup": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserNotFoundException`),
+	"AdminCreateUser": strings.Fields(`
+		CodeDeliveryFailureException InvalidLambdaResponseException InvalidParameterException InvalidPasswordException
+		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException NotAuthorizedException
+		OperationNotEnabledException PreconditionNotMetException ResourceNotFoundException UnexpectedLambdaException
+		UnsupportedUserStateException UserLambdaValidationException UserNotFoundException UsernameExistsException`),
+	"AdminDeleteUser": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserNotFoundException`),
+	"AdminDisableUser": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserNotFoundException`),
+	"AdminGetUser": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserNotFoundException`),
+	"AdminInitiateAuth": strings.Fields(`
+		InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException InvalidParameterException
+		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
+		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
+		OperationNotEnabledException PasswordResetRequiredException ResourceNotFoundException
+		UnexpectedLambdaException UnsupportedOperationException UserLambdaValidationException
+		UserNotConfirmedException UserNotFoundException`),
+	"AdminRespondToAuthChallenge": strings.Fields(`
+		AliasExistsException CodeMismatchException ExpiredCodeException InvalidEmailRoleAccessPolicyException
+		InvalidLambdaResponseException InvalidParameterException InvalidPasswordException
+		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
+		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
+		OperationNotEnabledException PasswordHistoryPolicyViolationException PasswordResetRequiredException
+		ResourceNotFoundException SoftwareTokenMFANotFoundException UnexpectedLambdaException
+		UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
+	"AdminSetUserMFAPreference": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException PasswordResetRequiredException
+		ResourceNotFoundException UserNotConfirmedException UserNotFoundException`),
+	"AdminSetUserPassword": strings.Fields(`
+		InvalidParameterException InvalidPasswordException NotAuthorizedException OperationNotEnabledException
+		PasswordHistoryPolicyViolationException ResourceNotFoundException UserNotFoundException`),
+	"AdminUserGlobalSignOut": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserNotFoundException`),
+	"AssociateSoftwareToken": strings.Fields(`
+		ConcurrentModificationException ForbiddenException InvalidParameterException NotAuthorizedException
+		OperationNotEnabledException ResourceNotFoundException SoftwareTokenMFANotFoundException`),
+	"ChangePassword": strings.Fields(`
+		ForbiddenException InvalidParameterException InvalidPasswordException LimitExceededException
+		NotAuthorizedException OperationNotEnabledException PasswordHistoryPolicyViolationException
+		PasswordResetRequiredException ResourceNotFoundException UserNotConfirmedException UserNotFoundException`),
+	"DeleteUserPoolClientSecret": strings.Fields(`InvalidParameterException LimitExceededException ResourceNotFoundException`),
+	"DescribeUserPool": strings.Fields(`
+		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
+		UserPoolTaggingException`),
+	"DescribeUserPoolClient": strings.Fields(`InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException`),
+	"GetClientToken": strings.Fields(`
+		ForbiddenException InvalidParameterException NotAuthorizedException OperationNotEnabledException
+		ResourceNotFoundException`),
+	"GetGroup": strings.Fields(`InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException`),
+	"GetTokensFromRefreshToken": strings.Fields(`
+		ForbiddenException InvalidLambdaResponseException InvalidParameterException NotAuthorizedException
+		OperationNotEnabledException RefreshTokenReuseException ResourceNotFoundException UnexpectedLambdaException
+		UserLambdaValidationException UserNotFoundException`),
+	"GetUserPoolMfaConfig": strings.Fields(`InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
+	"InitiateAuth": strings.Fields(`
+		ForbiddenException InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException
+		InvalidParameterException InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
+		InvalidUserPoolConfigurationException NotAuthorizedException OperationNotEnabledException
+		PasswordResetRequiredException ResourceNotFoundException UnexpectedLambdaException
+		UnsupportedOperationException UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
+	"ListUserPoolClientSecrets": strings.Fields(`InvalidParameterException LimitExceededException ResourceNotFoundException`),
+	"RespondToAuthChallenge": strings.Fields(`
+		AliasExistsException CodeMismatchException ExpiredCodeException ForbiddenException
+		InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException InvalidParameterException
+		InvalidPasswordException InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
+		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
+		OperationNotEnabledException PasswordHistoryPolicyViolationException PasswordResetRequiredException
+		ResourceNotFoundException SoftwareTokenMFANotFoundException UnexpectedLambdaException
+		UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
+	"VerifySoftwareToken": strings.Fields(`
+		CodeMismatchException EnableSoftwareTokenMFAException ForbiddenException InvalidParameterException
+		InvalidUserPoolConfigurationException NotAuthorizedException OperationNotEnabledException
+		PasswordResetRequiredException ResourceNotFoundException SoftwareTokenMFANotFoundException
+		UserNotConfirmedException UserNotFoundException`),
+
+	// IAM and STS.
+	"CreateAccessKey":   strings.Fields(`LimitExceeded NoSuchEntity`),
+	"DeleteAccessKey":   strings.Fields(`LimitExceeded NoSuchEntity`),
+	"GetUser":           strings.Fields(`NoSuchEntity`),
+	"ListAccessKeys":    strings.Fields(`NoSuchEntity`),
+	"AssumeRole":        strings.Fields(`ExpiredTokenException MalformedPolicyDocument PackedPolicyTooLarge RegionDisabledException`),
+	"GetCallerIdentity": {},
+
+	// RFC 6749, section 5.2, as Cognito's page on its token endpoint lists them.
+	control.OperationToken: strings.Fields(`invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope`),
+}
+
+// believed are errors that say that there is nothing left to do. AWS is taken
+// at its word, so a false one is not tried: nobody could tell.
+var believed = map[string][]string{
+	"AdminDeleteUser":  {"UserNotFoundException", "ResourceNotFoundException"},
+	"AdminDisableUser": {"UserNotFoundException", "ResourceNotFoundException"},
+	"DeleteAccessKey":  {"NoSuchEntity"},
+	// A new user has had no password but ours.
+	"AdminSetUserPassword": {"PasswordHistoryPolicyViolationException"},
+}
+
+// queryOperations speak the query protocol of IAM and STS, whose words for
+// failures that any call may meet are others.
+var queryOperations = []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "DeleteAccessKey", "GetCallerIdentity", "AssumeRole"}
+
+// shape is one way in which a call to AWS goes wrong.
+type shape struct {
+	name  string
+	fault control.Fault
+	// hangs is one that the engine has to lose its patience with.
+	hangs bool
+	// outage is one that befalls all calls alike.
+	outage bool
+}
+
+// shapesOf are the ways in which calls of one operation may go wrong.
+func shapesOf(operation string) []shape {
+	shapes := append(silences(), anyErrors(operation)...)
+	for _, code := range sampled(documentedErrors[operation]) {
+		if !slices.Contains(believed[operation], code) {
+			shapes = append(shapes, shape{name: code, fault: failing(code)})
+		}
+	}
+	return shapes
+}
+
+// silences are calls without a whole answer.
+func silences() []shape {
+	return []shape{
+		{name: "hangs", fault: control.Fault{Kind: control.FaultHang}, hangs: true, outage: true},
+		{name: "hangs after its effect", fault: control.Fault{Kind: control.FaultHangAfter}, hangs: true, outage: true},
+		{name: "is cut before its effect", fault: control.Fault{Kind: control.FaultCutBefore}, outage: true},
+		{name: "is cut after its effect", fault: control.Fault{Kind: control.FaultCutAfter}, outage: true},
+		{name: "is cut in its body", fault: control.Fault{Kind: control.FaultCutBody}, outage: true},
+	}
+}
+
+// anyErrors are those that every operation may answer: throttled, failed and,
+// where IAM has a say, denied.
+func anyErrors(operation string) []shape {
+	codes := []string{"TooManyRequestsException", "InternalErrorException", "AccessDeniedException"}
+	switch {
+	case operation == control.OperationToken:
+		codes = []string{"TooManyRequestsException", "server_error"}
+	case slices.Contains(queryOperations, operation):
+		codes = []string{"Throttling", "InternalFailure", "AccessDenied"}
+	}
+	if isLongRun() {
+		codes = append(codes, "ExpiredTokenException")
+	}
+	var shapes []shape
+	for _, code := range codes {
+		shapes = append(shapes, shape{name: code, fault: failing(code), outage: true})
+	}
+	if isLongRun() {
+		unavailable := control.Fault{Kind: control.FaultRaw, Status: http.StatusServiceUnavailable}
+		return append(shapes, shape{name: "status 503", fault: unavailable, outage: true})
+	}
+	return shapes
+}
+
+func failing(code string) control.Fault {
+	return control.Fault{Kind: control.FaultError, Code: code, Message: "injected"}
+}
+
+// errorClasses are what a short run tries one documented error of.
+var errorClasses = [][]string{
+	{"UserNotFoundException", "ResourceNotFoundException", "NoSuchEntity"},
+	{"InvalidParameterException", "invalid_request", "MalformedPolicyDocument"},
+	{"NotAuthorizedException", "invalid_client"},
+	{"UsernameExistsException", "PasswordHistoryPolicyViolationException", "LimitExceededException", "LimitExceeded", "RefreshTokenReuseException", "ExpiredCodeException"},
+	{"UserLambdaValidationException"},
+}
+
+func sampled(codes []string) []string {
+	if isLongRun() {
+		return codes
+	}
+	var sample []string
+	for _, class := range errorClasses {
+		i := slices.IndexFunc(class, func(code string) bool { return slices.Contains(codes, code) })
+		if i >= 0 {
+			sample = append(sample, class[i])
+		}
+	}
+	return sample
+}
+
+// isLongRun says that every documented error is wanted, and not one of a class.
+func isLongRun() bool { return os.Getenv("RELIABILITY") == "long" }
