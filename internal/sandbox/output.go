@@ -27,10 +27,19 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (o *output) String() string {
+func (o *output) String() string { return o.since(0) }
+
+// since returns what was written after the first size bytes.
+func (o *output) since(size int) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.text.String()
+	return string(o.text.Bytes()[size:])
+}
+
+func (o *output) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Len()
 }
 
 // firstLine hands the first line that is written to it to line, and everything after it to rest.

@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,16 +25,11 @@ const (
 	startLimit = time.Minute
 	// attemptLimit is how long one look at a server that starts may take.
 	attemptLimit = 2 * time.Second
-	// portAttempts is how many ports are tried when others take them first.
-	portAttempts = 5
 	// requestLimit is how long a client waits for an answer; Vault itself gives up after 90 seconds.
 	requestLimit = 2 * time.Minute
 	// idleConnections is how many clients may share a transport without opening a connection per request.
 	idleConnections = 128
 )
-
-// errPortTaken says that somebody took the port between its choice and its use.
-var errPortTaken = errors.New("the port was taken meanwhile")
 
 // VaultOptions says which Vault to start and how.
 type VaultOptions struct {
@@ -60,8 +53,11 @@ type Vault struct {
 	Token string
 
 	binary  string
+	args    []string
+	env     []string
 	home    string
 	output  *output
+	began   int // the size of output when the process began
 	process *process
 	client  *api.Client
 }
@@ -110,27 +106,38 @@ func launch(ctx context.Context, o VaultOptions, port int, args []string) (*Vaul
 	v := &Vault{
 		Addr:   fmt.Sprintf("http://127.0.0.1:%d", port),
 		binary: o.Binary,
+		args:   append(args, "-log-level="+o.LogLevel),
+		env:    o.Env,
 		output: &output{tee: o.Log},
 	}
 	var err error
 	if v.client, err = newClient(v.Addr); err != nil {
 		return nil, err
 	}
-	if v.home, err = os.MkdirTemp("", "sb"); err != nil { // short: paths of the plugins' sockets may have 104 characters
+	if err := v.begin(ctx); err != nil {
 		return nil, err
+	}
+	return v, nil
+}
+
+// begin starts the server's process, with a home of its own.
+func (v *Vault) begin(ctx context.Context) (err error) {
+	v.began = v.output.size()
+	if v.home, err = os.MkdirTemp("", "sb"); err != nil { // short: paths of the plugins' sockets may have 104 characters
+		return err
 	}
 	v.process, err = start(ctx, command{
 		name:   "vault",
-		path:   o.Binary,
-		args:   append(args, "-log-level="+o.LogLevel),
-		env:    cleanEnv(v.home, o.Env...),
+		path:   v.binary,
+		args:   v.args,
+		env:    cleanEnv(v.home, v.env...),
 		stdout: v.output,
 		stderr: v.output,
 	})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(v.home))
+		return errors.Join(err, os.RemoveAll(v.home))
 	}
-	return v, nil
+	return nil
 }
 
 // Client returns a new client that holds the root token and never retries.
@@ -188,8 +195,8 @@ func (v *Vault) await(ctx context.Context, ready func(context.Context) error) er
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for attempt(ctx, ready) != nil {
-		if strings.Contains(v.LogText(), "address already in use") {
-			return errPortTaken // it says so at once, and takes seconds to end
+		if err := v.portTaken(); err != nil {
+			return err // it says so at once, and takes seconds to end
 		}
 		select {
 		case <-v.Done():
@@ -197,6 +204,16 @@ func (v *Vault) await(ctx context.Context, ready func(context.Context) error) er
 		case <-ctx.Done():
 			return fmt.Errorf("vault is not ready: %w; it wrote last:\n%s", ctx.Err(), tail(v.LogText()))
 		case <-ticker.C:
+		}
+	}
+	return nil
+}
+
+// portTaken looks for what the process says when it cannot listen.
+func (v *Vault) portTaken() error {
+	for line := range strings.Lines(v.output.since(v.began)) {
+		if strings.Contains(line, "address already in use") {
+			return fmt.Errorf("%w: %s", errPortTaken, strings.TrimSpace(line))
 		}
 	}
 	return nil
@@ -232,45 +249,6 @@ func newClient(addr string) (*api.Client, error) {
 	client.ClearNamespace()
 	client.ClearToken()
 	return client, nil
-}
-
-// onFreePort calls begin with a free port, and again with another one when somebody was faster.
-func onFreePort(ctx context.Context, begin func(port int) (*Vault, error)) (*Vault, error) {
-	var err error
-	for range portAttempts {
-		var port int
-		if port, err = freePort(ctx); err != nil {
-			return nil, err
-		}
-		var v *Vault
-		if v, err = begin(port); err == nil {
-			return v, nil
-		}
-		if !errors.Is(err, errPortTaken) {
-			return nil, err
-		}
-	}
-	return nil, fmt.Errorf("starting vault: no free port in %d attempts: %w", portAttempts, err)
-}
-
-// freePort returns a loopback port that is free together with its successor, where Vault puts its cluster listener.
-func freePort(ctx context.Context) (int, error) {
-	var config net.ListenConfig
-	var err error
-	for range portAttempts {
-		var listener, next net.Listener
-		if listener, err = config.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-			break
-		}
-		port := int(netip.MustParseAddrPort(listener.Addr().String()).Port())
-		next, err = config.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		_ = listener.Close()
-		if err == nil {
-			_ = next.Close()
-			return port, nil
-		}
-	}
-	return 0, fmt.Errorf("looking for a free port: %w", err)
 }
 
 // resolveDir returns dir as Vault wants its plugin directory: absolute and without symbolic links.
