@@ -7,8 +7,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"fmt"
+	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -171,14 +171,28 @@ func (c *tokenCache) forget(clientID string) {
 }
 
 // keyOf digests a request. The order of scopes makes no difference to Cognito,
-// nor does that of metadata, which JSON sorts. A secret that is looked up has
-// none here: the pool and the client stand for it.
+// nor does that of metadata. A secret that is looked up is not here: the pool
+// and the client stand for it. Every read needs the key, so it is not made of
+// JSON.
 func keyOf(r MachineTokenRequest) tokenKey {
-	scopes := slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
-	metadata, err := json.Marshal(r.ClientMetadata)
-	if err != nil {
-		panic(err) // a map of strings always encodes
+	shape := make([]byte, 0, 512)
+	shape = appendTexts(shape, []string{
+		string(cmp.Or(r.Source, SourceEndpoint)), r.Domain,
+		r.Target.UserPoolID, r.Target.Region, r.Target.AssumeRoleARN, r.Target.ExternalID,
+		r.AppClient.ID, r.AppClient.Secret,
+	})
+	shape = appendTexts(shape, slices.Compact(slices.Sorted(slices.Values(r.Scopes))))
+	for _, name := range slices.Sorted(maps.Keys(r.ClientMetadata)) {
+		shape = appendTexts(shape, []string{name, r.ClientMetadata[name]})
 	}
-	return sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %x %q %q",
-		cmp.Or(r.Source, SourceEndpoint), r.Domain, r.Target, r.AppClient.ID, sha256.Sum256([]byte(r.AppClient.Secret)), scopes, metadata))
+	return sha256.Sum256(shape)
+}
+
+// appendTexts puts lengths before texts, so that no two lists look the same.
+func appendTexts(to []byte, texts []string) []byte {
+	to = binary.AppendUvarint(to, uint64(len(texts)))
+	for _, text := range texts {
+		to = append(binary.AppendUvarint(to, uint64(len(text))), text...)
+	}
+	return to
 }
