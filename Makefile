@@ -20,6 +20,8 @@ FUZZTIME = 10s
 # How often make test-reliability lets something die, and the seed that repeats a run.
 ROUNDS = 200
 SEED =
+# A directory that gets the CPU profiles of make bench.
+PROFILES =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
 TESTFLAGS =
 
@@ -116,6 +118,11 @@ fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targ
 		done; \
 	done
 
+.PHONY: bench
+bench: build emulator ## Measure how fast it is, against what a plugin costs at least; writes docs/performance.md
+	@vault=$$(scripts/vault-bin.sh) && go build -o bin/bench ./test/bench && \
+		bin/bench -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -out docs/performance.md $(if $(PROFILES),-profiles '$(PROFILES)')
+
 .PHONY: vet
 vet: ## Run go vet, and see that what depends on the system compiles on macOS too
 	go vet ./...
@@ -156,4 +163,4 @@ goreleaser:
 
 .PHONY: clean
 clean: ## Remove what was built, but for bin/vault and the tools, which take minutes
-	rm -rf dist bin/dev bin/dev.log bin/plugins bin/plugins-fast-wal '$(EMULATOR_BIN)' coverage.out
+	rm -rf dist bin/bench bin/dev bin/dev.log bin/plugins bin/plugins-fast-wal '$(EMULATOR_BIN)' coverage.out

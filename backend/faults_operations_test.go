@@ -46,7 +46,7 @@ func families() map[string][]operation {
 // issuing gives the role "ci" more.
 func issuing(more map[string]any) func(*scene) {
 	return func(s *scene) {
-		s.writeOK("roles/ci", map[string]any{"groups": "testers,admins", "max_ttl": "24h"})
+		s.writeOK("roles/ci", map[string]any{"groups": "testers,admins"})
 		s.writeOK("roles/ci", more)
 	}
 }

@@ -82,6 +82,8 @@ func newScene(t *testing.T, count *tally.Count) *scene {
 		"request_timeout": int(patience.Seconds()),
 		"rate_limits":     map[string]any{"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000},
 	})
+	// No lease ends by itself while a scene lasts.
+	s.writeOK("roles/ci", map[string]any{"ttl": "24h", "max_ttl": "24h"})
 	s.secrets = []string{"hush-", "eyJhbGci", "eyJraWQi", s.Seed.AppClientSecret, s.Seed.M2MClientSecret, s.clientSecret}
 	return s
 }

@@ -4,8 +4,8 @@
 package backend
 
 import (
-	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,19 +21,18 @@ import (
 // Between the answer of this plugin and the moment at which Vault has stored
 // the lease nobody can tell whether a user has one. Vault drops the answer
 // when its client has gone away, and the plugin or Vault may be killed just
-// there; the plugin never learns it. So what is handed over is remembered,
-// with the moment at which its lease ends at the latest, and ended then. A
-// renewal or revocation proves that there is a lease, and with that the
-// handover is over.
+// there; the plugin never learns it. So of every user it is noted when its
+// lease ends if nobody renews it, and the user is ended then. A renewal or
+// revocation proves that there is a lease, and with that the handover is over.
 //
 // They are stored by the hour in which they come due, so that a tick looks at
-// those only: handovers/2026-11-20T17/<id of the WAL entry>.
+// those only: handovers/2026-11-20T17/<id>.
 const handoverStoragePrefix = "handovers/"
 
 const (
 	handoverHour = "2006-01-02T15"
 	// handoverGrace lets Vault end the lease first, if there is one.
-	handoverGrace = time.Minute
+	handoverGrace = 30 * time.Second
 	// handoverBudget is what one tick may take of the time that Vault gives it,
 	// and lastHandoverBudget the last one before an unmount.
 	handoverBudget     = 15 * time.Second
@@ -42,30 +41,18 @@ const (
 	parallelHandovers = 8
 )
 
-// handover is a user in an answer.
+// handover is a user that may be in an answer.
 type handover struct {
 	userRef
 	Created time.Time `json:"created"`
-	// LeaseEnd is when its lease has ended, renewed as it may be.
+	// LeaseEnd is when its lease has ended, unless it was renewed.
 	LeaseEnd time.Time `json:"lease_end"`
 	// Revocation is the role's word for what happens then.
 	Revocation string `json:"revocation"`
 }
 
-// handOver turns the WAL entry of a user into a handover, before the answer
-// leaves. At every moment one of the two is there.
-func (b *backend) handOver(ctx context.Context, s logical.Storage, walID string, lease userLease, maxTTL time.Duration) (id string, err error) {
-	h := handover{
-		userRef:    lease.userRef,
-		Created:    lease.created,
-		LeaseEnd:   lease.created.Add(cmp.Or(maxTTL, b.System().MaxLeaseTTL())),
-		Revocation: lease.revocation,
-	}
-	id = h.LeaseEnd.UTC().Format(handoverHour) + "/" + walID
-	if err := putJSON(ctx, s, handoverStoragePrefix+id, h); err != nil {
-		return id, err
-	}
-	return id, dropWAL(ctx, s, walID)
+func newHandoverID(leaseEnd time.Time) string {
+	return leaseEnd.UTC().Format(handoverHour) + "/" + rand.Text()
 }
 
 // dropHandover is for a user whose lease is proven, or who is gone.
@@ -148,7 +135,7 @@ func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, 
 	switch err := stored.DecodeJSON(&h); {
 	case err != nil || h.Username == "" || h.UserPoolID == "":
 		b.Logger().Error("dropping a handover that cannot be read; a user may be left in its pool", "id", id)
-	case b.now().Before(h.LeaseEnd.Add(handoverGrace)) && !last:
+	case b.now().Before(h.LeaseEnd.Add(b.issueLimit()+handoverGrace)) && !last: // the lease began when the user was made
 		return nil
 	default:
 		if err := b.endHandover(ctx, req, h); err != nil {
@@ -162,13 +149,14 @@ func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, 
 // pool is out of reach for good.
 func (b *backend) endHandover(ctx context.Context, req *logical.Request, h handover) error {
 	err := b.endUser(ctx, req, h.userRef, userLease{revocation: h.Revocation, created: h.Created})
-	switch {
-	case err == nil:
+	if err == nil {
 		b.Logger().Info("ended a user whose lease was never heard of", "username", h.Username, "user_pool_id", h.UserPoolID)
-	case b.now().Sub(h.LeaseEnd) > walGiveUp:
-		b.Logger().Error("giving up on a user that could not be ended; delete it by hand",
-			"username", h.Username, "user_pool_id", h.UserPoolID, "error", err)
 		return nil
 	}
-	return err
+	if b.now().Sub(h.LeaseEnd) <= walGiveUp {
+		return err
+	}
+	b.Logger().Error("giving up on a user that could not be ended; delete it by hand",
+		"username", h.Username, "user_pool_id", h.UserPoolID, "error", err)
+	return nil
 }

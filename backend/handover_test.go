@@ -55,20 +55,28 @@ func TestHandover(t *testing.T) {
 		h := newHandedOver(t, hour)
 		require.Len(t, h.handovers(), 1)
 		require.Empty(t, h.walEntries())
-		h.after(59 * time.Minute)
-		require.Len(t, h.Users(), 1, "it may be in use")
-		h.after(3 * time.Minute)
+		h.after(10 * time.Minute)
+		require.Len(t, h.Users(), 1, "its lease may have begun a little later")
+		h.after(2 * time.Minute)
 		require.Empty(t, h.Users())
 		require.Empty(t, h.handovers())
 	})
 
-	t.Run("without max_ttl that is the mount's", func(t *testing.T) {
-		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": 0})
-		h.after(23 * time.Hour)
-		require.Len(t, h.Users(), 1)
-		h.after(2 * time.Hour)
-		require.Empty(t, h.Users())
-	})
+	for name, c := range map[string]struct {
+		role map[string]any
+		ttl  time.Duration
+	}{
+		"without ttl that is the mount's":               {map[string]any{"ttl": 0, "max_ttl": 0}, time.Hour},
+		"but max_ttl counts where it is less than that": {map[string]any{"ttl": 0, "max_ttl": "20m"}, 20 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandedOver(t, c.role)
+			h.after(c.ttl)
+			require.Len(t, h.Users(), 1)
+			h.after(3 * time.Minute)
+			require.Empty(t, h.Users())
+		})
+	}
 
 	t.Run("another process does it as well, as its role said, when that is gone", func(t *testing.T) {
 		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": "1h", "revocation": "disable"})
@@ -82,7 +90,6 @@ func TestHandover(t *testing.T) {
 
 	t.Run("a renewal proves the lease", func(t *testing.T) {
 		h := newHandedOver(t, hour)
-		h.writeOK("roles/ci", map[string]any{"max_ttl": "10h"})
 		_, err := h.lease(logical.RenewOperation, h.secret)
 		require.NoError(t, err)
 		require.Empty(t, h.handovers())
@@ -104,7 +111,7 @@ func TestHandover(t *testing.T) {
 	})
 
 	t.Run("a tick looks at those only that come due", func(t *testing.T) {
-		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": "20h"})
+		h := newHandedOver(t, map[string]any{"ttl": "20h", "max_ttl": "20h"})
 		h.after(time.Minute) // the first tick also loads what is kept in memory
 		h.storage.mend()
 		h.after(time.Minute)

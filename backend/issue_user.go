@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
@@ -30,9 +31,9 @@ type issuance struct {
 	input  input
 }
 
-// issueUser makes a user for a lease. The WAL entry goes first, and becomes a
-// handover at last: from the moment that a user may exist, there is always
-// something that ends it.
+// issueUser makes a user for a lease. The WAL entry and the handover go first:
+// from the moment that a user may exist, there is always something that ends
+// it.
 func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
 	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
 		return answer(err)
@@ -49,40 +50,77 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	if err != nil {
 		return answer(err)
 	}
-	walID, err := framework.PutWAL(ctx, req.Storage, walKindUser, userWAL{i.ref(request.Username), b.now()})
+	lease := userLease{userRef: i.ref(request.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
+	walID, err := b.note(ctx, req.Storage, &lease, i.role)
 	if err != nil {
-		return nil, fmt.Errorf("writing a WAL entry: %w", err)
+		return nil, err
 	}
 	issued, err := b.issueWithin(ctx, pool, request)
 	if err != nil {
-		b.settleFailure(ctx, req, walID, err)
+		b.settleFailure(ctx, req, walID, lease.handover, err)
 		return answer(fmt.Errorf("role %q: %w", i.name, err))
 	}
-	lease := userLease{userRef: i.ref(issued.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
-	if lease.handover, err = b.handOver(ctx, req.Storage, walID, lease, i.role.MaxTTL); err != nil {
+	lease.Username, lease.created = issued.Username, b.now() // Cognito's own, where the one that was sent is an address
+	if err := dropWAL(ctx, req.Storage, walID); err != nil {
 		return nil, b.takeBack(ctx, req, lease, err)
 	}
 	return b.userResponse(i, request, issued, lease), nil
 }
 
+// note writes down what deletes a user that is not finished, and what ends one
+// that is. It is the first thing that happens.
+func (b *backend) note(ctx context.Context, s logical.Storage, lease *userLease, role *roleEntry) (walID string, err error) {
+	leaseEnd := lease.created.Add(b.firstTTL(lease, role))
+	h := handover{userRef: lease.userRef, Created: lease.created, LeaseEnd: leaseEnd, Revocation: lease.revocation}
+	lease.handover = newHandoverID(h.LeaseEnd)
+	var both errgroup.Group
+	both.Go(func() error { return putJSON(ctx, s, handoverStoragePrefix+lease.handover, h) })
+	both.Go(func() (err error) {
+		walID, err = framework.PutWAL(ctx, s, walKindUser, userWAL{lease.userRef, lease.created, lease.handover})
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		b.forget(ctx, s, walID, lease.handover)
+		return "", fmt.Errorf("noting that a user is about to be made: %w", err)
+	}
+	return walID, nil
+}
+
+// firstTTL is how long a lease lasts that nobody renews, at the most.
+func (b *backend) firstTTL(lease *userLease, role *roleEntry) time.Duration {
+	ttl := cmp.Or(lease.ttl, role.TTL)
+	if ttl == 0 {
+		ttl = b.System().DefaultLeaseTTL()
+	}
+	return min(ttl, cmp.Or(role.MaxTTL, ttl))
+}
+
+// forget drops the notes about a user that is not there. The caller may have
+// gone away, but they must not stay for that.
+func (b *backend) forget(ctx context.Context, s logical.Storage, walID, handover string) {
+	ctx = context.WithoutCancel(ctx)
+	if err := errors.Join(dropWAL(ctx, s, walID), dropHandover(ctx, s, handover)); err != nil {
+		b.Logger().Warn("the next roll-back will look for a user that is not there", "error", err)
+	}
+}
+
 // issueWithin ends well before the WAL entry may be rolled back.
 func (b *backend) issueWithin(ctx context.Context, pool userPool, request cognito.UserRequest) (*cognito.IssuedUser, error) {
-	ctx, cancel := context.WithTimeout(ctx, min(issueTimeout, b.WALRollbackMinAge/2))
+	ctx, cancel := context.WithTimeout(ctx, b.issueLimit())
 	defer cancel()
 	return pool.IssueUser(ctx, request)
 }
 
-// settleFailure drops the WAL entry when it is certain that no user is left.
-func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID string, failure error) {
+func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.WALRollbackMinAge/2) }
+
+// settleFailure forgets a user when it is certain that none is left.
+func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID, handover string, failure error) {
 	var leftover *cognito.LeftoverError
 	if errors.As(failure, &leftover) {
 		b.Logger().Warn("a user may be left in its pool until the next roll-back", "error", failure, "deleting_it", leftover.Undo)
 		return
 	}
-	// The caller may have gone away, but the entry must not stay for that.
-	if err := dropWAL(context.WithoutCancel(ctx), req.Storage, walID); err != nil {
-		b.Logger().Warn("the next roll-back will look for a user that is not there", "error", err)
-	}
+	b.forget(ctx, req.Storage, walID, handover)
 }
 
 // takeBack deletes a user that cannot be handed out. What is left behind when

@@ -29,6 +29,8 @@ const (
 type userWAL struct {
 	userRef
 	Created time.Time `json:"created"`
+	// Handover is the id of what would end the user if it were in use.
+	Handover string `json:"handover,omitempty"`
 }
 
 // userRef names a user in a pool and the role that reaches it. Leases carry
@@ -73,6 +75,9 @@ func (b *backend) rollbackUser(ctx context.Context, req *logical.Request, data a
 	}
 	err = b.deleteUser(ctx, req, entry.userRef, entry.Created)
 	if err == nil {
+		err = dropHandover(ctx, req.Storage, entry.Handover)
+	}
+	if err == nil {
 		b.Logger().Info("rolled back a user that was not handed out", "username", entry.Username, "user_pool_id", entry.UserPoolID)
 		return nil
 	}
@@ -102,6 +107,9 @@ func decodeUserWAL(data any) (userWAL, error) {
 // dropWAL removes an entry for good. It must succeed before a user is handed
 // out, or the roll-back would delete it under its lease.
 func dropWAL(ctx context.Context, s logical.Storage, id string) error {
+	if id == "" { // it was never written
+		return nil
+	}
 	if err := framework.DeleteWAL(ctx, s, id); err != nil {
 		return fmt.Errorf("dropping a WAL entry: %w", err)
 	}

@@ -167,7 +167,7 @@ func (w *world) expect(word lastWord) {
 func (c *clustered) ways() []way {
 	ctx := c.Context()
 	return []way{
-		{"leader killed", func() error {
+		{name: "leader killed", die: func() error {
 			leader, err := c.cluster.Leader(ctx)
 			if err != nil {
 				return err
@@ -176,11 +176,11 @@ func (c *clustered) ways() []way {
 			_, err = c.cluster.Leader(ctx)
 			return errors.Join(err, leader.Restart(ctx), c.cluster.Ready(ctx))
 		}},
-		{"leader stepped down", func() error {
+		{name: "leader stepped down", die: func() error {
 			_, err := c.cluster.StepDown(ctx)
 			return errors.Join(err, c.cluster.Ready(ctx))
 		}},
-		{"standby killed", func() error {
+		{name: "standby killed", die: func() error {
 			standbys := c.cluster.Standbys(ctx)
 			return errors.Join(standbys[c.random.IntN(len(standbys))].Restart(ctx), c.cluster.Ready(ctx))
 		}},

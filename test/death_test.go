@@ -27,8 +27,8 @@ import (
 )
 
 const (
-	// waysOfDeath is how many lines TestDeath counts: five ways with files, six with raft.
-	waysOfDeath = 11
+	// waysOfDeath is how many lines TestDeath counts: six ways with files, seven with raft.
+	waysOfDeath = 13
 
 	// briefTTL is all that a lease can get: users whose lease Vault never stored
 	// live as long, and a minute more.
@@ -48,6 +48,8 @@ const (
 // way is a way to die in the middle of work.
 type way struct {
 	name string
+	// atSignIn is for what does harm only when a user is on its way to its lease.
+	atSignIn bool
 	// die lets it happen and returns when Vault is back.
 	die func() error
 }
@@ -75,17 +77,18 @@ func TestDeath(t *testing.T) {
 func (m *mortal) waysOf(server *sandbox.Server, raft bool) []way {
 	ctx := m.Context()
 	ways := []way{
-		{"plugin killed", m.killPlugins},
-		{"Vault killed", func() error { return server.Restart(ctx) }},
-		{"Vault sealed", func() error { return errors.Join(m.client.Sys().SealWithContext(ctx), server.Unseal(ctx)) }},
-		{"plugin reloaded", func() error {
+		{name: "plugin killed", die: m.killPlugins},
+		{name: "Vault killed", die: func() error { return server.Restart(ctx) }},
+		{name: "Vault sealed", die: func() error { return errors.Join(m.client.Sys().SealWithContext(ctx), server.Unseal(ctx)) }},
+		{name: "plugin reloaded", die: func() error {
 			_, err := m.client.Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: pluginName})
 			return err
 		}},
-		{"clients gone", func() error { m.hangUp(); return nil }},
+		{name: "clients gone", die: func() error { m.hangUp(); return nil }},
+		{name: "clients gone at sign-in", atSignIn: true, die: func() error { m.hangUp(); return nil }},
 	}
 	if raft {
-		ways = append(ways, way{"stepped down", func() error {
+		ways = append(ways, way{name: "stepped down", die: func() error {
 			return errors.Join(server.StepDown(ctx), server.Ready(ctx))
 		}})
 	}
@@ -158,6 +161,9 @@ func newMortal(t *testing.T, servers ...*sandbox.Server) *mortal {
 		world: newWorldIn(t, servers[0].Vault), servers: servers, seed: seed, random: rand.New(rand.NewPCG(seed, 0)),
 		origin: map[string]*tally.Count{}, sum: map[string]*score{},
 	}
+	for _, server := range servers[1:] {
+		watched(t, server.Vault)
+	}
 	m.configure(map[string]any{"request_timeout": "10s"})
 	m.writeRole("brief", map[string]any{"ttl": briefTTL.String(), "max_ttl": briefTTL.String()})
 	m.addUser("ann")
@@ -217,7 +223,7 @@ func (m *mortal) round(count *tally.Count, way way) bool {
 	m.Helper()
 	count.Tried(1)
 	tasks := m.plan()
-	when := m.chooseMoment(len(tasks))
+	when := m.chooseMoment(len(tasks), way.atSignIn)
 	require.NoError(m, m.Control.SetLatency(m.Context(), control.Latency{DefaultMS: m.random.IntN(30)}))
 	require.NoError(m, m.Control.ResetCalls(m.Context()))
 	done := m.begin(tasks, way.name)
@@ -347,8 +353,8 @@ type moment struct {
 	pause time.Duration
 }
 
-func (m *mortal) chooseMoment(tasks int) moment {
-	if m.random.IntN(3) == 0 {
+func (m *mortal) chooseMoment(tasks int, atSignIn bool) moment {
+	if atSignIn || m.random.IntN(3) == 0 {
 		return moment{calls: 1 + m.random.IntN(2), signIns: true, pause: time.Duration(m.random.IntN(6000)) * time.Microsecond}
 	}
 	return moment{calls: m.random.IntN(5 * tasks), pause: time.Duration(m.random.IntN(20)) * time.Millisecond}

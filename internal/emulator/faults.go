@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
@@ -133,8 +134,10 @@ func deliverHalf(w http.ResponseWriter, a answer) {
 }
 
 // carry takes a call through latency and faults to its answer.
-func (s *Server) carry(ctx context.Context, x *exchange) (answer, delivery) {
-	s.latency.wait(ctx, x.call.Operation)
+func (s *Server) carry(ctx context.Context, x *exchange, arrived time.Time) (answer, delivery) {
+	latency := s.latency.of(x.call.Operation)
+	wait(ctx, arrived.Add(latency/2))
+	defer wait(ctx, arrived.Add(latency))
 	fault := s.faults.take(x.call.Operation)
 	if fault == nil {
 		return s.performUnlessRefused(x), deliver

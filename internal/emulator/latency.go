@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// latency is how long calls wait before they are carried out.
+// latency is how long calls take, like a network: half of it on the way to the call's effect, and half on the way back.
 type latency struct {
 	mu       sync.Mutex
 	settings control.Latency
@@ -33,16 +33,16 @@ func (l *latency) of(operation string) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// napTime is how much of a wait is left to nap.
+const napTime = 1500 * time.Microsecond
+
 // wait returns early when the client goes away; the call is carried out all the same, as Cognito would.
-func (l *latency) wait(ctx context.Context, operation string) {
-	delay := l.of(operation)
-	if delay <= 0 {
-		return
-	}
-	timer := time.NewTimer(delay)
+func wait(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until) - napTime)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		nap(time.Until(until))
 	case <-ctx.Done():
 	}
 }

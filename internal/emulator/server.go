@@ -91,6 +91,7 @@ func (o Options) withDefaults() Options {
 
 // ServeHTTP answers Cognito, STS, the token endpoint, the key sets and the control API on one port.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	arrived := time.Now()
 	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
 		s.control.ServeHTTP(w, r)
 		return
@@ -101,14 +102,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.serve(w, r, x)
+	s.serve(w, r, x, arrived)
 }
 
 // serve logs the end of a call before it answers, so that a client which waits for the answer never seems to overlap
 // with itself.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange, arrived time.Time) {
 	entry := s.calls.begin(x.call)
-	a, delivery := s.carry(r.Context(), x)
+	a, delivery := s.carry(r.Context(), x, arrived)
 	s.calls.end(entry, a)
 	delivery(w, a)
 }

@@ -54,7 +54,7 @@ type Fault struct {
 	Skip int `json:"skip,omitempty"`
 }
 
-// Latency is what every answer waits for before the call is carried out, in milliseconds.
+// Latency is how long every call takes, in milliseconds: it is carried out after half of it, and answered after all.
 type Latency struct {
 	DefaultMS  int            `json:"default_ms"`
 	Operations map[string]int `json:"operations,omitempty"`

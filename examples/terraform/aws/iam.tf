@@ -1,0 +1,71 @@
+# Copyright (c) The vault-plugin-secrets-cognito authors
+# SPDX-License-Identifier: MPL-2.0
+#
+# The policies of docs/iam.md for the features that examples/terraform/vault uses.
+
+resource "aws_iam_role" "vault" {
+  name               = "vault-cognito"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+resource "aws_iam_role_policy" "vault" {
+  name   = "cognito"
+  role   = aws_iam_role.vault.id
+  policy = data.aws_iam_policy_document.cognito.json
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "AWS"
+      identifiers = [var.vault_principal_arn]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "cognito" {
+  statement {
+    sid = "Users"
+    actions = [
+      "cognito-idp:AdminCreateUser",
+      "cognito-idp:AdminSetUserPassword",
+      "cognito-idp:AdminAddUserToGroup",
+      "cognito-idp:AdminInitiateAuth",
+      "cognito-idp:AdminDeleteUser",
+      "cognito-idp:AdminGetUser",
+    ]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
+  statement {
+    sid       = "MachineTokens"
+    actions   = ["cognito-idp:DescribeUserPoolClient"]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
+  # Besides what users need.
+  statement {
+    sid       = "StaticPasswords"
+    actions   = ["cognito-idp:AdminUserGlobalSignOut"]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
+  # For check/; optional.
+  statement {
+    sid = "Check"
+    actions = [
+      "cognito-idp:DescribeUserPool",
+      "cognito-idp:ListUserPoolClientSecrets",
+      "cognito-idp:GetGroup",
+      "cognito-idp:GetUserPoolMfaConfig",
+    ]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
+  statement {
+    sid       = "CheckDomain"
+    actions   = ["cognito-idp:DescribeUserPoolDomain"]
+    resources = ["*"] # AWS takes no ARN for it
+  }
+}

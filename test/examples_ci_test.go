@@ -1,0 +1,414 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	githubRepository = "example/api"
+	circleOrg        = "7f3e2a51-0c55-4d4b-9a93-1d1c2f7b6a10"
+	circleProject    = "c2b8a1de-55f0-4a3e-8f6e-0f4d7f0a9b21"
+
+	// installStep fetches the vault command from the network. The tests have one, so it is the only step they leave out.
+	installStep = "Install Vault"
+	// apiStep is the first step that uses what the job took.
+	apiStep      = "Test the API"
+	loginStep    = "Log in to Vault"
+	giveBackStep = "Give the test user back"
+)
+
+// issuer is who issues the tokens of CI jobs: GitHub, which is asked for them, and CircleCI.
+type issuer struct {
+	*httptest.Server
+	t *testing.T
+	// request is the token with which a GitHub job asks for its token, repository the one that the job belongs to.
+	request, repository string
+}
+
+var issuerKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	i := &issuer{t: t, request: "hush-" + rand.Text()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(rw http.ResponseWriter, _ *http.Request) { i.describe(rw, i.URL) })
+	mux.HandleFunc("GET /org/"+circleOrg+"/.well-known/openid-configuration", func(rw http.ResponseWriter, _ *http.Request) {
+		i.describe(rw, i.URL+"/org/"+circleOrg)
+	})
+	mux.HandleFunc("GET /keys", func(rw http.ResponseWriter, _ *http.Request) {
+		i.reply(rw, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key().Public(), KeyID: "ci", Algorithm: string(jose.RS256), Use: "sig"}}})
+	})
+	mux.HandleFunc("GET /request", i.issueForGitHub)
+	i.Server = httptest.NewServer(mux)
+	t.Cleanup(i.Close)
+	return i
+}
+
+func (i *issuer) key() *rsa.PrivateKey {
+	key, err := issuerKey()
+	if err != nil {
+		panic(err) // as emulatortest does: there is no randomness
+	}
+	return key
+}
+
+func (*issuer) reply(rw http.ResponseWriter, answer any) {
+	rw.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(rw).Encode(answer) // whoever asked has gone
+}
+
+func (i *issuer) describe(rw http.ResponseWriter, url string) {
+	i.reply(rw, map[string]any{
+		"issuer": url, "jwks_uri": i.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"},
+		"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"},
+	})
+}
+
+// issueForGitHub answers as ACTIONS_ID_TOKEN_REQUEST_URL does.
+func (i *issuer) issueForGitHub(rw http.ResponseWriter, req *http.Request) {
+	if req.Header.Get("Authorization") != "bearer "+i.request {
+		http.Error(rw, "it is not the job that asks", http.StatusUnauthorized)
+		return
+	}
+	token, err := i.sign(i.URL, req.URL.Query().Get("audience"), "repo:"+i.repository+":ref:refs/heads/main", map[string]any{
+		"repository": i.repository, "ref": "refs/heads/main",
+	})
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	i.reply(rw, map[string]any{"count": 1, "value": token})
+}
+
+// issueForCircle makes a job's CIRCLE_OIDC_TOKEN_V2.
+func (i *issuer) issueForCircle(project string) string {
+	i.t.Helper()
+	token, err := i.sign(i.URL+"/org/"+circleOrg, circleOrg, "org/"+circleOrg+"/project/"+project, map[string]any{
+		"oidc.circleci.com/project-id": project,
+	})
+	require.NoError(i.t, err)
+	return token
+}
+
+func (i *issuer) sign(issuer, audience, subject string, more map[string]any) (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: i.key(), KeyID: "ci"}}, nil)
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	return jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: issuer, Subject: subject, Audience: jwt.Audience{audience},
+		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(5 * time.Minute)),
+	}).Claims(more).Serialize()
+}
+
+// step is one of a job, as both CI systems have it.
+type step struct {
+	name, script string
+	// always lets it run after a failure, and ifSet only when that variable has a value.
+	always bool
+	ifSet  string
+}
+
+// ciSystem runs the steps of a job as one of the CI systems does.
+type ciSystem interface {
+	// job reads the example: its variables and steps.
+	job() (variables map[string]string, steps []step)
+	// own are the variables that the system itself gives a job, which lives in dir.
+	own(dir string) map[string]string
+	// shell is the command that runs a script in a file.
+	shell() []string
+	// after takes over what a step of that output leaves to the next ones, and returns the output that the log shows.
+	after(variables map[string]string, output string) string
+	// secrets are those that the system gave the job.
+	secrets() []string
+	// intrude makes the job one that Vault lets nothing do.
+	intrude()
+}
+
+// jobRun is what became of a job.
+type jobRun struct {
+	failed bool
+	log    string
+	ran    []string
+	// variables are those that its last step had.
+	variables map[string]string
+}
+
+// runJob runs an example's job, with our Vault and API in the place of the example's.
+func (w *exampleWorld) runJob(ci ciSystem, api string) jobRun {
+	w.Helper()
+	variables, steps := ci.job()
+	for name, value := range map[string]string{"VAULT_ADDR": w.vault.Addr, "API_URL": api} {
+		require.Contains(w, variables, name)
+		variables[name] = value
+	}
+	maps.Copy(variables, ci.own(w.TempDir()))
+	r := jobRun{variables: variables}
+	for _, s := range steps {
+		if s.name == installStep || r.failed && !s.always || s.ifSet != "" && variables[s.ifSet] == "" {
+			continue
+		}
+		r.ran = append(r.ran, s.name)
+		output, err := w.runStep(ci.shell(), s.script, variables)
+		r.failed = r.failed || err != nil
+		r.log += ci.after(variables, output)
+	}
+	return r
+}
+
+func (w *exampleWorld) runStep(shell []string, script string, variables map[string]string) (string, error) {
+	w.Helper()
+	file := filepath.Join(w.TempDir(), "step.sh")
+	require.NoError(w, os.WriteFile(file, []byte(script), 0o600))
+	command := exec.CommandContext(w.Context(), shell[0], append(shell[1:], file)...)
+	command.Env = w.environment()
+	for name, value := range variables {
+		command.Env = append(command.Env, name+"="+value)
+	}
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// github is GitHub Actions.
+type github struct {
+	*exampleWorld
+	// repository is the one that the job belongs to.
+	repository, envFile string
+	// masks are what the runner hides in the log from then on.
+	masks []string
+}
+
+func (g *github) job() (map[string]string, []step) {
+	g.Helper()
+	var workflow struct {
+		Permissions map[string]string
+		Jobs        map[string]struct {
+			Env   map[string]string
+			Steps []struct{ Name, Run, If string }
+		}
+	}
+	g.parse("../examples/github-actions/test-user.yml", &workflow)
+	require.Equal(g, "write", workflow.Permissions["id-token"], "without it the job cannot ask for its token")
+	require.Len(g, workflow.Jobs, 1)
+	var steps []step
+	job := workflow.Jobs["api-tests"]
+	for _, s := range job.Steps {
+		steps = append(steps, g.condition(step{name: s.Name, script: s.Run}, s.If))
+	}
+	return job.Env, steps
+}
+
+// condition understands what the example's conditions are made of.
+func (g *github) condition(s step, text string) step {
+	g.Helper()
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "${{"), "}}")
+	for term := range strings.SplitSeq(text, "&&") {
+		term = strings.TrimSpace(term)
+		variable, isSet := strings.CutSuffix(strings.TrimPrefix(term, "env."), " != ''")
+		switch {
+		case term == "":
+		case term == "always()":
+			s.always = true
+		case isSet:
+			s.ifSet = variable
+		default:
+			require.Fail(g, "a condition that nothing here knows", term)
+		}
+	}
+	return s
+}
+
+func (g *github) own(dir string) map[string]string {
+	g.envFile, g.issuer.repository = filepath.Join(dir, "env"), g.repository
+	g.after(map[string]string{}, "") // makes the file
+	return map[string]string{
+		"GITHUB_ENV":                     g.envFile,
+		"ACTIONS_ID_TOKEN_REQUEST_URL":   g.issuer.URL + "/request?api-version=2.0",
+		"ACTIONS_ID_TOKEN_REQUEST_TOKEN": g.issuer.request,
+	}
+}
+
+func (*github) shell() []string { return []string{"bash", "-e"} }
+
+// after reads NAME=value lines from the file that the step may have written, and starts another; and takes the masks
+// out of the log, as the runner does.
+func (g *github) after(variables map[string]string, output string) (log string) {
+	g.Helper()
+	if exported, err := os.ReadFile(g.envFile); err == nil {
+		for line := range strings.Lines(string(exported)) {
+			name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			require.True(g, ok, "a line without =")
+			variables[name] = value
+		}
+	}
+	require.NoError(g, os.WriteFile(g.envFile, nil, 0o600))
+	for line := range strings.Lines(output) {
+		if mask, ok := strings.CutPrefix(line, "::add-mask::"); ok {
+			g.masks = append(g.masks, strings.ReplaceAll(strings.TrimSuffix(mask, "\n"), "%25", "%"))
+			continue
+		}
+		log += line
+	}
+	return log
+}
+
+func (g *github) secrets() []string { return []string{g.issuer.request} }
+
+func (g *github) intrude() { g.repository = "somebody/else" }
+
+// circleCI is CircleCI.
+type circleCI struct {
+	*exampleWorld
+	// project is the one that the job belongs to.
+	project, bashEnv, token string
+}
+
+func (c *circleCI) job() (map[string]string, []step) {
+	c.Helper()
+	var config struct {
+		Jobs map[string]struct {
+			Environment map[string]string
+			Steps       []struct {
+				Run struct{ Name, Command, When string }
+			}
+		}
+	}
+	c.parse("../examples/circleci/config.yml", &config)
+	require.Len(c, config.Jobs, 1)
+	var steps []step
+	job := config.Jobs["api-tests"]
+	for _, s := range job.Steps {
+		require.Contains(c, []string{"", "always"}, s.Run.When)
+		steps = append(steps, step{name: s.Run.Name, script: s.Run.Command, always: s.Run.When == "always"})
+	}
+	return job.Environment, steps
+}
+
+func (c *circleCI) own(dir string) map[string]string {
+	c.bashEnv, c.token = filepath.Join(dir, "bash_env"), c.issuer.issueForCircle(c.project)
+	return map[string]string{"BASH_ENV": c.bashEnv, "CIRCLE_OIDC_TOKEN_V2": c.token}
+}
+
+func (*circleCI) shell() []string { return []string{"bash", "-eo", "pipefail"} }
+
+// after notes what the next step will find in the file that bash reads first.
+func (c *circleCI) after(variables map[string]string, output string) string {
+	c.Helper()
+	command := exec.CommandContext(c.Context(), "bash", "-c", `printf '%s\n' "${VAULT_TOKEN:-}" "${TEST_USERNAME:-}" "${TEST_PASSWORD:-}" "${ACCESS_TOKEN:-}"`)
+	command.Env = []string{"BASH_ENV=" + c.bashEnv}
+	values, err := command.Output()
+	require.NoError(c, err)
+	lines := strings.Split(string(values), "\n")
+	for i, name := range []string{"VAULT_TOKEN", "TEST_USERNAME", "TEST_PASSWORD", "ACCESS_TOKEN"} {
+		variables[name] = lines[i]
+	}
+	return output
+}
+
+func (c *circleCI) secrets() []string { return []string{c.token} }
+
+func (c *circleCI) intrude() { c.project = "another-project" }
+
+func (w *exampleWorld) parse(path string, into any) {
+	w.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(w, err)
+	require.NoError(w, yaml.Unmarshal(text, into))
+}
+
+// TestCIExamples runs the jobs of the examples, with every step as it stands but for the one that installs Vault.
+func TestCIExamples(t *testing.T) {
+	t.Parallel()
+	needsCommands(t, "bash", "curl")
+	w := newExampleWorld(t)
+	for name, system := range map[string]func(*exampleWorld) ciSystem{
+		"GitHub Actions": func(w *exampleWorld) ciSystem { return &github{exampleWorld: w, repository: githubRepository} },
+		"CircleCI":       func(w *exampleWorld) ciSystem { return &circleCI{exampleWorld: w, project: circleProject} },
+	} {
+		t.Run(name, func(t *testing.T) { testJob(t, w, system) })
+	}
+}
+
+func testJob(t *testing.T, w *exampleWorld, system func(*exampleWorld) ciSystem) {
+	t.Run("a job that passes", func(t *testing.T) {
+		ci, api := system(w), newService(t)
+		r := w.runJob(ci, api.URL)
+		require.False(t, r.failed, r.log)
+		w.calledAPI(t, r, api)
+		w.awaitNobody()
+		w.keptSecrets(t, r, ci)
+	})
+
+	t.Run("a job whose test fails", func(t *testing.T) {
+		ci, api := system(w), newService(t)
+		api.fails.Store(true)
+		r := w.runJob(ci, api.URL)
+		require.True(t, r.failed, "the job must be red")
+		require.Equal(t, giveBackStep, r.ran[len(r.ran)-1])
+		w.calledAPI(t, r, api)
+		w.awaitNobody()
+		w.keptSecrets(t, r, ci)
+	})
+
+	t.Run("a job of somebody else's", func(t *testing.T) {
+		ci, api := system(w), newService(t)
+		ci.intrude()
+		r := w.runJob(ci, api.URL)
+		require.True(t, r.failed, "the job must be red")
+		require.Equal(t, loginStep, r.ran[0])
+		require.NotContains(t, r.ran, apiStep)
+		require.Empty(t, r.variables["VAULT_TOKEN"])
+		require.Empty(t, w.testers())
+	})
+}
+
+// calledAPI demands that the API was called once, as the job's user, who was in its groups.
+func (w *exampleWorld) calledAPI(t *testing.T, r jobRun, api *service) {
+	t.Helper()
+	callers := api.callers()
+	require.Len(t, callers, 1, r.log)
+	require.Equal(t, r.variables["TEST_USERNAME"], callers[0].Username)
+	require.ElementsMatch(t, []string{"testers", "admins"}, callers[0].Groups)
+}
+
+// keptSecrets demands that the job's log shows no secret, that GitHub was told to hide them all, and that what the job
+// got from Vault is of no use any more.
+func (w *exampleWorld) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
+	t.Helper()
+	token := r.variables["VAULT_TOKEN"]
+	require.NotEmpty(t, token)
+	w.showsNoSecret(r.log, append(ci.secrets(), token)...)
+	if g, ok := ci.(*github); ok {
+		for _, name := range []string{"VAULT_TOKEN", "TEST_PASSWORD", "ACCESS_TOKEN"} {
+			require.True(t, slices.Contains(g.masks, r.variables[name]), "%s is not hidden", name)
+		}
+	}
+	client := w.vault.Client()
+	client.SetToken(token)
+	_, err := client.Auth().Token().LookupSelfWithContext(t.Context())
+	status, _ := w.refusal(err)
+	require.Equal(t, http.StatusForbidden, status, "the token must have ended")
+	require.False(t, w.passwordWorks(r.variables["TEST_USERNAME"], r.variables["TEST_PASSWORD"]))
+}

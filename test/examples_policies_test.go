@@ -1,0 +1,111 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+)
+
+// policyCase is a request, and whose policy allows it.
+type policyCase struct {
+	method, path string
+	data         map[string]any
+	allowed      []string
+	// status is what is answered besides a success, where it is not 403.
+	status int
+}
+
+// policyCases are in an order in which each finds what it needs.
+func policyCases(pool string) []policyCase {
+	const operator, ci, service = "operator", "ci", "service"
+	role := map[string]any{"credential_type": "user", "user_pool_id": pool, "issue_tokens": false}
+	account := map[string]any{"credential_type": "user_password", "user_pool_id": pool, "username": "nobody", "rotation_period": "1h", "self_managed": true}
+	return []policyCase{
+		{http.MethodGet, "cognito/creds/ci-user", nil, []string{ci}, 0},
+		{http.MethodPut, "cognito/tokens/ci-user", map[string]any{}, []string{ci}, http.StatusBadRequest}, // no refresh_token
+		{http.MethodGet, "cognito/creds/machine", nil, []string{service}, 0},
+		{http.MethodGet, "cognito/static-creds/batch", nil, []string{service}, 0},
+		{http.MethodPut, "sys/leases/renew", map[string]any{"lease_id": "none"}, []string{service}, http.StatusBadRequest},
+		{http.MethodPut, "sys/leases/revoke", map[string]any{"lease_id": "none"}, []string{service}, 0},
+		{http.MethodPut, "auth/token/renew-self", nil, []string{service}, 0},
+		{http.MethodGet, "auth/token/lookup-self", nil, []string{service}, 0},
+
+		{http.MethodGet, "cognito/config", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/config", map[string]any{"max_retries": 4}, []string{operator}, 0},
+		{http.MethodPatch, "cognito/config", map[string]any{"max_retries": 8}, []string{operator}, 0},
+		{http.MethodPut, "cognito/config/rotate-root", nil, []string{operator}, http.StatusBadRequest}, // there is no key
+		{"LIST", "cognito/roles", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/roles/another", role, []string{operator}, 0},
+		{http.MethodPatch, "cognito/roles/another", map[string]any{"ttl": "5m"}, []string{operator}, 0},
+		{http.MethodGet, "cognito/roles/another", nil, []string{operator}, 0},
+		{http.MethodGet, "cognito/check/another", nil, []string{operator}, 0},
+		{http.MethodDelete, "cognito/roles/another", nil, []string{operator}, 0},
+		{"LIST", "cognito/static-roles", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/static-roles/another", account, []string{operator}, http.StatusBadRequest}, // there is no such user
+		{http.MethodGet, "cognito/static-roles/batch", nil, []string{operator}, 0},
+		{http.MethodPatch, "cognito/static-roles/batch", map[string]any{"rotation_period": "12h"}, []string{operator}, 0},
+		{http.MethodPut, "cognito/rotate-role/batch", nil, []string{operator}, 0},
+		{http.MethodDelete, "cognito/static-roles/batch", nil, []string{operator}, 0},
+		{"LIST", "sys/leases/lookup/cognito/creds/ci-user", nil, []string{operator}, 0},
+		{http.MethodPut, "sys/leases/revoke-prefix/cognito/creds/ci-user", map[string]any{"sync": true}, []string{operator}, 0},
+		{http.MethodDelete, "cognito/config", nil, []string{operator}, 0},
+
+		{http.MethodGet, "cognito/creds/another", nil, nil, 0},
+		{http.MethodGet, "cognito/static-creds/another", nil, nil, 0},
+		{http.MethodPut, "cognito/tokens/another", nil, nil, 0},
+		{http.MethodPut, "sys/leases/revoke-prefix/auth", nil, nil, 0},
+		{http.MethodGet, "sys/mounts/cognito/tune", nil, nil, 0},
+		{http.MethodGet, "sys/policies/acl/cognito-operator", nil, nil, 0},
+		{http.MethodPut, "auth/token/create", nil, nil, 0},
+
+		{http.MethodPut, "auth/token/revoke-self", nil, []string{ci, service}, 0},
+	}
+}
+
+// TestPolicyExamples tries every request with a token of each policy, and no other.
+func TestPolicyExamples(t *testing.T) {
+	t.Parallel()
+	w := newExampleWorld(t)
+	clients := map[string]*api.Client{}
+	for _, policy := range []string{"operator", "ci", "service"} {
+		clients[policy] = w.vault.Client()
+		clients[policy].SetToken(w.tokenWith("cognito-" + policy))
+	}
+	for _, c := range policyCases(w.Seed.UserPoolID) {
+		for policy, client := range clients {
+			t.Run(policy+" "+c.method+" "+c.path, func(t *testing.T) {
+				status := w.statusOf(client, c)
+				switch {
+				case !slices.Contains(c.allowed, policy):
+					require.Equal(t, http.StatusForbidden, status)
+				case c.status != 0:
+					require.Equal(t, c.status, status)
+				default:
+					require.Contains(t, []int{http.StatusOK, http.StatusNoContent}, status)
+				}
+			})
+		}
+	}
+}
+
+// statusOf is what Vault answers.
+func (w *exampleWorld) statusOf(client *api.Client, c policyCase) int {
+	w.Helper()
+	req := client.NewRequest(c.method, "/v1/"+c.path)
+	require.NoError(w, req.SetJSONBody(c.data))
+	if c.method == http.MethodPatch {
+		req.Headers.Set("Content-Type", "application/merge-patch+json")
+	}
+	resp, err := client.RawRequestWithContext(w.Context(), req) //nolint:staticcheck // the others hide the status
+	if resp == nil {
+		require.NoError(w, err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}

@@ -1,0 +1,580 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+const (
+	awsModule   = "../examples/terraform/aws"
+	vaultModule = "../examples/terraform/vault"
+)
+
+// terraform evaluates a module and makes what it declares: enough of Terraform for the examples, whose providers cannot
+// be had without its registry. A resource is made when all that it refers to has been.
+type terraform struct {
+	*testing.T
+	dir       string
+	variables map[string]cty.Value
+	// made are the attributes of resources, and of data, by type and name.
+	made, data map[string]map[string]cty.Value
+	makers     map[string]maker
+}
+
+// maker makes one resource of a type and returns the attributes that others may refer to.
+type maker func(body hcl.Body, ctx *hcl.EvalContext) (map[string]cty.Value, hcl.Diagnostics)
+
+// resource is a maker that takes the arguments T and no other.
+func resource[T any](create func(T) map[string]cty.Value) maker {
+	return func(body hcl.Body, ctx *hcl.EvalContext) (map[string]cty.Value, hcl.Diagnostics) {
+		var arguments T
+		if diags := gohcl.DecodeBody(body, ctx, &arguments); diags.HasErrors() {
+			return nil, diags
+		}
+		return create(arguments), nil
+	}
+}
+
+// apply makes all of the module and returns its outputs.
+func (tf *terraform) apply() map[string]cty.Value {
+	tf.Helper()
+	tf.made, tf.data = map[string]map[string]cty.Value{}, map[string]map[string]cty.Value{}
+	var declared, outputs hclsyntax.Blocks
+	unknown := maps.Clone(tf.variables)
+	for _, block := range tf.blocks() {
+		switch block.Type {
+		case "variable":
+			tf.declare(block)
+			delete(unknown, block.Labels[0])
+		case "resource", "data":
+			declared = append(declared, block)
+		case "output":
+			outputs = append(outputs, block)
+		case "terraform", "provider":
+		default:
+			require.Fail(tf, "a block that nothing here knows", block.Type)
+		}
+	}
+	require.Empty(tf, unknown, "%s has no such variables", tf.dir)
+	tf.makeAll(declared)
+	values := map[string]cty.Value{}
+	for _, block := range outputs {
+		value, diags := block.Body.Attributes["value"].Expr.Value(tf.context())
+		require.False(tf, diags.HasErrors(), diags.Error())
+		values[block.Labels[0]] = value
+	}
+	return values
+}
+
+func (tf *terraform) blocks() (blocks hclsyntax.Blocks) {
+	tf.Helper()
+	files, err := filepath.Glob(filepath.Join(tf.dir, "*.tf"))
+	require.NoError(tf, err)
+	require.NotEmpty(tf, files)
+	for _, path := range files {
+		source, err := os.ReadFile(path)
+		require.NoError(tf, err)
+		file, diags := hclsyntax.ParseConfig(source, path, hcl.InitialPos)
+		require.False(tf, diags.HasErrors(), diags.Error())
+		blocks = append(blocks, file.Body.(*hclsyntax.Body).Blocks...)
+	}
+	return blocks
+}
+
+// declare sees to it that a variable has a value.
+func (tf *terraform) declare(block *hclsyntax.Block) {
+	tf.Helper()
+	name := block.Labels[0]
+	require.Contains(tf, block.Body.Attributes, "description", name)
+	if _, given := tf.variables[name]; given {
+		return
+	}
+	require.Contains(tf, block.Body.Attributes, "default", "variable %q of %s has no value", name, tf.dir)
+	value, diags := block.Body.Attributes["default"].Expr.Value(nil)
+	require.False(tf, diags.HasErrors(), diags.Error())
+	tf.variables[name] = value
+}
+
+// makeAll makes blocks in an order in which each finds what it refers to.
+func (tf *terraform) makeAll(blocks hclsyntax.Blocks) {
+	tf.Helper()
+	for len(blocks) > 0 {
+		var waiting hclsyntax.Blocks
+		var why hcl.Diagnostics
+		for _, block := range blocks {
+			if diags := tf.make(block); diags.HasErrors() {
+				waiting, why = append(waiting, block), append(why, diags...)
+			}
+		}
+		require.Less(tf, len(waiting), len(blocks), "these resources cannot be made: %s", why)
+		blocks = waiting
+	}
+}
+
+func (tf *terraform) make(block *hclsyntax.Block) hcl.Diagnostics {
+	tf.Helper()
+	kind, name := block.Labels[0], block.Labels[1]
+	require.Contains(tf, tf.makers, kind)
+	attributes, diags := tf.makers[kind](block.Body, tf.context())
+	if diags.HasErrors() {
+		return diags
+	}
+	into := tf.made
+	if block.Type == "data" {
+		into = tf.data
+	}
+	if into[kind] == nil {
+		into[kind] = map[string]cty.Value{}
+	}
+	into[kind][name] = cty.ObjectVal(attributes)
+	return nil
+}
+
+// context is what expressions may refer to at this moment.
+func (tf *terraform) context() *hcl.EvalContext {
+	variables := map[string]cty.Value{
+		"var":  cty.ObjectVal(tf.variables),
+		"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(tf.dir)}),
+		"data": cty.ObjectVal(objects(tf.data)),
+	}
+	for kind, value := range objects(tf.made) {
+		variables[kind] = value
+	}
+	return &hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{
+		"file": readFile, "jsonencode": stdlib.JSONEncodeFunc, "merge": stdlib.MergeFunc, "sort": stdlib.SortFunc,
+	}}
+}
+
+func objects(values map[string]map[string]cty.Value) map[string]cty.Value {
+	all := map[string]cty.Value{}
+	for kind, named := range values {
+		all[kind] = cty.ObjectVal(named)
+	}
+	return all
+}
+
+var readFile = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "path", Type: cty.String}},
+	Type:   function.StaticReturnType(cty.String),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		text, err := os.ReadFile(args[0].AsString())
+		return cty.StringVal(string(text)), err
+	},
+})
+
+func texts(values ...string) cty.Value {
+	all := make([]cty.Value, len(values))
+	for i, value := range values {
+		all[i] = cty.StringVal(value)
+	}
+	return cty.ListVal(all)
+}
+
+// Arguments of resources, as the documentation of Terraform's providers has them.
+type (
+	mountArguments struct {
+		Path        string `hcl:"path"`
+		Type        string `hcl:"type"`
+		Description string `hcl:"description,optional"`
+	}
+	endpointArguments struct {
+		DependsOn          cty.Value `hcl:"depends_on,optional"`
+		Path               string    `hcl:"path"`
+		DataJSON           string    `hcl:"data_json"`
+		DisableRead        bool      `hcl:"disable_read,optional"`
+		DisableDelete      bool      `hcl:"disable_delete,optional"`
+		IgnoreAbsentFields bool      `hcl:"ignore_absent_fields,optional"`
+	}
+	policyArguments struct {
+		Name   string `hcl:"name"`
+		Policy string `hcl:"policy"`
+	}
+	jwtArguments struct {
+		Path         string `hcl:"path"`
+		DiscoveryURL string `hcl:"oidc_discovery_url"`
+		BoundIssuer  string `hcl:"bound_issuer"`
+	}
+	jwtRoleArguments struct {
+		Backend              string            `hcl:"backend"`
+		RoleName             string            `hcl:"role_name"`
+		RoleType             string            `hcl:"role_type"`
+		UserClaim            string            `hcl:"user_claim"`
+		BoundAudiences       []string          `hcl:"bound_audiences"`
+		BoundClaims          map[string]string `hcl:"bound_claims"`
+		TokenPolicies        []string          `hcl:"token_policies"`
+		TokenNoDefaultPolicy bool              `hcl:"token_no_default_policy"`
+		TokenTTL             int               `hcl:"token_ttl"`
+		TokenMaxTTL          int               `hcl:"token_max_ttl"`
+	}
+)
+
+// applyVault makes the Vault module in w's Vault, and demands that a plan would then have nothing to do, and that what it
+// writes can be written again, as a change of any of it does.
+func applyVault(w *world, variables map[string]cty.Value) {
+	w.Helper()
+	var endpoints []endpointArguments
+	tf := &terraform{T: w.T, dir: vaultModule, variables: variables, makers: map[string]maker{
+		"vault_mount": resource(func(in mountArguments) map[string]cty.Value {
+			require.NoError(w, w.client.Sys().MountWithContext(w.Context(), in.Path, &api.MountInput{Type: in.Type, Description: in.Description}))
+			return map[string]cty.Value{"path": cty.StringVal(in.Path)}
+		}),
+		"vault_generic_endpoint": resource(func(in endpointArguments) map[string]cty.Value {
+			w.writesJSON(in)
+			endpoints = append(endpoints, in)
+			return nil
+		}),
+		"vault_policy": resource(func(in policyArguments) map[string]cty.Value {
+			require.NoError(w, w.client.Sys().PutPolicyWithContext(w.Context(), in.Name, in.Policy))
+			return map[string]cty.Value{"name": cty.StringVal(in.Name)}
+		}),
+		"vault_jwt_auth_backend":      resource(w.enableJWT),
+		"vault_jwt_auth_backend_role": resource(w.writeJWTRole),
+	}}
+	tf.apply()
+	for _, endpoint := range endpoints {
+		w.readsBack(endpoint)
+		w.writesJSON(endpoint)
+	}
+}
+
+func (w *world) writesJSON(in endpointArguments) {
+	w.Helper()
+	secret, err := w.client.Logical().WriteBytesWithContext(w.Context(), in.Path, []byte(in.DataJSON))
+	require.NoError(w, err, in.Path)
+	if secret != nil {
+		require.Empty(w, secret.Warnings, "%s: a field that the engine does not have", in.Path)
+	}
+}
+
+// readsBack compares what was written with what is read, as the provider does at every plan.
+func (w *world) readsBack(in endpointArguments) {
+	w.Helper()
+	secret, err := w.client.Logical().ReadWithContext(w.Context(), in.Path)
+	require.NoError(w, err)
+	var written map[string]any
+	require.NoError(w, json.Unmarshal([]byte(in.DataJSON), &written))
+	for field, value := range written {
+		want, err := json.Marshal(value)
+		require.NoError(w, err)
+		is, err := json.Marshal(secret.Data[field])
+		require.NoError(w, err)
+		require.JSONEq(w, string(want), string(is), "%s: Terraform would write %s again and again", in.Path, field)
+	}
+	require.True(w, in.IgnoreAbsentFields, "%s has fields that are not written", in.Path)
+}
+
+func (w *world) enableJWT(in jwtArguments) map[string]cty.Value {
+	w.Helper()
+	require.NoError(w, w.client.Sys().EnableAuthWithOptionsWithContext(w.Context(), in.Path, &api.EnableAuthOptions{Type: "jwt"}))
+	_, err := w.client.Logical().WriteWithContext(w.Context(), "auth/"+in.Path+"/config", map[string]any{
+		"oidc_discovery_url": in.DiscoveryURL, "bound_issuer": in.BoundIssuer,
+	})
+	require.NoError(w, err)
+	return map[string]cty.Value{"path": cty.StringVal(in.Path)}
+}
+
+func (w *world) writeJWTRole(in jwtRoleArguments) map[string]cty.Value {
+	w.Helper()
+	_, err := w.client.Logical().WriteWithContext(w.Context(), "auth/"+in.Backend+"/role/"+in.RoleName, map[string]any{
+		"role_type": in.RoleType, "user_claim": in.UserClaim, "bound_audiences": in.BoundAudiences, "bound_claims": in.BoundClaims,
+		"token_policies": in.TokenPolicies, "token_no_default_policy": in.TokenNoDefaultPolicy,
+		"token_ttl": in.TokenTTL, "token_max_ttl": in.TokenMaxTTL,
+	})
+	require.NoError(w, err)
+	return nil
+}
+
+type (
+	poolArguments struct {
+		Name        string `hcl:"name"`
+		AdminCreate struct {
+			Only bool `hcl:"allow_admin_create_user_only"`
+		} `hcl:"admin_create_user_config,block"`
+		Passwords struct {
+			Length    int32 `hcl:"minimum_length"`
+			Lowercase bool  `hcl:"require_lowercase"`
+			Uppercase bool  `hcl:"require_uppercase"`
+			Numbers   bool  `hcl:"require_numbers"`
+			Symbols   bool  `hcl:"require_symbols"`
+		} `hcl:"password_policy,block"`
+	}
+	groupArguments struct {
+		Pool string `hcl:"user_pool_id"`
+		Name string `hcl:"name"`
+	}
+	clientArguments struct {
+		Pool       string   `hcl:"user_pool_id"`
+		Name       string   `hcl:"name"`
+		Secret     bool     `hcl:"generate_secret"`
+		AuthFlows  []string `hcl:"explicit_auth_flows,optional"`
+		OAuth      bool     `hcl:"allowed_oauth_flows_user_pool_client,optional"`
+		OAuthFlows []string `hcl:"allowed_oauth_flows,optional"`
+		Scopes     []string `hcl:"allowed_oauth_scopes,optional"`
+		Access     *int32   `hcl:"access_token_validity,optional"`
+		ID         *int32   `hcl:"id_token_validity,optional"`
+		Refresh    int32    `hcl:"refresh_token_validity,optional"`
+		Units      *struct {
+			Access  string `hcl:"access_token"`
+			ID      string `hcl:"id_token"`
+			Refresh string `hcl:"refresh_token"`
+		} `hcl:"token_validity_units,block"`
+	}
+	serverArguments struct {
+		Pool       string `hcl:"user_pool_id"`
+		Identifier string `hcl:"identifier"`
+		Name       string `hcl:"name"`
+		Scopes     []struct {
+			Name        string `hcl:"scope_name"`
+			Description string `hcl:"scope_description"`
+		} `hcl:"scope,block"`
+	}
+	domainArguments struct {
+		Pool   string `hcl:"user_pool_id"`
+		Domain string `hcl:"domain"`
+	}
+	userArguments struct {
+		Pool          string `hcl:"user_pool_id"`
+		Username      string `hcl:"username"`
+		MessageAction string `hcl:"message_action"`
+	}
+	roleArguments struct {
+		Name  string `hcl:"name"`
+		Trust string `hcl:"assume_role_policy"`
+	}
+	rolePolicyArguments struct {
+		Name   string `hcl:"name"`
+		Role   string `hcl:"role"`
+		Policy string `hcl:"policy"`
+	}
+	documentArguments struct {
+		Statements []struct {
+			Sid        string   `hcl:"sid,optional"`
+			Actions    []string `hcl:"actions"`
+			Resources  []string `hcl:"resources,optional"`
+			Principals *struct {
+				Type        string   `hcl:"type"`
+				Identifiers []string `hcl:"identifiers"`
+			} `hcl:"principals,block"`
+		} `hcl:"statement,block"`
+	}
+)
+
+// infrastructure makes the AWS module at an emulator.
+type infrastructure struct {
+	*world
+	poolARN string
+	// mayAssume and mayDo are the actions of the role's two policies.
+	mayAssume, mayDo []string
+}
+
+// applyAWS makes the AWS module in a world's Cognito and lets IAM allow what the module allows, and nothing else. It returns
+// the outputs, with the emulator for the domain, and lets the world's helpers work on the module's pool.
+func applyAWS(i *infrastructure) map[string]cty.Value {
+	i.Helper()
+	w := i.world
+	tf := &terraform{
+		T: w.T, dir: awsModule, makers: map[string]maker{
+			"aws_cognito_user_pool":        resource(i.makePool),
+			"aws_cognito_user_group":       resource(i.makeGroup),
+			"aws_cognito_user_pool_client": resource(i.makeAppClient),
+			"aws_cognito_resource_server":  resource(i.makeServer),
+			"aws_cognito_user_pool_domain": resource(i.makeDomain),
+			"aws_cognito_user":             resource(i.makeUser),
+			"aws_iam_policy_document":      resource(i.writeDocument),
+			"aws_iam_role":                 resource(i.makeRole),
+			"aws_iam_role_policy":          resource(i.makeRolePolicy),
+		},
+		variables: map[string]cty.Value{
+			"domain_prefix": cty.StringVal("example"), "vault_principal_arn": cty.StringVal("arn:aws:iam::123456789012:role/vault"),
+		},
+	}
+	outputs := tf.apply()
+	for _, name := range []string{"user_pool_id", "users_client_id", "machine_client_id", "cognito_pool_domain"} {
+		require.Contains(w, outputs, name)
+	}
+	outputs["cognito_pool_domain"] = cty.StringVal(w.Seed.Domain)
+	w.Seed.UserPoolID = outputs["user_pool_id"].AsString()
+	w.Seed.PublicClientID, w.Seed.M2MClientID = outputs["users_client_id"].AsString(), outputs["machine_client_id"].AsString()
+	require.NoError(w, w.Control.SetIAM(w.Context(), control.IAM{AllowedActions: slices.Concat(i.mayAssume, i.mayDo)}))
+	return outputs
+}
+
+func (i *infrastructure) makePool(in poolArguments) map[string]cty.Value {
+	i.Helper()
+	p := in.Passwords
+	made, err := i.Admin.CreateUserPool(i.Context(), &cip.CreateUserPoolInput{
+		PoolName:              &in.Name,
+		AdminCreateUserConfig: &types.AdminCreateUserConfigType{AllowAdminCreateUserOnly: in.AdminCreate.Only},
+		Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{
+			MinimumLength: &p.Length, RequireLowercase: p.Lowercase, RequireUppercase: p.Uppercase, RequireNumbers: p.Numbers, RequireSymbols: p.Symbols,
+		}},
+	})
+	require.NoError(i, err)
+	i.poolARN = *made.UserPool.Arn
+	return map[string]cty.Value{"id": cty.StringVal(*made.UserPool.Id), "arn": cty.StringVal(i.poolARN)}
+}
+
+func (i *infrastructure) makeGroup(in groupArguments) map[string]cty.Value {
+	i.Helper()
+	_, err := i.Admin.CreateGroup(i.Context(), &cip.CreateGroupInput{UserPoolId: &in.Pool, GroupName: &in.Name})
+	require.NoError(i, err)
+	return nil
+}
+
+func (i *infrastructure) makeAppClient(in clientArguments) map[string]cty.Value {
+	i.Helper()
+	input := &cip.CreateUserPoolClientInput{
+		UserPoolId: &in.Pool, ClientName: &in.Name, GenerateSecret: in.Secret, AllowedOAuthFlowsUserPoolClient: in.OAuth,
+		AllowedOAuthScopes: in.Scopes, AccessTokenValidity: in.Access, IdTokenValidity: in.ID, RefreshTokenValidity: in.Refresh,
+	}
+	for _, flow := range in.AuthFlows {
+		input.ExplicitAuthFlows = append(input.ExplicitAuthFlows, types.ExplicitAuthFlowsType(flow))
+	}
+	for _, flow := range in.OAuthFlows {
+		input.AllowedOAuthFlows = append(input.AllowedOAuthFlows, types.OAuthFlowType(flow))
+	}
+	if u := in.Units; u != nil {
+		input.TokenValidityUnits = &types.TokenValidityUnitsType{
+			AccessToken: types.TimeUnitsType(u.Access), IdToken: types.TimeUnitsType(u.ID), RefreshToken: types.TimeUnitsType(u.Refresh),
+		}
+	}
+	made, err := i.Admin.CreateUserPoolClient(i.Context(), input)
+	require.NoError(i, err)
+	return map[string]cty.Value{"id": cty.StringVal(*made.UserPoolClient.ClientId)}
+}
+
+func (i *infrastructure) makeServer(in serverArguments) map[string]cty.Value {
+	i.Helper()
+	input := &cip.CreateResourceServerInput{UserPoolId: &in.Pool, Identifier: &in.Identifier, Name: &in.Name}
+	var identifiers []string
+	for _, scope := range in.Scopes {
+		input.Scopes = append(input.Scopes, types.ResourceServerScopeType{ScopeName: aws.String(scope.Name), ScopeDescription: aws.String(scope.Description)})
+		identifiers = append(identifiers, in.Identifier+"/"+scope.Name)
+	}
+	_, err := i.Admin.CreateResourceServer(i.Context(), input)
+	require.NoError(i, err)
+	return map[string]cty.Value{"scope_identifiers": texts(identifiers...)}
+}
+
+func (i *infrastructure) makeDomain(in domainArguments) map[string]cty.Value {
+	i.Helper()
+	_, err := i.Admin.CreateUserPoolDomain(i.Context(), &cip.CreateUserPoolDomainInput{UserPoolId: &in.Pool, Domain: &in.Domain})
+	require.NoError(i, err)
+	return map[string]cty.Value{"domain": cty.StringVal(in.Domain)}
+}
+
+func (i *infrastructure) makeUser(in userArguments) map[string]cty.Value {
+	i.Helper()
+	_, err := i.Admin.AdminCreateUser(i.Context(), &cip.AdminCreateUserInput{
+		UserPoolId: &in.Pool, Username: &in.Username, MessageAction: types.MessageActionType(in.MessageAction),
+	})
+	require.NoError(i, err)
+	return nil
+}
+
+// writeDocument notes the actions of a policy: one with a principal is the trust policy.
+func (i *infrastructure) writeDocument(in documentArguments) map[string]cty.Value {
+	i.Helper()
+	for _, s := range in.Statements {
+		switch {
+		case s.Principals != nil:
+			i.mayAssume = append(i.mayAssume, s.Actions...)
+			continue
+		case slices.Equal(s.Actions, []string{"cognito-idp:DescribeUserPoolDomain"}):
+			require.Equal(i, []string{"*"}, s.Resources)
+		default:
+			require.Equal(i, []string{i.poolARN}, s.Resources, "it is wider than it must be")
+		}
+		i.mayDo = append(i.mayDo, s.Actions...)
+	}
+	text, err := json.Marshal(in)
+	require.NoError(i, err)
+	return map[string]cty.Value{"json": cty.StringVal(string(text))}
+}
+
+func (*infrastructure) makeRole(in roleArguments) map[string]cty.Value {
+	return map[string]cty.Value{"id": cty.StringVal(in.Name), "arn": cty.StringVal("arn:aws:iam::123456789012:role/" + in.Name)}
+}
+
+func (*infrastructure) makeRolePolicy(rolePolicyArguments) map[string]cty.Value { return nil }
+
+// TestTerraformExamples sets up AWS and Vault as the examples do, and uses all that they set up.
+func TestTerraformExamples(t *testing.T) {
+	t.Parallel()
+	w := newExampleWorld(t)
+
+	t.Run("what the roles issue works", func(t *testing.T) {
+		user := w.read("creds/ci-user")
+		claims := claimsOf(t, user.Data["access_token"])
+		require.ElementsMatch(t, []any{"testers", "admins"}, claims["cognito:groups"])
+		_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+		require.NoError(t, err)
+		w.revoke(user.LeaseID)
+		require.Equal(t, "api/read api/write", claimsOf(t, w.read("creds/machine").Data["access_token"])["scope"])
+		account := w.read("static-creds/batch").Data
+		require.True(t, w.passwordWorks(account["username"].(string), account["password"].(string)))
+	})
+
+	t.Run("the engine finds nothing wrong with them", func(t *testing.T) {
+		for role, kind := range map[string]string{"ci-user": "role", "machine": "role", "batch": "static"} {
+			secret, err := w.client.Logical().ReadWithDataWithContext(t.Context(), w.mount+"/check/"+role, url.Values{"kind": {kind}})
+			require.NoError(t, err)
+			require.Equal(t, "ok", secret.Data["status"], secret.Data["findings"])
+		}
+	})
+
+	t.Run("it acts as the role of the AWS example", func(t *testing.T) {
+		calls := w.Calls().Of("AssumeRole")
+		require.NotEmpty(t, calls)
+		require.Equal(t, "arn:aws:iam::123456789012:role/vault-cognito", calls[0].RoleARN)
+	})
+
+	t.Run("the role may do what docs/iam.md says, and nothing else", func(t *testing.T) {
+		var documented []string
+		for _, heading := range []string{"Users", "Machine tokens", "Static roles for passwords", "Checking a role"} {
+			documented = append(documented, actionsUnder(t, heading)...)
+		}
+		slices.Sort(documented)
+		require.ElementsMatch(t, slices.Compact(documented), w.infrastructure.mayDo)
+		require.Equal(t, actionsUnder(t, "Assuming a role"), w.infrastructure.mayAssume)
+	})
+}
+
+func TestExamplesAreFormatted(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, pattern := range []string{"*/*.hcl", "*/*/*.tf"} {
+		found, err := filepath.Glob("../examples/" + pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, found)
+		files = append(files, found...)
+	}
+	for _, path := range files {
+		source, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, string(hclwrite.Format(source)), string(source), "%s is not as `terraform fmt` leaves it", path)
+	}
+}
