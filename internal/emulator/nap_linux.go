@@ -4,13 +4,30 @@
 package emulator
 
 import (
-	"syscall"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// nap sleeps for d to within some ten microseconds: an idle Go program counts in whole milliseconds. It holds a thread.
+// nap sleeps for d to within some ten microseconds, where an idle Go program counts in whole milliseconds. Without a
+// timer of the kernel's it sleeps as well as Go can.
 func nap(d time.Duration) {
-	left := syscall.NsecToTimespec(int64(d))
-	for left.Nano() > 0 && syscall.Nanosleep(&left, &left) == syscall.EINTR {
+	if d > 0 && !kernelNap(d) {
+		<-time.After(d)
 	}
+}
+
+func kernelNap(d time.Duration) bool {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	timer := os.NewFile(uintptr(fd), "timer")
+	defer func() { _ = timer.Close() }()
+	if unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil) != nil {
+		return false
+	}
+	_, err = timer.Read(make([]byte, 8)) // how often it rang, which is once
+	return err == nil
 }

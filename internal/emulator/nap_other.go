@@ -8,4 +8,4 @@ package emulator
 import "time"
 
 // nap sleeps as well as Go can.
-func nap(d time.Duration) { time.Sleep(d) }
+func nap(d time.Duration) { <-time.After(d) }
