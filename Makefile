@@ -72,7 +72,7 @@ dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=
 # has a file of its own, so that no cached result of go test stands for it.
 COUNTING = counting() { \
 		tally=$$(mktemp) && status=0 && export TALLY_FILE=$$tally; \
-		$(MAKE) --no-print-directory "$$@" || status=1; \
+		$(MAKE) --no-print-directory --keep-going "$$@" || status=1; \
 		echo && go run ./scripts/tally <$$tally || status=1; \
 		rm -f $$tally; return $$status; \
 	}

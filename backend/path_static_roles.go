@@ -253,7 +253,7 @@ func (b *backend) takeOver(ctx context.Context, req *logical.Request, name strin
 // giveBack drops a role whose first rotation failed. When Cognito may have
 // taken the new value all the same, the role stays, or the value would be lost.
 func (b *backend) giveBack(ctx context.Context, req *logical.Request, name string, role *staticRole) {
-	if role.Pending != nil && role.Pending.touched {
+	if role.Pending != nil && role.Pending.Touched {
 		b.Logger().Warn("a new static role was stored although its first rotation failed: the new value may be in force", "name", name)
 		return
 	}

@@ -86,14 +86,14 @@ type pendingValue struct {
 	// ID is that of an app client's secret which Cognito is known to have.
 	ID string `json:"id,omitempty"`
 
-	// touched says that Cognito may have taken the value in this very process.
-	touched bool
+	// Touched says that Cognito may have taken the value already.
+	Touched bool `json:"touched,omitempty"`
 }
 
 // note remembers what a call that sets the value came to. An answer that got
 // lost may have been a yes.
 func (p *pendingValue) note(err error) {
-	p.touched = p.touched || err == nil || cognito.KindOf(err) == cognito.KindUnavailable
+	p.Touched = p.Touched || err == nil || cognito.KindOf(err) == cognito.KindUnavailable
 }
 
 // getStaticRole reads a static role to change it, or nil.

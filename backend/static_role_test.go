@@ -703,3 +703,40 @@ func TestStaticRotationsAtOnce(t *testing.T) {
 		k.requireEqualAtBothEnds(role)
 	})
 }
+
+// TestRotationInDoubtIsSettledSoon is about answers that get lost time and
+// again: nobody knows which value is in force, so no pause may grow.
+func TestRotationInDoubtIsSettledSoon(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a password"]
+	k.writeOK("static-roles/x", role)
+	k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultCutAfter})
+	for range 10 {
+		_, err := k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+		require.Error(t, err)
+	}
+	k.restart()
+	k.Heal()
+	k.pass(time.Minute)
+	k.requireEqualAtBothEnds(role)
+}
+
+func TestLaterWritesOfAStaticRole(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a password"]
+	k.writeOK("static-roles/x", role)
+
+	t.Run("whether it is self-managed cannot change", func(t *testing.T) {
+		text := k.writeRefused("static-roles/x", map[string]any{"self_managed": true, "password": presentPassword})
+		require.Contains(t, text, "self_managed")
+		require.Contains(t, text, "cannot change")
+	})
+
+	t.Run("a password is ignored, with a warning", func(t *testing.T) {
+		value := k.value()
+		response := k.writeOK("static-roles/x", map[string]any{"password": presentPassword, "rotation_period": "2h", "self_managed": false})
+		require.Len(t, response.Warnings, 1)
+		require.Contains(t, response.Warnings[0], "password is ignored")
+		require.Equal(t, value, k.value())
+	})
+}

@@ -25,6 +25,9 @@ const (
 	// retryStaticFirst and retryStaticMax bound the pause after a failed rotation.
 	retryStaticFirst = 10 * time.Second
 	retryStaticMax   = time.Hour
+	// retryTouchedMax bounds it where nobody knows which of two values is in
+	// force: until the next try, readers may get the one that is not.
+	retryTouchedMax = time.Minute
 )
 
 // errRefused is a value that the pool does not take: only another one helps.
@@ -125,6 +128,9 @@ func (b *backend) finishRotation(ctx context.Context, req *logical.Request, name
 // noteStaticFailure keeps in the role why it failed and when to try again.
 func (b *backend) noteStaticFailure(ctx context.Context, req *logical.Request, name string, role *staticRole, failure error) {
 	pause := min(retryStaticFirst<<min(role.Failures, 16), retryStaticMax)
+	if role.Pending != nil && role.Pending.Touched {
+		pause = min(pause, retryTouchedMax)
+	}
 	role.LastError = failure.Error()
 	role.RetryAt = b.now().Add(pause/2 + rand.N(pause/2)) //nolint:gosec // spreads roles out, hides nothing
 	role.Failures++
