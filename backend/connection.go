@@ -59,7 +59,10 @@ func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Serv
 }
 
 // disconnect drops the mount's way to AWS, and with it every token in memory.
-func (b *backend) disconnect() { b.connections.drop(configStoragePath) }
+func (b *backend) disconnect() {
+	b.connections.drop(configStoragePath)
+	b.tokensOfStatic.dropAll()
+}
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
 	b.Logger().Warn("a machine token could not be replaced; the one at hand is served until it ends",

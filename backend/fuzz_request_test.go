@@ -37,7 +37,7 @@ const (
 const hangs = 30 * time.Second
 
 // storageKeys are all the places where the engine may write.
-var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|handovers/[0-9-]{10}T[0-9]{2}/[0-9A-Z]{26})$`)
+var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|handovers/[0-9]{8}T[0-9]{4}/[0-9A-Z]{26})$`)
 
 // place is one field of one operation of one path, with the rest of a request
 // that would be accepted. Places are found in the backend's own schema.

@@ -25,12 +25,12 @@ import (
 // lease ends if nobody renews it, and the user is ended then. A renewal or
 // revocation proves that there is a lease, and with that the handover is over.
 //
-// They are stored by the hour in which they come due, so that a tick looks at
-// those only: handovers/2026-11-20T17/<id>.
+// They are stored by the minute in which they come due, so that a tick reads
+// those only: handovers/20261120T1704/<id>.
 const handoverStoragePrefix = "handovers/"
 
 const (
-	handoverHour = "2006-01-02T15"
+	handoverMinute = "20060102T1504"
 	// handoverGrace lets Vault end the lease first, if there is one.
 	handoverGrace = 30 * time.Second
 	// handoverBudget is what one tick may take of the time that Vault gives it,
@@ -45,14 +45,21 @@ const (
 type handover struct {
 	userRef
 	Created time.Time `json:"created"`
-	// LeaseEnd is when its lease has ended, unless it was renewed.
-	LeaseEnd time.Time `json:"lease_end"`
+	// Due is when the user is to be ended: its lease is over by then, unless it
+	// was renewed.
+	Due time.Time `json:"due"`
 	// Revocation is the role's word for what happens then.
 	Revocation string `json:"revocation"`
 }
 
-func newHandoverID(leaseEnd time.Time) string {
-	return leaseEnd.UTC().Format(handoverHour) + "/" + rand.Text()
+// dueAfter is when a user comes due that is about to be made: its lease begins
+// when it is made, and Vault may end that first.
+func (b *backend) dueAfter(ttl time.Duration) time.Time {
+	return b.now().Add(b.issueLimit() + ttl + handoverGrace)
+}
+
+func (h handover) newID() string {
+	return h.Due.UTC().Format(handoverMinute) + "/" + rand.Text()
 }
 
 // dropHandover is for a user whose lease is proven, or who is gone.
@@ -102,25 +109,25 @@ func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error 
 	return errors.Join(failures...)
 }
 
-// handoversAtHand are the ids of those that come due in this hour or did
+// handoversAtHand are the ids of those that come due in this minute or did
 // before, or of all.
 func (b *backend) handoversAtHand(ctx context.Context, s logical.Storage, all bool) ([]string, error) {
-	hours, err := s.List(ctx, handoverStoragePrefix)
+	minutes, err := s.List(ctx, handoverStoragePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("listing the handovers: %w", err)
 	}
 	var ids []string
-	now := b.now().UTC().Format(handoverHour)
-	for _, hour := range hours {
-		if !all && strings.TrimSuffix(hour, "/") > now {
+	now := b.now().UTC().Format(handoverMinute)
+	for _, minute := range minutes {
+		if !all && strings.TrimSuffix(minute, "/") > now {
 			continue
 		}
-		found, err := s.List(ctx, handoverStoragePrefix+hour)
+		found, err := s.List(ctx, handoverStoragePrefix+minute)
 		if err != nil {
-			return nil, fmt.Errorf("listing the handovers of %s: %w", hour, err)
+			return nil, fmt.Errorf("listing the handovers of %s: %w", minute, err)
 		}
 		for _, id := range found {
-			ids = append(ids, hour+id)
+			ids = append(ids, minute+id)
 		}
 	}
 	return ids, nil
@@ -135,7 +142,7 @@ func (b *backend) endHandoverWhenDue(ctx context.Context, req *logical.Request, 
 	switch err := stored.DecodeJSON(&h); {
 	case err != nil || h.Username == "" || h.UserPoolID == "":
 		b.Logger().Error("dropping a handover that cannot be read; a user may be left in its pool", "id", id)
-	case b.now().Before(h.LeaseEnd.Add(b.issueLimit()+handoverGrace)) && !last: // the lease began when the user was made
+	case b.now().Before(h.Due) && !last:
 		return nil
 	default:
 		if err := b.endHandover(ctx, req, h); err != nil {
@@ -153,7 +160,7 @@ func (b *backend) endHandover(ctx context.Context, req *logical.Request, h hando
 		b.Logger().Info("ended a user whose lease was never heard of", "username", h.Username, "user_pool_id", h.UserPoolID)
 		return nil
 	}
-	if b.now().Sub(h.LeaseEnd) <= walGiveUp {
+	if b.now().Sub(h.Due) <= walGiveUp {
 		return err
 	}
 	b.Logger().Error("giving up on a user that could not be ended; delete it by hand",

@@ -34,9 +34,9 @@ func newHandedOver(t *testing.T, role map[string]any) *handedOver {
 func (h *handedOver) handovers() []string {
 	h.t.Helper()
 	var ids []string
-	for _, hour := range h.entries("handovers/") {
-		for _, id := range h.entries("handovers/" + hour) {
-			ids = append(ids, hour+id)
+	for _, minute := range h.entries("handovers/") {
+		for _, id := range h.entries("handovers/" + minute) {
+			ids = append(ids, minute+id)
 		}
 	}
 	return ids
@@ -146,7 +146,7 @@ func TestHandover(t *testing.T) {
 	t.Run("an entry that nobody can read is dropped", func(t *testing.T) {
 		h := newHandedOver(t, hour)
 		for id, value := range map[string]string{"a": `{}`, "b": `{"username":"u"}`, "c": `{"user_pool_id":"p"}`, "d": `{"user`} {
-			require.NoError(t, h.storage.Put(t.Context(), &logical.StorageEntry{Key: "handovers/2001-01-01T01/" + id, Value: []byte(value)}))
+			require.NoError(t, h.storage.Put(t.Context(), &logical.StorageEntry{Key: "handovers/20010101T0101/" + id, Value: []byte(value)}))
 		}
 		h.after(0)
 		require.Len(t, h.handovers(), 1)

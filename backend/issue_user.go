@@ -50,7 +50,7 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	if err != nil {
 		return answer(err)
 	}
-	lease := userLease{userRef: i.ref(request.Username), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
+	lease := userLease{userRef: refOf(request.Username, i.target), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
 	walID, err := b.note(ctx, req.Storage, &lease, i.role)
 	if err != nil {
 		return nil, err
@@ -70,9 +70,8 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 // note writes down what deletes a user that is not finished, and what ends one
 // that is. It is the first thing that happens.
 func (b *backend) note(ctx context.Context, s logical.Storage, lease *userLease, role *roleEntry) (walID string, err error) {
-	leaseEnd := lease.created.Add(b.firstTTL(lease, role))
-	h := handover{userRef: lease.userRef, Created: lease.created, LeaseEnd: leaseEnd, Revocation: lease.revocation}
-	lease.handover = newHandoverID(h.LeaseEnd)
+	h := handover{userRef: lease.userRef, Created: lease.created, Due: b.dueAfter(b.firstTTL(lease, role)), Revocation: lease.revocation}
+	lease.handover = h.newID()
 	var both errgroup.Group
 	both.Go(func() error { return putJSON(ctx, s, handoverStoragePrefix+lease.handover, h) })
 	both.Go(func() (err error) {
@@ -172,10 +171,6 @@ func (b *backend) userRequest(ctx context.Context, req *logical.Request, i issua
 		NoTokens:  i.role.NoTokens,
 		TOTP:      i.role.mfa() == mfaTOTP,
 	}, nil
-}
-
-func (i issuance) ref(username string) userRef {
-	return userRef{username, i.target.UserPoolID, i.target.Region, i.target.AssumeRoleARN, i.target.ExternalID}
 }
 
 func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *cognito.IssuedUser, lease userLease) *logical.Response {

@@ -146,6 +146,7 @@ func (b *backend) changeStaticRole(ctx context.Context, req *logical.Request, na
 			return err
 		}
 	}
+	defer b.tokensOfStatic.drop(name)
 	return b.putStaticRole(ctx, req.Storage, name, role)
 }
 
@@ -276,6 +277,7 @@ func (b *backend) pathStaticRoleDelete(ctx context.Context, req *logical.Request
 		return nil, nil
 	}
 	defer b.staticRoles.drop(name)
+	defer b.tokensOfStatic.drop(name)
 	if err := req.Storage.Delete(ctx, staticRoleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting static role %q: %w", name, err)
 	}

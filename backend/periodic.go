@@ -17,10 +17,15 @@ import (
 type periodicTask func(ctx context.Context, req *logical.Request) error
 
 // periodic runs all tasks, on the node that may write only. One that fails
-// does not keep the others from their turn.
+// does not keep the others from their turn. Before an unmount it only ends
+// users: a password or key that is rotated now would be lost with the storage,
+// and the roll-back that follows, the last one, needs the time.
 func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
 	if !b.mayWrite() {
 		return nil
+	}
+	if b.System().Tainted() {
+		return b.endHandovers(ctx, req)
 	}
 	var failures []error
 	for _, task := range b.periodicTasks {

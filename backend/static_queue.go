@@ -58,21 +58,25 @@ func (q *staticQueue) set(name string, role *staticRole) {
 }
 
 func (q *staticQueue) put(name string, role *staticRole) {
-	if q.wake == nil {
-		q.wake, q.owners = map[string]time.Time{}, map[string]string{}
+	q.wakeAt(name, role.wake())
+	if q.owners == nil {
+		q.owners = map[string]string{}
 	}
-	q.wake[name] = role.wake()
 	q.owners[role.identity()] = name
+}
+
+func (q *staticQueue) wakeAt(name string, at time.Time) {
+	if q.wake == nil {
+		q.wake = map[string]time.Time{}
+	}
+	q.wake[name] = at
 }
 
 // lookAgain lets the next tick attend to a role that cannot be read now.
 func (q *staticQueue) lookAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.wake == nil {
-		q.wake, q.owners = map[string]time.Time{}, map[string]string{}
-	}
-	q.wake[name] = time.Time{}
+	q.wakeAt(name, time.Time{})
 }
 
 // claim makes a role the owner of what it names, unless another is.

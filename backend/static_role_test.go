@@ -319,7 +319,25 @@ func TestStaticRole(t *testing.T) {
 		require.Equal(t, first["access_token"], second["access_token"])
 		require.Equal(t, int64(1800), second["expires_in"])
 		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
-		require.NotEqual(t, first["access_token"], k.read("static-creds/x")["access_token"])
+		third := k.read("static-creds/x")
+		require.NotEqual(t, first["access_token"], third["access_token"])
+		k.writeOK("static-roles/x", map[string]any{"app_client_id": k.Seed.AppClientID, "app_client_secret": ""})
+		fourth := k.read("static-creds/x")
+		require.NotEqual(t, third["access_token"], fourth["access_token"], "it is of another app client")
+		k.writeOK("config", map[string]any{"max_retries": 1})
+		require.NotEqual(t, fourth["access_token"], k.read("static-creds/x")["access_token"])
+	})
+
+	t.Run("nothing is rotated any more before an unmount", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		k.writeOK("static-roles/x", role)
+		before := k.value()
+		k.pass(2 * time.Hour)
+		k.system.TaintedVal = true
+		k.ok(logical.RollbackOperation, "", nil)
+		require.Equal(t, before, k.value())
+		require.True(t, k.works(role, before))
 	})
 
 	t.Run("a rotation can end the sessions of the old password", func(t *testing.T) {

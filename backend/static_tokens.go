@@ -24,14 +24,16 @@ type staticTokenCache struct {
 type heldTokens struct {
 	tokens cognito.Tokens
 	issued time.Time
-	// rotated tells for which of the role's passwords they are.
-	rotated time.Time
+	// appClientID and rotated tell through which app client and with which of
+	// the role's passwords they were had.
+	appClientID string
+	rotated     time.Time
 }
 
-// get gives the tokens at hand while they are young and of the present
-// password, with what is left of their life, or else new ones.
+// get gives the tokens at hand while they are young, of the present password
+// and app client, with what is left of their life, or else new ones.
 func (c *staticTokenCache) get(name string, role *staticRole, now time.Time, signIn func() (cognito.Tokens, error)) (cognito.Tokens, error) {
-	if held, ok := c.look(name); ok && held.rotated.Equal(role.LastRotation) {
+	if held, ok := c.look(name); ok && held.rotated.Equal(role.LastRotation) && held.appClientID == role.AppClientID {
 		age := now.Sub(held.issued)
 		if age < time.Duration(staticTokenShare*float64(held.tokens.ExpiresIn)) {
 			held.tokens.ExpiresIn -= age
@@ -40,7 +42,7 @@ func (c *staticTokenCache) get(name string, role *staticRole, now time.Time, sig
 	}
 	tokens, err := signIn()
 	if err == nil {
-		c.keep(name, heldTokens{tokens, now, role.LastRotation})
+		c.keep(name, heldTokens{tokens, now, role.AppClientID, role.LastRotation})
 	}
 	return tokens, err
 }
@@ -59,4 +61,16 @@ func (c *staticTokenCache) keep(name string, tokens heldTokens) {
 		c.held = map[string]heldTokens{}
 	}
 	c.held[name] = tokens
+}
+
+func (c *staticTokenCache) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.held, name)
+}
+
+func (c *staticTokenCache) dropAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.held)
 }

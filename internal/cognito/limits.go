@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -253,22 +252,4 @@ func countersOf(ctx context.Context) []string {
 		return []string{counter, userAccountRecovery}
 	}
 	return []string{counter}
-}
-
-// waitForEndpoint waits for the turn of a request to a token endpoint, whose
-// domain may tell the region better than the role does.
-func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
-	of := accountOf(s.keyOf(r.Target))
-	if _, region, found := cutOwnDomain(host); found {
-		of.region = region
-	}
-	return s.limits.wait(ctx, of, clientAuthentication)
-}
-
-func hostOf(rawURL string) string {
-	parsed, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
-	}
-	return parsed.Hostname()
 }

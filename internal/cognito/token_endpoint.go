@@ -50,6 +50,24 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 	}
 }
 
+// waitForEndpoint waits for the turn of a request to a token endpoint, whose
+// domain may tell the region better than the role does.
+func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
+	of := accountOf(s.keyOf(r.Target))
+	if _, region, found := cutOwnDomain(host); found {
+		of.region = region
+	}
+	return s.limits.wait(ctx, of, clientAuthentication)
+}
+
+func hostOf(rawURL string) string {
+	parsed, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return parsed.Hostname()
+}
+
 func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {
 	domain, err := ParseDomain(r.Domain)
 	if err != nil {
