@@ -5,9 +5,10 @@ package backend
 
 import (
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,7 @@ func (b *backend) dueAfter(ttl time.Duration) time.Time {
 }
 
 func (h handover) newID() string {
-	return h.Due.UTC().Format(handoverMinute) + "/" + rand.Text()
+	return h.Due.UTC().Format(handoverMinute) + "/" + cryptorand.Text()
 }
 
 // dropHandover is for a user whose lease is proven, or who is gone.
@@ -86,6 +87,8 @@ func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error 
 	if err != nil || len(ids) == 0 {
 		return err
 	}
+	// By chance, so that those of a pool that is out of reach do not keep the others from their turn for ever.
+	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] }) //nolint:gosec // an order hides nothing
 	ctx, cancel := context.WithTimeout(cognito.ForRevocation(ctx), budget)
 	defer cancel()
 	var left atomic.Int64
@@ -94,11 +97,11 @@ func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error 
 	group.SetLimit(parallelHandovers)
 	for n, id := range ids {
 		group.Go(func() error {
-			if ctx.Err() != nil {
+			if ctx.Err() == nil {
+				failures[n] = b.endHandoverWhenDue(ctx, req, id, last)
+			} else {
 				left.Add(1)
-				return nil
 			}
-			failures[n] = b.endHandoverWhenDue(ctx, req, id, last)
 			return nil
 		})
 	}
