@@ -97,7 +97,8 @@ func (b *backend) firstTTL(lease *userLease, role *roleEntry) time.Duration {
 // forget drops the notes about a user that is not there. The caller may have
 // gone away, but they must not stay for that.
 func (b *backend) forget(ctx context.Context, s logical.Storage, walID, handover string) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
+	defer cancel()
 	if err := errors.Join(dropWAL(ctx, s, walID), dropHandover(ctx, s, handover)); err != nil {
 		b.Logger().Warn("the next roll-back will look for a user that is not there", "error", err)
 	}
@@ -182,7 +183,7 @@ func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *
 		"region":        i.target.Region,
 		"app_client_id": i.role.AppClientID,
 	}
-	if email := request.Attributes["email"]; email != "" {
+	if email := request.Attributes[attributeEmail]; email != "" {
 		data["email"] = email
 	}
 	if issued.TOTP != nil {

@@ -53,10 +53,10 @@ func (r *roleEntry) attributes(data templateData) (map[string]string, error) {
 		}
 		attributes[name] = value
 	}
-	if attributes["email"] == "" && r.DummyEmailDomain != "" {
-		attributes["email"] = dummyEmail(data.Username, r.DummyEmailDomain)
+	if attributes[attributeEmail] == "" && r.DummyEmailDomain != "" {
+		attributes[attributeEmail] = dummyEmail(data.Username, r.DummyEmailDomain)
 	}
-	if attributes["email"] != "" && attributes["email_verified"] == "" {
+	if attributes[attributeEmail] != "" && attributes["email_verified"] == "" {
 		attributes["email_verified"] = "true"
 	}
 	return attributes, nil

@@ -258,7 +258,8 @@ func (b *backend) giveBack(ctx context.Context, req *logical.Request, name strin
 		b.Logger().Warn("a new static role was stored although its first rotation failed: the new value may be in force", "name", name)
 		return
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
+	defer cancel()
 	defer b.staticRoles.drop(name)
 	if err := req.Storage.Delete(ctx, staticRoleStoragePrefix+name); err != nil {
 		b.Logger().Error("a static role whose first rotation failed could not be removed", "name", name, "error", err)

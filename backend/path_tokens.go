@@ -121,8 +121,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 	if err != nil {
 		return nil, cognito.Target{}, err
 	}
-	role := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
-	return role, static.target(aws.region), nil
+	return static.likeness(), static.target(aws.region), nil
 }
 
 // exchange is what tokens are asked for.

@@ -131,18 +131,13 @@ func (p *Pool) User(ctx context.Context, username string) (UserState, error) {
 
 // SetPassword gives a user that was just made its permanent password.
 func (p *Pool) SetPassword(ctx context.Context, username, password string) error {
-	_, err := p.api.AdminSetUserPassword(ctx, &cip.AdminSetUserPasswordInput{
-		UserPoolId: &p.target.UserPoolID,
-		Username:   &username,
-		Password:   &password,
-		Permanent:  true,
-	})
-	if err == nil || hasCode(err, codePasswordHistory) {
+	err := p.ReplacePassword(ctx, username, password)
+	if IsPasswordUsed(err) {
 		// The user is new and its only other password differs, so the one that
 		// Cognito remembers is this one, set by an attempt whose answer was lost.
 		return nil
 	}
-	return fail(p.step("setting the password of user", username), err, password)
+	return err
 }
 
 // JoinGroup makes a user a member of a group. Doing it twice does no harm.
@@ -177,11 +172,7 @@ func (p *Pool) DisableUser(ctx context.Context, username string) error {
 	if err != nil {
 		return fail(p.step("disabling user", username), err)
 	}
-	_, err = p.api.AdminUserGlobalSignOut(ctx, &cip.AdminUserGlobalSignOutInput{UserPoolId: &p.target.UserPoolID, Username: &username})
-	if err != nil {
-		return fail(p.step("ending the sessions of user", username), err)
-	}
-	return nil
+	return p.SignOutUser(ctx, username)
 }
 
 // DeleteNewUser is DeleteUser for a user that was just made: it asks again for

@@ -93,16 +93,25 @@ func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest, fetch fetch
 	key := keyOf(r)
 	token, found := c.held.Get(key)
 	now := c.now()
-	if !found || token.life() >= r.MinTTL && token.Expires.Sub(now) < r.MinTTL {
+	if !found || token.tooShort(r, now) {
 		return c.await(ctx, r, key, fetch)
 	}
-	if now.Before(token.Next) || now.Before(token.again) {
+	if !token.due(now) {
 		return token.shown(), nil
 	}
 	// The channel is buffered: nobody has to read it.
 	_ = c.start(key, r, fetch)
 	return token.shown(), nil
 }
+
+// tooShort tells of a token that ends too soon for a request, and whose
+// successor would not.
+func (t heldToken) tooShort(r MachineTokenRequest, now time.Time) bool {
+	return t.life() >= r.MinTTL && t.Expires.Sub(now) < r.MinTTL
+}
+
+// due tells that it is time to replace a token.
+func (t heldToken) due(now time.Time) bool { return !now.Before(t.Next) && !now.Before(t.again) }
 
 // shown lets Next say when trying again makes sense.
 func (t heldToken) shown() MachineToken {
@@ -123,9 +132,14 @@ func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key token
 	}
 }
 
-// start begins the fetch of a token unless one is under way.
+// start begins the fetch of a token unless one is under way, or has ended since
+// the caller looked.
 func (c *tokenCache) start(key tokenKey, r MachineTokenRequest, fetch fetchFunc) <-chan singleflight.Result {
 	return c.flights.DoChan(string(key[:]), func() (any, error) {
+		now := c.now()
+		if token, found := c.held.Peek(key); found && !token.tooShort(r, now) && !token.due(now) {
+			return token.MachineToken, nil
+		}
 		ctx, cancel := context.WithTimeout(c.lifetime, fetchTimeout)
 		defer cancel()
 		generation := c.generation.Load()

@@ -35,7 +35,7 @@ func (s *Server) receive(r *http.Request) (*exchange, error) {
 	case r.Method == http.MethodPost && hasMediaType(r, formMediaType):
 		return s.receiveQuery(r, body), nil
 	default:
-		return nil, fmt.Errorf("%s %s is neither Cognito, STS, %s nor a key set", r.Method, r.URL.Path, tokenPath)
+		return nil, fmt.Errorf("%s %s is neither Cognito, STS, IAM, %s nor a key set", r.Method, r.URL.Path, tokenPath)
 	}
 }
 

@@ -16,7 +16,7 @@ const loopback = "127.0.0.1:0"
 
 // Running is an emulator that listens.
 type Running struct {
-	// URL is its endpoint for everything: Cognito, STS, the token endpoint and the control API.
+	// URL is its endpoint for everything: Cognito, STS, IAM, the token endpoint and the control API.
 	URL string
 	// Server is the emulator itself.
 	Server *Server

@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS and
-// of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
+// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS,
+// of IAM and of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
 package emulator
 
 import (
@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// ServeHTTP answers Cognito, STS, the token endpoint, the key sets and the control API on one port.
+// ServeHTTP answers Cognito, STS, IAM, the token endpoint, the key sets and the control API on one port.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	arrived := time.Now()
 	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
