@@ -48,7 +48,8 @@ help: ## List what make can do
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Variables: OUT and WAL_MIN_AGE (build), DEMO=1 (dev), RACE=on|off and TESTFLAGS (test), VERSION, VAULT_BIN'
+	@echo 'Variables: OUT and WAL_MIN_AGE (build), DEMO=1 (dev), RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED'
+	@echo '  (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION, VAULT_BIN'
 
 .PHONY: build
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
