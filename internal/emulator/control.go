@@ -103,7 +103,7 @@ func (s *Server) setTokenValidity(validity control.TokenValidity) error {
 }
 
 func (s *Server) plantAccessKey(wanted control.AccessKey) error {
-	s.secrets.add("SecretAccessKey", wanted.Secret)
+	s.secrets.plant("SecretAccessKey", wanted.Secret)
 	return s.iam.plant(wanted, s.now())
 }
 

@@ -26,17 +26,31 @@ var secretFields = []string{
 // issuedSecrets are all secrets that ever crossed the wire, in either direction: a secret that did not is known to
 // nobody. They are kept for as long as the emulator runs, or a test could not ask for those of a user that is gone.
 type issuedSecrets struct {
-	mu    sync.Mutex
-	seen  map[string]bool
-	known []control.Secret
+	mu sync.Mutex
+	// unread are requests and answers that nobody has looked through yet: it is left to whoever asks.
+	unread [][]byte
+	seen   map[string]bool
+	known  []control.Secret
+}
+
+// learn takes note of a request or an answer in any of the protocols.
+func (s *issuedSecrets) learn(body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = append(s.unread, body)
+}
+
+// plant is for a secret that crosses no wire of AWS's.
+func (s *issuedSecrets) plant(field, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.add(field, value)
 }
 
 func (s *issuedSecrets) add(field, value string) {
 	if value == "" || !slices.Contains(secretFields, field) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.seen[value] {
 		return
 	}
@@ -47,21 +61,21 @@ func (s *issuedSecrets) add(field, value string) {
 	s.known = append(s.known, control.Secret{Field: field, Value: value})
 }
 
-// learn takes the secrets from a request or an answer in any of the protocols.
-func (s *issuedSecrets) learn(body []byte) {
+// read takes the secrets from a request or an answer.
+func (s *issuedSecrets) read(body []byte) {
 	body = bytes.TrimSpace(body)
 	switch {
 	case bytes.HasPrefix(body, []byte("{")):
-		s.learnJSON(body)
+		s.readJSON(body)
 	case bytes.HasPrefix(body, []byte("<")):
-		s.learnXML(body)
+		s.readXML(body)
 	default:
-		s.learnForm(string(body))
+		s.readForm(string(body))
 	}
 }
 
-// learnJSON learns nothing from what is no JSON: the emulator takes no secret from it either.
-func (s *issuedSecrets) learnJSON(body []byte) {
+// readJSON learns nothing from what is no JSON: the emulator takes no secret from it either.
+func (s *issuedSecrets) readJSON(body []byte) {
 	var value any
 	if json.Unmarshal(body, &value) == nil {
 		s.walk("", value)
@@ -83,7 +97,7 @@ func (s *issuedSecrets) walk(field string, value any) {
 	}
 }
 
-func (s *issuedSecrets) learnXML(body []byte) {
+func (s *issuedSecrets) readXML(body []byte) {
 	decoder := xml.NewDecoder(bytes.NewReader(body))
 	element := ""
 	for token, err := decoder.Token(); err == nil; token, err = decoder.Token() {
@@ -98,7 +112,7 @@ func (s *issuedSecrets) learnXML(body []byte) {
 	}
 }
 
-func (s *issuedSecrets) learnForm(body string) {
+func (s *issuedSecrets) readForm(body string) {
 	form, err := url.ParseQuery(body)
 	if err != nil {
 		return
@@ -113,5 +127,9 @@ func (s *issuedSecrets) learnForm(body string) {
 func (s *issuedSecrets) report(*http.Request) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, body := range s.unread {
+		s.read(body)
+	}
+	s.unread = nil
 	return control.SecretList{Secrets: slices.Clone(s.known)}
 }
