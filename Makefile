@@ -110,6 +110,21 @@ test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Pyt
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
+.PHONY: test-terraform
+test-terraform: test-binaries terraform-tools ## Apply the Terraform examples with OpenTofu, and run all examples on what they set up
+	@VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
+		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m -run Example $(TESTFLAGS) ./test
+
+# OpenTofu finds its provider beside it. Nothing is built again as long as Go's build cache knows it.
+.PHONY: terraform-tools
+terraform-tools:
+	@echo 'Building OpenTofu and the Vault provider: bin/terraform. The first time takes some minutes.'
+	@cd scripts/tofu && GOWORK=off $(GO_BUILD) -ldflags '-s -w -X github.com/opentofu/opentofu/version.dev=no' \
+		-o '$(CURDIR)/bin/terraform/tofu' github.com/opentofu/opentofu/cmd/tofu
+	@cd scripts/vault-provider && GOWORK=off $(GO_BUILD) -ldflags '-s -w' \
+		-o '$(CURDIR)/bin/terraform/terraform-provider-vault' github.com/hashicorp/terraform-provider-vault
+
 # go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
 .PHONY: test-binaries
 test-binaries: emulator

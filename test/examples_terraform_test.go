@@ -18,8 +18,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
@@ -28,13 +26,10 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-const (
-	awsModule   = "../examples/terraform/aws"
-	vaultModule = "../examples/terraform/vault"
-)
+const awsModule = "../examples/terraform/aws"
 
-// terraform evaluates a module and makes what it declares: enough of Terraform for the examples, whose providers cannot
-// be had without its registry. A resource is made when all that it refers to has been.
+// terraform evaluates a module and makes what it declares: enough of Terraform for the example of AWS, whose provider
+// cannot be had without a registry. A resource is made when all that it refers to has been.
 type terraform struct {
 	*testing.T
 	dir       string
@@ -157,15 +152,12 @@ func (tf *terraform) make(block *hclsyntax.Block) hcl.Diagnostics {
 func (tf *terraform) context() *hcl.EvalContext {
 	variables := map[string]cty.Value{
 		"var":  cty.ObjectVal(tf.variables),
-		"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(tf.dir)}),
 		"data": cty.ObjectVal(objects(tf.data)),
 	}
 	for kind, value := range objects(tf.made) {
 		variables[kind] = value
 	}
-	return &hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{
-		"file": readFile, "jsonencode": stdlib.JSONEncodeFunc, "merge": stdlib.MergeFunc, "sort": stdlib.SortFunc,
-	}}
+	return &hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{"sort": stdlib.SortFunc}}
 }
 
 func objects(values map[string]map[string]cty.Value) map[string]cty.Value {
@@ -176,15 +168,6 @@ func objects(values map[string]map[string]cty.Value) map[string]cty.Value {
 	return all
 }
 
-var readFile = function.New(&function.Spec{
-	Params: []function.Parameter{{Name: "path", Type: cty.String}},
-	Type:   function.StaticReturnType(cty.String),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		text, err := os.ReadFile(args[0].AsString())
-		return cty.StringVal(string(text)), err
-	},
-})
-
 func texts(values ...string) cty.Value {
 	all := make([]cty.Value, len(values))
 	for i, value := range values {
@@ -193,120 +176,7 @@ func texts(values ...string) cty.Value {
 	return cty.ListVal(all)
 }
 
-// Arguments of resources, as the documentation of Terraform's providers has them.
-type (
-	mountArguments struct {
-		Path        string `hcl:"path"`
-		Type        string `hcl:"type"`
-		Description string `hcl:"description,optional"`
-	}
-	endpointArguments struct {
-		DependsOn          cty.Value `hcl:"depends_on,optional"`
-		Path               string    `hcl:"path"`
-		DataJSON           string    `hcl:"data_json"`
-		DisableRead        bool      `hcl:"disable_read,optional"`
-		DisableDelete      bool      `hcl:"disable_delete,optional"`
-		IgnoreAbsentFields bool      `hcl:"ignore_absent_fields,optional"`
-	}
-	policyArguments struct {
-		Name   string `hcl:"name"`
-		Policy string `hcl:"policy"`
-	}
-	jwtArguments struct {
-		Path         string `hcl:"path"`
-		DiscoveryURL string `hcl:"oidc_discovery_url"`
-		BoundIssuer  string `hcl:"bound_issuer"`
-	}
-	jwtRoleArguments struct {
-		Backend              string            `hcl:"backend"`
-		RoleName             string            `hcl:"role_name"`
-		RoleType             string            `hcl:"role_type"`
-		UserClaim            string            `hcl:"user_claim"`
-		BoundAudiences       []string          `hcl:"bound_audiences"`
-		BoundClaims          map[string]string `hcl:"bound_claims"`
-		TokenPolicies        []string          `hcl:"token_policies"`
-		TokenNoDefaultPolicy bool              `hcl:"token_no_default_policy"`
-		TokenTTL             int               `hcl:"token_ttl"`
-		TokenMaxTTL          int               `hcl:"token_max_ttl"`
-	}
-)
-
-// applyVault makes the Vault module in w's Vault, and demands that a plan would then have nothing to do, and that what it
-// writes can be written again, as a change of any of it does.
-func applyVault(w *world, variables map[string]cty.Value) {
-	w.Helper()
-	var endpoints []endpointArguments
-	tf := &terraform{T: w.T, dir: vaultModule, variables: variables, makers: map[string]maker{
-		"vault_mount": resource(func(in mountArguments) map[string]cty.Value {
-			require.NoError(w, w.client.Sys().MountWithContext(w.Context(), in.Path, &api.MountInput{Type: in.Type, Description: in.Description}))
-			return map[string]cty.Value{"path": cty.StringVal(in.Path)}
-		}),
-		"vault_generic_endpoint": resource(func(in endpointArguments) map[string]cty.Value {
-			w.writesJSON(in)
-			endpoints = append(endpoints, in)
-			return nil
-		}),
-		"vault_policy": resource(func(in policyArguments) map[string]cty.Value {
-			require.NoError(w, w.client.Sys().PutPolicyWithContext(w.Context(), in.Name, in.Policy))
-			return map[string]cty.Value{"name": cty.StringVal(in.Name)}
-		}),
-		"vault_jwt_auth_backend":      resource(w.enableJWT),
-		"vault_jwt_auth_backend_role": resource(w.writeJWTRole),
-	}}
-	tf.apply()
-	for _, endpoint := range endpoints {
-		w.readsBack(endpoint)
-		w.writesJSON(endpoint)
-	}
-}
-
-func (w *world) writesJSON(in endpointArguments) {
-	w.Helper()
-	secret, err := w.client.Logical().WriteBytesWithContext(w.Context(), in.Path, []byte(in.DataJSON))
-	require.NoError(w, err, in.Path)
-	if secret != nil {
-		require.Empty(w, secret.Warnings, "%s: a field that the engine does not have", in.Path)
-	}
-}
-
-// readsBack compares what was written with what is read, as the provider does at every plan.
-func (w *world) readsBack(in endpointArguments) {
-	w.Helper()
-	secret, err := w.client.Logical().ReadWithContext(w.Context(), in.Path)
-	require.NoError(w, err)
-	var written map[string]any
-	require.NoError(w, json.Unmarshal([]byte(in.DataJSON), &written))
-	for field, value := range written {
-		want, err := json.Marshal(value)
-		require.NoError(w, err)
-		is, err := json.Marshal(secret.Data[field])
-		require.NoError(w, err)
-		require.JSONEq(w, string(want), string(is), "%s: Terraform would write %s again and again", in.Path, field)
-	}
-	require.True(w, in.IgnoreAbsentFields, "%s has fields that are not written", in.Path)
-}
-
-func (w *world) enableJWT(in jwtArguments) map[string]cty.Value {
-	w.Helper()
-	require.NoError(w, w.client.Sys().EnableAuthWithOptionsWithContext(w.Context(), in.Path, &api.EnableAuthOptions{Type: "jwt"}))
-	_, err := w.client.Logical().WriteWithContext(w.Context(), "auth/"+in.Path+"/config", map[string]any{
-		"oidc_discovery_url": in.DiscoveryURL, "bound_issuer": in.BoundIssuer,
-	})
-	require.NoError(w, err)
-	return map[string]cty.Value{"path": cty.StringVal(in.Path)}
-}
-
-func (w *world) writeJWTRole(in jwtRoleArguments) map[string]cty.Value {
-	w.Helper()
-	_, err := w.client.Logical().WriteWithContext(w.Context(), "auth/"+in.Backend+"/role/"+in.RoleName, map[string]any{
-		"role_type": in.RoleType, "user_claim": in.UserClaim, "bound_audiences": in.BoundAudiences, "bound_claims": in.BoundClaims,
-		"token_policies": in.TokenPolicies, "token_no_default_policy": in.TokenNoDefaultPolicy,
-		"token_ttl": in.TokenTTL, "token_max_ttl": in.TokenMaxTTL,
-	})
-	require.NoError(w, err)
-	return nil
-}
-
+// Arguments of resources, as the documentation of Terraform's AWS provider has them.
 type (
 	poolArguments struct {
 		Name        string `hcl:"name"`
@@ -561,20 +431,4 @@ func TestTerraformExamples(t *testing.T) {
 		require.ElementsMatch(t, slices.Compact(documented), w.infrastructure.mayDo)
 		require.Equal(t, actionsUnder(t, "Assuming a role"), w.infrastructure.mayAssume)
 	})
-}
-
-func TestExamplesAreFormatted(t *testing.T) {
-	t.Parallel()
-	var files []string
-	for _, pattern := range []string{"*/*.hcl", "*/*/*.tf"} {
-		found, err := filepath.Glob("../examples/" + pattern)
-		require.NoError(t, err)
-		require.NotEmpty(t, found)
-		files = append(files, found...)
-	}
-	for _, path := range files {
-		source, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Equal(t, string(hclwrite.Format(source)), string(source), "%s is not as `terraform fmt` leaves it", path)
-	}
 }

@@ -36,10 +36,12 @@ type exampleWorld struct {
 	*world
 	infrastructure *infrastructure
 	issuer         *issuer
+	tofu           *tofu
 }
 
 func newExampleWorld(t *testing.T) *exampleWorld {
 	t.Helper()
+	needsTofu(t)
 	w := newBareWorld(t)
 	w.infrastructure, w.issuer = &infrastructure{world: w.world}, newIssuer(t)
 	variables := applyAWS(w.infrastructure)
@@ -53,7 +55,7 @@ func newExampleWorld(t *testing.T) *exampleWorld {
 	variables["endpoints"] = cty.MapVal(map[string]cty.Value{
 		"cognito_endpoint": cty.StringVal(w.Seed.Domain), "sts_endpoint": cty.StringVal(w.Seed.Domain),
 	})
-	applyVault(w.world, variables)
+	w.tofu = applyVault(w.world, variables)
 	return w
 }
 
