@@ -83,7 +83,7 @@ COUNTING = counting() { \
 	}
 
 .PHONY: test
-test: ## Run all tests: unit, emulator, and end to end with a real Vault
+test: ## Run the tests: unit, emulator, and end to end with a real Vault; all but the examples
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
@@ -111,12 +111,12 @@ test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Pyt
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
 .PHONY: test-terraform
-test-terraform: test-binaries terraform-tools ## Apply the Terraform examples with OpenTofu, and run all examples on what they set up
-	@VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
+test-terraform: test-binaries terraform-tools ## Run the examples, on a Vault that OpenTofu set up as the Terraform one says
+	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
-		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m -run Example $(TESTFLAGS) ./test
+		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 10m -run Example $(TESTFLAGS) ./test
 
-# OpenTofu finds its provider beside it. Nothing is built again as long as Go's build cache knows it.
+# The tests look for the provider beside OpenTofu. What Go's build cache knows is not built again.
 .PHONY: terraform-tools
 terraform-tools:
 	@echo 'Building OpenTofu and the Vault provider: bin/terraform. The first time takes some minutes.'

@@ -25,7 +25,8 @@ const (
 	thingsToDo  = 2
 )
 
-// tofu is OpenTofu in a directory. It has the providers that were built beside it, and no way to get others.
+// tofu is OpenTofu in a directory. It has the provider that was built beside it, and no way to get another: it is told of
+// no registry, and a proxy that is not there stands between it and the world.
 type tofu struct {
 	*testing.T
 	dir string

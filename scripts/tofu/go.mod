@@ -1,5 +1,5 @@
-// OpenTofu, with which the tests apply examples/terraform. The versions are those of its own go.mod, and so is the
-// replacement, which OpenTofu does not work without.
+// OpenTofu, with which the tests apply examples/terraform/vault. Its own go.mod has the same replacement and godebug
+// settings: a newer version may want others.
 module tofu
 
 go 1.26.6

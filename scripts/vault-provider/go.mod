@@ -1,5 +1,5 @@
-// Terraform's provider for Vault, with which the tests apply examples/terraform/vault: 3.3.1 of February 2022, because
-// the releases since then are no Go modules that could be required.
+// Terraform's provider for Vault, with which the tests apply examples/terraform/vault: as of 3.3.1, of February 2022. Its
+// releases from 2 on have a module path without their major version, so that Go knows them only by commit.
 module vaultprovider
 
 go 1.26
