@@ -36,7 +36,7 @@ type backend struct {
 	*framework.Backend
 
 	connections memory[connection]
-	roles       memory[roleEntry]
+	roles       memory[heldRole]
 	staticRoles memory[staticRole]
 	queue       staticQueue
 
@@ -96,15 +96,16 @@ func newBackend(options Options) *backend {
 			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, framework.WALPrefix},
 			LocalStorage:    []string{framework.WALPrefix, handoverStoragePrefix},
 		},
+		// The SDK tries one pattern after the other: what is read most goes first.
 		Paths: framework.PathAppend(
+			pathCreds(b),
+			pathStaticCreds(b),
+			pathTokens(b),
 			pathConfig(b),
 			pathRotateRoot(b),
 			pathRoles(b),
-			pathCreds(b),
-			pathTokens(b),
 			pathCheck(b),
 			pathStaticRoles(b),
-			pathStaticCreds(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},
 		InitializeFunc:    b.initialize,

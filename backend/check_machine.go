@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
-
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
@@ -38,10 +36,7 @@ type machineCheck struct {
 // checkMachineRole asks for a token last, and only where it may get one: every
 // token costs.
 func (b *backend) checkMachineRole(ctx context.Context, role *roleEntry, aws *connection) []finding {
-	request, err := machineTokenRequest(aws, role, input{data: &framework.FieldData{}})
-	if err != nil {
-		return []finding{failed("token", err.Error(), "Mend the role.")}
-	}
+	request := role.tokenRequest(aws.region)
 	c := &machineCheck{facts: newFacts(), role: role, request: request, token: fact[cognito.MachineToken]{err: errNotAsked}}
 	c.inPool = role.UserPoolID != "" && request.Target.Region != ""
 	if c.inPool {

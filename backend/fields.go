@@ -43,8 +43,8 @@ func newInput(req *logical.Request, data *framework.FieldData) input {
 // bounded refuses what no field of the engine can mean, before anything is made
 // of it: an error would repeat it, and a storage may refuse it for its size.
 func (in input) bounded() error {
-	for _, field := range slices.Sorted(maps.Keys(in.data.Schema)) {
-		if !in.names(field) {
+	for _, field := range slices.Sorted(maps.Keys(in.data.Raw)) {
+		if _, known := in.data.Schema[field]; !known || !in.names(field) {
 			continue
 		}
 		if size, most := sizes(field, in.value(field)); size > most {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 // FuzzUsernameTemplate lets anybody write templates: none may panic, run away,
@@ -58,19 +60,19 @@ func FuzzScopes(f *testing.F) {
 	f.Add("api/read api/write")
 	f.Add(" ,,api/read\n")
 	f.Add("\"\\\x00")
-	role := &roleEntry{CredentialType: credentialTypeClientCredentials, Scopes: []string{"api/read", "api/write"}}
+	all := cognito.MachineTokenRequest{Scopes: []string{"api/read", "api/write"}}
 	schema := map[string]*framework.FieldSchema{"scopes": {Type: framework.TypeCommaStringSlice}}
 	f.Fuzz(func(t *testing.T, asked string) {
 		data := &framework.FieldData{Raw: map[string]any{"scopes": asked}, Schema: schema}
 		if data.Validate() != nil {
 			return
 		}
-		scopes, err := askedScopes(role, input{data: data})
+		request, err := narrowed(all, input{data: data})
 		if err != nil {
 			require.True(t, utf8.ValidString(err.Error()) || !utf8.ValidString(asked))
 			return
 		}
-		require.NotEmpty(t, scopes)
-		require.Subset(t, role.Scopes, scopes)
+		require.NotEmpty(t, request.Scopes)
+		require.Subset(t, all.Scopes, request.Scopes)
 	})
 }

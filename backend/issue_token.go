@@ -17,12 +17,8 @@ import (
 
 // issueMachineToken gives a token of the role's app client. It makes no lease:
 // there is nothing that Vault could revoke.
-func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
-	role, err := b.withStaticSecret(ctx, req, role)
-	if err != nil {
-		return answer(err)
-	}
-	request, err := machineTokenRequest(aws, role, in)
+func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *usableRole, in input) (*logical.Response, error) {
+	request, err := b.machineTokenRequest(ctx, req, role, in)
 	if err != nil {
 		return answer(err)
 	}
@@ -31,6 +27,25 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 		return answer(fmt.Errorf("role %q: %w", name, err))
 	}
 	return b.machineResponse(request, token), nil
+}
+
+// machineTokenRequest is the role's own, changed by what a read asks for.
+func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, role *usableRole, in input) (cognito.MachineTokenRequest, error) {
+	request := role.tokens
+	if role.StaticRole != "" {
+		with, err := b.withStaticSecret(ctx, req, role.roleEntry)
+		if err != nil {
+			return request, err
+		}
+		request = with.tokenRequest(role.region)
+	}
+	if err := refuseFields(in, role.roleEntry, "ttl"); err != nil {
+		return request, err
+	}
+	var minTTL time.Duration
+	takeDuration(in, "min_ttl", &minTTL)
+	request.MinTTL = max(minTTL, request.MinTTL)
+	return narrowed(request, in)
 }
 
 // withStaticSecret is the role with the app client and the newest secret of
@@ -55,46 +70,24 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	return &with, nil
 }
 
-func machineTokenRequest(aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	if err := refuseFields(in, role, "ttl"); err != nil {
-		return cognito.MachineTokenRequest{}, err
-	}
-	scopes, err := askedScopes(role, in)
-	if err != nil {
-		return cognito.MachineTokenRequest{}, err
-	}
-	var minTTL time.Duration
-	takeDuration(in, "min_ttl", &minTTL)
-	return cognito.MachineTokenRequest{
-		Source:         role.source(),
-		Domain:         role.CognitoPoolDomain,
-		Target:         role.target(aws.region),
-		AppClient:      role.appClient(),
-		Scopes:         scopes,
-		ClientMetadata: role.ClientMetadata,
-		MinTTL:         max(minTTL, role.minTokenTTL()),
-		NoCache:        role.NoCache,
-	}, nil
-}
-
-// askedScopes are the role's, or those of them that the request names. A role
-// without scopes stands for all of the app client's, among which Cognito
-// knows which there are.
-func askedScopes(role *roleEntry, in input) ([]string, error) {
+// narrowed is a request for those of its scopes that a read names. One without
+// scopes stands for all of the app client's, among which Cognito knows which
+// there are.
+func narrowed(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
 	var asked []string
 	take(in, "scopes", &asked)
 	if len(asked) == 0 {
-		return role.Scopes, nil // which have been checked with the role
+		return request, nil // the role's, which have been checked with it
 	}
 	if err := validateScopes(asked); err != nil {
-		return nil, err
+		return request, err
 	}
 	for _, scope := range asked {
-		if len(role.Scopes) > 0 && !slices.Contains(role.Scopes, scope) {
-			return nil, badRequest("scopes holds %q, which the role does not allow: it allows %s", scope, strings.Join(role.Scopes, ", "))
+		if len(request.Scopes) > 0 && !slices.Contains(request.Scopes, scope) {
+			return request, badRequest("scopes holds %q, which the role does not allow: it allows %s", scope, strings.Join(request.Scopes, ", "))
 		}
 	}
-	return asked, nil
+	return request.WithScopes(asked), nil
 }
 
 // machineResponse carries ttl and rotation_period, by which Vault Agent knows

@@ -95,28 +95,9 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		return answer(err)
 	}
 	if role.CredentialType == credentialTypeUser {
-		return b.issueUser(ctx, req, issuance{name: name, role: role, aws: aws, target: role.target(aws.region), input: in})
+		return b.issueUser(ctx, req, issuance{name: name, role: role.roleEntry, aws: aws, target: role.target(aws.region), input: in})
 	}
 	return b.issueMachineToken(ctx, req, aws, name, role, in)
-}
-
-// usableRole gives a role that lacks nothing, and the way to AWS.
-func (b *backend) usableRole(ctx context.Context, req *logical.Request, name string) (*roleEntry, *connection, error) {
-	role, err := b.role(ctx, req.Storage, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if role == nil {
-		return nil, nil, badRequest("there is no role %q", name)
-	}
-	aws, err := b.connect(ctx, req)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := role.validate(aws.region); err != nil {
-		return nil, nil, badRequest("role %q cannot be used as it is: %s", name, err)
-	}
-	return role, aws, nil
 }
 
 // refuseFields refuses request fields that make no sense for a role.

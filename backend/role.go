@@ -103,7 +103,21 @@ type roleEntry struct {
 // role gives a role for use, from memory where it can, or nil when there is
 // none of this name. It must not be changed.
 func (b *backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
-	return b.roles.get(name, func() (*roleEntry, error) { return getRole(ctx, s, name) })
+	held, err := b.heldRole(ctx, s, name)
+	if held == nil {
+		return nil, err
+	}
+	return held.roleEntry, err
+}
+
+func (b *backend) heldRole(ctx context.Context, s logical.Storage, name string) (*heldRole, error) {
+	return b.roles.get(name, func() (*heldRole, error) {
+		role, err := getRole(ctx, s, name)
+		if role == nil {
+			return nil, err
+		}
+		return &heldRole{roleEntry: role}, err
+	})
 }
 
 // forgetRole drops what is held in memory of a role: itself, and the tokens of

@@ -48,15 +48,15 @@ func (v *systemView) ReplicationState() consts.ReplicationState { return v.repli
 // LocalMount reports whether the mount is not replicated, as of a moment ago.
 func (v *systemView) LocalMount() bool { return v.replication().local }
 
-func (v *systemView) replication() replication {
+func (v *systemView) replication() *replication {
 	now := v.now()
 	if held := v.held.Load(); held != nil && now.Sub(held.told).Abs() < replicationHeld {
-		return *held
+		return held
 	}
-	told := replication{v.SystemView.ReplicationState(), v.SystemView.LocalMount(), now}
+	told := &replication{v.SystemView.ReplicationState(), v.SystemView.LocalMount(), now}
 	// Unknown is what the SDK makes of a call to Vault that failed.
 	if told.state != consts.ReplicationUnknown {
-		v.held.Store(&told)
+		v.held.Store(told)
 	}
 	return told
 }

@@ -109,8 +109,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 	if settings.OnRefreshFailure == nil {
 		settings.OnRefreshFailure = func(RefreshFailure) {}
 	}
-	return &Service{
-		tokens:    newTokenCache(lifetime, settings.OnRefreshFailure),
+	s := &Service{
 		limits:    newLimits(settings.RateLimits),
 		settings:  settings,
 		awsHTTP:   newAWSHTTPClient(settings.RequestTimeout),
@@ -118,6 +117,8 @@ func New(lifetime context.Context, settings Settings) *Service {
 		now:       time.Now,
 		clients:   map[clientKey]*cip.Client{},
 	}
+	s.tokens = newTokenCache(lifetime, s.buyToken, settings.OnRefreshFailure)
+	return s
 }
 
 // Pool gives the user pool of a target. It does no network I/O.

@@ -42,6 +42,9 @@ type MachineTokenRequest struct {
 	MinTTL time.Duration
 	// NoCache buys a token of its own for this request.
 	NoCache bool
+
+	// key is set by Prepared.
+	key *tokenKey
 }
 
 // MachineToken is an access token of an app client. Cognito cannot revoke it.
@@ -64,12 +67,11 @@ type MachineToken struct {
 // of the whole account.
 func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	r.MinTTL = max(r.MinTTL, time.Second) // one that is about to end is of no use to anybody
-	buy := func(ctx context.Context) (MachineToken, error) { return s.buyToken(ctx, r) }
-	get := func() (MachineToken, error) { return s.tokens.get(ctx, r, buy) }
+	get := s.tokens.get
 	if r.NoCache {
-		get = func() (MachineToken, error) { return buy(ctx) }
+		get = s.buyToken
 	}
-	token, err := get()
+	token, err := get(ctx, r)
 	if err != nil {
 		return MachineToken{}, err
 	}

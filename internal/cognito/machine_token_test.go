@@ -334,8 +334,16 @@ func TestTokenCacheKey(t *testing.T) {
 			first := m.get(r)
 			c.change(&r)
 			require.Equal(t, c.shares, first == m.get(r))
+			require.Equal(t, c.shares, first == m.get(r.Prepared()), "prepared")
 		})
 	}
+	t.Run("other scopes of what was prepared", func(t *testing.T) {
+		m := newMint(t)
+		r := m.request().Prepared()
+		first := m.get(r)
+		require.NotEqual(t, first, m.get(r.WithScopes([]string{"a/r"})))
+		require.Equal(t, first, m.get(r))
+	})
 }
 
 func TestMachineTokenIsTriedAgain(t *testing.T) {

@@ -53,6 +53,7 @@ type RefreshFailure struct {
 type tokenCache struct {
 	now      func() time.Time
 	random   func() float64
+	fetch    fetchFunc
 	onFailed func(RefreshFailure)
 	// lifetime ends with the mount, and with it every fetch that nobody waits for.
 	lifetime context.Context
@@ -74,14 +75,15 @@ type heldToken struct {
 	again    time.Time
 }
 
-type fetchFunc func(context.Context) (MachineToken, error)
+// fetchFunc gets a new token.
+type fetchFunc func(context.Context, MachineTokenRequest) (MachineToken, error)
 
-func newTokenCache(lifetime context.Context, onFailed func(RefreshFailure)) *tokenCache {
+func newTokenCache(lifetime context.Context, fetch fetchFunc, onFailed func(RefreshFailure)) *tokenCache {
 	held, err := lru.New[tokenKey, heldToken](cachedTokensMax)
 	if err != nil {
 		panic(err) // only a size that is not positive is an error
 	}
-	return &tokenCache{now: time.Now, random: rand.Float64, onFailed: onFailed, lifetime: lifetime, held: held}
+	return &tokenCache{now: time.Now, random: rand.Float64, fetch: fetch, onFailed: onFailed, lifetime: lifetime, held: held}
 }
 
 // get gives the token at hand while it is good for the request, and has it
@@ -89,18 +91,18 @@ func newTokenCache(lifetime context.Context, onFailed func(RefreshFailure)) *tok
 // for the one fetch that all readers of the token share.
 //
 //nolint:contextcheck // the fetch is shared, so it must not end with the reader that began it
-func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest, fetch fetchFunc) (MachineToken, error) {
-	key := keyOf(r)
+func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+	key := r.cacheKey()
 	token, found := c.held.Get(key)
 	now := c.now()
 	if !found || token.tooShort(r, now) {
-		return c.await(ctx, r, key, fetch)
+		return c.await(ctx, r, key)
 	}
 	if !token.due(now) {
 		return token.shown(), nil
 	}
 	// The channel is buffered: nobody has to read it.
-	_ = c.start(key, r, fetch)
+	_ = c.start(key, r)
 	return token.shown(), nil
 }
 
@@ -122,9 +124,9 @@ func (t heldToken) shown() MachineToken {
 }
 
 //nolint:contextcheck // as for get
-func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key tokenKey, fetch fetchFunc) (MachineToken, error) {
+func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key tokenKey) (MachineToken, error) {
 	select {
-	case result := <-c.start(key, r, fetch):
+	case result := <-c.start(key, r):
 		token, _ := result.Val.(MachineToken)
 		return token, result.Err
 	case <-ctx.Done():
@@ -134,7 +136,7 @@ func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key token
 
 // start begins the fetch of a token unless one is under way, or has ended since
 // the caller looked.
-func (c *tokenCache) start(key tokenKey, r MachineTokenRequest, fetch fetchFunc) <-chan singleflight.Result {
+func (c *tokenCache) start(key tokenKey, r MachineTokenRequest) <-chan singleflight.Result {
 	return c.flights.DoChan(string(key[:]), func() (any, error) {
 		now := c.now()
 		if token, found := c.held.Peek(key); found && !token.tooShort(r, now) && !token.due(now) {
@@ -143,7 +145,7 @@ func (c *tokenCache) start(key tokenKey, r MachineTokenRequest, fetch fetchFunc)
 		ctx, cancel := context.WithTimeout(c.lifetime, fetchTimeout)
 		defer cancel()
 		generation := c.generation.Load()
-		token, err := fetch(ctx)
+		token, err := c.fetch(ctx, r)
 		if err != nil {
 			c.noteFailure(key, err)
 			return nil, err
@@ -184,10 +186,31 @@ func (c *tokenCache) forget(clientID string) {
 	}
 }
 
+// Prepared is the request with its place in memory worked out, for a caller who
+// asks with it often. After that only its MinTTL and NoCache may be set; for
+// other scopes there is WithScopes.
+func (r MachineTokenRequest) Prepared() MachineTokenRequest {
+	key := keyOf(r)
+	r.key = &key
+	return r
+}
+
+// WithScopes is the request with other scopes.
+func (r MachineTokenRequest) WithScopes(scopes []string) MachineTokenRequest {
+	r.Scopes, r.key = scopes, nil
+	return r
+}
+
+func (r MachineTokenRequest) cacheKey() tokenKey {
+	if r.key != nil {
+		return *r.key
+	}
+	return keyOf(r)
+}
+
 // keyOf digests a request. The order of scopes makes no difference to Cognito,
 // nor does that of metadata. A secret that is looked up is not here: the pool
-// and the client stand for it. Every read needs the key, so it is not made of
-// JSON.
+// and the client stand for it.
 func keyOf(r MachineTokenRequest) tokenKey {
 	shape := make([]byte, 0, 512)
 	shape = appendTexts(shape, []string{

@@ -16,16 +16,16 @@ import (
 func TestReaderThatComesLate(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	c := newTokenCache(t.Context(), func(RefreshFailure) {})
-	c.now = func() time.Time { return now }
 	fetches := 0
-	fetch := func(context.Context) (MachineToken, error) {
+	fetch := func(context.Context, MachineTokenRequest) (MachineToken, error) {
 		fetches++
 		return MachineToken{Issued: now, Next: now.Add(45 * time.Minute), Expires: now.Add(time.Hour)}, nil
 	}
+	c := newTokenCache(t.Context(), fetch, func(RefreshFailure) {})
+	c.now = func() time.Time { return now }
 	request := MachineTokenRequest{MinTTL: time.Minute}
 	arrive := func() {
-		result := <-c.start(keyOf(request), request, fetch)
+		result := <-c.start(keyOf(request), request)
 		require.NoError(t, result.Err)
 		require.Equal(t, now.Add(time.Hour), result.Val.(MachineToken).Expires)
 	}
