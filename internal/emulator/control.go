@@ -23,6 +23,7 @@ func (s *Server) controlHandler() http.Handler {
 		"PUT latency":        accept(always(s.latency.set)),
 		"PUT quotas":         accept(always(s.quotas.set)),
 		"PUT iam":            accept(always(s.iam.set)),
+		"PUT signing_key":    accept(s.keys.replace),
 		"PUT token_validity": accept(s.setTokenValidity),
 		"GET calls":          show(func(*http.Request) any { return s.calls.snapshot() }),
 		"DELETE calls":       run(s.calls.reset),

@@ -13,14 +13,17 @@ import (
 	"sync"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 // SigningKeyBits is the size of the RSA key that signs tokens, which is that of Cognito's.
 const SigningKeyBits = 2048
 
-// signingKeys is the one key that signs the tokens of all pools.
+// signingKeys sign the tokens of all pools: the newest of them does, and the others go on being known.
 type signingKeys struct {
-	load func() *loadedKey
+	mu   sync.Mutex
+	keys []*loadedKey
 }
 
 type loadedKey struct {
@@ -30,17 +33,14 @@ type loadedKey struct {
 
 // newSigningKeys makes a key at the first need when it is given none.
 func newSigningKeys(key *rsa.PrivateKey) *signingKeys {
-	return &signingKeys{load: sync.OnceValue(func() *loadedKey { return loadKey(key) })}
+	if key == nil {
+		return &signingKeys{}
+	}
+	return &signingKeys{keys: []*loadedKey{loadKey(key)}}
 }
 
-// loadKey panics when there is no key to be had, as there is no emulator without one.
+// loadKey panics when the key cannot be used, as there is no emulator without one.
 func loadKey(key *rsa.PrivateKey) *loadedKey {
-	var err error
-	if key == nil {
-		if key, err = rsa.GenerateKey(rand.Reader, SigningKeyBits); err != nil {
-			panic(fmt.Errorf("making the emulator's signing key: %w", err))
-		}
-	}
 	thumbprint := sha256.Sum256(key.N.Bytes())
 	private := jose.JSONWebKey{Key: key, KeyID: base64.StdEncoding.EncodeToString(thumbprint[:]), Algorithm: string(jose.RS256), Use: "sig"}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: private}, nil)
@@ -50,8 +50,42 @@ func loadKey(key *rsa.PrivateKey) *loadedKey {
 	return &loadedKey{public: private.Public(), signer: signer}
 }
 
-func (k *signingKeys) keySet() jose.JSONWebKeySet {
-	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.load().public}}
+// replace lets another key sign from now on, as Cognito does once in a while.
+func (k *signingKeys) replace(wanted control.SigningKey) error {
+	key, err := rsa.GenerateKey(rand.Reader, wanted.Bits)
+	if err != nil {
+		return fmt.Errorf("making a signing key of %d bits: %w", wanted.Bits, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys = append(k.keys, loadKey(key))
+	return nil
+}
+
+// all are never none, and the last one signs.
+func (k *signingKeys) all() []*loadedKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.keys) == 0 {
+		key, err := rsa.GenerateKey(rand.Reader, SigningKeyBits)
+		if err != nil {
+			panic(fmt.Errorf("making the emulator's signing key: %w", err))
+		}
+		k.keys = append(k.keys, loadKey(key))
+	}
+	return k.keys
+}
+
+func (k *signingKeys) signer() jose.Signer {
+	keys := k.all()
+	return keys[len(keys)-1].signer
+}
+
+func (k *signingKeys) keySet() (set jose.JSONWebKeySet) {
+	for _, key := range k.all() {
+		set.Keys = append(set.Keys, key.public)
+	}
+	return set
 }
 
 // token is a JWT that is signed when it is written out, which is after the state has been let go of.
@@ -66,7 +100,7 @@ func (t *token) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed, err := t.keys.load().signer.Sign(payload)
+	signed, err := t.keys.signer().Sign(payload)
 	if err != nil {
 		return nil, fmt.Errorf("signing a token: %w", err)
 	}
@@ -83,7 +117,7 @@ func (k *signingKeys) verify(compact string, into any) error {
 	if err != nil {
 		return err
 	}
-	payload, err := signed.Verify(k.load().public)
+	payload, err := signed.Verify(k.keySet())
 	if err != nil {
 		return err
 	}

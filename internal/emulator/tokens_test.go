@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 func TestClaimsOfAccessToken(t *testing.T) {
@@ -126,6 +128,25 @@ func TestTokensAreSignedByTheKeyOfTheKeySet(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+func TestSigningKeyIsReplaced(t *testing.T) {
+	b := newBench(t)
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	before := b.mustSignIn(b.seededClient(), "ann")
+	require.NoError(t, b.control.ReplaceSigningKey(b.ctx, control.SigningKey{Bits: 1024}))
+	after := b.mustSignIn(b.seededClient(), "ann")
+	keys := b.keySet("/.well-known/jwks.json")
+	for token, size := range map[string]int{*before.AccessToken: 2048 / 8, *after.AccessToken: 1024 / 8} {
+		signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+		require.NoError(t, err)
+		require.Len(t, signed.Signatures[0].Signature, size)
+		_, err = signed.Verify(keys)
+		require.NoError(t, err, "those before it are still good")
+		_, err = b.cognito.GetUser(b.ctx, &cognitoidentityprovider.GetUserInput{AccessToken: &token})
+		require.NoError(t, err)
+	}
+	require.ErrorContains(t, b.control.ReplaceSigningKey(b.ctx, control.SigningKey{Bits: 512}), "512 bits")
 }
 
 func (b *bench) keySet(path string) jose.JSONWebKeySet {

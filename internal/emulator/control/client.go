@@ -43,6 +43,11 @@ func (c *Client) ClearFaults(ctx context.Context) error {
 	return c.send(ctx, http.MethodDelete, "faults", nil, nil)
 }
 
+// ReplaceSigningKey lets another key sign tokens.
+func (c *Client) ReplaceSigningKey(ctx context.Context, key SigningKey) error {
+	return c.send(ctx, http.MethodPut, "signing_key", key, nil)
+}
+
 // SetLatency replaces the latency of all operations.
 func (c *Client) SetLatency(ctx context.Context, latency Latency) error {
 	return c.send(ctx, http.MethodPut, "latency", latency, nil)

@@ -54,6 +54,12 @@ type Fault struct {
 	Skip int `json:"skip,omitempty"`
 }
 
+// SigningKey is the RSA key that signs tokens from now on; those before it stay in the key set.
+type SigningKey struct {
+	// Bits are Cognito's own 2048 at first. Fewer, 1024 at least, take less of the processor.
+	Bits int `json:"bits"`
+}
+
 // Latency is how long every call takes, in milliseconds: it is carried out after half of it, and answered after all.
 type Latency struct {
 	DefaultMS  int            `json:"default_ms"`
