@@ -32,7 +32,7 @@ func main() {
 	flag.StringVar(&o.emulator, "emulator", "", "the cognito-emulator `binary`")
 	flag.StringVar(&o.out, "out", "", "the Markdown `file` to write, with a chart beside it")
 	flag.StringVar(&o.profiles, "profiles", "", "the `directory` that gets CPU profiles of Vault and the plugin")
-	flag.DurationVar(&o.duration, "duration", 4*time.Second, "how long each kind of request is measured with each number of clients")
+	flag.DurationVar(&o.duration, "duration", 6*time.Second, "how long each kind of request is measured with each number of clients")
 	flag.DurationVar(&o.latency, "latency", 30*time.Millisecond, "how long each call to AWS waits for its answer")
 	flag.IntVar(&o.staticRoles, "static-roles", 10000, "how many static roles the engine is started with")
 	flag.BoolVar(&o.check, "check", false, "fail when a goal is missed")

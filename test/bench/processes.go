@@ -70,7 +70,7 @@ func (p processes) cpu(k kind) cpuTimes {
 	times := cpuTimes{vault: cpuTime(p.vault), emulator: cpuTime(p.emulator)}
 	switch k {
 	case kindBuiltIn, kindDirect:
-	case kindFloor:
+	case kindFloor, kindFloor1K:
 		times.owner = cpuTime(p.floor)
 	default:
 		times.owner = cpuTime(p.engine)

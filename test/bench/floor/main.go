@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/sdk/framework"
@@ -41,16 +42,35 @@ func run() error {
 func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 	b := &framework.Backend{
 		BackendType: logical.TypeLogical,
-		Paths: []*framework.Path{{
-			Pattern: "nothing$",
-			// The older form: with Operations the SDK asks Vault for its replication state in every request, and that
-			// is not nothing.
-			Callbacks: map[logical.Operation]framework.OperationFunc{logical.ReadOperation: read},
-		}},
+		Paths: []*framework.Path{
+			path("nothing", map[string]any{"done": "nothing"}),
+			path("token", tokenAnswer()),
+		},
 	}
 	return b, b.Setup(ctx, conf)
 }
 
-func read(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
-	return &logical.Response{Data: map[string]any{"done": "nothing"}}, nil
+// path answers always the same. It has the older form: with Operations the SDK asks Vault for its replication state in
+// every request, and that is not nothing.
+func path(name string, data map[string]any) *framework.Path {
+	answer := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+		return &logical.Response{Data: data}, nil
+	}
+	return &framework.Path{
+		Pattern:   name + "$",
+		Callbacks: map[logical.Operation]framework.OperationFunc{logical.ReadOperation: answer}, //nolint:staticcheck // see above
+	}
+}
+
+// tokenAnswer is as long as the engine's, with a token as long as Cognito's.
+func tokenAnswer() map[string]any {
+	return map[string]any{
+		"access_token":    strings.Repeat("t", 853),
+		"expiration":      "2026-11-20T19:04:05Z",
+		"expires_in":      3600,
+		"rotation_period": 2700,
+		"scope":           "api/read api/write",
+		"token_type":      "Bearer",
+		"ttl":             2700,
+	}
 }
