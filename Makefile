@@ -83,7 +83,7 @@ COUNTING = counting() { \
 	}
 
 .PHONY: test
-test: ## Run the tests: unit, emulator, and end to end with a real Vault; all but the examples
+test: ## Run all tests: unit, emulator, and end to end with a real Vault
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
@@ -99,9 +99,10 @@ test-unit: ## Run the tests that need nothing but Go
 	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
 
 .PHONY: test-e2e
-test-e2e: test-binaries ## Run the tests that start a real Vault with the built plugin
+test-e2e: test-binaries terraform-tools ## Run the tests that start a real Vault with the built plugin
 	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
+		export TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
 		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
 .PHONY: test-moto
@@ -109,12 +110,6 @@ test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Pyt
 	@MOTO_SERVER=$$(scripts/moto.sh) && VAULT_BIN=$$(scripts/vault-bin.sh) && export MOTO_SERVER VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
-
-.PHONY: test-terraform
-test-terraform: test-binaries terraform-tools ## Run the examples, on a Vault that OpenTofu set up as the Terraform one says
-	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
-		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
-		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 10m -run Example $(TESTFLAGS) ./test
 
 # The tests look for the provider beside OpenTofu. What Go's build cache knows is not built again.
 .PHONY: terraform-tools

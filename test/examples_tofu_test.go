@@ -45,13 +45,13 @@ func newTofu(t *testing.T, dir string, env ...string) *tofu {
 	return &tofu{T: t, dir: dir, env: append(env, "HOME="+home, "TF_CLI_CONFIG_FILE="+rc, "HTTPS_PROXY=http://127.0.0.1:1")}
 }
 
-// tofuBinary is what make test-terraform builds.
+// tofuBinary is what make test-e2e builds.
 func tofuBinary() string { return os.Getenv("TOFU_BIN") }
 
 func needsTofu(t *testing.T) {
 	t.Helper()
 	if tofuBinary() == "" {
-		t.Skip("it needs OpenTofu, and TOFU_BIN names none; make test-terraform builds one and runs this")
+		t.Skip("it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
 	}
 }
 
