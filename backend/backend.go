@@ -156,8 +156,9 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.forgetRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):
-		b.staticRoles.drop(staticNameOf(key))
-		b.queue.forget()
+		name := staticNameOf(key)
+		b.staticRoles.drop(name)
+		b.queue.forget(name)
 	}
 }
 

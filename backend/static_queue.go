@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -93,18 +94,20 @@ func (q *staticQueue) claim(name string, role *staticRole) error {
 func (q *staticQueue) remove(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.wake, name)
-	for identity, owner := range q.owners {
-		if owner == name {
-			delete(q.owners, identity)
-		}
-	}
+	q.drop(name)
 }
 
-// forget makes the queue load again.
-func (q *staticQueue) forget() {
+func (q *staticQueue) drop(name string) {
+	delete(q.wake, name)
+	maps.DeleteFunc(q.owners, func(_, owner string) bool { return owner == name })
+}
+
+// forget makes the queue load again, because another node wrote a role or
+// deleted it.
+func (q *staticQueue) forget(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.drop(name)
 	q.loaded = false
 }
 

@@ -228,6 +228,15 @@ func TestStaticRole(t *testing.T) {
 		})
 	})
 
+	t.Run("one that another node deleted owns nothing", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		k.writeOK("static-roles/x", role)
+		require.NoError(t, k.storage.Delete(t.Context(), "static-roles/x"))
+		k.backend.InvalidateKey(t.Context(), "static-roles/x")
+		k.writeOK("static-roles/y", role)
+	})
+
 	t.Run("a deleted one leaves things as they are, and says so", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
 			k.writeOK("static-roles/x", role)
@@ -327,6 +336,23 @@ func TestStaticRole(t *testing.T) {
 		require.NotEqual(t, third["access_token"], fourth["access_token"], "it is of another app client")
 		k.writeOK("config", map[string]any{"max_retries": 1})
 		require.NotEqual(t, fourth["access_token"], k.read("static-creds/x")["access_token"])
+	})
+
+	t.Run("tokens of a user that were on their way when the config changed are not kept", func(t *testing.T) {
+		k := newKeeper(t)
+		role := k.kinds()["a password"]
+		role["issue_tokens"] = true
+		k.writeOK("static-roles/x", role)
+		require.NoError(t, k.Control.ResetCalls(t.Context()))
+		require.NoError(t, k.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 300}}))
+		var late map[string]any
+		var group sync.WaitGroup
+		group.Go(func() { late = k.read("static-creds/x") })
+		require.Eventually(t, func() bool { return len(k.Calls().Of("AdminInitiateAuth")) == 1 }, 5*time.Second, time.Millisecond)
+		k.writeOK("config", map[string]any{"max_retries": 1})
+		group.Wait()
+		require.NotEmpty(t, late["access_token"])
+		require.NotEqual(t, late["access_token"], k.read("static-creds/x")["access_token"])
 	})
 
 	t.Run("nothing is rotated any more before an unmount", func(t *testing.T) {

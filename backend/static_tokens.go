@@ -17,8 +17,9 @@ const staticTokenShare = 0.75
 // staticTokenCache keeps the tokens of static roles' users in memory, so that
 // not every read signs the user in. The zero value is ready.
 type staticTokenCache struct {
-	mu   sync.Mutex
-	held map[string]heldTokens
+	mu         sync.Mutex
+	generation uint64
+	held       map[string]heldTokens
 }
 
 type heldTokens struct {
@@ -31,9 +32,12 @@ type heldTokens struct {
 }
 
 // get gives the tokens at hand while they are young, of the present password
-// and app client, with what is left of their life, or else new ones.
+// and app client, with what is left of their life, or else new ones. Those that
+// were had while something was dropped are used once and not kept: it may have
+// been the way by which they were had.
 func (c *staticTokenCache) get(name string, role *staticRole, now time.Time, signIn func() (cognito.Tokens, error)) (cognito.Tokens, error) {
-	if held, ok := c.look(name); ok && held.rotated.Equal(role.LastRotation) && held.appClientID == role.AppClientID {
+	held, generation := c.look(name)
+	if held.rotated.Equal(role.LastRotation) && held.appClientID == role.AppClientID {
 		age := now.Sub(held.issued)
 		if age < time.Duration(staticTokenShare*float64(held.tokens.ExpiresIn)) {
 			held.tokens.ExpiresIn -= age
@@ -42,21 +46,23 @@ func (c *staticTokenCache) get(name string, role *staticRole, now time.Time, sig
 	}
 	tokens, err := signIn()
 	if err == nil {
-		c.keep(name, heldTokens{tokens, now, role.AppClientID, role.LastRotation})
+		c.keep(name, heldTokens{tokens, now, role.AppClientID, role.LastRotation}, generation)
 	}
 	return tokens, err
 }
 
-func (c *staticTokenCache) look(name string) (heldTokens, bool) {
+func (c *staticTokenCache) look(name string) (heldTokens, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held, ok := c.held[name]
-	return held, ok
+	return c.held[name], c.generation
 }
 
-func (c *staticTokenCache) keep(name string, tokens heldTokens) {
+func (c *staticTokenCache) keep(name string, tokens heldTokens, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.generation != generation {
+		return
+	}
 	if c.held == nil {
 		c.held = map[string]heldTokens{}
 	}
@@ -66,11 +72,13 @@ func (c *staticTokenCache) keep(name string, tokens heldTokens) {
 func (c *staticTokenCache) drop(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.generation++
 	delete(c.held, name)
 }
 
 func (c *staticTokenCache) dropAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.generation++
 	clear(c.held)
 }
