@@ -111,14 +111,10 @@ test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Pyt
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
-# The tests look for the provider beside OpenTofu. What Go's build cache knows is not built again.
+# The tests look for the provider beside OpenTofu.
 .PHONY: terraform-tools
 terraform-tools:
-	@echo 'Building OpenTofu and the Vault provider: bin/terraform. The first time takes some minutes.'
-	@cd scripts/tofu && GOWORK=off $(GO_BUILD) -ldflags '-s -w -X github.com/opentofu/opentofu/version.dev=no' \
-		-o '$(CURDIR)/bin/terraform/tofu' github.com/opentofu/opentofu/cmd/tofu
-	@cd scripts/vault-provider && GOWORK=off $(GO_BUILD) -ldflags '-s -w' \
-		-o '$(CURDIR)/bin/terraform/terraform-provider-vault' github.com/hashicorp/terraform-provider-vault
+	@scripts/terraform-tools.sh
 
 # go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
 .PHONY: test-binaries
