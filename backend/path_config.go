@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -116,8 +117,16 @@ func (b *backend) configWrite(verb, summary string) *framework.PathOperation {
 }
 
 func configFields() map[string]*framework.FieldSchema {
+	fields := identityConfigFields()
+	maps.Copy(fields, serviceConfigFields())
+	maps.Copy(fields, rotationConfigFields())
+	return showingDefaults(fields)
+}
+
+// identityConfigFields are about who the engine is to AWS.
+func identityConfigFields() map[string]*framework.FieldSchema {
 	secret := &framework.DisplayAttributes{Sensitive: true}
-	return showingDefaults(map[string]*framework.FieldSchema{
+	return map[string]*framework.FieldSchema{
 		"aws_access_key_id": {
 			Type:        framework.TypeString,
 			Description: "Access key of the IAM user that the engine acts as. Without one the AWS SDK's default chain is used: environment, profile, web identity, pod identity, instance role.",
@@ -144,6 +153,26 @@ func configFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "Session name for aws_assume_role_arn, as CloudTrail shows it. Default: vault- and the mount's path.",
 		},
+		"identity_token_audience": {
+			Type:        framework.TypeString,
+			Description: "Audience of the identity tokens with which aws_assume_role_arn is assumed, in the place of static keys: workload identity federation. Vault Enterprise only.",
+		},
+		"identity_token_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Default:     int(identityTokenTTLDefault / time.Second),
+			Description: "How long an identity token is valid.",
+		},
+		"verify_connection": {
+			Type:        framework.TypeBool,
+			Default:     false,
+			Description: "Ask STS with the new settings who the engine is, and refuse the write unless it answers. Not stored.",
+		},
+	}
+}
+
+// serviceConfigFields are about where AWS is and how it is treated, and defaults of roles.
+func serviceConfigFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
 		"region": {
 			Type:        framework.TypeString,
 			Description: "AWS region of the user pools of roles that name none, such as eu-west-1.",
@@ -182,15 +211,12 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:     int(cognito.DefaultRequestTimeout / time.Second),
 			Description: fmt.Sprintf("How long one attempt of one call to AWS may take, 1s to %s.", requestTimeoutMax),
 		},
-		"identity_token_audience": {
-			Type:        framework.TypeString,
-			Description: "Audience of the identity tokens with which aws_assume_role_arn is assumed, in the place of static keys: workload identity federation. Vault Enterprise only.",
-		},
-		"identity_token_ttl": {
-			Type:        framework.TypeDurationSecond,
-			Default:     int(identityTokenTTLDefault / time.Second),
-			Description: "How long an identity token is valid.",
-		},
+	}
+}
+
+// rotationConfigFields are about aws_access_key_id's successors.
+func rotationConfigFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
 		"rotation_period": {
 			Type:        framework.TypeDurationSecond,
 			Description: "How often aws_access_key_id is rotated, a minute or more. 0 is never. Excludes rotation_schedule.",
@@ -208,12 +234,7 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:     false,
 			Description: "Rotate aws_access_key_id only on request, whatever the period or schedule.",
 		},
-		"verify_connection": {
-			Type:        framework.TypeBool,
-			Default:     false,
-			Description: "Ask STS with the new settings who the engine is, and refuse the write unless it answers. Not stored.",
-		},
-	})
+	}
 }
 
 // shownConfigFields are those of a read.

@@ -49,15 +49,6 @@ var (
 	emailDomainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
 )
 
-// fieldsOfType are the role fields that only one credential type has.
-var fieldsOfType = map[string][]string{
-	credentialTypeUser: {
-		"groups", "group", "dummy_email_domain", "username_template", "user_attributes", "password_policy",
-		"issue_tokens", "mfa", "revocation", "ttl", "max_ttl",
-	},
-	credentialTypeClientCredentials: {"token_source", "cognito_pool_domain", "scopes", "cache_tokens", "min_token_ttl", "static_role"},
-}
-
 // roleEntry is a role as it is stored. The older plugin stored the fields
 // without omitempty, under the same names, durations in nanoseconds.
 type roleEntry struct {
