@@ -151,6 +151,9 @@ func takeDuration(in input, field string, to *time.Duration) {
 // cross the plugin boundary in nanoseconds.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
+// secondsUp is for what must not be asked for too early.
+func secondsUp(d time.Duration) int64 { return seconds(d + time.Second - 1) }
+
 // written answers a write. It is empty unless there is something to warn of,
 // or parameters that the framework will warn about.
 func written(req *logical.Request, data *framework.FieldData, warnings ...string) *logical.Response {

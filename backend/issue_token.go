@@ -100,8 +100,8 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		"expires_in":      seconds(token.Expires.Sub(now)),
 		"scope":           strings.Join(token.Scopes, " "),
 		"expiration":      token.Expires.UTC().Format(time.RFC3339),
-		"ttl":             max(1, seconds(token.Next.Sub(now)+time.Second-1)),
-		"rotation_period": max(1, seconds(token.Next.Sub(token.Issued))),
+		"ttl":             max(1, secondsUp(token.Next.Sub(now))),
+		"rotation_period": max(1, secondsUp(token.Next.Sub(token.Issued))),
 	}}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than was asked for: the token lacks " + strings.Join(refused, ", "))

@@ -388,19 +388,11 @@ func (m *mortal) progress(signIns bool) int {
 	return answered
 }
 
-// awaitPlugin waits until requests reach the plugin again, through each server:
-// Vault answers an error or two before it notices that a process has died.
+// awaitPlugin waits until requests reach the plugin again, through each server.
 func (m *mortal) awaitPlugin() error {
 	for _, server := range m.servers {
-		client := server.Client()
-		for end := time.Now().Add(hangLimit); ; <-time.After(20 * time.Millisecond) {
-			_, err := client.Logical().ReadWithContext(m.Context(), m.mount+"/config")
-			if err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				return err
-			}
+		if err := awaitPlugin(m.Context(), server.Client(), m.mount); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -27,6 +27,11 @@ var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
 // that its reader has to replace.
 func readmeScript(t *testing.T, heading string, values map[string]string) string {
 	t.Helper()
+	return replaced(t, readmeScripts(t, heading)[0], values)
+}
+
+func readmeScripts(t *testing.T, heading string) (scripts []string) {
+	t.Helper()
 	page, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	under := ""
@@ -36,11 +41,11 @@ func readmeScript(t *testing.T, heading string, values map[string]string) string
 			continue
 		}
 		if under == heading {
-			return replaced(t, match[2], values)
+			scripts = append(scripts, match[2])
 		}
 	}
-	require.Fail(t, "README.md has no commands under the heading", heading)
-	return ""
+	require.NotEmpty(t, scripts, "README.md has no commands under the heading %s", heading)
+	return scripts
 }
 
 func replaced(t *testing.T, script string, values map[string]string) string {
@@ -133,9 +138,36 @@ func TestReadmeInstall(t *testing.T) {
 	script = regexp.MustCompile(`\bVERSION=v\S+`).ReplaceAllString(script, "VERSION="+version)
 	w.shell(downloads, script, "")
 	w.configure(nil)
-	mounts, err := w.client.Sys().ListMountsWithContext(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, version, mounts["cognito/"].RunningVersion)
+	w.writeRole("ci", nil)
+	require.Equal(t, version, w.runningVersion())
+
+	const next = "v1.0.1"
+	user := w.read("creds/ci")
+	register := fmt.Sprintf("vault plugin register -sha256=%s -version=%s -command=%s secret %s",
+		sumOf(t, buildVersion(t, next, plugins)), next, pluginName+"_"+next, pluginName)
+	w.shell(t.TempDir(), register, "")
+	w.shell(t.TempDir(), replaced(t, readmeScripts(t, "Install")[1], map[string]string{next: next}), "", "PLUGIN="+pluginName)
+	require.Equal(t, next, w.runningVersion())
+	w.revoke(user.LeaseID)
+	require.Empty(t, w.Users())
+}
+
+func (w *exampleWorld) runningVersion() string {
+	w.Helper()
+	mounts, err := w.client.Sys().ListMountsWithContext(w.Context())
+	require.NoError(w, err)
+	return mounts["cognito/"].RunningVersion
+}
+
+// buildVersion builds another version of the plugin into a plugin directory.
+func buildVersion(t *testing.T, version, dir string) (path string) {
+	t.Helper()
+	path = filepath.Join(dir, pluginName+"_"+version)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-X main.version="+version, "-o", path, "../cmd/"+pluginName)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
 }
 
 // download puts the plugin into a directory as a release has it, and tells its version.

@@ -154,6 +154,7 @@ func TestRootRotationDies(t *testing.T) {
 			w.awaitCall(operation)
 			w.killPlugin()
 			<-done
+			require.NoError(t, awaitPlugin(t.Context(), w.client, w.mount))
 			w.revoke(w.read("creds/ci").LeaseID)
 			require.Eventually(t, func() bool { return len(w.Keys()) == 1 }, 150*time.Second, 200*time.Millisecond)
 			w.onlyKey()

@@ -155,6 +155,7 @@ func (w *world) dieIn(operation, kind, role string) {
 	w.awaitCall(operation)
 	w.killPlugin()
 	<-done // Vault repeats the request with the next process
+	require.NoError(w, awaitPlugin(w.Context(), w.client, w.mount))
 	w.Heal()
 }
 

@@ -4,6 +4,7 @@
 package test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"maps"
@@ -146,7 +147,19 @@ func (w *world) awaitCall(operation string) {
 	require.Eventually(w, func() bool { return len(w.Calls().Of(operation)) > 0 }, 20*time.Second, 5*time.Millisecond, "no call of %s", operation)
 }
 
-// killPlugin kills the plugin's process as the kernel would, and returns its id.
+// awaitPlugin waits until requests reach the plugin again after its death: Vault answers an error or two before it
+// notices.
+func awaitPlugin(ctx context.Context, client *api.Client, mount string) error {
+	for end := time.Now().Add(hangLimit); ; <-time.After(20 * time.Millisecond) {
+		_, err := client.Logical().ReadWithContext(ctx, mount+"/config")
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// killPlugin kills the plugin's process as the kernel would, and returns its id. The first request after it may find
+// that Vault has not noticed: see awaitPlugin.
 func (w *world) killPlugin() int {
 	w.Helper()
 	pids, err := w.vault.PluginPIDs(pluginName)
