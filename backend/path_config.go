@@ -432,8 +432,6 @@ func (c *configEntry) validate(in input) error {
 		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
 	case in.names("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
 		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", c.RequestTimeout, requestTimeoutMax)
-	case hasTimeZone(c.RotationSchedule):
-		return badRequest("rotation_schedule %q is not allowed: it must not name a time zone, because it is in UTC", c.RotationSchedule)
 	case c.RoleSessionName != "" && !sessionNamePattern.MatchString(c.RoleSessionName):
 		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
 	}

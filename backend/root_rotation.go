@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// shortestRootPeriod is how often Vault reminds the engine of its tasks.
-	shortestRootPeriod = time.Minute
-
 	// rootRotationTimeout leaves the other tasks of a tick some of their time.
 	rootRotationTimeout = 45 * time.Second
 
@@ -65,16 +62,12 @@ func (c *configEntry) rotates() bool {
 	return c.HasNonzeroRotationValues() && !c.DisableAutomatedRotation
 }
 
+func (c *configEntry) timetable() timetable {
+	return timetable{c.RotationPeriod, c.RotationSchedule, c.RotationWindow}
+}
+
 func (c *configEntry) validateRotation() error {
-	switch {
-	case c.RotationPeriod != 0 && c.RotationSchedule != "":
-		return badRequest("rotation_period and rotation_schedule exclude each other: set one of them to nothing")
-	case c.RotationPeriod != 0 && c.RotationPeriod < shortestRootPeriod:
-		return badRequest("rotation_period %q is not allowed: it must be %s or more", c.RotationPeriod, shortestRootPeriod)
-	case c.RotationWindow != 0 && c.RotationSchedule == "":
-		return badRequest("rotation_window %q is not allowed without rotation_schedule", c.RotationWindow)
-	}
-	if err := c.validateSchedule(); err != nil || !c.rotates() {
+	if err := c.timetable().validate(); err != nil || !c.rotates() {
 		return err
 	}
 	if err := c.mustHaveRootKey(); err != nil {
@@ -83,49 +76,14 @@ func (c *configEntry) validateRotation() error {
 	return nil
 }
 
-func (c *configEntry) validateSchedule() error {
-	if c.RotationSchedule == "" {
-		return nil
-	}
-	schedule, err := rotation.DefaultScheduler.Parse(c.RotationSchedule)
-	if err != nil || schedule.Next(time.Now()).IsZero() {
-		return badRequest("rotation_schedule %q is not allowed: it must be a cron expression of five fields, in UTC, such as \"0 3 * * SAT\"", c.RotationSchedule)
-	}
-	if c.RotationWindow != 0 && rotation.DefaultScheduler.ValidateRotationWindow(int(seconds(c.RotationWindow))) != nil {
-		return badRequest("rotation_window %q is not allowed: it must be an hour or more", c.RotationWindow)
-	}
-	return nil
-}
-
-// schedule is when to rotate in the SDK's words, or nil.
-func (c *configEntry) schedule() *rotation.RotationSchedule {
-	if !c.rotates() {
-		return nil
-	}
-	schedule := &rotation.RotationSchedule{
-		RotationPeriod: c.RotationPeriod, RotationSchedule: c.RotationSchedule, RotationWindow: c.RotationWindow,
-		LastVaultRotation: c.LastVaultRotation, NextVaultRotation: c.NextVaultRotation,
-	}
-	if c.RotationSchedule == "" {
-		return schedule
-	}
-	if hasTimeZone(c.RotationSchedule) { // the storage may hold what a write refuses
-		return nil
-	}
-	parsed, err := rotation.DefaultScheduler.Parse(c.RotationSchedule)
-	if err != nil { // it was parsed before it was stored
-		return nil
-	}
-	schedule.Schedule = parsed
-	return schedule
-}
-
 // plan says when the next rotation is due, counted from a point in time.
 func (c *configEntry) plan(from time.Time) {
 	c.NextVaultRotation = time.Time{}
-	if schedule := c.schedule(); schedule != nil {
-		rotation.DefaultScheduler.SetNextVaultRotation(schedule, from.UTC())
-		c.NextVaultRotation = schedule.NextVaultRotation
+	if !c.rotates() {
+		return
+	}
+	if next, err := c.timetable().next(from); err == nil { // it was read before it was stored
+		c.NextVaultRotation = next.UTC()
 	}
 }
 
@@ -149,11 +107,10 @@ func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) e
 		return err
 	}
 	now := b.now()
-	schedule := config.schedule()
-	if schedule == nil || config.RotatedByVault || config.NextVaultRotation.IsZero() || now.Before(config.NextVaultRotation) {
+	if !config.rotates() || config.RotatedByVault || config.NextVaultRotation.IsZero() || now.Before(config.NextVaultRotation) {
 		return nil
 	}
-	if !rotation.DefaultScheduler.IsInsideRotationWindow(schedule, now) {
+	if config.timetable().missed(config.NextVaultRotation, now) {
 		return b.skipRootRotation(ctx, req)
 	}
 	if !b.rootRetries.mayTry(now) {

@@ -6,13 +6,10 @@ package backend
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/hashicorp/vault/sdk/rotation"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
@@ -22,8 +19,6 @@ const (
 
 	staticTypePassword = "user_password"
 	staticTypeSecret   = "app_client_secret"
-
-	minRotationPeriod = time.Minute
 )
 
 // staticFieldsOfType are the fields that only one type has.
@@ -259,53 +254,20 @@ func (r *staticRole) validateSecret() error {
 	return validateScopes(r.Scopes)
 }
 
+func (r *staticRole) timetable() timetable {
+	return timetable{r.RotationPeriod, r.RotationSchedule, r.RotationWindow}
+}
+
 func (r *staticRole) validateSchedule() error {
-	switch {
-	case r.RotationPeriod == 0 && r.RotationSchedule == "":
+	if r.RotationPeriod == 0 && r.RotationSchedule == "" {
 		return missing("rotation_period", "how often to rotate, 60s at least; or give a rotation_schedule")
-	case r.RotationPeriod != 0 && r.RotationSchedule != "":
-		return badRequest("rotation_period and rotation_schedule exclude each other")
-	case r.RotationPeriod != 0 && r.RotationPeriod < minRotationPeriod:
-		return badRequest("rotation_period %s is not allowed: it must be %s at least", r.RotationPeriod, minRotationPeriod)
-	case r.RotationWindow != 0 && r.RotationSchedule == "":
-		return badRequest("rotation_window goes with rotation_schedule only")
 	}
-	if r.RotationWindow != 0 {
-		if err := rotation.DefaultScheduler.ValidateRotationWindow(int(r.RotationWindow.Seconds())); err != nil {
-			return badRequest("rotation_window %s is not allowed: it must be 1h at least", r.RotationWindow)
-		}
-	}
-	if r.RotationSchedule == "" {
-		return nil
-	}
-	if next, err := r.next(time.Now()); err != nil || next.IsZero() {
-		return badRequest("rotation_schedule %q is not allowed: it must be five fields of cron, in UTC, such as \"0 3 * * *\"", r.RotationSchedule)
-	}
-	return nil
+	return r.timetable().validate()
 }
-
-// next is the first time after now at which the role is to rotate.
-func (r *staticRole) next(now time.Time) (time.Time, error) {
-	if r.RotationSchedule == "" {
-		return now.Add(r.RotationPeriod), nil
-	}
-	if hasTimeZone(r.RotationSchedule) {
-		return time.Time{}, errors.New("the rotation_schedule has a time zone")
-	}
-	schedule, err := rotation.DefaultScheduler.Parse(r.RotationSchedule)
-	if err != nil {
-		return time.Time{}, errors.New("the rotation_schedule cannot be read")
-	}
-	return schedule.Next(now.UTC()), nil
-}
-
-// hasTimeZone tells of a schedule what to refuse it for: all are in UTC, and of
-// one that is a time zone and nothing else, "TZ=UTC", the parser panics.
-func hasTimeZone(schedule string) bool { return strings.Contains(schedule, "=") }
 
 // reschedule counts from now.
 func (r *staticRole) reschedule(now time.Time) error {
-	next, err := r.next(now)
+	next, err := r.timetable().next(now)
 	r.NextRotation = next
 	return err
 }
@@ -326,7 +288,7 @@ func (r *staticRole) due(now time.Time) bool {
 
 // missed reports that the window for the rotation is over.
 func (r *staticRole) missed(now time.Time) bool {
-	return r.Pending == nil && r.RotationWindow != 0 && now.After(r.NextRotation.Add(r.RotationWindow))
+	return r.Pending == nil && r.timetable().missed(r.NextRotation, now)
 }
 
 // wake is when the role needs attention next.
@@ -354,7 +316,7 @@ func (r *staticRole) period() time.Duration {
 	if r.RotationSchedule == "" {
 		return r.RotationPeriod
 	}
-	after, err := r.next(r.NextRotation)
+	after, err := r.timetable().next(r.NextRotation)
 	if err != nil {
 		return 0
 	}
