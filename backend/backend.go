@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 // defaultWALMinAge is how old an unfinished creation must be before Vault has
@@ -36,6 +38,7 @@ type backend struct {
 	*framework.Backend
 
 	connections memory[connection]
+	turns       cognito.Turns
 	roles       memory[heldRole]
 	staticRoles memory[staticRole]
 	queue       staticQueue

@@ -52,6 +52,7 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Service {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
+	settings.Turns = &b.turns
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}

@@ -50,6 +50,19 @@ func TestRateLimits(t *testing.T) {
 		})
 	}
 
+	t.Run("a change of the config gives no second share", func(t *testing.T) {
+		p := newPool(t)
+		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
+		p.read("creds/ci")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		p.writeOK("config", map[string]any{"max_retries": 1})
+		_, err := p.request(ctx, logical.ReadOperation, "creds/ci", nil)
+		requireStatus(t, 429, err)
+		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 1000}})
+		p.read("creds/ci")
+	})
+
 	t.Run("a read that cannot wait for its turn is a 429 that names the category", func(t *testing.T) {
 		p := newPool(t)
 		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})

@@ -63,6 +63,9 @@ type Settings struct {
 	// RateLimits are requests a second by quota category, for each account and
 	// region. A category that is absent has half of AWS's default.
 	RateLimits map[string]float64
+	// Turns, when set, are shared with other Services: with the one before this
+	// one, above all.
+	Turns *Turns
 
 	// OnRefreshFailure, when set, hears of machine tokens that could not be
 	// replaced in the background, once for each pause between two tries.
@@ -110,7 +113,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 		settings.OnRefreshFailure = func(RefreshFailure) {}
 	}
 	s := &Service{
-		limits:    newLimits(settings.RateLimits),
+		limits:    newLimits(settings.RateLimits, settings.Turns),
 		settings:  settings,
 		awsHTTP:   newAWSHTTPClient(settings.RequestTimeout),
 		tokenHTTP: newTokenHTTPClient(settings.RequestTimeout),

@@ -153,11 +153,10 @@ func accountOf(key clientKey) account {
 	return account{id, key.region}
 }
 
-// limits holds one token bucket for each quota category of each account and
-// region. It is safe for concurrent use.
-type limits struct {
-	rates map[string]float64
-
+// Turns are what has been taken of the quotas of each account and region. They
+// outlive the Settings, so that a change of these gives nobody a second share.
+// The zero value is ready, and safe for concurrent use.
+type Turns struct {
 	mu      sync.Mutex
 	buckets map[bucketKey]*bucket
 }
@@ -167,14 +166,41 @@ type bucketKey struct {
 	counter string
 }
 
-func newLimits(given map[string]float64) *limits {
-	return &limits{rates: RateLimits(given), buckets: map[bucketKey]*bucket{}}
+// bucket is the one of a key, at the given speed from now on.
+func (t *Turns) bucket(key bucketKey, perSecond float64) *bucket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	found, ok := t.buckets[key]
+	if !ok {
+		found = newBucket(perSecond)
+		if t.buckets == nil {
+			t.buckets = map[bucketKey]*bucket{}
+		}
+		t.buckets[key] = found
+	}
+	found.setSpeed(perSecond)
+	return found
+}
+
+// limits keep one token bucket for each quota category of each account and
+// region. They are safe for concurrent use.
+type limits struct {
+	rates map[string]float64
+	turns *Turns
+}
+
+// newLimits take turns of their own when they are given none.
+func newLimits(given map[string]float64, turns *Turns) *limits {
+	if turns == nil {
+		turns = &Turns{}
+	}
+	return &limits{rates: RateLimits(given), turns: turns}
 }
 
 // wait waits for the turn of a request, as long as ctx allows.
 func (l *limits) wait(ctx context.Context, of account, counter string) error {
 	category, perSecond := l.rate(counter)
-	err := l.bucket(bucketKey{of, counter}, perSecond).wait(ctx)
+	err := l.turns.bucket(bucketKey{of, counter}, perSecond).wait(ctx)
 	switch {
 	case err == nil:
 		return nil
@@ -190,17 +216,6 @@ func (l *limits) rate(counter string) (category string, perSecond float64) {
 		return userAuthentication, l.rates[userAuthentication] * challengeFactor
 	}
 	return counter, l.rates[counter]
-}
-
-func (l *limits) bucket(key bucketKey, perSecond float64) *bucket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	found, ok := l.buckets[key]
-	if !ok {
-		found = newBucket(perSecond)
-		l.buckets[key] = found
-	}
-	return found
 }
 
 // keepTo makes a client keep to the limits: before every attempt, retries

@@ -67,7 +67,7 @@ type toll struct {
 // blow lets the storm pass by. It needs a clock that nobody waits for.
 func (s *storm) blow(t *testing.T) toll {
 	t.Helper()
-	s.limits = newLimits(map[string]float64{userUpdate: s.perSecond})
+	s.limits = newLimits(map[string]float64{userUpdate: s.perSecond}, nil)
 	seed := rand.Uint64()
 	s.random = rand.New(rand.NewPCG(seed, 0))
 	t.Log("seed", seed)

@@ -39,10 +39,20 @@ type lane struct {
 }
 
 func newBucket(perSecond float64) *bucket {
-	b := &bucket{limiter: rate.NewLimiter(rate.Limit(perSecond), int(max(1, math.Ceil(perSecond*burstShare))))}
+	b := &bucket{limiter: rate.NewLimiter(rate.Limit(perSecond), burst(perSecond))}
 	b.revocations.head = make(chan struct{}, 1)
 	b.others.head = make(chan struct{}, 1)
 	return b
+}
+
+func burst(perSecond float64) int { return int(max(1, math.Ceil(perSecond*burstShare))) }
+
+// setSpeed leaves those alone that have been given their turn.
+func (b *bucket) setSpeed(perSecond float64) {
+	if b.limiter.Limit() != rate.Limit(perSecond) {
+		b.limiter.SetLimit(rate.Limit(perSecond))
+		b.limiter.SetBurst(burst(perSecond))
+	}
 }
 
 // errNoTime says that a turn would come too late.
