@@ -12,6 +12,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // docs/acceptance.md says how to use these variables, and what rights they need.
@@ -39,7 +41,7 @@ func TestSecondOpinionAWS(t *testing.T) {
 	for _, p := range asked {
 		t.Run(p.asks, func(t *testing.T) {
 			if why := account.lacks[p.needs]; why != "" {
-				t.Skip(why)
+				tally.Skip(t, why)
 			}
 			theirs, ours := p.answer(newBench(t, account)), p.answer(newBench(t, emulator))
 			t.Logf("AWS answers %q, the emulator %q", theirs, ours)
@@ -59,7 +61,7 @@ var lacksOfAWS = map[need]string{
 func realAWS(t *testing.T) *provider {
 	t.Helper()
 	if os.Getenv(accVariable) != "1" {
-		t.Skip(accVariable + "=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
+		tally.Skip(t, accVariable+"=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
 	}
 	account, err := config.LoadDefaultConfig(t.Context())
 	require.NoError(t, err)

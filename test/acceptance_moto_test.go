@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/sandbox"
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // motoVariable names a moto_server, which scripts/moto.sh installs.
@@ -35,7 +36,7 @@ func startMoto(t *testing.T) *provider {
 	t.Helper()
 	binary := os.Getenv(motoVariable)
 	if binary == "" {
-		t.Skip(motoVariable + " is not set: `make test-moto` installs moto and sets it")
+		tally.Skip(t, motoVariable+" is not set: `make test-moto` installs moto and sets it")
 	}
 	moto, err := sandbox.StartMoto(t.Context(), sandbox.MotoOptions{Binary: binary})
 	require.NoError(t, err)

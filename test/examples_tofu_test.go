@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // What `tofu plan -detailed-exitcode` ends with.
@@ -51,7 +53,7 @@ func tofuBinary() string { return os.Getenv("TOFU_BIN") }
 func needsTofu(t *testing.T) {
 	t.Helper()
 	if tofuBinary() == "" {
-		t.Skip("it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
+		tally.Skip(t, "it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
 	}
 }
 

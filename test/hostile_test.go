@@ -107,7 +107,7 @@ func TestHostileRequests(t *testing.T) {
 	require.NotEmpty(t, w.read("creds/ci").Data["password"], "the role is as it was")
 	t.Run("the plugin's memory stays bounded", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("the resident memory of another process is read from /proc, which only Linux has")
+			tally.Skip(t, "the resident memory of another process is read from /proc, which only Linux has")
 		}
 		resident := residentMemory(t, before[0])
 		count.Note(fmt.Sprintf("the plugin held %d MiB afterwards", resident>>20))

@@ -19,6 +19,7 @@ import (
 
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
@@ -120,7 +121,7 @@ func TestReadme(t *testing.T) {
 func TestReadmeInstall(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("the text is about Linux, where sha256sum and install have these options")
+		tally.Skip(t, "the text is about Linux, where sha256sum and install have these options")
 	}
 	needsCommands(t, "bash", "sha256sum", "install")
 	plugins, downloads := t.TempDir(), t.TempDir()

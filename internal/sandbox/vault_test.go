@@ -18,6 +18,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // startWithPlugin starts a dev server on which the test plugin is mounted at "test", and returns it with the process id
@@ -92,7 +94,7 @@ func TestNothingIsLeft(t *testing.T) {
 
 func TestVaultEndsWithItsParent(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("this system has no parent-death signal")
+		tally.Skip(t, "this system has no parent-death signal")
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)

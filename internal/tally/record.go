@@ -6,6 +6,7 @@ package tally
 import (
 	"fmt"
 	"os"
+	"testing"
 )
 
 // Record writes a whole line down at once, for what is counted when all tests of a package have ended and there is none
@@ -23,4 +24,13 @@ func Record(suite, what string, tried int, loss Loss, lost int, notes ...string)
 		return fmt.Errorf("writing down what was counted: %w", err)
 	}
 	return nil
+}
+
+// Skip skips a test and has the table say so, with the reason: go test shows neither.
+func Skip(t testing.TB, why string) {
+	t.Helper()
+	if err := Record("Skipped", t.Name(), 0, "", 0, why); err != nil {
+		t.Error(err)
+	}
+	t.Skip(why)
 }

@@ -20,12 +20,14 @@ type recorder struct {
 	testing.TB
 	cleanup  func()
 	failures []string
+	skipped  string
 }
 
 func (r *recorder) Helper()          {}
 func (r *recorder) Skipped() bool    { return false }
 func (r *recorder) Failed() bool     { return len(r.failures) > 0 }
 func (r *recorder) Cleanup(f func()) { r.cleanup = f }
+func (r *recorder) Skip(args ...any) { r.skipped = fmt.Sprint(args...) }
 func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
@@ -48,6 +50,17 @@ func table(t *testing.T, path string) (string, bool) {
 	well, err := tally.Print(&out, file)
 	require.NoError(t, err)
 	return out.String(), well
+}
+
+func TestSkip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lines")
+	t.Setenv(tally.FileVariable, path)
+	r := &recorder{TB: t}
+	tally.Skip(r, "no such thing here")
+	require.Equal(t, "no such thing here", r.skipped)
+	require.Empty(t, r.failures)
+	text, _ := table(t, path)
+	require.Regexp(t, `(?m)^Skipped +TestSkip +0 .* no such thing here$`, text)
 }
 
 func TestTally(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 const (
@@ -80,10 +81,10 @@ func newReader(t *testing.T) *reader {
 	t.Helper()
 	plugin := os.Getenv("PLUGIN_BIN")
 	if plugin == "" {
-		t.Skip("PLUGIN_BIN is not set; make test-e2e builds it")
+		tally.Skip(t, "PLUGIN_BIN is not set; make test-e2e builds it")
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("the reference uses curl, and there is none here")
+		tally.Skip(t, "the reference uses curl, and there is none here")
 	}
 	binary, err := sandbox.FindVault(t.Context())
 	require.NoError(t, err)
