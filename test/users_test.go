@@ -201,7 +201,7 @@ func TestRenew(t *testing.T) {
 			status, text := w.refusal(err)
 			require.Equal(t, 400, status)
 			require.Contains(t, text, c.says)
-			require.NotContains(t, text, "0x", "Vault must not have printed a Go value")
+			require.NotRegexp(t, `0xc[0-9a-f]{9}`, text, "Vault must not have printed a Go pointer")
 		})
 	}
 
