@@ -67,9 +67,8 @@ func buildPlugins(t *testing.T) plugins {
 	require.NoError(t, err, string(out))
 	content, err := os.ReadFile(binaries.plugin)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(newer, content, 0o700))
-	// Not of the copy: a process that another test starts just now may still have it open for writing.
-	version, err := exec.CommandContext(t.Context(), binaries.plugin, "-version").Output()
+	require.NoError(t, sandbox.WriteProgram(newer, content))
+	version, err := exec.CommandContext(t.Context(), newer, "-version").Output()
 	require.NoError(t, err)
 	return plugins{dir, strings.TrimSpace(string(version)), map[string]string{olderName: sumOf(t, older), newFile: sumOf(t, newer)}}
 }

@@ -88,14 +88,9 @@ func pluginDir(t *testing.T) string {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	source, err := os.Open(self)
+	content, err := os.ReadFile(self)
 	require.NoError(t, err)
-	defer source.Close()
-	target, err := os.OpenFile(filepath.Join(dir, pluginName), os.O_CREATE|os.O_WRONLY, 0o700)
-	require.NoError(t, err)
-	_, err = io.Copy(target, source)
-	require.NoError(t, err)
-	require.NoError(t, target.Close())
+	require.NoError(t, WriteProgram(filepath.Join(dir, pluginName), content))
 	return dir
 }
 
@@ -103,7 +98,7 @@ func pluginDir(t *testing.T) string {
 func script(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "script")
-	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700))
+	require.NoError(t, WriteProgram(path, []byte("#!/bin/sh\n"+text)))
 	return path
 }
 

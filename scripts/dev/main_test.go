@@ -51,7 +51,7 @@ func vaultExcept(t *testing.T, vault, command, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vault")
 	text := "#!/bin/sh\nif [ \"$1 $2\" = '" + command + "' ]; then\n" + script + "\nfi\nexec '" + vault + "' \"$@\"\n"
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o700))
+	require.NoError(t, sandbox.WriteProgram(path, []byte(text)))
 	return path
 }
 
