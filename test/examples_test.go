@@ -28,6 +28,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
+	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // exampleWorld is what the examples describe: a pool and an IAM role as in examples/terraform/aws, and a Vault of its own
@@ -94,7 +95,7 @@ func needsCommands(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("the scripts call %s, and there is none here", name)
+			tally.Skip(t, "the scripts call "+name+", and there is none here")
 		}
 	}
 }
