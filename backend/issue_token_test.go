@@ -100,6 +100,21 @@ func TestMachineToken(t *testing.T) {
 		require.NotEqual(t, first, p.read("creds/machine")["access_token"])
 	})
 
+	t.Run("a role that names no region follows the config's", func(t *testing.T) {
+		p := newPool(t)
+		lookedIn := func() string {
+			calls := p.Calls().Of("DescribeUserPoolClient")
+			return calls[len(calls)-1].Region
+		}
+		p.writeOK("config", map[string]any{"region": "eu-west-1"})
+		p.writeMachine(map[string]any{"app_client_secret": "", "user_pool_id": p.Seed.UserPoolID})
+		p.read("creds/machine")
+		require.Equal(t, "eu-west-1", lookedIn())
+		p.writeOK("config", map[string]any{"region": "us-east-1"})
+		p.refused(logical.ReadOperation, "creds/machine", nil) // the pool is not there
+		require.Equal(t, "us-east-1", lookedIn())
+	})
+
 	t.Run("what another node changes is dropped here too", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)

@@ -12,6 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// useUpCreations takes the only turn of the next quarter of an hour.
+func (p *pool) useUpCreations() {
+	p.t.Helper()
+	p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
+	p.read("creds/ci")
+}
+
+// readBriefly reads for somebody who waits ten seconds at the most.
+func (p *pool) readBriefly(path string) error {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := p.request(ctx, logical.ReadOperation, path, nil)
+	return err
+}
+
 func TestRateLimits(t *testing.T) {
 	limitsOf := func(m *mount) map[string]any { return m.read("config")["rate_limits"].(map[string]any) }
 
@@ -52,24 +68,17 @@ func TestRateLimits(t *testing.T) {
 
 	t.Run("a change of the config gives no second share", func(t *testing.T) {
 		p := newPool(t)
-		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
-		p.read("creds/ci")
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
+		p.useUpCreations()
 		p.writeOK("config", map[string]any{"max_retries": 1})
-		_, err := p.request(ctx, logical.ReadOperation, "creds/ci", nil)
-		requireStatus(t, 429, err)
+		requireStatus(t, 429, p.readBriefly("creds/ci"))
 		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 1000}})
 		p.read("creds/ci")
 	})
 
 	t.Run("a read that cannot wait for its turn is a 429 that names the category", func(t *testing.T) {
 		p := newPool(t)
-		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
-		p.read("creds/ci")
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, err := p.request(ctx, logical.ReadOperation, "creds/ci", nil)
+		p.useUpCreations()
+		err := p.readBriefly("creds/ci")
 		requireStatus(t, 429, err)
 		require.ErrorContains(t, err, "the engine's own limit of 0.001 requests a second for the quota category UserCreation")
 		require.Empty(t, p.walEntries(), "nothing was begun that has to be undone")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -100,7 +101,7 @@ func accept(t *testing.T, p *provider) {
 		t.Run(c.does, func(t *testing.T) {
 			for _, need := range c.needs {
 				if why := p.lacks[need]; why != "" {
-					t.Skipf("%s lacks %s: %s", p.name, need, why)
+					tally.Skip(t, fmt.Sprintf("%s lacks %s: %s", p.name, need, why))
 				}
 			}
 			count.Tried(1)
