@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,12 +41,12 @@ func newInput(req *logical.Request, data *framework.FieldData) input {
 
 // bounded refuses what no field of the engine can mean, before anything is made
 // of it: an error would repeat it, and a storage may refuse it for its size.
-func (in input) bounded() error {
+func (in input) checkSizes() error {
 	if in.brief() {
 		return nil
 	}
 	for _, field := range slices.Sorted(maps.Keys(in.data.Raw)) {
-		if _, known := in.data.Schema[field]; !known || !in.names(field) {
+		if _, known := in.data.Schema[field]; !known || !in.has(field) {
 			continue
 		}
 		if size, most := sizes(field, in.value(field)); size > most {
@@ -104,7 +103,7 @@ func overflows(raw any) bool {
 	return err == nil && number > float64(math.MaxInt64/unit)
 }
 
-func (in input) names(field string) bool {
+func (in input) has(field string) bool {
 	raw, ok := in.data.Raw[field]
 	return ok && (raw != nil || in.patch)
 }
@@ -118,93 +117,95 @@ func (in input) value(field string) any {
 
 // take moves a field into an entry when the request names it. The type is that
 // of the field's schema, which the framework has checked before.
-func take[T any](in input, field string, to *T) {
-	if in.names(field) {
+func setField[T any](in input, field string, to *T) {
+	if in.has(field) {
 		*to = in.value(field).(T)
 	}
 }
 
-// takeText is take for a string, without the space around it that a file or a
+// setString is take for a string, without the space around it that a file or a
 // pipe may have added.
-func takeText(in input, field string, to *string) {
-	if in.names(field) {
+func setString(in input, field string, to *string) {
+	if in.has(field) {
 		*to = strings.TrimSpace(in.value(field).(string))
 	}
 }
 
-// takeOpposite is take for a field whose default is true, stored so that an
+// setNegated is take for a field whose default is true, stored so that an
 // entry without it has the default.
-func takeOpposite(in input, field string, to *bool) {
-	if in.names(field) {
+func setNegated(in input, field string, to *bool) {
+	if in.has(field) {
 		*to = !in.value(field).(bool)
 	}
 }
 
-// takeDuration is take for a field of TypeDurationSecond.
-func takeDuration(in input, field string, to *time.Duration) {
-	if in.names(field) {
+// setDuration is take for a field of TypeDurationSecond.
+func setDuration(in input, field string, to *time.Duration) {
+	if in.has(field) {
 		*to = time.Duration(in.value(field).(int)) * time.Second
 	}
 }
 
-// seconds is a duration as responses show it: a time.Duration itself would
-// cross the plugin boundary in nanoseconds.
-func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+// valueTextMax is how much of a refused value an error repeats, in bytes.
+const valueTextMax = 100
 
-// secondsUp is for what must not be asked for too early.
-func secondsUp(d time.Duration) int64 { return seconds(d + time.Second - 1) }
-
-// written answers a write. It is empty unless there is something to warn of,
-// or parameters that the framework will warn about.
-func written(req *logical.Request, data *framework.FieldData, warnings ...string) *logical.Response {
-	response := &logical.Response{Warnings: warnings}
-	for name := range req.Data {
-		if _, known := data.Schema[name]; !known {
-			return response
-		}
+// replaceFieldErrors says which fields of a request have a value of a type that
+// they cannot have. It replaces the answer of the framework, which repeats the
+// value of any field: also of a secret that was sent as an object.
+func (b *backend) replaceFieldErrors(req *logical.Request, answered *logical.Response) *logical.Response {
+	if !answered.IsError() || !strings.HasPrefix(answered.Error().Error(), "Field validation failed") {
+		return answered
 	}
-	if len(warnings) == 0 {
+	path := b.Route(req.Path)
+	var refused []string
+	for _, name := range slices.Sorted(maps.Keys(req.Data)) {
+		refused = append(refused, fieldTypeError(path.Fields, name, req.Data[name])...)
+	}
+	return logical.ErrorResponse("%s", strings.Join(refused, "\n"))
+}
+
+// fieldTypeError is empty for a field that has a value of its type.
+func fieldTypeError(fields map[string]*framework.FieldSchema, name string, value any) []string {
+	data := framework.FieldData{Raw: map[string]any{name: value}, Schema: fields}
+	if data.Validate() == nil {
 		return nil
 	}
-	return response
+	kind := fields[name].Type
+	return []string{fmt.Sprintf("%s%s is not allowed: it must be %s", name, valueText(kind, value), expectedValue(kind))}
 }
 
-// notFound answers a patch of something that is not there.
-func notFound(what, name string) error {
-	return logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no %s %q", what, name))
-}
-
-// responds describes a 200 with these fields, for OpenAPI and for the tests
-// that check every response against it.
-func responds(fields map[string]*framework.FieldSchema) map[int][]framework.Response {
-	return map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), Fields: fields}}}
-}
-
-// respondsNothing describes a 204.
-func respondsNothing() map[int][]framework.Response {
-	return map[int][]framework.Response{http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}}
-}
-
-// showingDefaults adds to each description its default, which Vault's help
-// leaves out.
-func showingDefaults(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
-	for _, schema := range fields {
-		if schema.Default != nil {
-			schema.Description += fmt.Sprintf(" Default: %v.", schema.Default)
-		}
+// valueText is the value of a field that is never a secret, if it has no parts
+// that might be one.
+func valueText(kind framework.FieldType, value any) string {
+	switch kind {
+	case framework.TypeBool, framework.TypeInt, framework.TypeInt64, framework.TypeDurationSecond:
+	default:
+		return ""
 	}
-	return fields
+	switch value.(type) {
+	case map[string]any, []any:
+		return ""
+	default:
+		text := fmt.Sprint(value)
+		return fmt.Sprintf(" %q", text[:min(len(text), valueTextMax)])
+	}
 }
 
-// without is a copy of a path's fields for what a read of it shows: less some
-// of them, and nothing is required.
-func without(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
-	shown := make(map[string]*framework.FieldSchema, len(fields))
-	for name, schema := range fields {
-		shown[name] = &framework.FieldSchema{Type: schema.Type, Description: schema.Description}
+func expectedValue(kind framework.FieldType) string {
+	switch kind {
+	case framework.TypeBool:
+		return "true or false"
+	case framework.TypeInt, framework.TypeInt64:
+		return "a whole number"
+	case framework.TypeDurationSecond:
+		return "a duration that is not negative, such as 90, 30s or 1h"
+	case framework.TypeCommaStringSlice, framework.TypeStringSlice:
+		return "a list of strings, or one string with commas between them"
+	case framework.TypeKVPairs:
+		return "a map of strings, or a list of key=value"
+	case framework.TypeMap:
+		return "a map"
+	default:
+		return "a string"
 	}
-	for _, name := range names {
-		delete(shown, name)
-	}
-	return shown
 }

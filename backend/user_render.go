@@ -8,14 +8,15 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// newUser makes up a user as its role describes it, but for the password.
-func newUser(aws *connection, role *roleEntry, data templateData) (cognito.NewUser, error) {
+// renderUser makes up a user as its role describes it, but for the password.
+func renderUser(aws *connection, role *roleEntry, data templateData) (cognito.NewUser, error) {
 	username, err := role.username(aws, data)
 	if err != nil {
 		return cognito.NewUser{}, err
@@ -70,53 +71,38 @@ func dummyEmail(username, domain string) string {
 	return username + "@" + strings.ToLower(domain)
 }
 
-func (r *roleEntry) passwordPolicy(aws *connection) string {
-	return cmp.Or(r.PasswordPolicy, aws.passwordPolicy)
-}
-
-// newPasswords makes a permanent and a temporary password, which must differ,
-// or a pool with a password history refuses the second.
-func (b *backend) newPasswords(ctx context.Context, policy string) (permanent, temporary string, err error) {
-	if permanent, err = b.newPasswordBy(ctx, policy); err != nil {
-		return "", "", err
-	}
-	if temporary, err = b.newPasswordBy(ctx, policy); err != nil {
-		return "", "", err
-	}
-	if permanent == temporary {
-		return "", "", badRequest("password_policy %q is not allowed: it makes the same password twice", policy)
-	}
-	return permanent, temporary, nil
-}
-
-func (b *backend) newPasswordBy(ctx context.Context, policy string) (string, error) {
-	if policy == "" {
-		return newPassword(rand.Reader)
-	}
-	password, err := b.System().GeneratePasswordFromPolicy(ctx, policy)
-	if err != nil || password == "" {
-		// Over the plugin boundary the cause is always the same text, so it helps nobody.
-		return "", badRequest("password_policy %q cannot be used: Vault made no password from it; is there such a policy under sys/policies/password?", policy)
-	}
-	return password, nil
-}
-
-// tryRole makes up a user of the role and throws it away, so that a template or
+// dryRunRole makes up a user of the role and throws it away, so that a template or
 // policy that does not work is found now and not at three in the morning.
-func (b *backend) tryRole(ctx context.Context, aws *connection, name, mountPoint string, role *roleEntry) error {
+func (b *backend) dryRunRole(ctx context.Context, aws *connection, name, mountPoint string, role *roleEntry) error {
 	if role.CredentialType != credentialTypeUser {
 		return nil
 	}
-	if _, err := newUser(aws, role, trialData(name, mountPoint, role.UserPoolID)); err != nil {
+	if _, err := renderUser(aws, role, trialData(name, mountPoint, role.UserPoolID)); err != nil {
 		return err
 	}
 	_, _, err := b.newPasswords(ctx, role.passwordPolicy(aws))
 	return err
 }
 
-// tryConfig does the same for the mount's defaults.
-func (b *backend) tryConfig(ctx context.Context, mountPoint string, config *configEntry) error {
+// dryRunConfig does the same for the mount's defaults.
+func (b *backend) dryRunConfig(ctx context.Context, mountPoint string, config *configEntry) error {
 	defaults := &connection{usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
 	trial := &roleEntry{CredentialType: credentialTypeUser}
-	return b.tryRole(ctx, defaults, "role", mountPoint, trial)
+	return b.dryRunRole(ctx, defaults, "role", mountPoint, trial)
+}
+
+// notInUsername is what a role's name may hold and an e-mail address may not
+// hold everywhere.
+var notInUsername = regexp.MustCompile(`[^a-z0-9_-]+`)
+
+// newUsername names a user after its role, with 130 random bits that no long
+// role name pushes out.
+func newUsername(role, emailDomain string) string {
+	random := "-" + strings.ToLower(rand.Text())
+	name := usernamePrefix + notInUsername.ReplaceAllString(strings.ToLower(role), "-")
+	name = name[:min(len(name), localPartMax-len(random))] + random
+	if emailDomain == "" {
+		return name
+	}
+	return name + "@" + strings.ToLower(emailDomain)
 }

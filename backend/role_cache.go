@@ -12,9 +12,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// heldRole is a role in memory. What was made of it for use goes with it when
+// cachedRole is a role in memory. What was made of it for use goes with it when
 // it is written.
-type heldRole struct {
+type cachedRole struct {
 	*roleEntry
 	usable atomic.Pointer[usableRole]
 }
@@ -32,7 +32,7 @@ type usableRole struct {
 // checked although it was when it was written: an older version may have done
 // that, and the mount's region may be another one by now.
 func (b *backend) usableRole(ctx context.Context, req *logical.Request, name string) (*usableRole, *connection, error) {
-	held, err := b.heldRole(ctx, req.Storage, name)
+	held, err := b.cachedRole(ctx, req.Storage, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +50,7 @@ func (b *backend) usableRole(ctx context.Context, req *logical.Request, name str
 	return usable, aws, nil
 }
 
-func (h *heldRole) usableIn(region string) (*usableRole, error) {
+func (h *cachedRole) usableIn(region string) (*usableRole, error) {
 	if usable := h.usable.Load(); usable != nil && usable.region == region {
 		return usable, nil
 	}
@@ -73,5 +73,35 @@ func (r *roleEntry) tokenRequest(defaultRegion string) cognito.MachineTokenReque
 		ClientMetadata: r.ClientMetadata,
 		MinTTL:         r.minTokenTTL(),
 		NoCache:        r.NoCache,
+	}
+}
+
+// role gives a role for use, from memory where it can, or nil when there is
+// none of this name. It must not be changed.
+func (b *backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
+	held, err := b.cachedRole(ctx, s, name)
+	if held == nil {
+		return nil, err
+	}
+	return held.roleEntry, err
+}
+
+func (b *backend) cachedRole(ctx context.Context, s logical.Storage, name string) (*cachedRole, error) {
+	return b.roles.Get(ctx, name, nil, func(ctx context.Context) (*cachedRole, error) {
+		role, err := getRole(ctx, s, name)
+		if role == nil {
+			return nil, err
+		}
+		return &cachedRole{roleEntry: role}, err
+	})
+}
+
+// dropCachedRole drops what is held in memory of a role: itself, and the tokens of
+// its app client.
+func (b *backend) dropCachedRole(name string) {
+	role, _ := b.roles.Drop(name)
+	connection, _ := b.connections.Peek(configStoragePath)
+	if role != nil && connection != nil {
+		connection.ForgetMachineTokens(role.AppClientID)
 	}
 }

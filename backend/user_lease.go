@@ -112,10 +112,10 @@ func (l *userLease) readTimes(created, ttl string) (err error) {
 	return nil
 }
 
-// locate finds out where the user of a lease may be. Those of the older plugin
+// possibleUsers finds out where the user of a lease may be. Those of the older plugin
 // name the role only, so their user is in the pool that the role has now, or in
 // one that it had before.
-func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLease) ([]userRef, error) {
+func (b *backend) possibleUsers(ctx context.Context, req *logical.Request, lease userLease) ([]userRef, error) {
 	if lease.UserPoolID != "" {
 		return []userRef{lease.userRef}, nil
 	}
@@ -131,14 +131,14 @@ func (b *backend) locate(ctx context.Context, req *logical.Request, lease userLe
 	if err != nil {
 		return nil, err
 	}
-	refs := []userRef{refOf(lease.Username, role.target(aws.region))}
+	refs := []userRef{newUserRef(lease.Username, role.target(aws.region))}
 	for _, former := range role.FormerPools {
-		refs = append(refs, refOf(lease.Username, former.target()))
+		refs = append(refs, newUserRef(lease.Username, former.target()))
 	}
 	return refs, nil
 }
 
-func refOf(username string, target cognito.Target) userRef {
+func newUserRef(username string, target cognito.Target) userRef {
 	return userRef{username, target.UserPoolID, target.Region, target.AssumeRoleARN, target.ExternalID}
 }
 
@@ -160,7 +160,7 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 	case role.CredentialType != credentialTypeUser:
 		return nil, badRequest("role %q no longer issues users, so the lease of user %q cannot be renewed", lease.role, lease.Username)
 	}
-	if err := b.mayRenew(ctx, req, lease); err != nil {
+	if err := b.checkRenewable(ctx, req, lease); err != nil {
 		return nil, err
 	}
 	// The renewed lease may outlive the end that the handover knows of.
@@ -173,17 +173,17 @@ func (b *backend) userRenew(ctx context.Context, req *logical.Request, _ *framew
 	return &logical.Response{Secret: secret}, nil
 }
 
-// mayRenew refuses a user that somebody deleted or disabled. When Cognito or
+// checkRenewable refuses a user that somebody deleted or disabled. When Cognito or
 // IAM does not tell, the lease is renewed: its end stays bounded by max_ttl.
-func (b *backend) mayRenew(ctx context.Context, req *logical.Request, lease userLease) error {
-	refs, err := b.locate(ctx, req, lease)
+func (b *backend) checkRenewable(ctx context.Context, req *logical.Request, lease userLease) error {
+	refs, err := b.possibleUsers(ctx, req, lease)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewCheckTimeout)
 	defer cancel()
 	for _, ref := range refs {
-		err = b.seeUser(ctx, req, ref)
+		err = b.checkUser(ctx, req, ref)
 		if !cognito.IsGone(err) {
 			break
 		}
@@ -200,7 +200,7 @@ func (b *backend) mayRenew(ctx context.Context, req *logical.Request, lease user
 	return nil
 }
 
-func (b *backend) seeUser(ctx context.Context, req *logical.Request, ref userRef) error {
+func (b *backend) checkUser(ctx context.Context, req *logical.Request, ref userRef) error {
 	pool, err := b.userPool(ctx, req, ref.target())
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
-	refs, err := b.locate(ctx, req, lease)
+	refs, err := b.possibleUsers(ctx, req, lease)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (b *backend) disableUser(ctx context.Context, req *logical.Request, ref use
 	if err != nil {
 		return err
 	}
-	return b.acceptGone(ref, pool.DisableUser(ctx, ref.Username))
+	return b.ignoreGone(ref, pool.DisableUser(ctx, ref.Username))
 }
 
 // deleteUser takes a user or a pool that is gone for done. Of a user that was
@@ -259,10 +259,10 @@ func (b *backend) deleteUser(ctx context.Context, req *logical.Request, ref user
 	if b.now().Sub(created) < lagWindow {
 		remove = pool.DeleteNewUser
 	}
-	return b.acceptGone(ref, remove(ctx, ref.Username))
+	return b.ignoreGone(ref, remove(ctx, ref.Username))
 }
 
-func (b *backend) acceptGone(ref userRef, err error) error {
+func (b *backend) ignoreGone(ref userRef, err error) error {
 	if cognito.IsGone(err) {
 		b.Logger().Warn("a user whose time was over was gone already", "username", ref.Username, "user_pool_id", ref.UserPoolID, "reason", err)
 		return nil

@@ -20,11 +20,11 @@ import (
 func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *usableRole, in input) (*logical.Response, error) {
 	request, err := b.machineTokenRequest(ctx, req, role, in)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
-		return answer(fmt.Errorf("role %q: %w", name, err))
+		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
 	return b.machineResponse(request, token), nil
 }
@@ -43,9 +43,9 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 		return request, err
 	}
 	var minTTL time.Duration
-	takeDuration(in, "min_ttl", &minTTL)
+	setDuration(in, "min_ttl", &minTTL)
 	request.MinTTL = max(minTTL, request.MinTTL)
-	return narrowed(request, in)
+	return narrowScopes(request, in)
 }
 
 // withStaticSecret is the role with the app client and the newest secret of
@@ -70,12 +70,12 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	return &with, nil
 }
 
-// narrowed is a request for those of its scopes that a read names. One without
+// narrowScopes is a request for those of its scopes that a read names. One without
 // scopes stands for all of the app client's, among which Cognito knows which
 // there are.
-func narrowed(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
+func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
 	var asked []string
-	take(in, "scopes", &asked)
+	setField(in, "scopes", &asked)
 	if len(asked) == 0 {
 		return request, nil // the role's, which have been checked with it
 	}

@@ -49,8 +49,8 @@ func (b *backend) identityToken(ctx context.Context, config *configEntry) (strin
 	return response.Token.Token(), nil
 }
 
-// tryIdentityToken lets a config that needs tokens fail where there are none.
-func (b *backend) tryIdentityToken(ctx context.Context, config *configEntry) error {
+// dryRunIdentityToken lets a config that needs tokens fail where there are none.
+func (b *backend) dryRunIdentityToken(ctx context.Context, config *configEntry) error {
 	if config.IdentityTokenAudience == "" {
 		return nil
 	}

@@ -22,8 +22,8 @@ import (
 // before the roll-back may think that the request died.
 const issueTimeout = 90 * time.Second
 
-// issuance is one request for a user.
-type issuance struct {
+// userIssue is one request for a user.
+type userIssue struct {
 	name   string
 	role   *roleEntry
 	aws    *connection
@@ -34,23 +34,23 @@ type issuance struct {
 // issueUser makes a user for a lease. The WAL entry and the handover go first:
 // from the moment that a user may exist, there is always something that ends
 // it.
-func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuance) (*logical.Response, error) {
+func (b *backend) issueUser(ctx context.Context, req *logical.Request, i userIssue) (*logical.Response, error) {
 	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
-	ttl, err := b.askedTTL(i)
+	ttl, err := b.requestedTTL(i)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	request, err := b.userRequest(ctx, req, i)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	pool, err := b.userPool(ctx, req, i.target)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
-	lease := userLease{userRef: refOf(request.Username, i.target), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
+	lease := userLease{userRef: newUserRef(request.Username, i.target), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
 	walID, err := b.note(ctx, req.Storage, &lease, i.role)
 	if err != nil {
 		return nil, err
@@ -58,11 +58,11 @@ func (b *backend) issueUser(ctx context.Context, req *logical.Request, i issuanc
 	issued, err := b.issueWithin(ctx, pool, request)
 	if err != nil {
 		b.settleFailure(ctx, req, walID, lease.handover, err)
-		return answer(fmt.Errorf("role %q: %w", i.name, err))
+		return toResponse(fmt.Errorf("role %q: %w", i.name, err))
 	}
 	lease.Username, lease.created = issued.Username, b.now() // Cognito's own, where the one that was sent is an address
 	if err := dropWAL(ctx, req.Storage, walID); err != nil {
-		return nil, b.takeBack(ctx, req, lease, err)
+		return nil, b.deleteUndelivered(ctx, req, lease, err)
 	}
 	return b.userResponse(i, request, issued, lease), nil
 }
@@ -123,9 +123,9 @@ func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID
 	b.forget(ctx, req.Storage, walID, handover)
 }
 
-// takeBack deletes a user that cannot be handed out. What is left behind when
+// deleteUndelivered deletes a user that cannot be handed out. What is left behind when
 // that fails is rolled back, or ends like any handover.
-func (b *backend) takeBack(ctx context.Context, req *logical.Request, lease userLease, reason error) error {
+func (b *backend) deleteUndelivered(ctx context.Context, req *logical.Request, lease userLease, reason error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
 	err := b.deleteUser(ctx, req, lease.userRef, lease.created)
@@ -138,11 +138,11 @@ func (b *backend) takeBack(ctx context.Context, req *logical.Request, lease user
 	return reason
 }
 
-// askedTTL is the lease that the request asks for, or zero. It can only be
+// requestedTTL is the lease that the request asks for, or zero. It can only be
 // shorter than what a read without it would give.
-func (b *backend) askedTTL(i issuance) (time.Duration, error) {
+func (b *backend) requestedTTL(i userIssue) (time.Duration, error) {
 	var ttl time.Duration
-	takeDuration(i.input, "ttl", &ttl)
+	setDuration(i.input, "ttl", &ttl)
 	if ttl == 0 {
 		return 0, nil
 	}
@@ -153,9 +153,9 @@ func (b *backend) askedTTL(i issuance) (time.Duration, error) {
 	return ttl, nil
 }
 
-func (b *backend) userRequest(ctx context.Context, req *logical.Request, i issuance) (cognito.UserRequest, error) {
+func (b *backend) userRequest(ctx context.Context, req *logical.Request, i userIssue) (cognito.UserRequest, error) {
 	data := templateData{RoleName: i.name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: i.target.UserPoolID}
-	user, err := newUser(i.aws, i.role, data)
+	user, err := renderUser(i.aws, i.role, data)
 	if err != nil {
 		return cognito.UserRequest{}, err
 	}
@@ -174,7 +174,7 @@ func (b *backend) userRequest(ctx context.Context, req *logical.Request, i issua
 	}, nil
 }
 
-func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *cognito.IssuedUser, lease userLease) *logical.Response {
+func (b *backend) userResponse(i userIssue, request cognito.UserRequest, issued *cognito.IssuedUser, lease userLease) *logical.Response {
 	data := map[string]any{
 		"username":      issued.Username,
 		"password":      request.Password,
@@ -191,7 +191,7 @@ func (b *backend) userResponse(i issuance, request cognito.UserRequest, issued *
 		data["totp_url"] = issued.TOTP.URL
 	}
 	if issued.Tokens != nil {
-		maps.Copy(data, shownTokens(*issued.Tokens))
+		maps.Copy(data, tokenData(*issued.Tokens))
 	}
 	response := b.Secret(secretTypeUser).Response(data, lease.internalData())
 	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(lease.ttl, i.role.TTL), i.role.MaxTTL

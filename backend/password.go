@@ -4,11 +4,12 @@
 package backend
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"math/big"
-	"regexp"
 	"strings"
 )
 
@@ -32,10 +33,6 @@ var passwordClasses = []string{
 	"0123456789",
 	"#%+,-./:=@^_~",
 }
-
-// notInUsername is what a role's name may hold and an e-mail address may not
-// hold everywhere.
-var notInUsername = regexp.MustCompile(`[^a-z0-9_-]+`)
 
 // newPassword makes a password of every class. It begins with a letter, so
 // that no command takes it for an option.
@@ -76,14 +73,33 @@ func below(random io.Reader, n int) (int, error) {
 	return int(i.Int64()), nil
 }
 
-// newUsername names a user after its role, with 130 random bits that no long
-// role name pushes out.
-func newUsername(role, emailDomain string) string {
-	random := "-" + strings.ToLower(rand.Text())
-	name := usernamePrefix + notInUsername.ReplaceAllString(strings.ToLower(role), "-")
-	name = name[:min(len(name), localPartMax-len(random))] + random
-	if emailDomain == "" {
-		return name
+func (r *roleEntry) passwordPolicy(aws *connection) string {
+	return cmp.Or(r.PasswordPolicy, aws.passwordPolicy)
+}
+
+// newPasswords makes a permanent and a temporary password, which must differ,
+// or a pool with a password history refuses the second.
+func (b *backend) newPasswords(ctx context.Context, policy string) (permanent, temporary string, err error) {
+	if permanent, err = b.newPasswordBy(ctx, policy); err != nil {
+		return "", "", err
 	}
-	return name + "@" + strings.ToLower(emailDomain)
+	if temporary, err = b.newPasswordBy(ctx, policy); err != nil {
+		return "", "", err
+	}
+	if permanent == temporary {
+		return "", "", badRequest("password_policy %q is not allowed: it makes the same password twice", policy)
+	}
+	return permanent, temporary, nil
+}
+
+func (b *backend) newPasswordBy(ctx context.Context, policy string) (string, error) {
+	if policy == "" {
+		return newPassword(rand.Reader)
+	}
+	password, err := b.System().GeneratePasswordFromPolicy(ctx, policy)
+	if err != nil || password == "" {
+		// Over the plugin boundary the cause is always the same text, so it helps nobody.
+		return "", badRequest("password_policy %q cannot be used: Vault made no password from it; is there such a policy under sys/policies/password?", policy)
+	}
+	return password, nil
 }
