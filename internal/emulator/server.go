@@ -1,8 +1,6 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS,
-// of IAM and of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
 package emulator
 
 import (
@@ -10,11 +8,8 @@ import (
 	"crypto/rsa"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const defaultAccountID = "123456789012"
@@ -87,44 +82,4 @@ func (o Options) withDefaults() Options {
 		o.AccountID = defaultAccountID
 	}
 	return o
-}
-
-// ServeHTTP answers Cognito, STS, IAM, the token endpoint, the key sets and the control API on one port.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	arrived := time.Now()
-	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
-		s.control.ServeHTTP(w, r)
-		return
-	}
-	s.calls.countConnection(r)
-	x, err := s.receive(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	s.serve(w, r, x, arrived)
-}
-
-// serve logs the end of a call before it answers, so that a client which waits for the answer never seems to overlap
-// with itself.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange, arrived time.Time) {
-	entry := s.calls.begin(x.call)
-	a, delivery := s.carry(r.Context(), x, arrived)
-	s.calls.end(entry, a)
-	delivery(w, a)
-}
-
-// performUnlessRefused is the call without faults or latency.
-func (s *Server) performUnlessRefused(x *exchange) answer {
-	if err := s.quotas.take(x.quotas); err != nil {
-		return x.refuse(err)
-	}
-	if x.authorize != nil {
-		if err := x.authorize(); err != nil {
-			return x.refuse(err)
-		}
-	}
-	a := x.perform()
-	s.secrets.learn(a.body)
-	return a
 }

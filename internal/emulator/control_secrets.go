@@ -33,15 +33,15 @@ type issuedSecrets struct {
 	known  []control.Secret
 }
 
-// learn takes note of a request or an answer in any of the protocols.
-func (s *issuedSecrets) learn(body []byte) {
+// record takes note of a request or an answer in any of the protocols.
+func (s *issuedSecrets) record(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unread = append(s.unread, body)
 }
 
-// plant is for a secret that crosses no wire of AWS's.
-func (s *issuedSecrets) plant(field, value string) {
+// recordValue is for a secret that crosses no wire of AWS's.
+func (s *issuedSecrets) recordValue(field, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.add(field, value)

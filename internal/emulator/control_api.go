@@ -104,7 +104,7 @@ func (s *Server) setTokenValidity(validity control.TokenValidity) error {
 }
 
 func (s *Server) plantAccessKey(wanted control.AccessKey) error {
-	s.secrets.plant("SecretAccessKey", wanted.Secret)
+	s.secrets.recordValue("SecretAccessKey", wanted.Secret)
 	return s.iam.plant(wanted, s.now())
 }
 
@@ -136,7 +136,7 @@ func (s *Server) reset() {
 	s.latency.set(control.Latency{})
 	s.quotas.set(nil)
 	s.iam.set(control.IAM{})
-	s.iam.forgetKeys()
+	s.iam.deleteKeys()
 	s.removeUsers()
 	s.calls.reset()
 }
