@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -124,12 +123,13 @@ func (s *issuedSecrets) readForm(body string) {
 	}
 }
 
-func (s *issuedSecrets) report(*http.Request) any {
+// list returns the secrets of everything recorded so far.
+func (s *issuedSecrets) list() []control.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, body := range s.unread {
 		s.read(body)
 	}
 	s.unread = nil
-	return control.SecretList{Secrets: slices.Clone(s.known)}
+	return slices.Clone(s.known)
 }

@@ -32,6 +32,8 @@ type user struct {
 	// temporaryUntil is when a temporary password stops working.
 	temporaryUntil time.Time
 	attempts       attempts
+	// wrongSignIns are the times of all attempts with a wrong password.
+	wrongSignIns []time.Time
 
 	invitations int
 	created     time.Time
@@ -91,21 +93,24 @@ func (u *user) groupNames() []string {
 }
 
 // report is the user as the control API shows it.
-func (u *user) report() control.User {
+func (u *user) report(now time.Time) control.User {
 	attributes := map[string]string{}
 	for _, a := range u.attributeList() {
 		attributes[a.Name] = a.Value
 	}
 	return control.User{
-		UserPoolID:  u.pool.id,
-		Username:    u.username,
-		Sub:         u.sub,
-		Status:      u.status,
-		Enabled:     !u.disabled,
-		Groups:      u.groupNames(),
-		Attributes:  attributes,
-		Invitations: u.invitations,
-		Created:     u.created.UTC(),
+		UserPoolID:   u.pool.id,
+		Username:     u.username,
+		Sub:          u.sub,
+		Status:       u.status,
+		Enabled:      !u.disabled,
+		Groups:       u.groupNames(),
+		Attributes:   attributes,
+		Invitations:  u.invitations,
+		Created:      u.created.UTC(),
+		Sessions:     u.sessions(now),
+		WrongSignIns: slices.Clone(u.wrongSignIns),
+		LockedUntil:  u.attempts.lockedUntil,
 	}
 }
 
@@ -178,7 +183,7 @@ func (r *request) adminDeleteUser(in userInput) (any, error) {
 
 func (r *request) deleteUser(u *user) {
 	u.pool.unindex(u)
-	r.forgetSignIns(u)
+	r.deleteSignIns(u)
 }
 
 func (r *request) adminDisableUser(in userInput) (any, error) {
