@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const (
@@ -215,6 +217,32 @@ func (c *client) describe() clientDescription {
 		}
 	}
 	return d
+}
+
+// sortedClients returns the app clients of the pool by id.
+func (p *pool) sortedClients() []*client {
+	clients := make([]*client, 0, len(p.clients))
+	for _, c := range p.clients {
+		clients = append(clients, c)
+	}
+	slices.SortFunc(clients, func(a, b *client) int { return strings.Compare(a.id, b.id) })
+	return clients
+}
+
+// report returns the app client as the control API shows it.
+func (c *client) report() control.AppClient {
+	report := control.AppClient{
+		UserPoolID: c.pool.id,
+		ClientID:   c.id,
+		Name:       c.settings.ClientName,
+		Scopes:     slices.Clone(c.settings.AllowedOAuthScopes),
+		Secrets:    []control.ClientSecret{},
+		Created:    c.created.UTC(),
+	}
+	for _, secret := range c.secrets {
+		report.Secrets = append(report.Secrets, control.ClientSecret{ID: secret.id, Value: secret.value})
+	}
+	return report
 }
 
 // allows tells whether users may sign in by a flow.

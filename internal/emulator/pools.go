@@ -184,7 +184,7 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 		return nil, invalidParameter("The user pool cannot be deleted because deletion protection is activated. Deletion protection must be inactivated first.")
 	}
 	for _, u := range p.users {
-		r.forgetSignIns(u)
+		r.deleteSignIns(u)
 	}
 	for id := range p.clients {
 		delete(r.clients, id)

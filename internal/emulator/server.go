@@ -1,8 +1,6 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS,
-// of IAM and of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
 package emulator
 
 import (
@@ -10,11 +8,8 @@ import (
 	"crypto/rsa"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const defaultAccountID = "123456789012"
@@ -28,6 +23,10 @@ type Options struct {
 	// SigningKey signs the JWTs; one is made at the first need by default. It takes tenths of a second to make one, so
 	// tests that start many emulators may want to share theirs.
 	SigningKey *rsa.PrivateKey
+	// CheapTokens is for model tests only: the JWTs have a valid header and valid claims, but all of
+	// them carry one RS256 signature, which is computed once. The emulator accepts them; nothing that
+	// verifies signatures does. A token then costs microseconds instead of a millisecond.
+	CheapTokens bool
 	// AccountID is the AWS account that owns everything; 123456789012 by default.
 	AccountID string
 }
@@ -61,7 +60,7 @@ func New(opts Options) *Server {
 	s := &Server{
 		now:        opts.Now,
 		accountID:  opts.AccountID,
-		keys:       newSigningKeys(opts.SigningKey),
+		keys:       newSigningKeys(opts.SigningKey, opts.CheapTokens),
 		random:     random{opts.Random},
 		operations: operations(),
 		faults:     newFaults(),
@@ -87,44 +86,4 @@ func (o Options) withDefaults() Options {
 		o.AccountID = defaultAccountID
 	}
 	return o
-}
-
-// ServeHTTP answers Cognito, STS, IAM, the token endpoint, the key sets and the control API on one port.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	arrived := time.Now()
-	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
-		s.control.ServeHTTP(w, r)
-		return
-	}
-	s.calls.countConnection(r)
-	x, err := s.receive(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	s.serve(w, r, x, arrived)
-}
-
-// serve logs the end of a call before it answers, so that a client which waits for the answer never seems to overlap
-// with itself.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange, arrived time.Time) {
-	entry := s.calls.begin(x.call)
-	a, delivery := s.carry(r.Context(), x, arrived)
-	s.calls.end(entry, a)
-	delivery(w, a)
-}
-
-// performUnlessRefused is the call without faults or latency.
-func (s *Server) performUnlessRefused(x *exchange) answer {
-	if err := s.quotas.take(x.quotas); err != nil {
-		return x.refuse(err)
-	}
-	if x.authorize != nil {
-		if err := x.authorize(); err != nil {
-			return x.refuse(err)
-		}
-	}
-	a := x.perform()
-	s.secrets.learn(a.body)
-	return a
 }

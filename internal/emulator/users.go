@@ -32,6 +32,8 @@ type user struct {
 	// temporaryUntil is when a temporary password stops working.
 	temporaryUntil time.Time
 	attempts       attempts
+	// wrongSignIns are the times of all attempts with a wrong password.
+	wrongSignIns []time.Time
 
 	invitations int
 	created     time.Time
@@ -91,21 +93,24 @@ func (u *user) groupNames() []string {
 }
 
 // report is the user as the control API shows it.
-func (u *user) report() control.User {
+func (u *user) report(now time.Time) control.User {
 	attributes := map[string]string{}
 	for _, a := range u.attributeList() {
 		attributes[a.Name] = a.Value
 	}
 	return control.User{
-		UserPoolID:  u.pool.id,
-		Username:    u.username,
-		Sub:         u.sub,
-		Status:      u.status,
-		Enabled:     !u.disabled,
-		Groups:      u.groupNames(),
-		Attributes:  attributes,
-		Invitations: u.invitations,
-		Created:     u.created.UTC(),
+		UserPoolID:   u.pool.id,
+		Username:     u.username,
+		Sub:          u.sub,
+		Status:       u.status,
+		Enabled:      !u.disabled,
+		Groups:       u.groupNames(),
+		Attributes:   attributes,
+		Invitations:  u.invitations,
+		Created:      u.created.UTC(),
+		Sessions:     u.sessions(now),
+		WrongSignIns: slices.Clone(u.wrongSignIns),
+		LockedUntil:  u.attempts.lockedUntil,
 	}
 }
 
@@ -178,7 +183,7 @@ func (r *request) adminDeleteUser(in userInput) (any, error) {
 
 func (r *request) deleteUser(u *user) {
 	u.pool.unindex(u)
-	r.forgetSignIns(u)
+	r.deleteSignIns(u)
 }
 
 func (r *request) adminDisableUser(in userInput) (any, error) {
@@ -194,62 +199,4 @@ func (r *request) adminEnableUser(in userInput) (any, error) {
 
 func (r *request) adminUserGlobalSignOut(in userInput) (any, error) {
 	return r.changeUser(in, (*user).revokeSignIns)
-}
-
-type adminUpdateUserAttributesInput struct {
-	userInput
-	UserAttributes []attribute
-}
-
-func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (any, error) {
-	u, err := r.findUser(in.userInput)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.pool.schema.checkUpdate(in.UserAttributes); err != nil {
-		return nil, err
-	}
-	if err := u.setAttributes(in.UserAttributes); err != nil {
-		return nil, err
-	}
-	u.modified = r.now
-	return empty{}, nil
-}
-
-// setAttributes fails when an alias that comes with the attributes is another user's. An empty value takes the
-// attribute away.
-func (u *user) setAttributes(attributes []attribute) error {
-	if err := u.checkAliases(withAttributes(u.attributes, attributes)); err != nil {
-		return err
-	}
-	u.replaceAttributes(attributes)
-	return nil
-}
-
-// checkAliases fails when a user with these attributes would go by another user's alias.
-func (u *user) checkAliases(attributes map[string]string) error {
-	if u.pool.ownerOfAlias(u, u.pool.aliasesOf(attributes)) == nil {
-		return nil
-	}
-	return newException(codeAliasExists, "An account with the given email, phone number or preferred username already exists.")
-}
-
-func (u *user) replaceAttributes(attributes []attribute) {
-	u.attributes = withAttributes(u.attributes, attributes)
-	u.pool.index(u)
-}
-
-// withAttributes is a copy of old with the changes in it.
-func withAttributes(old map[string]string, changes []attribute) map[string]string {
-	changed := map[string]string{}
-	for name, value := range old {
-		changed[name] = value
-	}
-	for _, a := range changes {
-		changed[a.Name] = a.Value
-		if a.Value == "" {
-			delete(changed, a.Name)
-		}
-	}
-	return changed
 }

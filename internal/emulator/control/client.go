@@ -96,13 +96,24 @@ func (c *Client) ResetCalls(ctx context.Context) error {
 
 // Users returns the users of a pool by username, or of all pools when poolID is empty.
 func (c *Client) Users(ctx context.Context, poolID string) ([]User, error) {
-	path := "users"
-	if poolID != "" {
-		path += "?user_pool_id=" + url.QueryEscape(poolID)
-	}
 	list := UserList{}
-	err := c.send(ctx, http.MethodGet, path, nil, &list)
+	err := c.send(ctx, http.MethodGet, inPool("users", poolID), nil, &list)
 	return list.Users, err
+}
+
+// AppClients returns the app clients of a pool by id, or of all pools when poolID is empty.
+func (c *Client) AppClients(ctx context.Context, poolID string) ([]AppClient, error) {
+	list := AppClientList{}
+	err := c.send(ctx, http.MethodGet, inPool("app_clients", poolID), nil, &list)
+	return list.AppClients, err
+}
+
+// inPool adds a user pool to a path; an empty one means all pools.
+func inPool(path, poolID string) string {
+	if poolID == "" {
+		return path
+	}
+	return path + "?user_pool_id=" + url.QueryEscape(poolID)
 }
 
 // Secrets returns every password, token, secret and key that callers ever sent or were sent, whether or not it still

@@ -167,6 +167,34 @@ type User struct {
 	// Invitations is how many messages AdminCreateUser has sent to the user.
 	Invitations int       `json:"invitations"`
 	Created     time.Time `json:"created"`
+	// Sessions is how many sign-ins have refresh tokens that still work.
+	Sessions int `json:"sessions"`
+	// WrongSignIns are the times of all attempts with a wrong password, oldest first. A later sign-in
+	// that succeeds does not delete them.
+	WrongSignIns []time.Time `json:"wrong_sign_ins"`
+	// LockedUntil is when the lock-out after too many attempts ends; it is zero without one.
+	LockedUntil time.Time `json:"locked_until"`
+}
+
+// AppClient is an app client as it is in a pool, with its secrets.
+type AppClient struct {
+	UserPoolID string         `json:"user_pool_id"`
+	ClientID   string         `json:"client_id"`
+	Name       string         `json:"name"`
+	Scopes     []string       `json:"scopes"`
+	Secrets    []ClientSecret `json:"secrets"`
+	Created    time.Time      `json:"created"`
+}
+
+// ClientSecret is an active secret of an app client.
+type ClientSecret struct {
+	ID    string `json:"id"`
+	Value string `json:"value"`
+}
+
+// AppClientList is the answer of the app_clients path.
+type AppClientList struct {
+	AppClients []AppClient `json:"app_clients"`
 }
 
 // LateUsers is for how long a new user stays invisible, in milliseconds.

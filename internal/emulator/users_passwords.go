@@ -48,11 +48,15 @@ func (u *user) password() string {
 
 // checkPassword is how a sign-in proves itself. A temporary password that is too old looks like a wrong one.
 func (u *user) checkPassword(password string, now time.Time) error {
+	wrong := password != u.password()
+	if wrong {
+		u.wrongSignIns = append(u.wrongSignIns, now.UTC())
+	}
 	if u.attempts.locked(now) {
 		return notAuthorized("Password attempts exceeded")
 	}
 	expired := u.status == statusForceChangePassword && !now.Before(u.temporaryUntil)
-	if password != u.password() || expired {
+	if wrong || expired {
 		u.attempts.fail(now)
 		return incorrectPassword()
 	}

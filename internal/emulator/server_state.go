@@ -48,3 +48,14 @@ func (s *state) sortedPools() []*pool {
 	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.id, b.id) })
 	return pools
 }
+
+// poolsNamed returns the pool with the id, or all pools when the id is empty.
+func (s *state) poolsNamed(id string) []*pool {
+	if id == "" {
+		return s.sortedPools()
+	}
+	if p, ok := s.pools[id]; ok {
+		return []*pool{p}
+	}
+	return nil
+}

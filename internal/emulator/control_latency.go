@@ -36,8 +36,13 @@ func (l *latency) of(operation string) time.Duration {
 // napTime is how much of a wait is left to nap.
 const napTime = 1500 * time.Microsecond
 
-// wait returns early when the client goes away; the call is carried out all the same, as Cognito would.
-func wait(ctx context.Context, until time.Time) {
+// wait waits until delay has passed since begin, or until the client disconnects. The call is performed
+// even then, as Cognito would.
+func wait(ctx context.Context, begin time.Time, delay time.Duration) {
+	if delay <= 0 {
+		return
+	}
+	until := begin.Add(delay)
 	timer := time.NewTimer(time.Until(until) - napTime)
 	defer timer.Stop()
 	select {

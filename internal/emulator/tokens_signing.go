@@ -22,6 +22,9 @@ const SigningKeyBits = 2048
 
 // signingKeys sign the tokens of all pools: the newest of them does, and the others go on being known.
 type signingKeys struct {
+	// cheap reuses one signature for all tokens of a key; see Options.CheapTokens.
+	cheap bool
+
 	mu   sync.Mutex
 	keys []*loadedKey
 }
@@ -32,11 +35,11 @@ type loadedKey struct {
 }
 
 // newSigningKeys makes a key at the first need when it is given none.
-func newSigningKeys(key *rsa.PrivateKey) *signingKeys {
+func newSigningKeys(key *rsa.PrivateKey, cheap bool) *signingKeys {
 	if key == nil {
-		return &signingKeys{}
+		return &signingKeys{cheap: cheap}
 	}
-	return &signingKeys{keys: []*loadedKey{loadKey(key)}}
+	return &signingKeys{cheap: cheap, keys: []*loadedKey{loadKey(key)}}
 }
 
 // loadKey panics when the key cannot be used, as there is no emulator without one.
@@ -76,9 +79,13 @@ func (k *signingKeys) all() []*loadedKey {
 	return k.keys
 }
 
-func (k *signingKeys) signer() jose.Signer {
+// sign returns a compact JWT with the payload, signed by the newest key.
+func (k *signingKeys) sign(payload []byte) (string, error) {
+	if k.cheap {
+		return k.signCheaply(payload)
+	}
 	keys := k.all()
-	return keys[len(keys)-1].signer
+	return signCompact(keys[len(keys)-1].signer, payload)
 }
 
 func (k *signingKeys) keySet() (set jose.JSONWebKeySet) {
@@ -100,19 +107,18 @@ func (t *token) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed, err := t.keys.signer().Sign(payload)
+	compact, err := t.keys.sign(payload)
 	if err != nil {
-		return nil, fmt.Errorf("signing a token: %w", err)
-	}
-	compact, err := signed.CompactSerialize()
-	if err != nil {
-		return nil, fmt.Errorf("writing a token: %w", err)
+		return nil, err
 	}
 	return json.Marshal(compact)
 }
 
 // verify returns the claims of a JWT that the emulator has signed.
 func (k *signingKeys) verify(compact string, into any) error {
+	if k.cheap {
+		return k.verifyCheaply(compact, into)
+	}
 	signed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return err

@@ -6,10 +6,8 @@ package emulator
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
@@ -114,65 +112,4 @@ func (f *caughtFault) hang(ctx context.Context) (gone bool) {
 	case <-ctx.Done():
 		return true
 	}
-}
-
-// delivery is a way of sending an answer.
-type delivery func(http.ResponseWriter, answer)
-
-func deliver(w http.ResponseWriter, a answer) {
-	a.writeWhole(w)
-}
-
-// deliverNothing closes the connection: that is what net/http does for this panic, without a word in the log.
-func deliverNothing(http.ResponseWriter, answer) {
-	panic(http.ErrAbortHandler)
-}
-
-func deliverHalf(w http.ResponseWriter, a answer) {
-	a.writeHalf(w)
-	panic(http.ErrAbortHandler)
-}
-
-// carry takes a call through latency and faults to its answer.
-func (s *Server) carry(ctx context.Context, x *exchange, arrived time.Time) (answer, delivery) {
-	latency := s.latency.of(x.call.Operation)
-	wait(ctx, arrived.Add(latency/2))
-	defer wait(ctx, arrived.Add(latency))
-	fault := s.faults.take(x.call.Operation)
-	if fault == nil {
-		return s.performUnlessRefused(x), deliver
-	}
-	switch fault.Kind {
-	case control.FaultError:
-		return x.refuse(&exception{code: fault.Code, message: fault.Message, status: fault.Status}), deliver
-	case control.FaultRaw:
-		return rawAnswer(fault.Fault), deliver
-	case control.FaultHang:
-		return hang(ctx, fault, x)
-	case control.FaultHangAfter:
-		s.performUnlessRefused(x)
-		return hang(ctx, fault, x)
-	case control.FaultCutAfter:
-		s.performUnlessRefused(x)
-		return answer{}, deliverNothing
-	case control.FaultCutBody:
-		return s.performUnlessRefused(x), deliverHalf
-	default: // control.FaultCutBefore
-		return answer{}, deliverNothing
-	}
-}
-
-func hang(ctx context.Context, fault *caughtFault, x *exchange) (answer, delivery) {
-	if gone := fault.hang(ctx); gone {
-		return answer{}, deliverNothing
-	}
-	return x.refuse(newException(codeInternalError, "The emulator released this request.")), deliver
-}
-
-func rawAnswer(fault control.Fault) answer {
-	status := fault.Status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	return answer{status: status, contentType: fault.ContentType, body: []byte(fault.Body)}
 }

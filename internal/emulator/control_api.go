@@ -5,7 +5,6 @@ package emulator
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -18,21 +17,22 @@ import (
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]http.HandlerFunc{
-		"POST faults":        accept(s.faults.add),
-		"DELETE faults":      run(s.faults.clear),
+		"POST faults":        accept(s.AddFault),
+		"DELETE faults":      run(s.ClearFaults),
 		"PUT latency":        accept(always(s.latency.set)),
-		"PUT quotas":         accept(always(s.quotas.set)),
-		"PUT iam":            accept(always(s.iam.set)),
+		"PUT quotas":         accept(always(s.SetQuotas)),
+		"PUT iam":            accept(always(s.SetIAM)),
 		"PUT signing_key":    accept(s.keys.replace),
-		"PUT token_validity": accept(s.setTokenValidity),
-		"GET calls":          show(func(*http.Request) any { return s.calls.snapshot() }),
-		"DELETE calls":       run(s.calls.reset),
-		"GET users":          show(s.reportUsers),
-		"POST access_keys":   accept(s.plantAccessKey),
+		"PUT token_validity": accept(s.SetTokenValidity),
+		"GET calls":          show(func(*http.Request) any { return s.Calls() }),
+		"DELETE calls":       run(s.ResetCalls),
+		"GET users":          show(func(r *http.Request) any { return control.UserList{Users: s.Users(poolOf(r))} }),
+		"GET app_clients":    show(func(r *http.Request) any { return control.AppClientList{AppClients: s.AppClients(poolOf(r))} }),
+		"POST access_keys":   accept(s.PlantAccessKey),
 		"GET access_keys":    show(func(*http.Request) any { return s.iam.reportKeys() }),
-		"GET secrets":        show(s.secrets.report),
-		"POST late_users":    accept(always(s.setLateUsers)),
-		"POST reset":         run(s.reset),
+		"GET secrets":        show(func(*http.Request) any { return control.SecretList{Secrets: s.Secrets()} }),
+		"POST late_users":    accept(always(func(l control.LateUsers) { s.SetLateUsers(time.Duration(l.Milliseconds) * time.Millisecond) })),
+		"POST reset":         run(s.Reset),
 	} {
 		mux.HandleFunc(strings.Replace(pattern, " ", " "+control.PathPrefix, 1), handler)
 	}
@@ -93,64 +93,6 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client may be gone, which is its own business
 }
 
-func (s *Server) setTokenValidity(validity control.TokenValidity) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.state.clients[validity.ClientID]; !ok {
-		return fmt.Errorf("app client %q does not exist", validity.ClientID)
-	}
-	s.state.tokenValidity[validity.ClientID] = validity
-	return nil
-}
-
-func (s *Server) plantAccessKey(wanted control.AccessKey) error {
-	s.secrets.plant("SecretAccessKey", wanted.Secret)
-	return s.iam.plant(wanted, s.now())
-}
-
-func (s *Server) setLateUsers(late control.LateUsers) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.lateUsers = time.Duration(late.Milliseconds) * time.Millisecond
-}
-
-func (s *Server) reportUsers(r *http.Request) any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := control.UserList{Users: []control.User{}}
-	wanted := r.URL.Query().Get("user_pool_id")
-	for _, p := range s.state.sortedPools() {
-		if wanted != "" && wanted != p.id {
-			continue
-		}
-		for _, u := range p.sortedUsers() {
-			list.Users = append(list.Users, u.report())
-		}
-	}
-	return list
-}
-
-// reset leaves pools, app clients and groups alone.
-func (s *Server) reset() {
-	s.faults.clear()
-	s.latency.set(control.Latency{})
-	s.quotas.set(nil)
-	s.iam.set(control.IAM{})
-	s.iam.forgetKeys()
-	s.removeUsers()
-	s.calls.reset()
-}
-
-func (s *Server) removeUsers() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.newRequest("")
-	for _, p := range s.state.pools {
-		for _, u := range p.users {
-			r.deleteUser(u)
-		}
-	}
-	clear(s.state.challenges)
-	clear(s.state.tokenValidity)
-	s.state.lateUsers = 0
+func poolOf(r *http.Request) string {
+	return r.URL.Query().Get("user_pool_id")
 }

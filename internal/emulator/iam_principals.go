@@ -59,7 +59,7 @@ func (i *iam) reportKeys() control.AccessKeyList {
 	return i.keys.report()
 }
 
-func (i *iam) forgetKeys() {
+func (i *iam) deleteKeys() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = accessKeys{}

@@ -157,8 +157,19 @@ func (u *user) revokeSignIns() {
 	}
 }
 
-// forgetSignIns is for users that are gone.
-func (r *request) forgetSignIns(u *user) {
+// sessions counts the sign-ins whose refresh tokens still work.
+func (u *user) sessions(now time.Time) int {
+	n := 0
+	for _, s := range u.signIns {
+		if !u.disabled && !s.revoked && now.Before(s.expires) {
+			n++
+		}
+	}
+	return n
+}
+
+// deleteSignIns is for users that are gone.
+func (r *request) deleteSignIns(u *user) {
 	for _, s := range u.signIns {
 		delete(r.signIns, s.eventID)
 		for _, value := range s.refreshTokens {

@@ -5,15 +5,11 @@ package emulator
 
 import (
 	"regexp"
-	"strconv"
 	"time"
 	"unicode/utf8"
 )
 
-const (
-	maxGroupNameLength = 128
-	maxGroupPage       = 60
-)
+const maxGroupNameLength = 128
 
 var groupNamePattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$`)
 
@@ -116,79 +112,4 @@ func (r *request) deleteGroup(in groupInput) (any, error) {
 	}
 	delete(p.groups, g.name)
 	return empty{}, nil
-}
-
-type membershipInput struct {
-	userInput
-	GroupName string
-}
-
-func (r *request) adminAddUserToGroup(in membershipInput) (any, error) {
-	return r.changeMembership(in, func(u *user) { u.groups[in.GroupName] = true })
-}
-
-func (r *request) adminRemoveUserFromGroup(in membershipInput) (any, error) {
-	return r.changeMembership(in, func(u *user) { delete(u.groups, in.GroupName) })
-}
-
-func (r *request) changeMembership(in membershipInput, change func(*user)) (any, error) {
-	u, err := r.findUser(in.userInput)
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := r.findGroup(in.UserPoolId, in.GroupName); err != nil {
-		return nil, err
-	}
-	change(u)
-	return empty{}, nil
-}
-
-type adminListGroupsForUserInput struct {
-	userInput
-	Limit     *int
-	NextToken string
-}
-
-type adminListGroupsForUserOutput struct {
-	Groups    []groupDescription
-	NextToken string `json:",omitempty"`
-}
-
-func (r *request) adminListGroupsForUser(in adminListGroupsForUserInput) (any, error) {
-	u, err := r.findUser(in.userInput)
-	if err != nil {
-		return nil, err
-	}
-	names, next, err := page(u.groupNames(), in.Limit, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := adminListGroupsForUserOutput{Groups: []groupDescription{}, NextToken: next}
-	for _, name := range names {
-		out.Groups = append(out.Groups, u.pool.groups[name].describe(u.pool))
-	}
-	return out, nil
-}
-
-// page cuts a list at the limit. The token for the next page is where that begins.
-func page[T any](all []T, limit *int, token string) (rest []T, next string, err error) {
-	size := maxGroupPage
-	if limit != nil && *limit != 0 {
-		size = *limit
-	}
-	if size < 0 || size > maxGroupPage {
-		return nil, "", invalidParameter("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
-			"Member must have value less than or equal to %d", size, maxGroupPage)
-	}
-	start := 0
-	if token != "" {
-		if start, err = strconv.Atoi(token); err != nil || start < 0 || start > len(all) {
-			return nil, "", invalidParameter("Invalid pagination token.")
-		}
-	}
-	end := min(start+size, len(all))
-	if end < len(all) {
-		next = strconv.Itoa(end)
-	}
-	return all[start:end], next, nil
 }

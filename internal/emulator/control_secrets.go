@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -33,15 +32,15 @@ type issuedSecrets struct {
 	known  []control.Secret
 }
 
-// learn takes note of a request or an answer in any of the protocols.
-func (s *issuedSecrets) learn(body []byte) {
+// record takes note of a request or an answer in any of the protocols.
+func (s *issuedSecrets) record(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unread = append(s.unread, body)
 }
 
-// plant is for a secret that crosses no wire of AWS's.
-func (s *issuedSecrets) plant(field, value string) {
+// recordValue is for a secret that crosses no wire of AWS's.
+func (s *issuedSecrets) recordValue(field, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.add(field, value)
@@ -124,12 +123,13 @@ func (s *issuedSecrets) readForm(body string) {
 	}
 }
 
-func (s *issuedSecrets) report(*http.Request) any {
+// list returns the secrets of everything recorded so far.
+func (s *issuedSecrets) list() []control.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, body := range s.unread {
 		s.read(body)
 	}
 	s.unread = nil
-	return control.SecretList{Secrets: slices.Clone(s.known)}
+	return slices.Clone(s.known)
 }
