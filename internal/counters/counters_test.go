@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-package tally_test
+package counters_test
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// recorder is a test that takes its failures for information.
+// recorder is a testing.TB that records failures instead of failing.
 type recorder struct {
 	testing.TB
 	cleanup  func()
@@ -32,11 +32,11 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
-// count runs one Count to its end.
-func count(t *testing.T, what string, f func(*tally.Count)) *recorder {
+// runCounter opens a Counter, calls f with it and closes it.
+func runCounter(t *testing.T, what string, f func(*counters.Counter)) *recorder {
 	t.Helper()
 	r := &recorder{TB: t}
-	f(tally.Open(r, "Suite", what))
+	f(counters.Open(r, "Suite", what))
 	r.cleanup()
 	return r
 }
@@ -47,49 +47,49 @@ func table(t *testing.T, path string) (string, bool) {
 	require.NoError(t, err)
 	defer file.Close()
 	var out strings.Builder
-	well, err := tally.Print(&out, file)
+	good, err := counters.Print(&out, file)
 	require.NoError(t, err)
-	return out.String(), well
+	return out.String(), good
 }
 
 func TestSkip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lines")
-	t.Setenv(tally.FileVariable, path)
+	t.Setenv(counters.FileVariable, path)
 	r := &recorder{TB: t}
-	tally.Skip(r, "no such thing here")
+	counters.Skip(r, "no such thing here")
 	require.Equal(t, "no such thing here", r.skipped)
 	require.Empty(t, r.failures)
 	text, _ := table(t, path)
 	require.Regexp(t, `(?m)^Skipped +TestSkip +0 .* no such thing here$`, text)
 }
 
-func TestTally(t *testing.T) {
+func TestCounter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lines")
-	t.Setenv(tally.FileVariable, path)
+	t.Setenv(counters.FileVariable, path)
 	for range 2 {
-		r := count(t, "good", func(c *tally.Count) { c.Tried(3); c.Lost(tally.UsersLeft, 0); c.Note("seed 7") })
+		r := runCounter(t, "good", func(c *counters.Counter) { c.Tried(3); c.Lost(counters.UsersLeft, 0); c.Note("seed 7") })
 		require.Empty(t, r.failures)
 	}
-	text, well := table(t, path)
-	require.True(t, well)
+	text, good := table(t, path)
+	require.True(t, good)
 	require.Regexp(t, `(?m)^Suite +good +6 +0 +0 +0 +0 +0 +seed 7$`, text)
 
-	r := count(t, "bad", func(c *tally.Count) { c.Tried(1); c.Lost(tally.PasswordsLost, 2) })
+	r := runCounter(t, "bad", func(c *counters.Counter) { c.Tried(1); c.Lost(counters.PasswordsLost, 2) })
 	require.Len(t, r.failures, 1)
-	text, well = table(t, path)
-	require.False(t, well)
+	text, good = table(t, path)
+	require.False(t, good)
 	require.Regexp(t, `(?m)^Suite +bad +1 +0 +2 +0 +0 +0 +FAILED$`, text)
 	require.Regexp(t, `(?m)^All +7 +0 +2 +0 +0 +0 +FAILED$`, text)
 
-	r = count(t, "idle", func(*tally.Count) {})
-	require.Len(t, r.failures, 1, "a line that tried nothing proves nothing")
+	r = runCounter(t, "idle", func(*counters.Counter) {})
+	require.Len(t, r.failures, 1, "a line without attempts proves nothing")
 }
 
-func TestNothingCounted(t *testing.T) {
+func TestPrintFailsWithoutCounters(t *testing.T) {
 	var out strings.Builder
-	well, err := tally.Print(&out, strings.NewReader(""))
+	good, err := counters.Print(&out, strings.NewReader(""))
 	require.NoError(t, err)
-	require.False(t, well)
-	_, err = tally.Print(&out, strings.NewReader("{\n"))
+	require.False(t, good)
+	_, err = counters.Print(&out, strings.NewReader("{\n"))
 	require.Error(t, err)
 }

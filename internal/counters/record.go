@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-package tally
+package counters
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Record writes a whole line down at once, for what is counted when all tests of a package have ended and there is none
-// to fail: the caller fails by itself when lost is not 0. It writes nothing when FileVariable is not set.
+// Record writes a whole line at once. It is for counts that exist only after all tests of a package
+// have ended: the caller has to fail by itself if lost is not 0.
 func Record(suite, what string, tried int, loss Loss, lost int, notes ...string) error {
 	path := os.Getenv(FileVariable)
 	if path == "" {
@@ -21,12 +21,12 @@ func Record(suite, what string, tried int, loss Loss, lost int, notes ...string)
 		l.Lost = map[Loss]int{loss: lost}
 	}
 	if err := l.appendTo(path); err != nil {
-		return fmt.Errorf("writing down what was counted: %w", err)
+		return fmt.Errorf("writing the counters: %w", err)
 	}
 	return nil
 }
 
-// Skip skips a test and has the table say so, with the reason: go test shows neither.
+// Skip skips a test and adds a line with the reason to the table, because go test shows neither.
 func Skip(t testing.TB, why string) {
 	t.Helper()
 	if err := Record("Skipped", t.Name(), 0, "", 0, why); err != nil {

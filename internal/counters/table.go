@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-package tally
+package counters
 
 import (
 	"bufio"
@@ -14,9 +14,9 @@ import (
 	"text/tabwriter"
 )
 
-// Print reads the lines that Counts wrote down and prints them as a table, with a sum at its foot. It reports whether
-// all was well: something was tried, nothing was lost, no test failed.
-func Print(out io.Writer, written io.Reader) (well bool, err error) {
+// Print reads the lines that Counters wrote and prints them as a table that ends with their sum. It
+// reports whether the run was good: something was tried, nothing was lost, and no test failed.
+func Print(out io.Writer, written io.Reader) (good bool, err error) {
 	lines, err := read(written)
 	if err != nil {
 		return false, err
@@ -33,7 +33,7 @@ func Print(out io.Writer, written io.Reader) (well bool, err error) {
 	return total.Tried > 0 && len(total.Lost) == 0 && !total.Failed, table.Flush()
 }
 
-// read adds lines of the same name up and sorts them.
+// read adds up lines with the same name and sorts the sums by name.
 func read(written io.Reader) ([]line, error) {
 	byName := map[string]line{}
 	scanner := bufio.NewScanner(written)
@@ -41,7 +41,7 @@ func read(written io.Reader) ([]line, error) {
 	for scanner.Scan() {
 		var l line
 		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("reading what was counted: %w", err)
+			return nil, fmt.Errorf("reading the counters: %w", err)
 		}
 		sum := byName[l.name()]
 		sum.Suite, sum.What = l.Suite, l.What
