@@ -154,7 +154,7 @@ func (b *backend) requestedTTL(i userIssue) (time.Duration, error) {
 }
 
 func (b *backend) userRequest(ctx context.Context, req *logical.Request, i userIssue) (cognito.UserRequest, error) {
-	data := templateData{RoleName: i.name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: i.target.UserPoolID}
+	data := b.templateData(req, i.name, i.target.UserPoolID)
 	user, err := renderUser(i.aws, i.role, data)
 	if err != nil {
 		return cognito.UserRequest{}, err
