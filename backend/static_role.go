@@ -192,17 +192,7 @@ func (r *staticRole) presentValueField() string {
 }
 
 func (r *staticRole) refuseOtherType(in input) error {
-	if _, known := staticFieldsOfType[r.CredentialType]; !known {
-		return badRequest("credential_type %q is not allowed: it must be %q or %q", r.CredentialType, staticTypePassword, staticTypeSecret)
-	}
-	for other, fields := range staticFieldsOfType {
-		for _, field := range fields {
-			if other != r.CredentialType && in.has(field) {
-				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
-			}
-		}
-	}
-	return nil
+	return validateType(in, r.CredentialType, staticFieldsOfType)
 }
 
 func (r *staticRole) validate(defaultRegion string) error {
