@@ -203,6 +203,19 @@ type AppClientList struct {
 	AppClients []AppClient `json:"app_clients"`
 }
 
+// MonthlyActiveUsers is how many users of a pool were active in a calendar month in UTC, such as
+// "2026-03". Deleted users count.
+type MonthlyActiveUsers struct {
+	UserPoolID string `json:"user_pool_id"`
+	Month      string `json:"month"`
+	Users      int    `json:"users"`
+}
+
+// MonthlyActiveUsersList is the answer of the monthly_active_users path.
+type MonthlyActiveUsersList struct {
+	Counts []MonthlyActiveUsers `json:"counts"`
+}
+
 // LateUsers is how long a new user stays invisible, in milliseconds.
 type LateUsers struct {
 	Milliseconds int `json:"milliseconds"`
