@@ -74,6 +74,7 @@ func operations() map[string]operation {
 		"DeleteUserPool":         signed(userPoolUpdate, (*request).deleteUserPool),
 		"SetUserPoolMfaConfig":   signed(userPoolUpdate, (*request).setUserPoolMfaConfig),
 		"CreateUserPoolDomain":   signed(userPoolResourceUpdate, (*request).createUserPoolDomain),
+		"DeleteUserPoolDomain":   signed(userPoolResourceUpdate, (*request).deleteUserPoolDomain),
 		"DescribeUserPoolDomain": signed(userPoolResourceRead, (*request).describeUserPoolDomain),
 		"CreateResourceServer":   signed(userPoolResourceUpdate, (*request).createResourceServer),
 

@@ -15,7 +15,7 @@ import (
 // signedOperations are the operations that name a pool and need AWS credentials.
 func signedOperations() []string {
 	return []string{
-		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateResourceServer",
+		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "DeleteUserPoolDomain", "CreateResourceServer",
 		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient",
 		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
 		"CreateGroup", "GetGroup", "DeleteGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
