@@ -16,9 +16,9 @@ import (
 func signedOperations() []string {
 	return []string{
 		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "DeleteUserPoolDomain", "CreateResourceServer",
-		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient",
+		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients",
 		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
-		"CreateGroup", "GetGroup", "DeleteGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
+		"CreateGroup", "GetGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
 		"AdminCreateUser", "AdminSetUserPassword", "AdminGetUser", "AdminDeleteUser", "AdminDisableUser", "AdminEnableUser",
 		"AdminUserGlobalSignOut", "AdminUpdateUserAttributes", "AdminSetUserMFAPreference", "ListUsers",
 		"AdminInitiateAuth", "AdminRespondToAuthChallenge",
