@@ -31,6 +31,8 @@ type authenticationResult struct {
 	RefreshToken string `json:",omitempty"`
 	ExpiresIn    int
 	TokenType    string
+
+	NewDeviceMetadata *newDeviceMetadata `json:",omitempty"`
 }
 
 func (r *request) adminInitiateAuth(in initiateAuthInput) (any, error) {
@@ -112,6 +114,8 @@ func (r *request) userSigningIn(c *client, name string) (*user, error) {
 		return nil, userNotFound()
 	case u.disabled:
 		return nil, userDisabled()
+	case u.status == statusResetRequired:
+		return nil, newException("PasswordResetRequiredException", "Password reset required for the user")
 	default:
 		return u, nil
 	}
