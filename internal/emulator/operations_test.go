@@ -62,7 +62,7 @@ func TestUnsignedOperations(t *testing.T) {
 		"RespondToAuthChallenge":       "ResourceNotFoundException",
 		"GetTokensFromRefreshToken":    "ResourceNotFoundException",
 		"RevokeToken":                  "ResourceNotFoundException",
-		"GetClientToken":               "NotAuthorizedException",
+		"GetClientToken":               "ResourceNotFoundException",
 		"GetUser":                      "NotAuthorizedException",
 		"ChangePassword":               "NotAuthorizedException",
 		"GlobalSignOut":                "NotAuthorizedException",

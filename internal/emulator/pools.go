@@ -41,6 +41,7 @@ type pool struct {
 	// users is keyed by folded username, aliases by every other folded sign-in name.
 	users   map[string]*user
 	aliases map[string]*user
+	subs    map[string]*user
 	// active are the monthly active users.
 	active activeUsers
 }
@@ -130,6 +131,7 @@ func (r *request) newPool(name string) *pool {
 		resourceServers: map[string]*resourceServer{},
 		users:           map[string]*user{},
 		aliases:         map[string]*user{},
+		subs:            map[string]*user{},
 		active:          activeUsers{},
 	}
 }
