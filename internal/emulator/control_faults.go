@@ -12,15 +12,15 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// faults are the calls that are to go wrong.
+// faults holds the faults that the control API added.
 type faults struct {
 	mu  sync.Mutex
 	set []*armedFault
-	// released is closed to let go of the calls that hang, and then replaced.
+	// released is closed to release the calls that hang, and then replaced.
 	released chan struct{}
 }
 
-// armedFault is a fault with what is left of its counts.
+// armedFault is a fault with its remaining counts.
 type armedFault struct {
 	control.Fault
 	skip    int
@@ -28,7 +28,7 @@ type armedFault struct {
 	forever bool
 }
 
-// caughtFault is a fault that met its call, with the channel that ends its hanging.
+// caughtFault is a fault that applies to a call, with the channel that ends its hanging.
 type caughtFault struct {
 	control.Fault
 	released <-chan struct{}
@@ -55,17 +55,17 @@ func checkFault(fault control.Fault) error {
 	}
 	switch {
 	case fault.Operation == "":
-		return fmt.Errorf("a fault needs an operation")
+		return fmt.Errorf("operation of a fault is required: name an AWS operation, Token or *")
 	case !slices.Contains(kinds, fault.Kind):
-		return fmt.Errorf("kind %q of a fault is none of %q", fault.Kind, kinds)
+		return fmt.Errorf("kind %q of a fault is unknown: use one of %q", fault.Kind, kinds)
 	case fault.Kind == control.FaultError && fault.Code == "":
-		return fmt.Errorf("a fault of kind %q needs a code", fault.Kind)
+		return fmt.Errorf("code is required for a fault of kind %q: name an exception", fault.Kind)
 	default:
 		return nil
 	}
 }
 
-// clear removes all faults and releases the calls that hang in one.
+// clear deletes all faults and releases the calls that hang in one.
 func (f *faults) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +74,8 @@ func (f *faults) clear() {
 	f.released = make(chan struct{})
 }
 
-// take returns the fault that a call of the operation meets, or nil. The fault that was added first comes first.
+// take returns the fault that applies to a call of the operation, or nil. Faults apply in the order
+// in which they were added.
 func (f *faults) take(operation string) *caughtFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +105,7 @@ func (f *armedFault) catches(operation string) bool {
 	return true
 }
 
-// hang waits for the release, or for the client to go away, which it reports.
+// hang waits until it is released or the client disconnects, and reports whether the client did.
 func (f *caughtFault) hang(ctx context.Context) (gone bool) {
 	select {
 	case <-f.released:

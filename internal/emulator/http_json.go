@@ -20,7 +20,7 @@ const (
 	jsonMediaType = "application/x-amz-json-1.1"
 )
 
-// epoch is a time as AWS's JSON protocol writes it: seconds since 1970, to the millisecond.
+// epoch is a time in AWS's JSON protocol: seconds since 1970, to the millisecond.
 type epoch time.Time
 
 // MarshalJSON implements json.Marshaler.
@@ -28,7 +28,7 @@ func (e epoch) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%.3f", float64(time.Time(e).UnixMilli())/1000), nil
 }
 
-// envelope is what the emulator wants to know of a request before it is carried out.
+// envelope is what the pipeline reads of a request before the operation decodes it.
 type envelope struct {
 	UserPoolId         string
 	ClientId           string
@@ -53,7 +53,7 @@ func (e envelope) resource() string {
 func (s *Server) receiveJSON(r *http.Request, body []byte) *exchange {
 	name := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
 	var e envelope
-	_ = json.Unmarshal(body, &e) // a body that is no JSON is refused when it is decoded for the operation
+	_ = json.Unmarshal(body, &e) // the operation refuses a body that is not JSON
 	signer := readSigner(r)
 	x := &exchange{call: describeJSON(name, signer, e), refuse: s.refuseJSON}
 	op, known := s.operations[name]
@@ -101,7 +101,8 @@ func (s *Server) poolARN(region, poolID string) string {
 	return fmt.Sprintf("arn:aws:cognito-idp:%s:%s:userpool/%s", region, s.accountID, poolID)
 }
 
-// performJSON encodes the result, and with that signs the tokens in it, after it has let go of the state.
+// performJSON encodes the result, which signs the tokens in it, after the lock on the state is
+// released.
 func (s *Server) performJSON(op operation, signer signer, body []byte) answer {
 	result, err := s.run(op, signer, body)
 	if err != nil {
