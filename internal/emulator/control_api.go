@@ -28,11 +28,14 @@ func (s *Server) controlHandler() http.Handler {
 		"DELETE calls":       run(s.ResetCalls),
 		"GET users":          show(func(r *http.Request) any { return control.UserList{Users: s.Users(poolOf(r))} }),
 		"GET app_clients":    show(func(r *http.Request) any { return control.AppClientList{AppClients: s.AppClients(poolOf(r))} }),
-		"POST access_keys":   accept(s.PlantAccessKey),
-		"GET access_keys":    show(func(*http.Request) any { return s.iam.reportKeys() }),
-		"GET secrets":        show(func(*http.Request) any { return control.SecretList{Secrets: s.Secrets()} }),
-		"POST late_users":    accept(always(func(l control.LateUsers) { s.SetLateUsers(time.Duration(l.Milliseconds) * time.Millisecond) })),
-		"POST reset":         run(s.Reset),
+		"GET monthly_active_users": show(func(r *http.Request) any {
+			return control.MonthlyActiveUsersList{Counts: s.MonthlyActiveUsers(poolOf(r))}
+		}),
+		"POST access_keys": accept(s.PlantAccessKey),
+		"GET access_keys":  show(func(*http.Request) any { return s.iam.reportKeys() }),
+		"GET secrets":      show(func(*http.Request) any { return control.SecretList{Secrets: s.Secrets()} }),
+		"POST late_users":  accept(always(func(l control.LateUsers) { s.SetLateUsers(time.Duration(l.Milliseconds) * time.Millisecond) })),
+		"POST reset":       run(s.Reset),
 	} {
 		mux.HandleFunc(strings.Replace(pattern, " ", " "+control.PathPrefix, 1), handler)
 	}

@@ -50,7 +50,7 @@ func (f *faults) add(fault control.Fault) error {
 
 func checkFault(fault control.Fault) error {
 	kinds := []string{
-		control.FaultError, control.FaultHang, control.FaultHangAfter, control.FaultCutBefore,
+		control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter, control.FaultCutBefore,
 		control.FaultCutAfter, control.FaultRaw, control.FaultCutBody,
 	}
 	switch {
@@ -58,11 +58,15 @@ func checkFault(fault control.Fault) error {
 		return fmt.Errorf("operation of a fault is required: name an AWS operation, Token or *")
 	case !slices.Contains(kinds, fault.Kind):
 		return fmt.Errorf("kind %q of a fault is unknown: use one of %q", fault.Kind, kinds)
-	case fault.Kind == control.FaultError && fault.Code == "":
+	case isError(fault) && fault.Code == "":
 		return fmt.Errorf("code is required for a fault of kind %q: name an exception", fault.Kind)
 	default:
 		return nil
 	}
+}
+
+func isError(fault control.Fault) bool {
+	return fault.Kind == control.FaultError || fault.Kind == control.FaultErrorAfter
 }
 
 // clear deletes all faults and releases the calls that hang in one.
@@ -74,21 +78,21 @@ func (f *faults) clear() {
 	f.released = make(chan struct{})
 }
 
-// take returns the fault that applies to a call of the operation, or nil. Faults apply in the order
-// in which they were added.
-func (f *faults) take(operation string) *caughtFault {
+// take returns the fault that applies to a call, or nil. Faults apply in the order in which they
+// were added.
+func (f *faults) take(call control.Call) *caughtFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fault := range f.set {
-		if fault.catches(operation) {
+		if fault.catches(call) {
 			return &caughtFault{Fault: fault.Fault, released: f.released}
 		}
 	}
 	return nil
 }
 
-func (f *armedFault) catches(operation string) bool {
-	if f.Operation != control.OperationAny && f.Operation != operation {
+func (f *armedFault) catches(call control.Call) bool {
+	if !f.matches(call) {
 		return false
 	}
 	if f.skip > 0 {
@@ -102,6 +106,20 @@ func (f *armedFault) catches(operation string) bool {
 		return false
 	}
 	f.left--
+	return true
+}
+
+func (f *armedFault) matches(call control.Call) bool {
+	if f.Operation != control.OperationAny && f.Operation != call.Operation {
+		return false
+	}
+	for _, condition := range []struct{ want, got string }{
+		{f.Username, call.Username}, {f.GroupName, call.GroupName}, {f.ClientID, call.ClientID}, {f.ClientName, call.ClientName},
+	} {
+		if condition.want != "" && condition.want != condition.got {
+			return false
+		}
+	}
 	return true
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
@@ -297,4 +298,106 @@ func TestClosingTheEmulatorEndsHangingCalls(t *testing.T) {
 	b.awaitOpenCall("AdminCreateUser")
 	require.NoError(t, b.running.Close())
 	require.Error(t, <-done)
+}
+
+func TestErrorAfterTheEffect(t *testing.T) {
+	b := newEnv(t)
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	b.fault(control.Fault{
+		Operation: "AdminSetUserPassword", Kind: control.FaultErrorAfter, Times: 1,
+		Code: "UserLambdaValidationException", Message: "PostConfirmation failed with error no.",
+	})
+	requireCode(t, b.setPassword(b.seed.UserPoolID, "ann", otherPassword), "UserLambdaValidationException", "PostConfirmation")
+	require.True(t, b.running.Server.HasPassword(b.seed.UserPoolID, "ann", otherPassword), "the password has been set")
+	require.Equal(t, "UserLambdaValidationException", b.calls().Of("AdminSetUserPassword")[1].Code)
+}
+
+func TestThrottlingAfterALostAttempt(t *testing.T) {
+	b := newEnv(t)
+	b.fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultCutAfter, Times: 1})
+	b.fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "TooManyRequestsException", Times: 2})
+	require.ErrorIs(t, b.tryCreate(b.ctx, "ann"), io.EOF)
+	for range 2 {
+		requireCode(t, b.tryCreate(b.ctx, "ann"), "TooManyRequestsException")
+	}
+	requireCode(t, b.tryCreate(b.ctx, "ann"), "UsernameExistsException")
+}
+
+func TestFaultsOfOneUserOrClient(t *testing.T) {
+	b := newEnv(t)
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	b.createConfirmedUser(b.seed.UserPoolID, "bob")
+	annToken, bobToken := b.mustSignIn(b.seededClient(), "ann").AccessToken, b.mustSignIn(b.seededClient(), "bob").AccessToken
+	createClient := func(b *env, name string) error {
+		_, err := b.cognito.CreateUserPoolClient(b.ctx, &cognitoidentityprovider.CreateUserPoolClientInput{
+			UserPoolId: &b.seed.UserPoolID, ClientName: &name,
+		})
+		return err
+	}
+	for name, test := range map[string]struct {
+		fault control.Fault
+		hit   func() error
+		miss  func() error
+	}{
+		"a username in a request": {
+			fault: control.Fault{Username: "ann"},
+			hit:   func() error { return b.signOut(b.seed.UserPoolID, "ann") },
+			miss:  func() error { return b.signOut(b.seed.UserPoolID, "bob") },
+		},
+		"a username among auth parameters": {
+			fault: control.Fault{Username: "ann", Operation: "AdminInitiateAuth"},
+			hit:   func() error { _, err := b.signIn(b.seededClient(), "ann", goodPassword); return err },
+			miss:  func() error { _, err := b.signIn(b.seededClient(), "bob", goodPassword); return err },
+		},
+		"a username in an access token": {
+			fault: control.Fault{Username: "ann", Operation: "GetUser"},
+			hit:   func() error { return b.whoAmI(*annToken) },
+			miss:  func() error { return b.whoAmI(*bobToken) },
+		},
+		"a group": {
+			fault: control.Fault{Username: "ann", GroupName: "admins"},
+			hit:   func() error { return b.addToGroup(b.seed.UserPoolID, "ann", "admins") },
+			miss:  func() error { return b.addToGroup(b.seed.UserPoolID, "ann", "testers") },
+		},
+		"a client id": {
+			fault: control.Fault{ClientID: b.seed.AppClientID},
+			hit:   func() error { _, err := b.describeClient(b.seed.AppClientID); return err },
+			miss:  func() error { _, err := b.describeClient(b.seed.PublicClientID); return err },
+		},
+		"a client name": {
+			fault: control.Fault{ClientName: "mine"},
+			hit:   func() error { return createClient(b, "mine") },
+			miss:  func() error { return createClient(b, "another") },
+		},
+	} {
+		t.Run("a fault on "+name+" applies to that only", func(t *testing.T) {
+			if test.fault.Operation == "" {
+				test.fault.Operation = control.OperationAny
+			}
+			test.fault.Kind, test.fault.Code = control.FaultError, "ConcurrentModificationException"
+			b.fault(test.fault)
+			requireCode(t, test.hit(), "ConcurrentModificationException")
+			if code := codeOf(test.miss()); code == "ConcurrentModificationException" {
+				t.Error("the fault applied to another call")
+			}
+			require.NoError(t, b.control.ClearFaults(b.ctx))
+		})
+	}
+}
+
+// codeOf returns the AWS code of an error, or "".
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+func TestLostAnswersOfTheTokenEndpoint(t *testing.T) {
+	b := newEnv(t)
+	b.fault(control.Fault{Operation: control.OperationToken, ClientID: b.seed.M2MClientID, Kind: control.FaultCutAfter, Times: 1})
+	_, err := http.PostForm(b.url+"/oauth2/token", clientCredentials("client_id", b.seed.M2MClientID, "client_secret", b.seed.M2MClientSecret))
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, 200, b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret).status)
 }

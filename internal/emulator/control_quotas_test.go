@@ -20,6 +20,7 @@ func TestQuotas(t *testing.T) {
 	require.NoError(t, b.tryGroup())
 	require.NoError(t, b.tryGroup())
 	requireCode(t, b.tryGroup(), "TooManyRequestsException", "Rate exceeded")
+	require.Equal(t, 400, b.calls().Of("GetGroup")[2].Status, "the JSON protocol has no 429")
 	require.NoError(t, b.tryCreate(b.ctx, "ann"), "another category is not limited")
 
 	b.clock.Advance(500 * time.Millisecond)

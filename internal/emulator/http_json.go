@@ -4,6 +4,8 @@
 package emulator
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +34,8 @@ func (e epoch) MarshalJSON() ([]byte, error) {
 type envelope struct {
 	UserPoolId         string
 	ClientId           string
+	ClientName         string
+	AccessToken        string
 	GroupName          string
 	Username           string
 	ChallengeName      string
@@ -40,13 +44,26 @@ type envelope struct {
 	ClientMetadata     map[string]string
 }
 
+// resource returns the group name, or else the username.
 func (e envelope) resource() string {
-	for _, name := range []string{e.GroupName, e.Username, e.AuthParameters["USERNAME"]} {
-		if name != "" {
-			return name
-		}
+	return cmp.Or(e.GroupName, e.username())
+}
+
+// username returns the user that the request names in one way or another.
+func (e envelope) username() string {
+	return cmp.Or(e.Username, e.AuthParameters[parameterUsername], e.ChallengeResponses[parameterUsername], usernameIn(e.AccessToken))
+}
+
+// usernameIn returns the username in an access token, without verifying the token.
+func usernameIn(accessToken string) string {
+	parts := strings.Split(accessToken, ".")
+	if len(parts) != 3 {
+		return ""
 	}
-	return e.ChallengeResponses["USERNAME"]
+	var c struct{ Username string }
+	payload, _ := base64.RawURLEncoding.DecodeString(parts[1]) // a broken token has no username
+	_ = json.Unmarshal(payload, &c)
+	return c.Username
 }
 
 // receiveJSON reads a call of Cognito's API.
@@ -75,7 +92,10 @@ func describeJSON(name string, signer signer, e envelope) control.Call {
 		AccessKey:      signer.accessKey,
 		Region:         signer.region,
 		Resource:       e.resource(),
+		Username:       e.username(),
+		GroupName:      e.GroupName,
 		ClientID:       e.ClientId,
+		ClientName:     e.ClientName,
 		ClientMetadata: e.ClientMetadata,
 	}
 }

@@ -40,6 +40,8 @@ type pool struct {
 	// users is keyed by folded username, aliases by every other folded sign-in name.
 	users   map[string]*user
 	aliases map[string]*user
+	// active are the monthly active users.
+	active activeUsers
 }
 
 // poolSettings are the settings that are returned as they were sent.
@@ -123,6 +125,7 @@ func (r *request) newPool(name string) *pool {
 		resourceServers: map[string]*resourceServer{},
 		users:           map[string]*user{},
 		aliases:         map[string]*user{},
+		active:          activeUsers{},
 	}
 }
 

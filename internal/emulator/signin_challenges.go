@@ -160,7 +160,7 @@ func (r *request) answerNewPassword(u *user, responses map[string]string) error 
 	if err := u.checkResponseAttributes(attributes); err != nil {
 		return err
 	}
-	if err := u.setPassword(responses[responseNewPassword]); err != nil {
+	if err := r.setPassword(u, responses[responseNewPassword]); err != nil {
 		return err
 	}
 	u.replaceAttributes(attributes)

@@ -49,6 +49,7 @@ func (r *request) getUser(in accessTokenInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.countActive(u)
 	return getUserOutput{Username: u.username, UserAttributes: u.attributeList()}, nil
 }
 
@@ -58,5 +59,6 @@ func (r *request) globalSignOut(in accessTokenInput) (any, error) {
 		return nil, err
 	}
 	u.revokeSignIns()
+	r.countActive(u)
 	return empty{}, nil
 }

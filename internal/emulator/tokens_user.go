@@ -52,6 +52,7 @@ func (r *request) signInUser(c *client, u *user) authOutput {
 
 // tokensOf returns new access and ID tokens with the user's present groups and attributes.
 func (r *request) tokensOf(s *signIn) *authenticationResult {
+	r.countActive(s.user)
 	valid := r.lifetimesOf(s.client)
 	return &authenticationResult{
 		AccessToken: r.sign(r.accessClaims(s, valid.access)),

@@ -165,6 +165,7 @@ func (r *request) adminGetUser(in userInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.countActive(u)
 	return adminGetUserOutput{
 		Username:             u.username,
 		UserAttributes:       u.attributeList(),
@@ -198,5 +199,8 @@ func (r *request) adminEnableUser(in userInput) (any, error) {
 }
 
 func (r *request) adminUserGlobalSignOut(in userInput) (any, error) {
-	return r.changeUser(in, (*user).revokeSignIns)
+	return r.changeUser(in, func(u *user) {
+		u.revokeSignIns()
+		r.countActive(u)
+	})
 }

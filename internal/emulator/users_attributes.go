@@ -20,6 +20,7 @@ func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (
 		return nil, err
 	}
 	u.modified = r.now
+	r.countActive(u)
 	return empty{}, nil
 }
 

@@ -41,6 +41,7 @@ func (r *request) adminCreateUser(in adminCreateUserInput) (any, error) {
 		return nil, err
 	}
 	p.index(u)
+	r.countActive(u)
 	return adminCreateUserOutput{u.describe()}, nil
 }
 
@@ -73,6 +74,7 @@ func (r *request) resendInvitation(p *pool, in adminCreateUserInput) (any, error
 		return nil, newException("UnsupportedUserStateException", "Resend not possible. %s status is not %s", u.username, statusForceChangePassword)
 	}
 	u.invitations++
+	r.countActive(u)
 	u.temporaryUntil = r.temporaryPasswordEnd(p)
 	if in.TemporaryPassword != "" {
 		u.passwords = append([]string{in.TemporaryPassword}, u.passwords...)

@@ -70,7 +70,7 @@ func incorrectPassword() error {
 }
 
 // setPassword replaces the password if the pool's policy allows the new one.
-func (u *user) setPassword(password string) error {
+func (r *request) setPassword(u *user, password string) error {
 	policy := u.pool.settings.passwordPolicy()
 	if err := policy.check(password); err != nil {
 		return err
@@ -79,6 +79,8 @@ func (u *user) setPassword(password string) error {
 		return err
 	}
 	u.passwords = append([]string{password}, u.passwords...)
+	u.modified = r.now
+	r.countActive(u)
 	return nil
 }
 
@@ -94,7 +96,7 @@ func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if err := u.setPassword(in.Password); err != nil {
+	if err := r.setPassword(u, in.Password); err != nil {
 		return nil, err
 	}
 	u.status = statusConfirmed
@@ -102,7 +104,6 @@ func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error
 		u.status = statusForceChangePassword
 		u.temporaryUntil = r.temporaryPasswordEnd(u.pool)
 	}
-	u.modified = r.now
 	return empty{}, nil
 }
 
@@ -121,9 +122,8 @@ func (r *request) changePassword(in changePasswordInput) (any, error) {
 	if err := u.checkPassword(in.PreviousPassword, r.now); err != nil {
 		return nil, err
 	}
-	if err := u.setPassword(in.ProposedPassword); err != nil {
+	if err := r.setPassword(u, in.ProposedPassword); err != nil {
 		return nil, err
 	}
-	u.modified = r.now
 	return empty{}, nil
 }

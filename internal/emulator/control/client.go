@@ -111,6 +111,14 @@ func (c *Client) AppClients(ctx context.Context, poolID string) ([]AppClient, er
 	return list.AppClients, err
 }
 
+// MonthlyActiveUsers returns the counts of a pool by month, or those of all pools when poolID is
+// empty.
+func (c *Client) MonthlyActiveUsers(ctx context.Context, poolID string) ([]MonthlyActiveUsers, error) {
+	list := MonthlyActiveUsersList{}
+	err := c.send(ctx, http.MethodGet, inPool("monthly_active_users", poolID), nil, &list)
+	return list.Counts, err
+}
+
 // inPool adds a user pool to a path; an empty one means all pools.
 func inPool(path, poolID string) string {
 	if poolID == "" {

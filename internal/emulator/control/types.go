@@ -9,6 +9,9 @@ import "time"
 const (
 	// FaultError answers with Code, Status and Message; the call has no effect.
 	FaultError = "error"
+	// FaultErrorAfter performs the call, then answers as FaultError does, as a Lambda trigger that
+	// fails afterwards makes Cognito do.
+	FaultErrorAfter = "error_after"
 	// FaultHang holds the request without effect until the client disconnects or the faults are
 	// cleared.
 	FaultHang = "hang"
@@ -39,12 +42,18 @@ const (
 type Fault struct {
 	// Operation is an AWS operation name, OperationToken or OperationAny.
 	Operation string `json:"operation"`
+	// Username, GroupName, ClientID and ClientName restrict the fault to calls with these values in
+	// the request; empty ones match all calls. A call with an access token has the token's username.
+	Username   string `json:"username,omitempty"`
+	GroupName  string `json:"group_name,omitempty"`
+	ClientID   string `json:"client_id,omitempty"`
+	ClientName string `json:"client_name,omitempty"`
 	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
-	// Code is the exception of a FaultError, or the OAuth2 error for OperationToken.
+	// Code is the exception of a FaultError or FaultErrorAfter, or the OAuth2 error for OperationToken.
 	Code string `json:"code,omitempty"`
-	// Status is the HTTP status of a FaultError or FaultRaw; 0 means the status that belongs to the
-	// code (400 for most), or 200 for FaultRaw.
+	// Status is the HTTP status of the answer; 0 means the status that belongs to the code (400 for
+	// most), or 200 for FaultRaw.
 	Status int `json:"status,omitempty"`
 	// Message is the text that the exception carries.
 	Message string `json:"message,omitempty"`
@@ -141,8 +150,12 @@ type Call struct {
 	Region    string `json:"region"`
 	// Resource is the group name of the request, or else the username.
 	Resource string `json:"resource"`
-	// ClientID is the app client of the request.
+	// Username, GroupName, ClientID and ClientName are those of the request. A call with an access
+	// token has the token's username.
+	Username       string            `json:"username,omitempty"`
+	GroupName      string            `json:"group_name,omitempty"`
 	ClientID       string            `json:"client_id,omitempty"`
+	ClientName     string            `json:"client_name,omitempty"`
 	ClientMetadata map[string]string `json:"client_metadata,omitempty"`
 	// RoleARN, RoleSessionName and ExternalID are parameters of AssumeRole.
 	RoleARN         string `json:"role_arn,omitempty"`
@@ -201,6 +214,19 @@ type ClientSecret struct {
 // AppClientList is the answer of the app_clients path.
 type AppClientList struct {
 	AppClients []AppClient `json:"app_clients"`
+}
+
+// MonthlyActiveUsers is how many users of a pool were active in a calendar month in UTC, such as
+// "2026-03". Deleted users count.
+type MonthlyActiveUsers struct {
+	UserPoolID string `json:"user_pool_id"`
+	Month      string `json:"month"`
+	Users      int    `json:"users"`
+}
+
+// MonthlyActiveUsersList is the answer of the monthly_active_users path.
+type MonthlyActiveUsersList struct {
+	Counts []MonthlyActiveUsers `json:"counts"`
 }
 
 // LateUsers is how long a new user stays invisible, in milliseconds.
