@@ -15,10 +15,10 @@ import (
 // signedOperations are the operations that name a pool and need AWS credentials.
 func signedOperations() []string {
 	return []string{
-		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateResourceServer",
-		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient",
+		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "DeleteUserPoolDomain", "CreateResourceServer",
+		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients",
 		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
-		"CreateGroup", "GetGroup", "DeleteGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
+		"CreateGroup", "GetGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
 		"AdminCreateUser", "AdminSetUserPassword", "AdminGetUser", "AdminDeleteUser", "AdminDisableUser", "AdminEnableUser",
 		"AdminUserGlobalSignOut", "AdminUpdateUserAttributes", "AdminSetUserMFAPreference", "ListUsers",
 		"AdminInitiateAuth", "AdminRespondToAuthChallenge",

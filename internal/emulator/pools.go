@@ -30,7 +30,7 @@ type pool struct {
 	modified time.Time
 	settings poolSettings
 	schema   schema
-	domain   string
+	domains  domains
 	// softwareTokens is whether the pool allows software tokens as a second factor.
 	softwareTokens bool
 
@@ -76,6 +76,7 @@ type poolDescription struct {
 	SchemaAttributes       []schemaAttribute
 	EstimatedNumberOfUsers int
 	Domain                 string `json:",omitempty"`
+	CustomDomain           string `json:",omitempty"`
 }
 
 type createUserPoolInput struct {
@@ -165,7 +166,8 @@ func (p *pool) describe() poolDescription {
 		LastModifiedDate:       epoch(p.modified),
 		SchemaAttributes:       p.schema.describe(),
 		EstimatedNumberOfUsers: len(p.users),
-		Domain:                 p.domain,
+		Domain:                 p.domains.prefix,
+		CustomDomain:           p.domains.custom,
 	}
 }
 
@@ -192,7 +194,8 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 	for id := range p.clients {
 		delete(r.clients, id)
 	}
-	delete(r.domains, p.domain)
+	delete(r.domains, p.domains.prefix)
+	delete(r.domains, p.domains.custom)
 	delete(r.pools, p.id)
 	return empty{}, nil
 }
