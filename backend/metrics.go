@@ -18,7 +18,7 @@ const (
 	metricsPrefix = "vault_cognito_"
 
 	// machineTokenPrice is the list price of one machine token in US dollars: the first tier, $2.25 per 1,000
-	// successful requests. https://aws.amazon.com/cognito/pricing/, as of 2025-11-24.
+	// successful requests up to 250,000 a month. https://aws.amazon.com/cognito/pricing/, as of 2026-09-20.
 	machineTokenPrice = 0.00225
 
 	// metricRolesMax bounds how many names of roles and libraries are label values.
