@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 // docs/acceptance.md says how to use these variables, and what rights they need.
@@ -33,7 +33,7 @@ func TestAcceptanceAWS(t *testing.T) {
 // TestSecondOpinionAWS asks AWS itself what the emulator and moto disagree
 // about, and what nobody but AWS can tell, and prints both answers.
 func TestSecondOpinionAWS(t *testing.T) {
-	account, emulator := makeEstate(t, realAWS(t)), makeEstate(t, emulated(t))
+	account, emulator := makeFixture(t, realAWS(t)), makeFixture(t, emulated(t))
 	asked := slices.Clone(probes)
 	for _, p := range openPoints {
 		asked = append(asked, p.probe)
@@ -41,9 +41,9 @@ func TestSecondOpinionAWS(t *testing.T) {
 	for _, p := range asked {
 		t.Run(p.asks, func(t *testing.T) {
 			if why := account.lacks[p.needs]; why != "" {
-				tally.Skip(t, why)
+				counters.Skip(t, why)
 			}
-			theirs, ours := p.answer(newBench(t, account)), p.answer(newBench(t, emulator))
+			theirs, ours := p.answer(newProber(t, account)), p.answer(newProber(t, emulator))
 			t.Logf("AWS answers %q, the emulator %q", theirs, ours)
 			require.Equal(t, theirs, ours, "the emulator has to be mended")
 		})
@@ -61,7 +61,7 @@ var lacksOfAWS = map[need]string{
 func realAWS(t *testing.T) *provider {
 	t.Helper()
 	if os.Getenv(accVariable) != "1" {
-		tally.Skip(t, accVariable+"=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
+		counters.Skip(t, accVariable+"=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
 	}
 	account, err := config.LoadDefaultConfig(t.Context())
 	require.NoError(t, err)
