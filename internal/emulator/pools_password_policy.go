@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// passwordSymbols are the characters that Cognito takes for symbols, from the developer guide's page on passwords.
+	// passwordSymbols are the characters that Cognito counts as symbols, from the page "Adding user
+	// pool password requirements" of the developer guide.
 	passwordSymbols = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"
 
-	// Letters and digits count when they are of the basic Latin alphabet.
+	// Letters and digits count if they belong to the basic Latin alphabet.
 	upperLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	lowerLetters = "abcdefghijklmnopqrstuvwxyz"
 	digits       = "0123456789"
@@ -48,7 +49,7 @@ func defaultPasswordPolicy() passwordPolicy {
 	}
 }
 
-// complete checks the policy itself, and fills in what was left out.
+// complete checks the policy itself and adds Cognito's defaults.
 func (p passwordPolicy) complete(tier string) (passwordPolicy, error) {
 	if p.MinimumLength == 0 {
 		p.MinimumLength = defaultPasswordLength
@@ -72,8 +73,13 @@ func (p passwordPolicy) complete(tier string) (passwordPolicy, error) {
 	}
 }
 
-// check says what is wrong with a password, in the words of InvalidPasswordException.
+// check returns an InvalidPasswordException that names what the password lacks, or an
+// InvalidParameterException for a password that no policy could allow: the constraints of the API
+// come before the policy of the pool.
 func (p passwordPolicy) check(password string) error {
+	if err := checkPasswordConstraints(password); err != nil {
+		return err
+	}
 	flaw := p.flaw(password)
 	if flaw == "" {
 		return nil
@@ -81,14 +87,24 @@ func (p passwordPolicy) check(password string) error {
 	return newException(codeInvalidPassword, "Password did not conform with policy: %s", flaw)
 }
 
-func (p passwordPolicy) flaw(password string) string {
-	length := utf8.RuneCountInString(password)
+// checkPasswordConstraints checks the length and the pattern of the type PasswordType in AWS's model
+// of the API.
+func checkPasswordConstraints(password string) error {
 	switch {
-	case length > maxPasswordLength:
-		return "Password too long"
+	case utf8.RuneCountInString(password) > maxPasswordLength:
+		return invalidParameter("1 validation error detected: Value at 'password' failed to satisfy constraint: "+
+			"Member must have length less than or equal to %d", maxPasswordLength)
 	case strings.ContainsFunc(password, unicode.IsSpace):
-		return "Password must not have whitespace characters"
-	case length < p.MinimumLength:
+		return invalidParameter("1 validation error detected: Value at 'password' failed to satisfy constraint: " +
+			`Member must satisfy regular expression pattern: ^[\S]+$`)
+	default:
+		return nil
+	}
+}
+
+func (p passwordPolicy) flaw(password string) string {
+	switch {
+	case utf8.RuneCountInString(password) < p.MinimumLength:
 		return "Password not long enough"
 	case p.RequireUppercase && !strings.ContainsAny(password, upperLetters):
 		return "Password must have uppercase characters"
@@ -103,7 +119,8 @@ func (p passwordPolicy) flaw(password string) string {
 	}
 }
 
-// checkHistory refuses the passwords that a user had last, the present one among them. They come newest first.
+// checkHistory refuses the passwords that the user had last, including the present one. They are
+// sorted newest first.
 func (p passwordPolicy) checkHistory(password string, past []string) error {
 	remembered := past[:min(len(past), p.PasswordHistorySize)]
 	if slices.Contains(remembered, password) {
