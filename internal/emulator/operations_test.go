@@ -60,7 +60,7 @@ func TestUnsignedOperations(t *testing.T) {
 		"InitiateAuth":              "ResourceNotFoundException",
 		"RespondToAuthChallenge":    "ResourceNotFoundException",
 		"GetTokensFromRefreshToken": "ResourceNotFoundException",
-		"RevokeToken":               "ResourceNotFoundException",
+		"RevokeToken":               "UnauthorizedException",
 		"GetClientToken":            "NotAuthorizedException",
 		"GetUser":                   "NotAuthorizedException",
 		"ChangePassword":            "NotAuthorizedException",
