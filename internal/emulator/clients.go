@@ -4,6 +4,7 @@
 package emulator
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,9 +33,14 @@ const (
 
 	clientIDLength  = 26
 	maxClientScopes = 50
+	// maxPoolClients is the default quota of app clients per user pool.
+	maxPoolClients = 1000
 )
 
-var clientIDPattern = regexp.MustCompile(`^[\w+]{1,128}$`)
+var (
+	clientIDPattern   = regexp.MustCompile(`^[\w+]{1,128}$`)
+	clientNamePattern = regexp.MustCompile(`^[\w\s+=,.@-]{1,128}$`)
+)
 
 // client is an app client.
 type client struct {
@@ -43,13 +49,13 @@ type client struct {
 	settings clientSettings
 	created  time.Time
 	modified time.Time
-	// secrets are those that are active; a client created without one never has any.
+	// secrets are the active ones; a client created without a secret never has any.
 	secrets []clientSecret
-	// lastSecretSecond is in the id of the newest secret.
+	// lastSecretSecond is the number in the newest secret's id.
 	lastSecretSecond int64
 }
 
-// clientSettings are the settings that are shown as they were given, and that the emulator acts on.
+// clientSettings are the settings that are returned as they were sent.
 type clientSettings struct {
 	ClientName                      string
 	AccessTokenValidity             *int                `json:",omitempty"`
@@ -90,6 +96,7 @@ type createClientInput struct {
 	clientSettings
 	UserPoolId     string
 	GenerateSecret bool
+	ClientSecret   string
 }
 
 type updateClientInput struct {
@@ -111,9 +118,15 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings, err := in.clientSettings.complete(p, in.GenerateSecret)
+	if err := in.checkSecret(); err != nil {
+		return nil, err
+	}
+	settings, err := in.clientSettings.complete(p, in.confidential())
 	if err != nil {
 		return nil, err
+	}
+	if len(p.clients) >= maxPoolClients {
+		return nil, newException(codeLimitExceeded, "User pool client limit exceeded: a user pool has at most %d app clients.", maxPoolClients)
 	}
 	c := &client{
 		pool:     p,
@@ -122,15 +135,65 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 		created:  r.now,
 		modified: r.now,
 	}
-	if in.GenerateSecret {
-		c.secrets = []clientSecret{{original: true, id: c.newSecretID(r.now), value: r.newSecretValue(), created: r.now}}
+	if in.confidential() {
+		value := cmp.Or(in.ClientSecret, r.newSecretValue())
+		c.secrets = []clientSecret{{original: true, id: c.newSecretID(r.now), value: value, created: r.now}}
 	}
 	p.clients[c.id] = c
 	r.clients[c.id] = c
 	return clientOutput{c.describe()}, nil
 }
 
-// updateUserPoolClient resets what the request does not say, all but the name.
+func (in createClientInput) confidential() bool {
+	return in.GenerateSecret || in.ClientSecret != ""
+}
+
+// checkSecret refuses a chosen secret together with a generated one, and one that has the wrong form.
+func (in createClientInput) checkSecret() error {
+	switch {
+	case in.GenerateSecret && in.ClientSecret != "":
+		return invalidParameter("GenerateSecret and ClientSecret cannot be specified together.")
+	case in.ClientSecret != "":
+		return checkSecretPattern(in.ClientSecret)
+	default:
+		return nil
+	}
+}
+
+type listClientsInput struct {
+	UserPoolId string
+	MaxResults *int
+	NextToken  string
+}
+
+type listClientsOutput struct {
+	UserPoolClients []clientSummary
+	NextToken       string `json:",omitempty"`
+}
+
+type clientSummary struct {
+	ClientId   string
+	ClientName string
+	UserPoolId string
+}
+
+func (r *request) listUserPoolClients(in listClientsInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	clients, next, err := page(p.sortedClients(), in.MaxResults, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := listClientsOutput{UserPoolClients: []clientSummary{}, NextToken: next}
+	for _, c := range clients {
+		out.UserPoolClients = append(out.UserPoolClients, clientSummary{ClientId: c.id, ClientName: c.settings.ClientName, UserPoolId: p.id})
+	}
+	return out, nil
+}
+
+// updateUserPoolClient resets every setting that the request leaves out, except the name.
 func (r *request) updateUserPoolClient(in updateClientInput) (any, error) {
 	c, err := r.findClient(in.clientInput)
 	if err != nil {
@@ -166,7 +229,7 @@ func (r *request) deleteUserPoolClient(in clientInput) (any, error) {
 	return empty{}, nil
 }
 
-// findClient finds an app client of a pool, which has to be in the region of the request.
+// findClient returns an app client of a pool in the region of the request.
 func (r *request) findClient(in clientInput) (*client, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -182,7 +245,7 @@ func (r *request) findClient(in clientInput) (*client, error) {
 	return c, nil
 }
 
-// findClientAnywhere finds an app client for calls that name no pool.
+// findClientAnywhere returns an app client for operations that name no pool.
 func (r *request) findClientAnywhere(id string) (*client, error) {
 	if err := checkClientID(id); err != nil {
 		return nil, err
@@ -202,7 +265,8 @@ func checkClientID(id string) error {
 	return nil
 }
 
-// describe shows the secret that the client was created with, as long as it is active, and never another one.
+// describe includes the secret that the client was created with while that is active, and never
+// another one.
 func (c *client) describe() clientDescription {
 	d := clientDescription{
 		clientSettings:   c.settings,
@@ -245,7 +309,7 @@ func (c *client) report() control.AppClient {
 	return report
 }
 
-// allows tells whether users may sign in by a flow.
+// allows reports whether users may sign in by a flow.
 func (c *client) allows(flow string) bool {
 	switch flow {
 	case flowAdminPassword, flowAdminPasswordLegacy:

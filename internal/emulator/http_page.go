@@ -7,13 +7,13 @@ import "strconv"
 
 const maxPage = 60
 
-// page cuts a list at the limit. The token for the next page is where that begins.
+// page returns one page of a list. The token for the next page is the index at which that begins.
 func page[T any](all []T, limit *int, token string) (rest []T, next string, err error) {
 	size := maxPage
 	if limit != nil && *limit != 0 {
 		size = *limit
 	}
-	if size < 0 || size > maxPage {
+	if size < 1 || size > maxPage {
 		return nil, "", invalidParameter("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
 			"Member must have value less than or equal to %d", size, maxPage)
 	}
