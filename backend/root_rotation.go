@@ -172,7 +172,7 @@ func (r *rootRotation) undo(ctx context.Context, failure error) error {
 
 func mayHaveMadeKey(wal rootKeyWAL, failure error) bool {
 	var aws *cognito.Error
-	return wal.NewKeyID != "" || errors.As(failure, &aws) && aws.Unsettled
+	return wal.NewKeyID != "" || errors.As(failure, &aws) && aws.Outcome == cognito.OutcomeUnknown
 }
 
 // moveTo stores the new key and deletes the old one. From here on it goes to

@@ -33,7 +33,7 @@ func TestAcceptanceAWS(t *testing.T) {
 // TestSecondOpinionAWS asks AWS itself what the emulator and moto disagree
 // about, and what nobody but AWS can tell, and prints both answers.
 func TestSecondOpinionAWS(t *testing.T) {
-	account, emulator := makeEstate(t, realAWS(t)), makeEstate(t, emulated(t))
+	account, emulator := makeFixture(t, realAWS(t)), makeFixture(t, emulated(t))
 	asked := slices.Clone(probes)
 	for _, p := range openPoints {
 		asked = append(asked, p.probe)
@@ -43,7 +43,7 @@ func TestSecondOpinionAWS(t *testing.T) {
 			if why := account.lacks[p.needs]; why != "" {
 				counters.Skip(t, why)
 			}
-			theirs, ours := p.answer(newBench(t, account)), p.answer(newBench(t, emulator))
+			theirs, ours := p.answer(newProber(t, account)), p.answer(newProber(t, emulator))
 			t.Logf("AWS answers %q, the emulator %q", theirs, ours)
 			require.Equal(t, theirs, ours, "the emulator has to be mended")
 		})

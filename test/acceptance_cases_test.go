@@ -314,7 +314,7 @@ var acceptanceCases = []acceptanceCase{
 		must:  "the engine acts as the IAM role, and the user is gone afterwards",
 		needs: []need{needRole},
 		try: func(a *acceptance) {
-			foreign := a.abroad()
+			foreign := a.inOtherRegion()
 			a.userRole(foreign.named())
 			require.Contains(a, a.finding("aws_identity"), "assumed-role/"+a.roleName())
 			secret := a.read("creds/ci")
@@ -330,7 +330,7 @@ var acceptanceCases = []acceptanceCase{
 		must:  "the pool is not found",
 		needs: []need{needRole, needAccounts},
 		try: func(a *acceptance) {
-			role := a.abroad().named()
+			role := a.inOtherRegion().named()
 			role["aws_assume_role_arn"], role["aws_external_id"] = "", ""
 			a.userRole(role)
 			_, err := a.tryRead("creds/ci")
@@ -415,9 +415,9 @@ func (a *acceptance) finding(name string) string {
 }
 
 // abroad is an estate in the account of the role to assume.
-func (a *acceptance) abroad() *acceptance {
+func (a *acceptance) inOtherRegion() *acceptance {
 	a.Helper()
-	return &acceptance{world: a.world, estate: makeEstate(a.T, a.assumed())}
+	return &acceptance{env: a.env, fixture: makeFixture(a.T, a.assumed())}
 }
 
 // named is what a role of the engine says to get there.

@@ -127,7 +127,7 @@ type app struct{ id, secret string }
 
 // estate is what the tests have at a provider. All of it is in user pools, and
 // goes with them.
-type estate struct {
+type fixture struct {
 	*provider
 	pool string
 	// confidential and public sign users in; self lets users sign in themselves.
@@ -144,13 +144,13 @@ type builder struct {
 	pool string
 }
 
-func makeEstate(t *testing.T, p *provider) *estate {
+func makeFixture(t *testing.T, p *provider) *fixture {
 	t.Helper()
 	b := &builder{T: t, provider: p}
 	b.pool = b.makePool(&cip.CreateUserPoolInput{
 		Schema: []types.SchemaAttributeType{{Name: aws.String("made_by"), AttributeDataType: types.AttributeDataTypeString, Mutable: aws.Bool(true)}},
 	})
-	e := &estate{provider: p, pool: b.pool}
+	e := &fixture{provider: p, pool: b.pool}
 	e.confidential = b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth, types.ExplicitAuthFlowsTypeAllowRefreshTokenAuth)
 	e.public = b.userClient(false, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth, types.ExplicitAuthFlowsTypeAllowRefreshTokenAuth)
 	e.self = b.userClient(false, types.ExplicitAuthFlowsTypeAllowUserPasswordAuth)

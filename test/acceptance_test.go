@@ -39,8 +39,8 @@ type acceptanceCase struct {
 // acceptance is what one case has: a mount of its own, and the estate that all
 // cases share. The world in it has no emulator.
 type acceptance struct {
-	*world
-	*estate
+	*env
+	*fixture
 }
 
 func TestAcceptance(t *testing.T) {
@@ -96,7 +96,7 @@ func acceptanceRights(t *testing.T) []string {
 func accept(t *testing.T, p *provider) {
 	t.Helper()
 	count := counters.Open(t, "Second opinion", "acceptance table on "+p.name)
-	e := makeEstate(t, p)
+	e := makeFixture(t, p)
 	for _, c := range acceptanceCases {
 		t.Run(c.does, func(t *testing.T) {
 			for _, need := range c.needs {
@@ -111,9 +111,9 @@ func accept(t *testing.T, p *provider) {
 	count.Lost(counters.UsersLeft, len(e.usersNamed(t, "vault-")))
 }
 
-func newAcceptance(t *testing.T, e *estate) *acceptance {
+func newAcceptance(t *testing.T, e *fixture) *acceptance {
 	t.Helper()
-	a := &acceptance{estate: e, world: &world{T: t, vault: shared, client: shared.Client(), mount: "acceptance-" + strings.ToLower(rand.Text()[:8])}}
+	a := &acceptance{fixture: e, env: &env{T: t, vault: shared, client: shared.Client(), mount: "acceptance-" + strings.ToLower(rand.Text()[:8])}}
 	require.NoError(t, a.client.Sys().MountWithContext(t.Context(), a.mount, &api.MountInput{Type: pluginName}))
 	t.Cleanup(a.revokeAll) // a case that fails leaves no user either
 	a.reachProvider(nil)
@@ -233,7 +233,7 @@ func groupsIn(claims map[string]any) []any {
 
 // usersNamed are the users of the pool whose names begin so. ListUsers may tell
 // of users that are gone, so each of them is asked for.
-func (e *estate) usersNamed(t *testing.T, prefix string) []string {
+func (e *fixture) usersNamed(t *testing.T, prefix string) []string {
 	t.Helper()
 	var names []string
 	pages := cip.NewListUsersPaginator(e.cognito(), &cip.ListUsersInput{UserPoolId: &e.pool, Filter: aws.String(`username ^= "` + prefix + `"`)})

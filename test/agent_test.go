@@ -35,10 +35,10 @@ template {
 // lease, and its own interval is an hour.
 func TestVaultAgent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.M2MClientID, AccessSeconds: 30}))
-	w.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
-	rendered := runAgent(w, "creds/machine", "access_token")
+	e := newEnv(t)
+	require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.M2MClientID, AccessSeconds: 30}))
+	e.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
+	rendered := runAgent(e, "creds/machine", "access_token")
 
 	seen := map[string]bool{}
 	check := func() bool {
@@ -51,29 +51,29 @@ func TestVaultAgent(t *testing.T) {
 		return len(seen) == 3
 	}
 	require.Eventually(t, check, 2*time.Minute, 100*time.Millisecond, "only %d tokens were rendered", len(seen))
-	require.LessOrEqual(t, len(w.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
+	require.LessOrEqual(t, len(e.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
 }
 
 // runAgent starts a Vault Agent that renders one field of a path, and gives
 // the file that it renders to.
-func runAgent(w *world, path, field string) string {
-	w.Helper()
-	dir := w.TempDir()
+func runAgent(e *env, path, field string) string {
+	e.Helper()
+	dir := e.TempDir()
 	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")
-	require.NoError(w, os.WriteFile(tokenFile, []byte(w.vault.Token), 0o600))
-	require.NoError(w, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, w.vault.Addr, tokenFile, w.mount+"/"+path, field, rendered), 0o600))
+	require.NoError(e, os.WriteFile(tokenFile, []byte(e.vault.Token), 0o600))
+	require.NoError(e, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, e.vault.Addr, tokenFile, e.mount+"/"+path, field, rendered), 0o600))
 
 	ctx, stop := context.WithCancel(context.Background())
 	agent := exec.CommandContext(ctx, binaries.vault, "agent", "-config="+configFile)
 	agent.Env = []string{"HOME=" + dir}
 	var output bytes.Buffer
 	agent.Stdout, agent.Stderr = &output, &output
-	require.NoError(w, agent.Start())
-	w.Cleanup(func() {
+	require.NoError(e, agent.Start())
+	e.Cleanup(func() {
 		stop()
 		_ = agent.Wait() // killed, which is an error
-		if w.Failed() {
-			w.Logf("Vault Agent said:\n%s", output.String())
+		if e.Failed() {
+			e.Logf("Vault Agent said:\n%s", output.String())
 		}
 	})
 	return rendered

@@ -157,33 +157,33 @@ type jobRun struct {
 }
 
 // runJob runs an example's job, with our Vault and API in the place of the example's.
-func (w *exampleWorld) runJob(ci ciSystem, api string) jobRun {
-	w.Helper()
+func (e *exampleEnv) runJob(ci ciSystem, api string) jobRun {
+	e.Helper()
 	variables, steps := ci.job()
-	for name, value := range map[string]string{"VAULT_ADDR": w.vault.Addr, "API_URL": api} {
-		require.Contains(w, variables, name)
+	for name, value := range map[string]string{"VAULT_ADDR": e.vault.Addr, "API_URL": api} {
+		require.Contains(e, variables, name)
 		variables[name] = value
 	}
-	maps.Copy(variables, ci.own(w.TempDir()))
+	maps.Copy(variables, ci.own(e.TempDir()))
 	r := jobRun{variables: variables}
 	for _, s := range steps {
 		if s.name == installStep || r.failed && !s.always || s.ifSet != "" && variables[s.ifSet] == "" {
 			continue
 		}
 		r.ran = append(r.ran, s.name)
-		output, err := w.runStep(ci.shell(), s.script, variables)
+		output, err := e.runStep(ci.shell(), s.script, variables)
 		r.failed = r.failed || err != nil
 		r.log += ci.after(variables, output)
 	}
 	return r
 }
 
-func (w *exampleWorld) runStep(shell []string, script string, variables map[string]string) (string, error) {
-	w.Helper()
-	file := filepath.Join(w.TempDir(), "step.sh")
-	require.NoError(w, os.WriteFile(file, []byte(script), 0o600))
-	command := exec.CommandContext(w.Context(), shell[0], append(shell[1:], file)...)
-	command.Env = w.environment()
+func (e *exampleEnv) runStep(shell []string, script string, variables map[string]string) (string, error) {
+	e.Helper()
+	file := filepath.Join(e.TempDir(), "step.sh")
+	require.NoError(e, os.WriteFile(file, []byte(script), 0o600))
+	command := exec.CommandContext(e.Context(), shell[0], append(shell[1:], file)...)
+	command.Env = e.environment()
 	for name, value := range variables {
 		command.Env = append(command.Env, name+"="+value)
 	}
@@ -193,7 +193,7 @@ func (w *exampleWorld) runStep(shell []string, script string, variables map[stri
 
 // github is GitHub Actions.
 type github struct {
-	*exampleWorld
+	*exampleEnv
 	// repository is the one that the job belongs to.
 	repository, envFile string
 	// masks are what the runner hides in the log from then on.
@@ -280,7 +280,7 @@ func (g *github) intrude() { g.repository = "somebody/else" }
 
 // circleCI is CircleCI.
 type circleCI struct {
-	*exampleWorld
+	*exampleEnv
 	// project is the one that the job belongs to.
 	project, bashEnv, token string
 }
@@ -331,61 +331,61 @@ func (c *circleCI) secrets() []string { return []string{c.token} }
 
 func (c *circleCI) intrude() { c.project = "another-project" }
 
-func (w *exampleWorld) parse(path string, into any) {
-	w.Helper()
+func (e *exampleEnv) parse(path string, into any) {
+	e.Helper()
 	text, err := os.ReadFile(path)
-	require.NoError(w, err)
-	require.NoError(w, yaml.Unmarshal(text, into))
+	require.NoError(e, err)
+	require.NoError(e, yaml.Unmarshal(text, into))
 }
 
 // TestCIExamples runs the jobs of the examples, with every step as it stands but for the one that installs Vault.
 func TestCIExamples(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "bash", "curl")
-	w := newExampleWorld(t)
-	for name, system := range map[string]func(*exampleWorld) ciSystem{
-		"GitHub Actions": func(w *exampleWorld) ciSystem { return &github{exampleWorld: w, repository: githubRepository} },
-		"CircleCI":       func(w *exampleWorld) ciSystem { return &circleCI{exampleWorld: w, project: circleProject} },
+	e := newExampleEnv(t)
+	for name, system := range map[string]func(*exampleEnv) ciSystem{
+		"GitHub Actions": func(e *exampleEnv) ciSystem { return &github{exampleEnv: e, repository: githubRepository} },
+		"CircleCI":       func(e *exampleEnv) ciSystem { return &circleCI{exampleEnv: e, project: circleProject} },
 	} {
-		t.Run(name, func(t *testing.T) { testJob(t, w, system) })
+		t.Run(name, func(t *testing.T) { testJob(t, e, system) })
 	}
 }
 
-func testJob(t *testing.T, w *exampleWorld, system func(*exampleWorld) ciSystem) {
+func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 	t.Run("a job that passes", func(t *testing.T) {
-		ci, api := system(w), newService(t)
-		r := w.runJob(ci, api.URL)
+		ci, api := system(e), newService(t)
+		r := e.runJob(ci, api.URL)
 		require.False(t, r.failed, r.log)
-		w.calledAPI(t, r, api)
-		w.awaitNobody()
-		w.keptSecrets(t, r, ci)
+		e.calledAPI(t, r, api)
+		e.awaitNoUsers()
+		e.keptSecrets(t, r, ci)
 	})
 
 	t.Run("a job whose test fails", func(t *testing.T) {
-		ci, api := system(w), newService(t)
+		ci, api := system(e), newService(t)
 		api.fails.Store(true)
-		r := w.runJob(ci, api.URL)
+		r := e.runJob(ci, api.URL)
 		require.True(t, r.failed, "the job must be red")
 		require.Equal(t, giveBackStep, r.ran[len(r.ran)-1])
-		w.calledAPI(t, r, api)
-		w.awaitNobody()
-		w.keptSecrets(t, r, ci)
+		e.calledAPI(t, r, api)
+		e.awaitNoUsers()
+		e.keptSecrets(t, r, ci)
 	})
 
 	t.Run("a job of somebody else's", func(t *testing.T) {
-		ci, api := system(w), newService(t)
+		ci, api := system(e), newService(t)
 		ci.intrude()
-		r := w.runJob(ci, api.URL)
+		r := e.runJob(ci, api.URL)
 		require.True(t, r.failed, "the job must be red")
 		require.Equal(t, loginStep, r.ran[0])
 		require.NotContains(t, r.ran, apiStep)
 		require.Empty(t, r.variables["VAULT_TOKEN"])
-		require.Empty(t, w.testers())
+		require.Empty(t, e.testers())
 	})
 }
 
 // calledAPI demands that the API was called once, as the job's user, who was in its groups.
-func (w *exampleWorld) calledAPI(t *testing.T, r jobRun, api *service) {
+func (e *exampleEnv) calledAPI(t *testing.T, r jobRun, api *service) {
 	t.Helper()
 	callers := api.callers()
 	require.Len(t, callers, 1, r.log)
@@ -395,20 +395,20 @@ func (w *exampleWorld) calledAPI(t *testing.T, r jobRun, api *service) {
 
 // keptSecrets demands that the job's log shows no secret, that GitHub was told to hide them all, and that what the job
 // got from Vault is of no use any more.
-func (w *exampleWorld) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
+func (e *exampleEnv) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
 	t.Helper()
 	token := r.variables["VAULT_TOKEN"]
 	require.NotEmpty(t, token)
-	w.showsNoSecret(r.log, append(ci.secrets(), token)...)
+	e.requireNoSecretIn(r.log, append(ci.secrets(), token)...)
 	if g, ok := ci.(*github); ok {
 		for _, name := range []string{"VAULT_TOKEN", "TEST_PASSWORD", "ACCESS_TOKEN"} {
 			require.True(t, slices.Contains(g.masks, r.variables[name]), "%s is not hidden", name)
 		}
 	}
-	client := w.vault.Client()
+	client := e.vault.Client()
 	client.SetToken(token)
 	_, err := client.Auth().Token().LookupSelfWithContext(t.Context())
-	status, _ := w.refusal(err)
+	status, _ := e.refusal(err)
 	require.Equal(t, http.StatusForbidden, status, "the token must have ended")
-	require.False(t, w.passwordWorks(r.variables["TEST_USERNAME"], r.variables["TEST_PASSWORD"]))
+	require.False(t, e.passwordWorks(r.variables["TEST_USERNAME"], r.variables["TEST_PASSWORD"]))
 }

@@ -254,7 +254,7 @@ type (
 
 // infrastructure makes the AWS module at an emulator.
 type infrastructure struct {
-	*world
+	*env
 	poolARN string
 	// mayAssume and mayDo are the actions of the role's two policies.
 	mayAssume, mayDo []string
@@ -264,9 +264,9 @@ type infrastructure struct {
 // the outputs, with the emulator for the domain, and lets the world's helpers work on the module's pool.
 func applyAWS(i *infrastructure) map[string]cty.Value {
 	i.Helper()
-	w := i.world
+	e := i.env
 	tf := &terraform{
-		T: w.T, dir: awsModule, makers: map[string]maker{
+		T: e.T, dir: awsModule, makers: map[string]maker{
 			"aws_cognito_user_pool":        resource(i.makePool),
 			"aws_cognito_user_group":       resource(i.makeGroup),
 			"aws_cognito_user_pool_client": resource(i.makeAppClient),
@@ -283,12 +283,12 @@ func applyAWS(i *infrastructure) map[string]cty.Value {
 	}
 	outputs := tf.apply()
 	for _, name := range []string{"user_pool_id", "users_client_id", "machine_client_id", "cognito_pool_domain"} {
-		require.Contains(w, outputs, name)
+		require.Contains(e, outputs, name)
 	}
-	outputs["cognito_pool_domain"] = cty.StringVal(w.Seed.Domain)
-	w.Seed.UserPoolID = outputs["user_pool_id"].AsString()
-	w.Seed.PublicClientID, w.Seed.M2MClientID = outputs["users_client_id"].AsString(), outputs["machine_client_id"].AsString()
-	require.NoError(w, w.Control.SetIAM(w.Context(), control.IAM{AllowedActions: slices.Concat(i.mayAssume, i.mayDo)}))
+	outputs["cognito_pool_domain"] = cty.StringVal(e.Seed.Domain)
+	e.Seed.UserPoolID = outputs["user_pool_id"].AsString()
+	e.Seed.PublicClientID, e.Seed.M2MClientID = outputs["users_client_id"].AsString(), outputs["machine_client_id"].AsString()
+	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{AllowedActions: slices.Concat(i.mayAssume, i.mayDo)}))
 	return outputs
 }
 
@@ -394,30 +394,30 @@ func (*infrastructure) makeRolePolicy(rolePolicyArguments) map[string]cty.Value 
 // TestTerraformExamples sets up AWS and Vault as the examples do, and uses all that they set up.
 func TestTerraformExamples(t *testing.T) {
 	t.Parallel()
-	w := newExampleWorld(t)
+	e := newExampleEnv(t)
 
 	t.Run("what the roles issue works", func(t *testing.T) {
-		user := w.read("creds/ci-user")
+		user := e.read("creds/ci-user")
 		claims := claimsOf(t, user.Data["access_token"])
 		require.ElementsMatch(t, []any{"testers", "admins"}, claims["cognito:groups"])
-		_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+		_, err := e.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
 		require.NoError(t, err)
-		w.revoke(user.LeaseID)
-		require.Equal(t, "api/read api/write", claimsOf(t, w.read("creds/machine").Data["access_token"])["scope"])
-		account := w.read("static-creds/batch").Data
-		require.True(t, w.passwordWorks(account["username"].(string), account["password"].(string)))
+		e.revoke(user.LeaseID)
+		require.Equal(t, "api/read api/write", claimsOf(t, e.read("creds/machine").Data["access_token"])["scope"])
+		account := e.read("static-creds/batch").Data
+		require.True(t, e.passwordWorks(account["username"].(string), account["password"].(string)))
 	})
 
 	t.Run("the engine finds nothing wrong with them", func(t *testing.T) {
 		for role, kind := range map[string]string{"ci-user": "role", "machine": "role", "batch": "static"} {
-			secret, err := w.client.Logical().ReadWithDataWithContext(t.Context(), w.mount+"/check/"+role, url.Values{"kind": {kind}})
+			secret, err := e.client.Logical().ReadWithDataWithContext(t.Context(), e.mount+"/check/"+role, url.Values{"kind": {kind}})
 			require.NoError(t, err)
 			require.Equal(t, "ok", secret.Data["status"], secret.Data["findings"])
 		}
 	})
 
 	t.Run("it acts as the role of the AWS example", func(t *testing.T) {
-		calls := w.Calls().Of("AssumeRole")
+		calls := e.Calls().Of("AssumeRole")
 		require.NotEmpty(t, calls)
 		require.Equal(t, "arn:aws:iam::123456789012:role/vault-cognito", calls[0].RoleARN)
 	})
@@ -428,7 +428,7 @@ func TestTerraformExamples(t *testing.T) {
 			documented = append(documented, actionsUnder(t, heading)...)
 		}
 		slices.Sort(documented)
-		require.ElementsMatch(t, slices.Compact(documented), w.infrastructure.mayDo)
-		require.Equal(t, actionsUnder(t, "Assuming a role"), w.infrastructure.mayAssume)
+		require.ElementsMatch(t, slices.Compact(documented), e.infrastructure.mayDo)
+		require.Equal(t, actionsUnder(t, "Assuming a role"), e.infrastructure.mayAssume)
 	})
 }

@@ -94,21 +94,21 @@ func (tf *tofu) plans(want int) {
 }
 
 // applyVault applies the Vault module to w's Vault, from a copy of the examples.
-func applyVault(w *world, variables map[string]cty.Value) *tofu {
-	w.Helper()
-	examples := w.TempDir()
-	require.NoError(w, os.CopyFS(examples, os.DirFS("../examples")))
+func applyVault(e *env, variables map[string]cty.Value) *tofu {
+	e.Helper()
+	examples := e.TempDir()
+	require.NoError(e, os.CopyFS(examples, os.DirFS("../examples")))
 	module := filepath.Join(examples, "terraform", "vault")
 	values := map[string]ctyjson.SimpleJSONValue{}
 	for name, value := range variables {
 		values[name] = ctyjson.SimpleJSONValue{Value: value}
 	}
 	text, err := json.Marshal(values)
-	require.NoError(w, err)
-	require.NoError(w, os.WriteFile(filepath.Join(module, "terraform.tfvars.json"), text, 0o600))
-	tf := newTofu(w.T, module, "VAULT_ADDR="+w.vault.Addr, "VAULT_TOKEN="+w.vault.Token)
+	require.NoError(e, err)
+	require.NoError(e, os.WriteFile(filepath.Join(module, "terraform.tfvars.json"), text, 0o600))
+	tf := newTofu(e.T, module, "VAULT_ADDR="+e.vault.Addr, "VAULT_TOKEN="+e.vault.Token)
 	tf.apply()
-	require.NotContains(w, tf.said, "undeclared variable", "an output of the AWS module that the Vault module does not know")
+	require.NotContains(e, tf.said, "undeclared variable", "an output of the AWS module that the Vault module does not know")
 	return tf
 }
 
@@ -152,26 +152,26 @@ func (tf *tofu) endpoints() map[string]map[string]any {
 // TestTerraformExampleOfVault is about what Terraform itself says; TestTerraformExamples uses what it set up.
 func TestTerraformExampleOfVault(t *testing.T) {
 	t.Parallel()
-	w := newExampleWorld(t)
-	user := w.read("creds/ci-user")
+	e := newExampleEnv(t)
+	user := e.read("creds/ci-user")
 
 	t.Run("it is valid, without a warning", func(t *testing.T) {
 		var found struct {
 			Valid       bool
 			Diagnostics []struct{ Summary string }
 		}
-		require.NoError(t, json.Unmarshal([]byte(w.tofu.run("validate", "-json")), &found))
+		require.NoError(t, json.Unmarshal([]byte(e.tofu.run("validate", "-json")), &found))
 		require.True(t, found.Valid)
 		require.Len(t, found.Diagnostics, 1)
 		require.Equal(t, "Provider development overrides are in effect", found.Diagnostics[0].Summary)
 	})
 
-	t.Run("a second plan has nothing to do", func(*testing.T) { w.tofu.plans(nothingToDo) })
+	t.Run("a second plan has nothing to do", func(*testing.T) { e.tofu.plans(nothingToDo) })
 
 	// The provider asks for none of these, so that a plan does not miss them.
 	t.Run("the engine has every field that is written", func(t *testing.T) {
-		for path, written := range w.tofu.endpoints() {
-			secret, err := w.client.Logical().ReadWithContext(t.Context(), path)
+		for path, written := range e.tofu.endpoints() {
+			secret, err := e.client.Logical().ReadWithContext(t.Context(), path)
 			require.NoError(t, err)
 			for field := range written {
 				require.Contains(t, secret.Data, field, path)
@@ -180,41 +180,41 @@ func TestTerraformExampleOfVault(t *testing.T) {
 	})
 
 	t.Run("what somebody else changed is put back", func(*testing.T) {
-		w.write("roles/ci-user", map[string]any{"ttl": "1m"})
-		w.write("roles/machine", map[string]any{"scopes": "api/read"})
-		w.write("static-roles/batch", map[string]any{"rotation_period": "12h"})
-		w.write("config", map[string]any{"aws_assume_role_arn": ""})
-		w.tofu.plans(thingsToDo)
-		w.tofu.apply()
-		w.tofu.plans(nothingToDo)
+		e.write("roles/ci-user", map[string]any{"ttl": "1m"})
+		e.write("roles/machine", map[string]any{"scopes": "api/read"})
+		e.write("static-roles/batch", map[string]any{"rotation_period": "12h"})
+		e.write("config", map[string]any{"aws_assume_role_arn": ""})
+		e.tofu.plans(thingsToDo)
+		e.tofu.apply()
+		e.tofu.plans(nothingToDo)
 	})
 
 	t.Run("its state and its output hold no secret", func(*testing.T) {
-		w.read("creds/machine")
-		w.showsNoSecret(w.tofu.state()+w.tofu.said, w.vault.Token)
+		e.read("creds/machine")
+		e.requireNoSecretIn(e.tofu.state()+e.tofu.said, e.vault.Token)
 	})
 
 	t.Run("destroy leaves nothing, not even users", func(t *testing.T) {
-		w.has(user.Data["username"].(string))
-		w.tofu.run("destroy", "-auto-approve", "-input=false", "-no-color")
-		w.awaitNobody()
-		mounts, err := w.client.Sys().ListMountsWithContext(t.Context())
+		e.has(user.Data["username"].(string))
+		e.tofu.run("destroy", "-auto-approve", "-input=false", "-no-color")
+		e.awaitNoUsers()
+		mounts, err := e.client.Sys().ListMountsWithContext(t.Context())
 		require.NoError(t, err)
 		require.NotContains(t, mounts, "cognito/")
-		logins, err := w.client.Sys().ListAuthWithContext(t.Context())
+		logins, err := e.client.Sys().ListAuthWithContext(t.Context())
 		require.NoError(t, err)
 		require.Len(t, logins, 1, "that with a token")
-		policies, err := w.client.Sys().ListPoliciesWithContext(t.Context())
+		policies, err := e.client.Sys().ListPoliciesWithContext(t.Context())
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{"default", "root"}, policies)
 	})
 }
 
-func (w *exampleWorld) has(username string) {
-	w.Helper()
-	testers := w.testers()
-	require.Len(w, testers, 1)
-	require.Equal(w, username, testers[0].Username)
+func (e *exampleEnv) has(username string) {
+	e.Helper()
+	testers := e.testers()
+	require.Len(e, testers, 1)
+	require.Equal(e, username, testers[0].Username)
 }
 
 func TestExamplesAreFormatted(t *testing.T) {

@@ -86,25 +86,25 @@ func hostileRequests() []hostileRequest {
 
 func TestHostileRequests(t *testing.T) {
 	count := counters.Open(t, "Hostile input", "through a real Vault")
-	w := newWorldApart(t)
-	before, err := w.vault.PluginPIDs(pluginName)
+	e := newIsolatedEnv(t)
+	before, err := e.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
 	for _, request := range hostileRequests() {
 		t.Run(request.name, func(t *testing.T) {
 			count.Tried(1)
-			status, text := w.send(t, request)
+			status, text := e.send(t, request)
 			require.Contains(t, request.wants, status, "%.500s", text)
 			require.Less(t, len(text), 8192, "an answer must not repeat the value")
 			require.NotContains(t, text, "hush-hostile")
 		})
 	}
-	after, err := w.vault.PluginPIDs(pluginName)
+	after, err := e.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
 	if len(after) != 1 || after[0] != before[0] {
 		count.Lost(counters.Panics, 1)
 	}
-	require.NotContains(t, w.vault.LogText(), "hush-hostile", "Vault's log shows a secret")
-	require.NotEmpty(t, w.read("creds/ci").Data["password"], "the role is as it was")
+	require.NotContains(t, e.vault.LogText(), "hush-hostile", "Vault's log shows a secret")
+	require.NotEmpty(t, e.read("creds/ci").Data["password"], "the role is as it was")
 	t.Run("the plugin's memory stays bounded", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
 			counters.Skip(t, "the resident memory of another process is read from /proc, which only Linux has")
@@ -116,11 +116,11 @@ func TestHostileRequests(t *testing.T) {
 }
 
 // send makes a request as it stands: Vault's own client would mend the path.
-func (w *world) send(t *testing.T, r hostileRequest) (status int, text string) {
+func (e *env) send(t *testing.T, r hostileRequest) (status int, text string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), r.method, w.client.Address()+"/v1/"+w.mount+"/"+r.path, bytes.NewBufferString(r.body))
+	req, err := http.NewRequestWithContext(t.Context(), r.method, e.client.Address()+"/v1/"+e.mount+"/"+r.path, bytes.NewBufferString(r.body))
 	require.NoError(t, err)
-	req.Header.Set("X-Vault-Token", w.client.Token())
+	req.Header.Set("X-Vault-Token", e.client.Token())
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
 	answer, err := io.ReadAll(resp.Body)

@@ -106,13 +106,13 @@ type openPoint struct {
 var openPoints = []openPoint{
 	{chosen: "HTTP 400", probe: probe{
 		asks: "a token with a scope that the app client may not have",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			return fmt.Sprint("HTTP ", b.grant(b.has.machine, b.has.machine.secret, "api/write"))
 		},
 	}},
 	{chosen: "tokens", probe: probe{
 		asks: "a SECRET_HASH of the second secret",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			_, added := b.secondSecret(client)
 			return b.signsIn(app{client.id, added}, b.user(), goodPassword)
@@ -120,7 +120,7 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "none", probe: probe{
 		asks: "the secret that DescribeUserPoolClient shows when the first secret is deleted and a second is there",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			first, added := b.secondSecret(client)
 			require.NoError(b, b.deleteSecret(client, first))
@@ -131,14 +131,14 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "InvalidParameterException", probe: probe{
 		asks: "DeleteUserPoolClientSecret of the only secret",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			return outcome(b.deleteSecret(client, b.secretIDs(client)[0]))
 		},
 	}},
 	{chosen: "NotAuthorizedException", probe: probe{
 		asks: "GetUser with an access token, after AdminDeleteUser",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			username := b.user()
 			token := b.tokens(username).AccessToken
 			require.NoError(b, b.remove(username))
@@ -147,7 +147,7 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "NotAuthorizedException", probe: probe{
 		asks: "GetUser with an access token, after AdminUserGlobalSignOut and AdminDeleteUser",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			username := b.user()
 			token := b.tokens(username).AccessToken
 			b.signOut(username)
@@ -158,7 +158,7 @@ var openPoints = []openPoint{
 }
 
 // grant asks the token endpoint, and returns the HTTP status.
-func (b *bench) grant(client app, secret, scope string) int {
+func (b *prober) grant(client app, secret, scope string) int {
 	b.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client.id}, "client_secret": {secret}, "scope": {scope}}
 	resp, err := http.Post(b.has.domain+"/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
@@ -169,7 +169,7 @@ func (b *bench) grant(client app, secret, scope string) int {
 
 // secondSecret gives an app client another secret, and returns the id of the
 // first and the value of the second.
-func (b *bench) secondSecret(client app) (firstID, second string) {
+func (b *prober) secondSecret(client app) (firstID, second string) {
 	b.Helper()
 	firstID = b.secretIDs(client)[0]
 	out, err := b.cognito().AddUserPoolClientSecret(b.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &b.pool, ClientId: &client.id})
@@ -177,7 +177,7 @@ func (b *bench) secondSecret(client app) (firstID, second string) {
 	return firstID, *out.ClientSecretDescriptor.ClientSecretValue
 }
 
-func (b *bench) secretIDs(client app) []string {
+func (b *prober) secretIDs(client app) []string {
 	b.Helper()
 	out, err := b.cognito().ListUserPoolClientSecrets(b.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &b.pool, ClientId: &client.id})
 	require.NoError(b, err)
@@ -188,7 +188,7 @@ func (b *bench) secretIDs(client app) []string {
 	return ids
 }
 
-func (b *bench) deleteSecret(client app, id string) error {
+func (b *prober) deleteSecret(client app, id string) error {
 	_, err := b.cognito().DeleteUserPoolClientSecret(b.Context(), &cip.DeleteUserPoolClientSecretInput{UserPoolId: &b.pool, ClientId: &client.id, ClientSecretId: &id})
 	return err
 }

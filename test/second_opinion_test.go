@@ -26,7 +26,7 @@ type probe struct {
 	// needs is what not every account has; mostly empty.
 	needs need
 	// answer is the name of AWS's error, or a word about the outcome.
-	answer func(b *bench) string
+	answer func(b *prober) string
 }
 
 // difference is a probe that moto answers otherwise than the emulator does.
@@ -40,16 +40,16 @@ type difference struct {
 
 // bench is what a probe has: an estate, and a client that never repeats a
 // request, so that a server's failure is seen as it is.
-type bench struct {
+type prober struct {
 	*builder
-	has *estate
+	has *fixture
 }
 
-func newBench(t *testing.T, e *estate) *bench {
+func newProber(t *testing.T, e *fixture) *prober {
 	t.Helper()
 	p := *e.provider
 	p.config.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	return &bench{builder: &builder{T: t, provider: &p, pool: e.pool}, has: e}
+	return &prober{builder: &builder{T: t, provider: &p, pool: e.pool}, has: e}
 }
 
 // outcome is ok, or the name of the error. A server that breaks down has none.
@@ -69,12 +69,12 @@ func outcome(err error) string {
 // they differ in what is documented, and in nothing else.
 func TestEmulatorAgainstMoto(t *testing.T) {
 	t.Parallel()
-	moto, emulator := makeEstate(t, startMoto(t)), makeEstate(t, emulated(t))
+	moto, emulator := makeFixture(t, startMoto(t)), makeFixture(t, emulated(t))
 	count := counters.Open(t, "Second opinion", "same requests to emulator and moto")
 	for _, p := range probes {
 		t.Run(p.asks, func(t *testing.T) {
 			count.Tried(1)
-			ours, theirs := p.answer(newBench(t, emulator)), p.answer(newBench(t, moto))
+			ours, theirs := p.answer(newProber(t, emulator)), p.answer(newProber(t, moto))
 			known, differs := differences[p.asks]
 			if !differs {
 				require.Equal(t, theirs, ours, "a difference that docs/second-opinion.md does not know")
@@ -90,10 +90,10 @@ func TestEmulatorAgainstMoto(t *testing.T) {
 // TestOpenPoints asks the emulator what the documentation leaves open.
 func TestOpenPoints(t *testing.T) {
 	t.Parallel()
-	emulator := makeEstate(t, emulated(t))
+	emulator := makeFixture(t, emulated(t))
 	for _, p := range openPoints {
 		t.Run(p.asks, func(t *testing.T) {
-			require.Equal(t, p.chosen, p.answer(newBench(t, emulator)))
+			require.Equal(t, p.chosen, p.answer(newProber(t, emulator)))
 		})
 	}
 }

@@ -4,7 +4,6 @@
 package test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -46,7 +45,7 @@ func stormSize() int {
 
 // storm is leases of a mount that end at once, in a Vault of its own.
 type storm struct {
-	*world
+	*env
 	users map[string]bool
 	// by is who makes the leases.
 	by *api.Client
@@ -82,7 +81,7 @@ func TestStorm(t *testing.T) {
 				len(s.users), time.Since(began).Seconds(), len(made), slowest.Seconds()))
 			s.clear()
 			count.Lost(counters.UsersLeft, len(s.Users()))
-			count.Lost(counters.LeasesStuck, s.irrevocable()+len(leases(s.world, "creds/storm")))
+			count.Lost(counters.LeasesStuck, s.irrevocableLeases()+len(s.leases("creds/storm")))
 			throttled, overtook := s.requireCalm(), s.requireFair(made)
 			count.Note(fmt.Sprintf("%d calls throttled, at most %d deletions between the steps of one user", throttled, overtook))
 		})
@@ -91,12 +90,9 @@ func TestStorm(t *testing.T) {
 
 func newStorm(t *testing.T) *storm {
 	t.Helper()
-	vault, err := sandbox.StartVault(t.Context(), sandbox.VaultOptions{Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin)})
-	require.NoError(t, err)
-	t.Cleanup(vault.Stop)
-	w := newWorldIn(t, vault)
-	w.writeRole("storm", map[string]any{"groups": "testers", "issue_tokens": false})
-	return &storm{world: w, users: map[string]bool{}, by: w.client}
+	e := newEnvOn(t, startDev(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.plugin)}))
+	e.writeRole("storm", map[string]any{"groups": "testers", "issue_tokens": false})
+	return &storm{env: e, users: map[string]bool{}, by: e.client}
 }
 
 // fill makes the leases as fast as the machine can, and then lets the quotas and limits of the storm hold.
@@ -262,14 +258,4 @@ func (s *storm) clear() {
 	for patience := time.Now().Add(stormPatience); len(s.Users()) > 0 && time.Now().Before(patience); {
 		<-look.C
 	}
-}
-
-// irrevocable is how many leases Vault has given up on.
-func (s *storm) irrevocable() int {
-	s.Helper()
-	secret, err := s.client.Logical().ReadWithDataWithContext(s.Context(), "sys/leases/count", url.Values{"type": {"irrevocable"}})
-	require.NoError(s, err)
-	n, err := secret.Data["lease_count"].(json.Number).Int64()
-	require.NoError(s, err)
-	return int(n)
 }

@@ -77,7 +77,7 @@ func buildPlugins(t *testing.T) plugins {
 // is told where the emulator is: what the older plugin stored has no field for
 // that, so it is reached under AWS's own names.
 type upgrade struct {
-	*world
+	*env
 	plugins
 }
 
@@ -86,14 +86,10 @@ type upgrade struct {
 func newUpgrade(t *testing.T, p plugins) *upgrade {
 	t.Helper()
 	cognito := emulatortest.Start(t)
-	server, err := sandbox.StartServer(t.Context(), sandbox.ServerOptions{
-		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: p.dir, LogLevel: "trace", Env: inPlaceOfAWS(t, cognito.Seed.Domain)},
-		DataDir:      t.TempDir(),
-	})
+	server, err := tryStartServer(t, sandbox.VaultOptions{PluginDir: p.dir, LogLevel: "trace", Env: inPlaceOfAWS(t, cognito.Seed.Domain)})
 	require.NoError(t, err)
-	t.Cleanup(server.Stop)
-	t.Cleanup(func() { remembered(t, cognito.Control) })
-	u := &upgrade{&world{T: t, Cognito: cognito, vault: watchedButForAnswers(t, server.Vault), client: server.Client(), mount: olderName}, p}
+	t.Cleanup(func() { learnSecrets(t, cognito.Control) })
+	u := &upgrade{&env{T: t, Cognito: cognito, vault: watchLogs(t, server.Vault), client: server.Client(), mount: olderName}, p}
 	require.NoError(t, server.RegisterPlugin(t.Context(), olderName, ""))
 	require.NoError(t, u.client.Sys().MountWithContext(t.Context(), olderName, &api.MountInput{Type: olderName}))
 	u.write("config", map[string]any{"aws_access_key_id": "AKIAOLDER", "aws_secret_access_key": secretKey})
@@ -341,7 +337,7 @@ func upgradeAndBack(t *testing.T, u *upgrade) {
 		require.Empty(t, u.Users())
 	})
 
-	t.Run("the way there and back costs a role nothing until the older plugin writes it", func(t *testing.T) {
+	t.Run("the crashMode there and back costs a role nothing until the older plugin writes it", func(t *testing.T) {
 		u.moveTo(newFile, u.newVersion)
 		role := u.read("roles/person").Data
 		require.Equal(t, []any{"admins", "testers"}, role["groups"])

@@ -69,7 +69,7 @@ func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
 func (s *Service) AccessKeysOf(ctx context.Context, user string) (*AccessKeys, error) {
 	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
 	if err != nil {
-		return nil, &Error{Step: "preparing the IAM client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
+		return nil, failSetup("preparing the IAM client", err)
 	}
 	cfg.Region = iamRegion(ctx, cfg.Region)
 	client := iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.IAMEndpoint) })
@@ -112,21 +112,19 @@ func (k *AccessKeys) List(ctx context.Context) ([]AccessKey, error) {
 }
 
 // Create makes a key. Within RequestTimeout it is over, so that a key whose
-// answer was lost can be told from others by its age; the error is then
-// Unsettled. It needs iam:CreateAccessKey.
+// answer was lost can be told from others by its age; the Outcome of the error
+// is then unknown. It needs iam:CreateAccessKey.
 func (k *AccessKeys) Create(ctx context.Context) (AccessKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.settings.RequestTimeout)
 	defer cancel()
 	out, err := k.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &k.user}, func(o *iam.Options) {
-		o.Retryer = newRetryer(k.settings.MaxRetries, withoutEffect())
+		o.Retryer = newRetryer(k.settings.MaxRetries, onlyWithoutEffect())
 	})
 	if err == nil && (out.AccessKey == nil || aws.ToString(out.AccessKey.AccessKeyId) == "" || aws.ToString(out.AccessKey.SecretAccessKey) == "") {
 		err = errIncomplete
 	}
 	if err != nil {
-		failure := fail(fmt.Sprintf("creating an access key of IAM user %q", k.user), err)
-		failure.Unsettled = !refused(err) && !neverConnected(err)
-		return AccessKey{}, failure
+		return AccessKey{}, fail(fmt.Sprintf("creating an access key of IAM user %q", k.user), err)
 	}
 	return AccessKey{
 		ID:      *out.AccessKey.AccessKeyId,
@@ -152,7 +150,7 @@ func (s *Service) ProveAccessKey(ctx context.Context) error {
 	defer cancel()
 	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
 	if err != nil {
-		return &Error{Step: "preparing the STS client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
+		return failSetup("preparing the STS client", err)
 	}
 	client := s.stsFrom(cfg)
 	for attempt := 0; ; attempt++ {

@@ -48,8 +48,9 @@ func TestIAMRegion(t *testing.T) {
 // TestCreateAccessKeyOnce shows that a key whose answer was lost is not made
 // twice, and that the caller learns of it.
 func TestCreateAccessKeyOnce(t *testing.T) {
-	for kind, unsettled := range map[string]bool{
-		control.FaultCutAfter: true, control.FaultHang: true, control.FaultCutBody: true, control.FaultError: false,
+	for kind, outcome := range map[string]cognito.Outcome{
+		control.FaultCutAfter: cognito.OutcomeUnknown, control.FaultHang: cognito.OutcomeUnknown,
+		control.FaultCutBody: cognito.OutcomeUnknown, control.FaultError: cognito.OutcomeRefused,
 	} {
 		t.Run(kind, func(t *testing.T) {
 			aws, service := newKeys(t, "")
@@ -57,9 +58,7 @@ func TestCreateAccessKeyOnce(t *testing.T) {
 			require.NoError(t, err)
 			aws.Fault(control.Fault{Operation: "CreateAccessKey", Kind: kind, Code: "LimitExceeded"})
 			_, err = keys.Create(t.Context())
-			var failure *cognito.Error
-			require.ErrorAs(t, err, &failure)
-			require.Equal(t, unsettled, failure.Unsettled)
+			require.Equal(t, outcome, cognito.OutcomeOf(err), err)
 			require.Len(t, aws.Calls().Of("CreateAccessKey"), 1)
 		})
 	}
@@ -119,7 +118,7 @@ func TestIAMAnswersWithoutContent(t *testing.T) {
 			var failure *cognito.Error
 			require.ErrorAs(t, err, &failure)
 			require.Equal(t, cognito.KindUnavailable, failure.Kind)
-			require.True(t, failure.Unsettled, "there may be a key")
+			require.Equal(t, cognito.OutcomeUnknown, failure.Outcome, "there may be a key")
 		})
 	}
 }

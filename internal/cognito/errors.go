@@ -56,8 +56,9 @@ type Error struct {
 	Code string
 	// Detail is the rest of what is known.
 	Detail string
-	// Unsettled is set when AWS may have done what was asked all the same.
-	Unsettled bool
+	// Outcome is what became of the change that was asked for. It means nothing
+	// for a call that changes nothing.
+	Outcome Outcome
 
 	// transient failures may be gone a moment later.
 	transient bool
@@ -82,10 +83,16 @@ func KindOf(err error) Kind {
 	return KindUnavailable
 }
 
-// IsGone reports that the user, or the whole pool, is not there.
-func IsGone(err error) bool {
-	return hasCode(err, codeUserNotFound) || hasCode(err, codeResourceNotFound)
-}
+// IsUserGone reports that there is no such user in a pool that exists.
+func IsUserGone(err error) bool { return hasCode(err, codeUserNotFound) }
+
+// IsPoolGone reports, of a call that names a user and no group or app client,
+// that there is no such pool in the account that was called. The pool may be in
+// another account, see Service.Account.
+func IsPoolGone(err error) bool { return hasCode(err, codeResourceNotFound) }
+
+// IsGone reports that the user, or the whole pool, does not exist.
+func IsGone(err error) bool { return IsUserGone(err) || IsPoolGone(err) }
 
 // kinds sorts the codes that several operations share. What is not listed and
 // came with a client's error is KindInvalid.
@@ -134,7 +141,7 @@ func status(err error) int {
 // fail makes an *Error of what a call to AWS answered, with every one of the
 // secrets that the call carried struck out of AWS's own words.
 func fail(step string, err error, secrets ...string) *Error {
-	e := &Error{Step: step, cause: err, Kind: KindUnavailable}
+	e := &Error{Step: step, cause: err, Kind: KindUnavailable, Outcome: outcomeOfCall(err)}
 	var api smithy.APIError
 	var credentials *credentialsError
 	var limit *limitError
@@ -236,26 +243,8 @@ func hasCode(err error, code string) bool {
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
-// refused reports an answer of AWS's that says that nothing was done. It does
-// not believe that of errors which Cognito is known to give after the effect:
-// its own failures and those of the pool's Lambda triggers.
-func refused(err error) bool {
-	var api smithy.APIError
-	if !errors.As(err, &api) || kindOfAnswer(api, err) == KindUnavailable {
-		return false
-	}
-	return !strings.Contains(api.ErrorCode(), "Lambda") && !strings.HasPrefix(api.ErrorCode(), "CodeDelivery")
-}
-
 // garbled reports an answer that could not be read to its end.
 func garbled(err error) bool {
 	var unreadable *smithy.DeserializationError
 	return errors.As(err, &unreadable)
-}
-
-// neverConnected reports a failure to reach the other end at all, after which
-// nothing can have happened there.
-func neverConnected(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }

@@ -106,7 +106,7 @@ func (s *Service) stsClient(ctx context.Context, target Target) (*sts.Client, er
 	}
 	cfg, err := s.awsConfig(ctx, s.keyOf(target))
 	if err != nil {
-		return nil, &Error{Step: "preparing the AWS client", Kind: KindUnavailable, Detail: err.Error(), cause: err}
+		return nil, failSetup("preparing the AWS client", err)
 	}
 	cfg.Credentials = api.Options().Credentials
 	return s.stsFrom(cfg), nil

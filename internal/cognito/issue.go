@@ -78,8 +78,7 @@ func (p *Pool) IssueUser(ctx context.Context, r UserRequest) (*IssuedUser, error
 // name that was asked for. That there is none proves nothing yet: the create
 // may still be on its way.
 func (p *Pool) undoCreate(ctx context.Context, username string, failure error) error {
-	var e *Error
-	if !errors.As(failure, &e) || !e.Unsettled {
+	if OutcomeOf(failure) == OutcomeRefused {
 		return failure
 	}
 	return p.undo(ctx, username, failure)
@@ -97,7 +96,7 @@ func (p *Pool) undo(ctx context.Context, username string, failure error) error {
 
 // finish is all between the create and the answer.
 func (p *Pool) finish(ctx context.Context, user User, r UserRequest) (*IssuedUser, error) {
-	if r.AppClient.ID != "" && p.denials.recent(p.target, p.now()) {
+	if r.AppClient.ID != "" && p.service.denials.recent(p.target, p.service.now()) {
 		issued, err := p.finishByChallenge(ctx, user, r, r.Groups)
 		return issued, nameBoth(err)
 	}
@@ -146,7 +145,7 @@ func (p *Pool) prepare(ctx context.Context, user User, r UserRequest) (denied bo
 		return false, err
 	}
 	if denied {
-		p.denials.remember(p.target, p.now())
+		p.service.denials.remember(p.target, p.service.now())
 	}
 	return denied, nil
 }

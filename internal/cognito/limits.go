@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -145,13 +144,7 @@ func (e *limitError) Error() string {
 type account struct{ id, region string }
 
 // accountOf takes the account from the ARN of an assumed role.
-func accountOf(key clientKey) account {
-	id := ""
-	if parts := strings.Split(key.assumeRoleARN, ":"); len(parts) > 4 {
-		id = parts[4]
-	}
-	return account{id, key.region}
-}
+func accountOf(key clientKey) account { return account{accountOfARN(key.assumeRoleARN), key.region} }
 
 // Turns are what has been taken of the quotas of each account and region. They
 // outlive the Settings, so that a change of these gives nobody a second share.

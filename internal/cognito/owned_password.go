@@ -5,6 +5,7 @@ package cognito
 
 import (
 	"context"
+	"errors"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -63,20 +64,21 @@ func (p *Pool) SignInSelf(ctx context.Context, app AppClient, c Credentials, met
 	return answer.tokens(step)
 }
 
-// ChangeOwnPassword lets a user replace its password, with no right of IAM's.
-// It also serves a user with a temporary one, who has to replace it.
+// ChangeOwnPassword lets a user replace its password, which requires no IAM
+// permission. It also serves a user with a temporary password, who has to
+// replace it.
 func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Credentials, password string, metadata map[string]string) error {
 	step := p.step("changing the password of user", c.Username)
 	answer, err := p.initiateSelf(ctx, step, app, c, metadata)
 	if err != nil {
-		return err
+		return unchanged(err)
 	}
 	if answer.challenge == types.ChallengeNameTypeNewPasswordRequired {
 		return p.replaceTemporary(ctx, step, app, c, answer, password, metadata)
 	}
 	tokens, err := answer.tokens(step)
 	if err != nil {
-		return err
+		return unchanged(err)
 	}
 	_, err = p.api.ChangePassword(ctx, &cip.ChangePasswordInput{
 		AccessToken: &tokens.AccessToken, PreviousPassword: &c.Password, ProposedPassword: &password,
@@ -85,6 +87,15 @@ func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Credentia
 		return fail(step, err, c.Password, password, tokens.AccessToken)
 	}
 	return nil
+}
+
+// unchanged marks the failure of a step that only prepares a change.
+func unchanged(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Outcome = OutcomeRefused
+	}
+	return err
 }
 
 func (p *Pool) replaceTemporary(ctx context.Context, step string, app AppClient, c Credentials, demand reply, password string, metadata map[string]string) error {

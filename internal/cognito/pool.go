@@ -7,12 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
-	"github.com/aws/smithy-go/middleware"
 )
 
 // createAttempts is how often a create whose answer was lost is tried.
@@ -21,11 +19,9 @@ const createAttempts = 3
 // Pool is one user pool, reached with one role. Its methods are single steps
 // in the life of a user; IssueUser puts them together.
 type Pool struct {
-	target   Target
-	api      *cip.Client
-	settings Settings
-	denials  *denials
-	now      func() time.Time
+	target  Target
+	api     *cip.Client
+	service *Service
 }
 
 // NewUser is a user to be made.
@@ -55,34 +51,33 @@ type UserState struct {
 	Status string
 }
 
-// CreateUser makes a user without sending an invitation. When the answer of
-// an attempt was lost it tries again and takes a user of that name for its
-// own; before that such a user is somebody else's, and the error's Code is
-// UsernameExistsException. The error is Unsettled when a user may have been
-// made all the same.
+// CreateUser creates a user without sending an invitation. An attempt whose
+// response was lost is repeated, and a user of that name then counts as created
+// here; before that such a user is another one, and the error's Code is
+// UsernameExistsException.
 func (p *Pool) CreateUser(ctx context.Context, u NewUser) (User, error) {
 	lost := false
 	for attempt := 1; ; attempt++ {
-		user, sent, err := p.createOnce(ctx, u)
+		user, err := p.createOnce(ctx, u)
 		switch {
 		case err == nil:
 			return user, nil
 		case lost && hasCode(err, codeUsernameExists):
 			return p.adopt(ctx, u.Username)
 		}
-		lost = lost || sent && !refused(err) && !neverConnected(err)
+		failure := fail(p.step("creating user", u.Username), err, u.TemporaryPassword)
+		lost = lost || failure.Outcome == OutcomeUnknown
 		if lost && attempt < createAttempts && wait(ctx, backoff(attempt-1, lagDelay)) {
 			continue
 		}
-		failure := fail(p.step("creating user", u.Username), err, u.TemporaryPassword)
-		failure.Unsettled = lost
+		if lost {
+			failure.Outcome = OutcomeUnknown
+		}
 		return User{}, failure
 	}
 }
 
-// createOnce also says whether the request left this machine.
-func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, bool, error) {
-	sent := false
+func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, error) {
 	out, err := p.api.AdminCreateUser(ctx, &cip.AdminCreateUserInput{
 		UserPoolId:        &p.target.UserPoolID,
 		Username:          &u.Username,
@@ -91,17 +86,17 @@ func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, bool, error) {
 		ClientMetadata:    u.ClientMetadata,
 		// Without this Cognito sends the user an invitation.
 		MessageAction: types.MessageActionTypeSuppress,
-	}, p.once, markSent(&sent))
+	}, p.once)
 	if err != nil {
-		return User{}, sent, err
+		return User{}, err
 	}
 	if out.User == nil || aws.ToString(out.User.Username) == "" {
-		return User{}, true, errors.New("the answer names no user")
+		return User{}, errors.New("the response names no user")
 	}
-	return User{Username: *out.User.Username, Sub: attribute(out.User.Attributes, "sub")}, true, nil
+	return User{Username: *out.User.Username, Sub: attribute(out.User.Attributes, "sub")}, nil
 }
 
-// adopt learns what the lost answer of our own create would have told.
+// adopt reads the user that a create with a lost response made.
 func (p *Pool) adopt(ctx context.Context, username string) (User, error) {
 	var state UserState
 	err := overLag(ctx, func() (err error) {
@@ -111,8 +106,8 @@ func (p *Pool) adopt(ctx context.Context, username string) (User, error) {
 	if err == nil {
 		return state.User, nil
 	}
-	failure := fail(p.step("taking over user", username), err)
-	failure.Unsettled = true
+	failure := fail(p.step("adopting user", username), err)
+	failure.Outcome = OutcomeUnknown
 	return User{}, failure
 }
 
@@ -183,19 +178,6 @@ func (p *Pool) DeleteNewUser(ctx context.Context, username string) error {
 
 func (p *Pool) step(doing, username string) string {
 	return fmt.Sprintf("%s %q in user pool %q", doing, username, p.target.UserPoolID)
-}
-
-// markSent notes that a request was signed and is about to leave.
-func markSent(sent *bool) func(*cip.Options) {
-	note := middleware.DeserializeMiddlewareFunc("MarkSent", func(
-		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
-	) (middleware.DeserializeOutput, middleware.Metadata, error) {
-		*sent = true
-		return next.HandleDeserialize(ctx, in)
-	})
-	return cip.WithAPIOptions(func(stack *middleware.Stack) error {
-		return stack.Deserialize.Add(note, middleware.After)
-	})
 }
 
 func attributes(values map[string]string) []types.AttributeType {

@@ -38,11 +38,15 @@ type fixture struct {
 func newFixture(t *testing.T, maxRetries int) *fixture {
 	t.Helper()
 	f := &fixture{T: t, Cognito: emulatortest.Start(t)}
-	f.service = cognito.New(context.Background(), cognito.Settings{
-		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain, STSEndpoint: f.Seed.Domain,
-		MaxRetries: maxRetries, RequestTimeout: 300 * time.Millisecond,
-	})
+	f.service = cognito.New(context.Background(), f.settings(maxRetries, 300*time.Millisecond))
 	return f
+}
+
+func (f *fixture) settings(maxRetries int, timeout time.Duration) cognito.Settings {
+	return cognito.Settings{
+		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain, STSEndpoint: f.Seed.Domain, IAMEndpoint: f.Seed.Domain,
+		MaxRetries: maxRetries, RequestTimeout: timeout,
+	}
 }
 
 func (f *fixture) pool() *cognito.Pool {

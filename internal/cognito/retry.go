@@ -39,7 +39,7 @@ func newRetryer(maxRetries int, retryables []retry.IsErrorRetryable) aws.Retryer
 
 // transient is for calls that may be repeated when their answer was lost.
 func transient() []retry.IsErrorRetryable {
-	return append(withoutEffect(),
+	return append(onlyWithoutEffect(),
 		retry.RetryableError{},
 		retry.RetryableConnectionError{},
 		retry.RetryableHTTPStatusCode{Codes: retry.DefaultRetryableHTTPStatusCodes},
@@ -48,13 +48,13 @@ func transient() []retry.IsErrorRetryable {
 	)
 }
 
-// withoutEffect is for calls that must not be repeated blindly: only failures
-// that certainly did nothing at AWS's end.
-func withoutEffect() []retry.IsErrorRetryable {
+// onlyWithoutEffect is for calls that must not be repeated blindly: it repeats
+// only failures that certainly did nothing at AWS.
+func onlyWithoutEffect() []retry.IsErrorRetryable {
 	return []retry.IsErrorRetryable{
 		retry.NoRetryCanceledError{},
 		retry.RetryableErrorCode{Codes: throttleCodes()},
-		retry.IsErrorRetryableFunc(func(err error) aws.Ternary { return ifTrue(neverConnected(err)) }),
+		retry.IsErrorRetryableFunc(func(err error) aws.Ternary { return ifTrue(notSent(err)) }),
 	}
 }
 

@@ -152,7 +152,7 @@ func (p *Pool) respond(
 // once keeps the SDK from repeating a call whose answer was lost: it could meet
 // what its first attempt did.
 func (p *Pool) once(o *cip.Options) {
-	o.Retryer = newRetryer(p.settings.MaxRetries, withoutEffect())
+	o.Retryer = newRetryer(p.service.settings.MaxRetries, onlyWithoutEffect())
 }
 
 // tokens are those of the reply, if it is not a challenge.

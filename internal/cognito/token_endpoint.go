@@ -5,17 +5,14 @@ package cognito
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/hashicorp/go-cleanhttp"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 )
@@ -33,12 +30,16 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 	if err != nil {
 		return fetched{}, &Error{Step: r.step(), Kind: KindInvalid, Detail: err.Error()}
 	}
+	client, err := s.endpointClient(ctx)
+	if err != nil {
+		return fetched{}, err
+	}
 	pauses := retry.NewExponentialJitterBackoff(maxBackoff)
 	for attempt := 0; ; attempt++ {
 		if err := s.waitForEndpoint(ctx, r, hostOf(config.TokenURL)); err != nil {
 			return fetched{}, fail(r.step(), err)
 		}
-		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.tokenHTTP))
+		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
 		if err == nil {
 			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil
 		}
@@ -48,6 +49,16 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 			return fetched{}, failure
 		}
 	}
+}
+
+// endpointClient returns the HTTP client that AWS is called with, too: token
+// endpoints are trusted by the same certificates.
+func (s *Service) endpointClient(ctx context.Context) (*http.Client, error) {
+	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
+	if err != nil {
+		return nil, failSetup("preparing the HTTP client", err)
+	}
+	return s.httpClient(cfg.HTTPClient), nil
 }
 
 // waitForEndpoint waits for the turn of a request to a token endpoint, whose
@@ -144,20 +155,5 @@ func adviceOn(code string) string {
 		return "the app client may not have one of the scopes"
 	default:
 		return "the token endpoint refused the request"
-	}
-}
-
-// newTokenHTTPClient follows no redirect: none is part of the protocol, and
-// the request carries the client's secret.
-func newTokenHTTPClient(timeout time.Duration) *http.Client {
-	transport := cleanhttp.DefaultPooledTransport()
-	transport.Proxy = proxyOf
-	transport.MaxIdleConns = 0
-	transport.MaxIdleConnsPerHost = idleConnections
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	return &http.Client{
-		Transport:     transport,
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

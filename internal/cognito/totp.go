@@ -100,7 +100,7 @@ func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoft
 
 // verify proves to Cognito that we hold the secret.
 func (p *Pool) verify(ctx context.Context, user User, authenticator *TOTP, input cip.VerifySoftwareTokenInput) (session string, err error) {
-	code, err := totp.GenerateCode(authenticator.Secret, p.now())
+	code, err := totp.GenerateCode(authenticator.Secret, p.service.now())
 	if err != nil {
 		return "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "making a one-time code failed"}
 	}

@@ -43,13 +43,13 @@ type client struct {
 	settings clientSettings
 	created  time.Time
 	modified time.Time
-	// secrets are those that are active; a client created without one never has any.
+	// secrets are the active ones; a client created without a secret never has any.
 	secrets []clientSecret
-	// lastSecretSecond is in the id of the newest secret.
+	// lastSecretSecond is the number in the newest secret's id.
 	lastSecretSecond int64
 }
 
-// clientSettings are the settings that are shown as they were given, and that the emulator acts on.
+// clientSettings are the settings that are returned as they were sent.
 type clientSettings struct {
 	ClientName                      string
 	AccessTokenValidity             *int                `json:",omitempty"`
@@ -130,7 +130,7 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 	return clientOutput{c.describe()}, nil
 }
 
-// updateUserPoolClient resets what the request does not say, all but the name.
+// updateUserPoolClient resets every setting that the request leaves out, except the name.
 func (r *request) updateUserPoolClient(in updateClientInput) (any, error) {
 	c, err := r.findClient(in.clientInput)
 	if err != nil {
@@ -166,7 +166,7 @@ func (r *request) deleteUserPoolClient(in clientInput) (any, error) {
 	return empty{}, nil
 }
 
-// findClient finds an app client of a pool, which has to be in the region of the request.
+// findClient returns an app client of a pool in the region of the request.
 func (r *request) findClient(in clientInput) (*client, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -182,7 +182,7 @@ func (r *request) findClient(in clientInput) (*client, error) {
 	return c, nil
 }
 
-// findClientAnywhere finds an app client for calls that name no pool.
+// findClientAnywhere returns an app client for operations that name no pool.
 func (r *request) findClientAnywhere(id string) (*client, error) {
 	if err := checkClientID(id); err != nil {
 		return nil, err
@@ -202,7 +202,8 @@ func checkClientID(id string) error {
 	return nil
 }
 
-// describe shows the secret that the client was created with, as long as it is active, and never another one.
+// describe includes the secret that the client was created with while that is active, and never
+// another one.
 func (c *client) describe() clientDescription {
 	d := clientDescription{
 		clientSettings:   c.settings,
@@ -245,7 +246,7 @@ func (c *client) report() control.AppClient {
 	return report
 }
 
-// allows tells whether users may sign in by a flow.
+// allows reports whether users may sign in by a flow.
 func (c *client) allows(flow string) bool {
 	switch flow {
 	case flowAdminPassword, flowAdminPasswordLegacy:

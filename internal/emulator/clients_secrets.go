@@ -21,7 +21,8 @@ const (
 
 var clientSecretPattern = regexp.MustCompile(`^[\w+]{24,64}$`)
 
-// clientSecret is one of the secrets of an app client. The original is the one it was created with.
+// clientSecret is one secret of an app client. The original is the one that the client was created
+// with.
 type clientSecret struct {
 	id       string
 	value    string
@@ -53,7 +54,7 @@ type deleteSecretInput struct {
 	ClientSecretId string
 }
 
-// addUserPoolClientSecret shows the new secret only when it was made up here.
+// addUserPoolClientSecret returns the value of the new secret only if it was generated here.
 func (r *request) addUserPoolClientSecret(in addSecretInput) (any, error) {
 	c, err := r.findClient(in.clientInput)
 	if err != nil {
@@ -90,8 +91,8 @@ func (r *request) newSecretValue() string {
 	return r.server.random.text(lowerAlphanumeric, generatedSecretLength)
 }
 
-// newSecretID has the seconds of its making in it. An id is never given twice, so two secrets of one second are told
-// apart by the next second.
+// newSecretID returns an id that ends in the present second, or the next unused one: an id is never
+// used twice.
 func (c *client) newSecretID(now time.Time) string {
 	c.lastSecretSecond = max(now.Unix(), c.lastSecretSecond+1)
 	return fmt.Sprintf("%s--%d", c.id, c.lastSecretSecond)
@@ -129,7 +130,7 @@ func (r *request) deleteUserPoolClientSecret(in deleteSecretInput) (any, error) 
 	return empty{}, nil
 }
 
-// confidential tells app clients that have to prove themselves.
+// confidential reports whether the app client has a secret.
 func (c *client) confidential() bool {
 	return len(c.secrets) > 0
 }
@@ -140,7 +141,7 @@ func (c *client) hasSecret(value string) bool {
 	})
 }
 
-// checkSecret is for calls that bring the secret itself.
+// checkSecret checks the secret in operations that send it as it is.
 func (c *client) checkSecret(value string) error {
 	switch {
 	case c.confidential() && value == "":
@@ -154,7 +155,7 @@ func (c *client) checkSecret(value string) error {
 	}
 }
 
-// checkSecretHash is for calls that bring a hash of the username with the secret for a key.
+// checkSecretHash checks the HMAC of username and client id in operations that send SECRET_HASH.
 func (c *client) checkSecretHash(username, hash string) error {
 	switch {
 	case c.confidential() && hash == "":

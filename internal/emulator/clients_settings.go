@@ -28,14 +28,14 @@ type tokenValidityUnits struct {
 	RefreshToken string `json:",omitempty"`
 }
 
-// lifetimes are how long tokens are good for.
+// lifetimes are how long each kind of token is valid.
 type lifetimes struct {
 	access  time.Duration
 	id      time.Duration
 	refresh time.Duration
 }
 
-// complete checks the settings of an app client and fills in what Cognito would.
+// complete checks the settings of an app client and adds Cognito's defaults.
 func (s clientSettings) complete(p *pool, confidential bool) (clientSettings, error) {
 	s = s.withDefaults()
 	for _, check := range []func() error{
@@ -72,7 +72,8 @@ func (s clientSettings) withDefaults() clientSettings {
 	return s
 }
 
-// defaultAuthFlows does without the flow that rotation forbids.
+// defaultAuthFlows leaves out refresh token auth if refresh tokens rotate, because Cognito refuses
+// both together.
 func (s clientSettings) defaultAuthFlows() []string {
 	if s.rotatesRefreshTokens() {
 		return []string{allowCustom, allowSRP}
@@ -222,7 +223,8 @@ func unitOf(name string, fallback time.Duration) time.Duration {
 	return fallback
 }
 
-// lifetimesOf are those of the app client, unless the control API says otherwise.
+// lifetimesOf returns the lifetimes of the app client's settings, unless the control API overrides
+// them.
 func (r *request) lifetimesOf(c *client) lifetimes {
 	l := c.settings.lifetimes()
 	override := r.tokenValidity[c.id]

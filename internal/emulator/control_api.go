@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// controlHandler is the control API.
+// controlHandler returns the handler of the control API.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]http.HandlerFunc{
@@ -28,29 +28,33 @@ func (s *Server) controlHandler() http.Handler {
 		"DELETE calls":       run(s.ResetCalls),
 		"GET users":          show(func(r *http.Request) any { return control.UserList{Users: s.Users(poolOf(r))} }),
 		"GET app_clients":    show(func(r *http.Request) any { return control.AppClientList{AppClients: s.AppClients(poolOf(r))} }),
-		"POST access_keys":   accept(s.PlantAccessKey),
-		"GET access_keys":    show(func(*http.Request) any { return s.iam.reportKeys() }),
-		"GET secrets":        show(func(*http.Request) any { return control.SecretList{Secrets: s.Secrets()} }),
-		"POST late_users":    accept(always(func(l control.LateUsers) { s.SetLateUsers(time.Duration(l.Milliseconds) * time.Millisecond) })),
-		"POST reset":         run(s.Reset),
+		"GET monthly_active_users": show(func(r *http.Request) any {
+			return control.MonthlyActiveUsersList{Counts: s.MonthlyActiveUsers(poolOf(r))}
+		}),
+		"POST access_keys": accept(s.PlantAccessKey),
+		"GET access_keys":  show(func(*http.Request) any { return s.iam.reportKeys() }),
+		"GET secrets":      show(func(*http.Request) any { return control.SecretList{Secrets: s.Secrets()} }),
+		"POST late_users":  accept(always(func(l control.LateUsers) { s.SetLateUsers(time.Duration(l.Milliseconds) * time.Millisecond) })),
+		"POST reset":       run(s.Reset),
 	} {
 		mux.HandleFunc(strings.Replace(pattern, " ", " "+control.PathPrefix, 1), handler)
 	}
 	return fromThisMachine(mux)
 }
 
-// fromThisMachine keeps everyone else out, as the control API asks for no credentials.
+// fromThisMachine refuses callers on other machines, because the control API asks for no
+// credentials.
 func fromThisMachine(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if caller, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !caller.Addr().Unmap().IsLoopback() {
-			http.Error(w, "the control API is for callers on the same machine", http.StatusForbidden)
+			http.Error(w, "the control API only accepts callers on the same machine", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// accept hands the JSON body of a request to take.
+// accept decodes the JSON body of a request and passes it to take. It refuses unknown fields.
 func accept[T any](take func(T) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body T
@@ -90,7 +94,7 @@ func show(what func(*http.Request) any) http.HandlerFunc {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone, which is its own business
+	_ = json.NewEncoder(w).Encode(v) // a client that disconnected needs no answer
 }
 
 func poolOf(r *http.Request) string {

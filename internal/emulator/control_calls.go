@@ -13,23 +13,23 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// callLog remembers every call but those of the control API.
+// callLog stores every call except those of the control API.
 type callLog struct {
 	mu sync.Mutex
-	// events counts beginnings and ends of calls, and is never set back.
+	// events counts beginnings and ends of calls; reset does not change it.
 	events      int64
 	calls       []*control.Call
 	connections int
 }
 
-// connection marks a TCP connection; it is counted with its first call.
+// connection marks a TCP connection, which is counted with its first call.
 type connection struct {
 	counted bool
 }
 
 type connectionKey struct{}
 
-// ConnContext is for http.Server.ConnContext: it lets the emulator tell TCP connections apart.
+// ConnContext is for http.Server.ConnContext: it lets the emulator count TCP connections.
 func (s *Server) ConnContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, &connection{})
 }
@@ -75,7 +75,7 @@ func (l *callLog) snapshot() control.CallLog {
 	return log
 }
 
-// reset forgets all calls. Those that are still open end unseen.
+// reset empties the log. Calls that are still open do not enter it when they end.
 func (l *callLog) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

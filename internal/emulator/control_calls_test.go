@@ -18,8 +18,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-func TestCallsShowWhatWasAsked(t *testing.T) {
-	b := newBench(t)
+func TestCallLogShowsParametersAndOutcome(t *testing.T) {
+	b := newEnv(t)
 	b.createUser(b.seed.UserPoolID, "ann")
 	require.NoError(t, b.control.ResetCalls(b.ctx))
 	require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", "testers"))
@@ -43,9 +43,9 @@ func TestCallsShowWhatWasAsked(t *testing.T) {
 	require.True(t, joined.Begin < joined.End && joined.End < signedIn.Begin && signedIn.Begin < signedIn.End)
 }
 
-func TestConnectionsAreThoseThatCarriedCalls(t *testing.T) {
-	b := newBench(t)
-	require.Zero(t, b.calls().Connections, "the control API does not count")
+func TestConnectionsAreCountedWithTheirFirstCall(t *testing.T) {
+	b := newEnv(t)
+	require.Zero(t, b.calls().Connections, "calls of the control API are not counted")
 
 	for range 3 {
 		b.getOnNewConnection("/.well-known/jwks.json")
@@ -62,7 +62,7 @@ func TestConnectionsAreThoseThatCarriedCalls(t *testing.T) {
 	require.Len(t, log.Calls, 2)
 }
 
-func (b *bench) getOnNewConnection(path string) {
+func (b *env) getOnNewConnection(path string) {
 	b.t.Helper()
 	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext}
 	defer transport.CloseIdleConnections()
@@ -73,8 +73,8 @@ func (b *bench) getOnNewConnection(path string) {
 	require.NoError(b.t, resp.Body.Close())
 }
 
-func TestUsersAreShownWithoutTheirPasswords(t *testing.T) {
-	b := newBench(t)
+func TestListedUsersHaveNoPasswords(t *testing.T) {
+	b := newEnv(t)
 	other := b.createPool(nil)
 	b.createConfirmedUser(b.seed.UserPoolID, "bob", "email", "bob@example.com")
 	b.createUser(other, "ann")
@@ -101,7 +101,7 @@ func TestUsersAreShownWithoutTheirPasswords(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(client, "ann")
@@ -124,14 +124,14 @@ func TestReset(t *testing.T) {
 }
 
 func TestUnknownControlPath(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	resp, err := http.Get(b.url + "/_emulator/nothing")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }
 
-func TestControlIsForCallersOnTheSameMachine(t *testing.T) {
+func TestControlRefusesOtherMachines(t *testing.T) {
 	server := emulator.New(emulator.Options{})
 	for caller, status := range map[string]int{
 		"127.0.0.1:40000": http.StatusOK,

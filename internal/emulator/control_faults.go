@@ -12,15 +12,15 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// faults are the calls that are to go wrong.
+// faults holds the faults that the control API added.
 type faults struct {
 	mu  sync.Mutex
 	set []*armedFault
-	// released is closed to let go of the calls that hang, and then replaced.
+	// released is closed to release the calls that hang, and then replaced.
 	released chan struct{}
 }
 
-// armedFault is a fault with what is left of its counts.
+// armedFault is a fault with its remaining counts.
 type armedFault struct {
 	control.Fault
 	skip    int
@@ -28,7 +28,7 @@ type armedFault struct {
 	forever bool
 }
 
-// caughtFault is a fault that met its call, with the channel that ends its hanging.
+// caughtFault is a fault that applies to a call, with the channel that ends its hanging.
 type caughtFault struct {
 	control.Fault
 	released <-chan struct{}
@@ -50,22 +50,26 @@ func (f *faults) add(fault control.Fault) error {
 
 func checkFault(fault control.Fault) error {
 	kinds := []string{
-		control.FaultError, control.FaultHang, control.FaultHangAfter, control.FaultCutBefore,
+		control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter, control.FaultCutBefore,
 		control.FaultCutAfter, control.FaultRaw, control.FaultCutBody,
 	}
 	switch {
 	case fault.Operation == "":
-		return fmt.Errorf("a fault needs an operation")
+		return fmt.Errorf("operation of a fault is required: name an AWS operation, Token or *")
 	case !slices.Contains(kinds, fault.Kind):
-		return fmt.Errorf("kind %q of a fault is none of %q", fault.Kind, kinds)
-	case fault.Kind == control.FaultError && fault.Code == "":
-		return fmt.Errorf("a fault of kind %q needs a code", fault.Kind)
+		return fmt.Errorf("kind %q of a fault is unknown: use one of %q", fault.Kind, kinds)
+	case isError(fault) && fault.Code == "":
+		return fmt.Errorf("code is required for a fault of kind %q: name an exception", fault.Kind)
 	default:
 		return nil
 	}
 }
 
-// clear removes all faults and releases the calls that hang in one.
+func isError(fault control.Fault) bool {
+	return fault.Kind == control.FaultError || fault.Kind == control.FaultErrorAfter
+}
+
+// clear deletes all faults and releases the calls that hang in one.
 func (f *faults) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,20 +78,21 @@ func (f *faults) clear() {
 	f.released = make(chan struct{})
 }
 
-// take returns the fault that a call of the operation meets, or nil. The fault that was added first comes first.
-func (f *faults) take(operation string) *caughtFault {
+// take returns the fault that applies to a call, or nil. Faults apply in the order in which they
+// were added.
+func (f *faults) take(call control.Call) *caughtFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fault := range f.set {
-		if fault.catches(operation) {
+		if fault.catches(call) {
 			return &caughtFault{Fault: fault.Fault, released: f.released}
 		}
 	}
 	return nil
 }
 
-func (f *armedFault) catches(operation string) bool {
-	if f.Operation != control.OperationAny && f.Operation != operation {
+func (f *armedFault) catches(call control.Call) bool {
+	if !f.matches(call) {
 		return false
 	}
 	if f.skip > 0 {
@@ -104,7 +109,21 @@ func (f *armedFault) catches(operation string) bool {
 	return true
 }
 
-// hang waits for the release, or for the client to go away, which it reports.
+func (f *armedFault) matches(call control.Call) bool {
+	if f.Operation != control.OperationAny && f.Operation != call.Operation {
+		return false
+	}
+	for _, condition := range []struct{ want, got string }{
+		{f.Username, call.Username}, {f.GroupName, call.GroupName}, {f.ClientID, call.ClientID}, {f.ClientName, call.ClientName},
+	} {
+		if condition.want != "" && condition.want != condition.got {
+			return false
+		}
+	}
+	return true
+}
+
+// hang waits until it is released or the client disconnects, and reports whether the client did.
 func (f *caughtFault) hang(ctx context.Context) (gone bool) {
 	select {
 	case <-f.released:

@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// latency is how long calls take, like a network: half of it on the way to the call's effect, and half on the way back.
+// latency delays calls as a network would: half of it before the effect of a call, half after it.
 type latency struct {
 	mu       sync.Mutex
 	settings control.Latency
@@ -33,11 +33,11 @@ func (l *latency) of(operation string) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// napTime is how much of a wait is left to nap.
+// napTime is the last part of a wait, which nap sleeps precisely.
 const napTime = 1500 * time.Microsecond
 
-// wait waits until delay has passed since begin, or until the client disconnects. The call is performed
-// even then, as Cognito would.
+// wait waits until delay has passed since begin, or until the client disconnects. The call is
+// performed even then, as Cognito would.
 func wait(ctx context.Context, begin time.Time, delay time.Duration) {
 	if delay <= 0 {
 		return

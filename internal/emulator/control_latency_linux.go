@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nap sleeps for d to within some ten microseconds, where an idle Go program counts in whole milliseconds. Without a
-// timer of the kernel's it sleeps as well as Go can.
+// nap sleeps for d to within some ten microseconds, where the timers of an idle Go program are
+// precise to a millisecond. It falls back to those if the kernel has no timer.
 func nap(d time.Duration) {
 	if d > 0 && !kernelNap(d) {
 		<-time.After(d)
@@ -28,6 +28,6 @@ func kernelNap(d time.Duration) bool {
 	if unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil) != nil {
 		return false
 	}
-	_, err = timer.Read(make([]byte, 8)) // how often it rang, which is once
+	_, err = timer.Read(make([]byte, 8)) // the number of expirations, which is 1
 	return err == nil
 }

@@ -7,5 +7,5 @@ package emulator
 
 import "time"
 
-// nap sleeps as well as Go can.
+// nap sleeps with the precision of Go's timers.
 func nap(d time.Duration) { <-time.After(d) }

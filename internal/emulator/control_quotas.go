@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// Quota categories, as the developer guide's page on quotas names them.
+// Quota categories, named as on the page "Quotas in Amazon Cognito" of the developer guide.
 const (
 	clientAuthentication   = "ClientAuthentication"
 	userAccountRecovery    = "UserAccountRecovery"
@@ -30,11 +30,12 @@ const (
 	userUpdate             = "UserUpdate"
 )
 
-// challengeAnswerFactor is how many challenge answers a second there may be for each sign-in: they have a counter of
-// their own.
+// challengeAnswerFactor is how many challenge answers per second are allowed for each sign-in per
+// second; they have a counter of their own.
 const challengeAnswerFactor = 3
 
-// quotaUse is one draw from a token bucket. The bucket's rate is the category's quota times the factor.
+// quotaUse takes one token from a bucket. The bucket's rate is the category's quota times the
+// factor.
 type quotaUse struct {
 	bucket   string
 	category string
@@ -45,7 +46,8 @@ func drawOn(category string) []quotaUse {
 	return []quotaUse{{bucket: category, category: category, factor: 1}}
 }
 
-// drawForChallengeAnswer is what a challenge answer draws on; one that sets a password also counts as a recovery.
+// drawForChallengeAnswer returns what a challenge answer uses; an answer that sets a password also
+// uses UserAccountRecovery.
 func drawForChallengeAnswer(challengeName string) []quotaUse {
 	uses := []quotaUse{{bucket: userAuthentication + "/challenges", category: userAuthentication, factor: challengeAnswerFactor}}
 	if challengeName == newPasswordRequired {
@@ -54,7 +56,7 @@ func drawForChallengeAnswer(challengeName string) []quotaUse {
 	return uses
 }
 
-// quotas limits requests a second with one token bucket for each use, as large as one second's worth.
+// quotas limits requests per second with token buckets that hold one second's worth.
 type quotas struct {
 	now func() time.Time
 
@@ -79,7 +81,7 @@ func (q *quotas) set(limits control.Quotas) {
 	q.buckets = map[string]*bucket{}
 }
 
-// take draws on all buckets of a call or, when one of them is empty, on none.
+// take takes a token from all buckets of a call or, if one of them is empty, from none.
 func (q *quotas) take(uses []quotaUse) *exception {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -15,12 +15,13 @@ import (
 )
 
 func TestQuotas(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{"UserPoolResourceRead": 2}))
 	require.NoError(t, b.tryGroup())
 	require.NoError(t, b.tryGroup())
 	requireCode(t, b.tryGroup(), "TooManyRequestsException", "Rate exceeded")
-	require.NoError(t, b.tryCreate(b.ctx, "ann"), "another category")
+	require.Equal(t, 400, b.calls().Of("GetGroup")[2].Status, "the JSON protocol has no 429")
+	require.NoError(t, b.tryCreate(b.ctx, "ann"), "another category is not limited")
 
 	b.clock.Advance(500 * time.Millisecond)
 	require.NoError(t, b.tryGroup())
@@ -38,29 +39,29 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-func TestCategoriesOfQuotas(t *testing.T) {
+func TestQuotaCategories(t *testing.T) {
 	tests := map[string]struct {
 		category string
-		call     func(b *bench) error
+		call     func(b *env) error
 	}{
-		"AdminCreateUser":        {category: "UserCreation", call: func(b *bench) error { return b.tryCreate(b.ctx, "new") }},
-		"AdminSetUserPassword":   {category: "UserAccountRecovery", call: func(b *bench) error { return b.setPassword(b.seed.UserPoolID, "ann", goodPassword) }},
-		"AdminAddUserToGroup":    {category: "UserUpdate", call: func(b *bench) error { return b.addToGroup(b.seed.UserPoolID, "ann", b.seed.Group) }},
-		"AdminUserGlobalSignOut": {category: "UserUpdate", call: func(b *bench) error { return b.signOut(b.seed.UserPoolID, "ann") }},
-		"AdminDisableUser":       {category: "UserUpdate", call: func(b *bench) error { return b.disableUser(b.seed.UserPoolID, "ann") }},
-		"AdminDeleteUser":        {category: "UserUpdate", call: func(b *bench) error { return b.deleteUser(b.seed.UserPoolID, "ann") }},
-		"AdminInitiateAuth":      {category: "UserAuthentication", call: func(b *bench) error { _, err := b.signIn(b.seededClient(), "ann", goodPassword); return err }},
-		"AdminGetUser":           {category: "UserRead", call: func(b *bench) error { _, err := b.getUser(b.seed.UserPoolID, "ann"); return err }},
-		"DescribeUserPool":       {category: "UserPoolRead", call: func(b *bench) error { _, err := b.describePool(b.seed.UserPoolID); return err }},
-		"DescribeUserPoolClient": {category: "UserPoolClientRead", call: func(b *bench) error { _, err := b.describeClient(b.seed.AppClientID); return err }},
-		"ListUsers": {category: "UserList", call: func(b *bench) error {
+		"AdminCreateUser":        {category: "UserCreation", call: func(b *env) error { return b.tryCreate(b.ctx, "new") }},
+		"AdminSetUserPassword":   {category: "UserAccountRecovery", call: func(b *env) error { return b.setPassword(b.seed.UserPoolID, "ann", goodPassword) }},
+		"AdminAddUserToGroup":    {category: "UserUpdate", call: func(b *env) error { return b.addToGroup(b.seed.UserPoolID, "ann", b.seed.Group) }},
+		"AdminUserGlobalSignOut": {category: "UserUpdate", call: func(b *env) error { return b.signOut(b.seed.UserPoolID, "ann") }},
+		"AdminDisableUser":       {category: "UserUpdate", call: func(b *env) error { return b.disableUser(b.seed.UserPoolID, "ann") }},
+		"AdminDeleteUser":        {category: "UserUpdate", call: func(b *env) error { return b.deleteUser(b.seed.UserPoolID, "ann") }},
+		"AdminInitiateAuth":      {category: "UserAuthentication", call: func(b *env) error { _, err := b.signIn(b.seededClient(), "ann", goodPassword); return err }},
+		"AdminGetUser":           {category: "UserRead", call: func(b *env) error { _, err := b.getUser(b.seed.UserPoolID, "ann"); return err }},
+		"DescribeUserPool":       {category: "UserPoolRead", call: func(b *env) error { _, err := b.describePool(b.seed.UserPoolID); return err }},
+		"DescribeUserPoolClient": {category: "UserPoolClientRead", call: func(b *env) error { _, err := b.describeClient(b.seed.AppClientID); return err }},
+		"ListUsers": {category: "UserList", call: func(b *env) error {
 			_, err := b.cognito.ListUsers(b.ctx, &cognitoidentityprovider.ListUsersInput{UserPoolId: &b.seed.UserPoolID})
 			return err
 		}},
 	}
 	for name, test := range tests {
-		t.Run(name+" draws on "+test.category, func(t *testing.T) {
-			b := newBench(t)
+		t.Run(name+" uses the quota of "+test.category, func(t *testing.T) {
+			b := newEnv(t)
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{test.category: 0}))
 			requireCode(t, test.call(b), "TooManyRequestsException", "Rate exceeded")
@@ -71,13 +72,13 @@ func TestCategoriesOfQuotas(t *testing.T) {
 }
 
 func TestTokenEndpointIsThrottledWith429(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{"ClientAuthentication": 1}))
 	require.Equal(t, 200, b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret).status)
 	require.Equal(t, 429, b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret).status)
 }
 
-func TestAnsweringNewPasswordRequiredIsARecoveryToo(t *testing.T) {
+func TestNewPasswordAnswerUsesTwoQuotas(t *testing.T) {
 	for category, rate := range map[string]float64{"UserAccountRecovery": 0, "UserAuthentication": 0} {
 		c := newChallenged(t)
 		require.NoError(t, c.control.SetQuotas(c.ctx, control.Quotas{category: rate}))
@@ -95,18 +96,18 @@ func TestChallengeAnswersHaveThreeTimesTheQuota(t *testing.T) {
 	}
 	requireCode(t, c.answer(nil), "TooManyRequestsException")
 	_, err := c.signIn(c.client, "ann", goodPassword)
-	require.NoError(t, err, "sign-ins have a count of their own")
+	require.NoError(t, err, "sign-ins have their own counter")
 }
 
 func TestLatency(t *testing.T) {
 	tests := map[string]control.Latency{
-		"of one operation":          {Operations: map[string]int{"GetGroup": 60}},
-		"of all operations":         {DefaultMS: 60},
-		"of one among all the rest": {DefaultMS: 3_600_000, Operations: map[string]int{"GetGroup": 60}},
+		"latency of one operation delays it":            {Operations: map[string]int{"GetGroup": 60}},
+		"default latency delays every operation":        {DefaultMS: 60},
+		"latency of one operation replaces the default": {DefaultMS: 3_600_000, Operations: map[string]int{"GetGroup": 60}},
 	}
 	for name, latency := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			require.NoError(t, b.control.SetLatency(b.ctx, latency))
 			begin := time.Now()
 			require.NoError(t, b.tryGroup())
@@ -115,8 +116,8 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-func TestWaitingCallsDoNotHoldOthersUp(t *testing.T) {
-	b := newBench(t)
+func TestDelayedCallsDoNotBlockOthers(t *testing.T) {
+	b := newEnv(t)
 	require.NoError(t, b.control.SetLatency(b.ctx, control.Latency{Operations: map[string]int{"AdminCreateUser": 3_600_000}}))
 	ctx, cancel := context.WithCancel(b.ctx)
 	done := make(chan error, 1)
@@ -128,7 +129,7 @@ func TestWaitingCallsDoNotHoldOthersUp(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	b.awaitClosedCalls()
-	require.True(t, b.exists("ann"), "a client that goes away does not stop Cognito")
+	require.True(t, b.exists("ann"), "a call is performed even if the client disconnects")
 	created, read := b.calls().Of("AdminCreateUser")[0], b.calls().Of("GetGroup")[0]
 	require.True(t, created.Begin < read.Begin && read.End < created.End, "the two calls overlapped: %+v %+v", created, read)
 }

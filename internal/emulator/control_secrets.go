@@ -14,7 +14,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// secretFields are what AWS's protocols call the values that nobody but the two ends may see.
+// secretFields are the names of fields with secrets in AWS's protocols.
 var secretFields = []string{
 	"Password", "TemporaryPassword", "PreviousPassword", "ProposedPassword", "PASSWORD", "NEW_PASSWORD",
 	"SecretHash", "SECRET_HASH", "ClientSecret", "ClientSecretValue", "Secret", "SecretCode", "client_secret",
@@ -22,24 +22,24 @@ var secretFields = []string{
 	"SecretAccessKey", "SessionToken", "WebIdentityToken",
 }
 
-// issuedSecrets are all secrets that ever crossed the wire, in either direction: a secret that did not is known to
-// nobody. They are kept for as long as the emulator runs, or a test could not ask for those of a user that is gone.
+// issuedSecrets holds all secrets that ever crossed the wire in either direction. They are kept for
+// the emulator's whole life, so that a test can search for those of deleted users, too.
 type issuedSecrets struct {
 	mu sync.Mutex
-	// unread are requests and answers that nobody has looked through yet: it is left to whoever asks.
+	// unread are requests and answers that are searched when a test asks for the secrets.
 	unread [][]byte
 	seen   map[string]bool
 	known  []control.Secret
 }
 
-// record takes note of a request or an answer in any of the protocols.
+// record stores a request or an answer of any protocol.
 func (s *issuedSecrets) record(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unread = append(s.unread, body)
 }
 
-// recordValue is for a secret that crosses no wire of AWS's.
+// recordValue stores a secret that does not cross the wire.
 func (s *issuedSecrets) recordValue(field, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *issuedSecrets) add(field, value string) {
 	s.known = append(s.known, control.Secret{Field: field, Value: value})
 }
 
-// read takes the secrets from a request or an answer.
+// read extracts the secrets of a request or an answer.
 func (s *issuedSecrets) read(body []byte) {
 	body = bytes.TrimSpace(body)
 	switch {
@@ -73,7 +73,7 @@ func (s *issuedSecrets) read(body []byte) {
 	}
 }
 
-// readJSON learns nothing from what is no JSON: the emulator takes no secret from it either.
+// readJSON ignores bodies that are not JSON: the emulator takes no secret from them either.
 func (s *issuedSecrets) readJSON(body []byte) {
 	var value any
 	if json.Unmarshal(body, &value) == nil {

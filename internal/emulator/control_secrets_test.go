@@ -15,8 +15,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// secrets are what the control API knows, by value.
-func (b *bench) secrets() map[string]string {
+// secrets returns the secrets that the emulator recorded, by value.
+func (b *env) secrets() map[string]string {
 	b.t.Helper()
 	list, err := b.control.Secrets(b.ctx)
 	require.NoError(b.t, err)
@@ -27,8 +27,8 @@ func (b *bench) secrets() map[string]string {
 	return fields
 }
 
-func TestSecretsAreThoseOfEveryProtocol(t *testing.T) {
-	b := newBench(t)
+func TestSecretsOfEveryProtocolAreRecorded(t *testing.T) {
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(b.seededClient(), "ann")
 	_, err := b.signIn(b.seededClient(), "ann", "a-wrong-password")
@@ -62,24 +62,24 @@ func TestSecretsAreThoseOfEveryProtocol(t *testing.T) {
 		require.Equal(t, field, secrets[value])
 	}
 	for value := range secrets {
-		require.NotContains(t, []string{"ann", b.seed.UserPoolID, b.seed.M2MClientID, "AKIAPLANTED"}, value, "what is no secret must not be taken for one")
+		require.NotContains(t, []string{"ann", b.seed.UserPoolID, b.seed.M2MClientID, "AKIAPLANTED"}, value, "a value that is not a secret is not recorded")
 	}
 }
 
-func TestSecretsOutliveTheirUsers(t *testing.T) {
-	b := newBench(t)
+func TestSecretsOfDeletedUsersStayRecorded(t *testing.T) {
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	require.NoError(t, b.deleteUser(b.seed.UserPoolID, "ann"))
 	require.NoError(t, b.control.Reset(b.ctx))
 	require.Contains(t, b.secrets(), goodPassword)
 }
 
-func TestSecretsOfAnswersThatNeverArrive(t *testing.T) {
-	b := newBench(t)
+func TestSecretsOfLostAnswersAreRecorded(t *testing.T) {
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	before := len(b.secrets())
 	b.fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultCutAfter, Times: 1})
 	_, err := b.signIn(b.seededClient(), "ann", goodPassword)
 	require.Error(t, err)
-	require.GreaterOrEqual(t, len(b.secrets()), before+3, "tokens that were made are secrets, whoever has them")
+	require.GreaterOrEqual(t, len(b.secrets()), before+3, "issued tokens count as secrets, delivered or not")
 }

@@ -83,6 +83,18 @@ func (s *Server) AppClients(poolID string) []control.AppClient {
 	return clients
 }
 
+// MonthlyActiveUsers returns the counts of a pool by month, or those of all pools when poolID is
+// empty.
+func (s *Server) MonthlyActiveUsers(poolID string) []control.MonthlyActiveUsers {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := []control.MonthlyActiveUsers{}
+	for _, p := range s.state.poolsNamed(poolID) {
+		counts = append(counts, p.active.report(p.id)...)
+	}
+	return counts
+}
+
 // HasPassword reports whether the password is the present one of an enabled or disabled user. It does
 // not count as a sign-in attempt. The user is found by username, alias or sub.
 func (s *Server) HasPassword(poolID, username, password string) bool {
@@ -97,7 +109,7 @@ func (s *Server) HasPassword(poolID, username, password string) bool {
 }
 
 // Reset puts faults, latency, quotas, IAM and the call log back to what they are at the start and
-// deletes all users. Pools, app clients and groups stay.
+// deletes all users and the counts of active ones. Pools, app clients and groups stay.
 func (s *Server) Reset() {
 	s.faults.clear()
 	s.latency.set(control.Latency{})
@@ -116,6 +128,7 @@ func (s *Server) deleteUsers() {
 		for _, u := range p.users {
 			r.deleteUser(u)
 		}
+		clear(p.active)
 	}
 	clear(s.state.challenges)
 	clear(s.state.tokenValidity)

@@ -36,7 +36,7 @@ const (
 	otherPassword = "Battery-Staple-2"
 )
 
-// sharedKey spares each test the making of a key.
+// sharedKey returns a key that all tests share, because generating one is slow.
 var sharedKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
 	if err != nil {
@@ -45,7 +45,7 @@ var sharedKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// clock is a clock that stands still unless it is told otherwise.
+// clock stands still until Advance moves it.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -67,8 +67,8 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// bench is an emulator with a clock of its own, and all that talks to it.
-type bench struct {
+// env is a seeded emulator with its own clock, and clients of all its APIs.
+type env struct {
 	t       *testing.T
 	ctx     context.Context
 	clock   *clock
@@ -80,7 +80,7 @@ type bench struct {
 	control *control.Client
 }
 
-func newBench(t *testing.T) *bench {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	clock := newClock()
 	running, err := emulator.Start(emulator.Options{Now: clock.Now, SigningKey: sharedKey()})
@@ -88,13 +88,13 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { _ = running.Close() }) // a test may have closed it
 	seed, err := running.Seed(testRegion)
 	require.NoError(t, err)
-	b := &bench{t: t, ctx: t.Context(), clock: clock, running: running, url: running.URL, seed: seed, control: control.New(running.URL)}
+	b := &env{t: t, ctx: t.Context(), clock: clock, running: running, url: running.URL, seed: seed, control: control.New(running.URL)}
 	b.cognito = b.cognitoAs(testRegion, credentials.NewStaticCredentialsProvider(testAccessKey, "secret", ""))
 	b.sts = b.stsAs(credentials.NewStaticCredentialsProvider(testAccessKey, "secret", ""))
 	return b
 }
 
-func (b *bench) cognitoAs(region string, who aws.CredentialsProvider) *cognitoidentityprovider.Client {
+func (b *env) cognitoAs(region string, who aws.CredentialsProvider) *cognitoidentityprovider.Client {
 	return cognitoidentityprovider.New(cognitoidentityprovider.Options{
 		Region:       region,
 		BaseEndpoint: &b.url,
@@ -103,11 +103,11 @@ func (b *bench) cognitoAs(region string, who aws.CredentialsProvider) *cognitoid
 	})
 }
 
-func (b *bench) stsAs(who aws.CredentialsProvider) *sts.Client {
+func (b *env) stsAs(who aws.CredentialsProvider) *sts.Client {
 	return sts.New(sts.Options{Region: testRegion, BaseEndpoint: &b.url, Credentials: who, Retryer: aws.NopRetryer{}})
 }
 
-// requireCode demands an AWS error with the code and the words in its message.
+// requireCode requires an AWS error with the code and the words in its message.
 func requireCode(t *testing.T, err error, code string, words ...string) {
 	t.Helper()
 	var api smithy.APIError
@@ -119,7 +119,7 @@ func requireCode(t *testing.T, err error, code string, words ...string) {
 	}
 }
 
-// requireOutcome demands success when the code is empty, and an error otherwise.
+// requireOutcome requires success if the code is empty, and an error with the code otherwise.
 func requireOutcome(t *testing.T, err error, code string, words ...string) {
 	t.Helper()
 	if code == "" {
@@ -129,7 +129,7 @@ func requireOutcome(t *testing.T, err error, code string, words ...string) {
 	requireCode(t, err, code, words...)
 }
 
-func (b *bench) createPool(change func(*cognitoidentityprovider.CreateUserPoolInput)) string {
+func (b *env) createPool(change func(*cognitoidentityprovider.CreateUserPoolInput)) string {
 	b.t.Helper()
 	in := &cognitoidentityprovider.CreateUserPoolInput{PoolName: aws.String("pool")}
 	if change != nil {
@@ -140,7 +140,7 @@ func (b *bench) createPool(change func(*cognitoidentityprovider.CreateUserPoolIn
 	return *out.UserPool.Id
 }
 
-func (b *bench) createClient(pool string, change func(*cognitoidentityprovider.CreateUserPoolClientInput)) *types.UserPoolClientType {
+func (b *env) createClient(pool string, change func(*cognitoidentityprovider.CreateUserPoolClientInput)) *types.UserPoolClientType {
 	b.t.Helper()
 	in := &cognitoidentityprovider.CreateUserPoolClientInput{
 		UserPoolId: &pool,
@@ -159,8 +159,8 @@ func (b *bench) createClient(pool string, change func(*cognitoidentityprovider.C
 	return out.UserPoolClient
 }
 
-// createUser creates a user quietly, with a temporary password.
-func (b *bench) createUser(pool, username string, attributes ...string) types.UserType {
+// createUser creates a user with a temporary password and without an invitation.
+func (b *env) createUser(pool, username string, attributes ...string) types.UserType {
 	b.t.Helper()
 	out, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{
 		UserPoolId:        &pool,
@@ -173,51 +173,51 @@ func (b *bench) createUser(pool, username string, attributes ...string) types.Us
 	return *out.User
 }
 
-// createConfirmedUser creates a user who can sign in with goodPassword.
-func (b *bench) createConfirmedUser(pool, username string, attributes ...string) types.UserType {
+// createConfirmedUser creates a user that can sign in with goodPassword.
+func (b *env) createConfirmedUser(pool, username string, attributes ...string) types.UserType {
 	b.t.Helper()
 	user := b.createUser(pool, username, attributes...)
 	require.NoError(b.t, b.setPassword(pool, *user.Username, goodPassword))
 	return user
 }
 
-func (b *bench) setPassword(pool, username, password string) error {
+func (b *env) setPassword(pool, username, password string) error {
 	_, err := b.cognito.AdminSetUserPassword(b.ctx, &cognitoidentityprovider.AdminSetUserPasswordInput{
 		UserPoolId: &pool, Username: &username, Password: &password, Permanent: true,
 	})
 	return err
 }
 
-func (b *bench) addToGroup(pool, username, group string) error {
+func (b *env) addToGroup(pool, username, group string) error {
 	_, err := b.cognito.AdminAddUserToGroup(b.ctx, &cognitoidentityprovider.AdminAddUserToGroupInput{
 		UserPoolId: &pool, Username: &username, GroupName: &group,
 	})
 	return err
 }
 
-func (b *bench) getUser(pool, username string) (*cognitoidentityprovider.AdminGetUserOutput, error) {
+func (b *env) getUser(pool, username string) (*cognitoidentityprovider.AdminGetUserOutput, error) {
 	return b.cognito.AdminGetUser(b.ctx, &cognitoidentityprovider.AdminGetUserInput{UserPoolId: &pool, Username: &username})
 }
 
-func (b *bench) deleteUser(pool, username string) error {
+func (b *env) deleteUser(pool, username string) error {
 	_, err := b.cognito.AdminDeleteUser(b.ctx, &cognitoidentityprovider.AdminDeleteUserInput{UserPoolId: &pool, Username: &username})
 	return err
 }
 
-func (b *bench) disableUser(pool, username string) error {
+func (b *env) disableUser(pool, username string) error {
 	_, err := b.cognito.AdminDisableUser(b.ctx, &cognitoidentityprovider.AdminDisableUserInput{UserPoolId: &pool, Username: &username})
 	return err
 }
 
-func (b *bench) signOut(pool, username string) error {
+func (b *env) signOut(pool, username string) error {
 	_, err := b.cognito.AdminUserGlobalSignOut(b.ctx, &cognitoidentityprovider.AdminUserGlobalSignOutInput{
 		UserPoolId: &pool, Username: &username,
 	})
 	return err
 }
 
-// signIn is ADMIN_USER_PASSWORD_AUTH through any client, with the secret hash when the client has a secret.
-func (b *bench) signIn(client *types.UserPoolClientType, username, password string) (*cognitoidentityprovider.AdminInitiateAuthOutput, error) {
+// signIn signs in with ADMIN_USER_PASSWORD_AUTH, with a secret hash if the client has a secret.
+func (b *env) signIn(client *types.UserPoolClientType, username, password string) (*cognitoidentityprovider.AdminInitiateAuthOutput, error) {
 	parameters := map[string]string{"USERNAME": username, "PASSWORD": password}
 	if client.ClientSecret != nil {
 		parameters["SECRET_HASH"] = secretHash(client, username)
@@ -225,14 +225,14 @@ func (b *bench) signIn(client *types.UserPoolClientType, username, password stri
 	return b.adminAuth(client, types.AuthFlowTypeAdminUserPasswordAuth, parameters)
 }
 
-func (b *bench) adminAuth(client *types.UserPoolClientType, flow types.AuthFlowType, parameters map[string]string) (*cognitoidentityprovider.AdminInitiateAuthOutput, error) {
+func (b *env) adminAuth(client *types.UserPoolClientType, flow types.AuthFlowType, parameters map[string]string) (*cognitoidentityprovider.AdminInitiateAuthOutput, error) {
 	return b.cognito.AdminInitiateAuth(b.ctx, &cognitoidentityprovider.AdminInitiateAuthInput{
 		UserPoolId: client.UserPoolId, ClientId: client.ClientId, AuthFlow: flow, AuthParameters: parameters,
 	})
 }
 
-// mustSignIn returns the tokens of a user who can sign in with goodPassword.
-func (b *bench) mustSignIn(client *types.UserPoolClientType, username string) *types.AuthenticationResultType {
+// mustSignIn returns the tokens of a user that can sign in with goodPassword.
+func (b *env) mustSignIn(client *types.UserPoolClientType, username string) *types.AuthenticationResultType {
 	b.t.Helper()
 	out, err := b.signIn(client, username, goodPassword)
 	require.NoError(b.t, err)
@@ -240,7 +240,7 @@ func (b *bench) mustSignIn(client *types.UserPoolClientType, username string) *t
 	return out.AuthenticationResult
 }
 
-func (b *bench) refresh(client *types.UserPoolClientType, refreshToken string) (*types.AuthenticationResultType, error) {
+func (b *env) refresh(client *types.UserPoolClientType, refreshToken string) (*types.AuthenticationResultType, error) {
 	out, err := b.cognito.GetTokensFromRefreshToken(b.ctx, &cognitoidentityprovider.GetTokensFromRefreshTokenInput{
 		ClientId: client.ClientId, ClientSecret: client.ClientSecret, RefreshToken: &refreshToken,
 	})
@@ -250,13 +250,13 @@ func (b *bench) refresh(client *types.UserPoolClientType, refreshToken string) (
 	return out.AuthenticationResult, nil
 }
 
-func (b *bench) whoAmI(accessToken string) error {
+func (b *env) whoAmI(accessToken string) error {
 	_, err := b.cognito.GetUser(b.ctx, &cognitoidentityprovider.GetUserInput{AccessToken: &accessToken})
 	return err
 }
 
-// user is the user as the control API shows it.
-func (b *bench) user(pool, username string) control.User {
+// user returns the user as the control API shows it.
+func (b *env) user(pool, username string) control.User {
 	b.t.Helper()
 	users, err := b.control.Users(b.ctx, pool)
 	require.NoError(b.t, err)
@@ -265,23 +265,23 @@ func (b *bench) user(pool, username string) control.User {
 			return user
 		}
 	}
-	require.Fail(b.t, "no such user", username)
+	require.Fail(b.t, "user not found", username)
 	return control.User{}
 }
 
-func (b *bench) calls() *control.CallLog {
+func (b *env) calls() *control.CallLog {
 	b.t.Helper()
 	log, err := b.control.Calls(b.ctx)
 	require.NoError(b.t, err)
 	return log
 }
 
-// seededClient is the confidential client for users that the seed has.
-func (b *bench) seededClient() *types.UserPoolClientType {
+// seededClient returns the seed's confidential client for users.
+func (b *env) seededClient() *types.UserPoolClientType {
 	return &types.UserPoolClientType{UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.AppClientID, ClientSecret: &b.seed.AppClientSecret}
 }
 
-// attributesOf takes names and values in turn.
+// attributesOf converts alternating names and values.
 func attributesOf(pairs ...string) []types.AttributeType {
 	var attributes []types.AttributeType
 	for i := 0; i < len(pairs); i += 2 {
@@ -300,7 +300,7 @@ func secretHashWith(secret, clientID, username string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// claimsOf reads a JWT without a look at its signature.
+// claimsOf returns the claims of a JWT without verifying it.
 func claimsOf(t *testing.T, token *string) map[string]any {
 	t.Helper()
 	require.NotNil(t, token)

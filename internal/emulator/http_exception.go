@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// Exceptions that more than one file raises.
+// Exceptions that more than one file returns.
 const (
 	codeAccessDenied      = "AccessDeniedException"
 	codeAliasExists       = "AliasExistsException"
@@ -28,7 +28,8 @@ const (
 	codeUsernameExists    = "UsernameExistsException"
 )
 
-// exception is an error as AWS names it. A status of 0 is the usual one of the code on the protocol that carries it.
+// exception is an error with AWS's name. Status 0 means the status that belongs to the code in the
+// protocol of the call.
 type exception struct {
 	code    string
 	message string
@@ -59,7 +60,8 @@ func userNotFound() *exception {
 	return newException(codeUserNotFound, "User does not exist.")
 }
 
-// httpStatus is the status of an exception in the JSON protocol, where even throttling is a 400.
+// httpStatus returns the status of an exception in the JSON protocol, where even throttling is a
+// 400.
 func (e *exception) httpStatus() int {
 	if e.status != 0 {
 		return e.status

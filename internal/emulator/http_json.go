@@ -4,6 +4,8 @@
 package emulator
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +22,7 @@ const (
 	jsonMediaType = "application/x-amz-json-1.1"
 )
 
-// epoch is a time as AWS's JSON protocol writes it: seconds since 1970, to the millisecond.
+// epoch is a time in AWS's JSON protocol: seconds since 1970, to the millisecond.
 type epoch time.Time
 
 // MarshalJSON implements json.Marshaler.
@@ -28,10 +30,12 @@ func (e epoch) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%.3f", float64(time.Time(e).UnixMilli())/1000), nil
 }
 
-// envelope is what the emulator wants to know of a request before it is carried out.
+// envelope is what the pipeline reads of a request before the operation decodes it.
 type envelope struct {
 	UserPoolId         string
 	ClientId           string
+	ClientName         string
+	AccessToken        string
 	GroupName          string
 	Username           string
 	ChallengeName      string
@@ -40,20 +44,33 @@ type envelope struct {
 	ClientMetadata     map[string]string
 }
 
+// resource returns the group name, or else the username.
 func (e envelope) resource() string {
-	for _, name := range []string{e.GroupName, e.Username, e.AuthParameters["USERNAME"]} {
-		if name != "" {
-			return name
-		}
+	return cmp.Or(e.GroupName, e.username())
+}
+
+// username returns the user that the request names in one way or another.
+func (e envelope) username() string {
+	return cmp.Or(e.Username, e.AuthParameters[parameterUsername], e.ChallengeResponses[parameterUsername], usernameIn(e.AccessToken))
+}
+
+// usernameIn returns the username in an access token, without verifying the token.
+func usernameIn(accessToken string) string {
+	parts := strings.Split(accessToken, ".")
+	if len(parts) != 3 {
+		return ""
 	}
-	return e.ChallengeResponses["USERNAME"]
+	var c struct{ Username string }
+	payload, _ := base64.RawURLEncoding.DecodeString(parts[1]) // a broken token has no username
+	_ = json.Unmarshal(payload, &c)
+	return c.Username
 }
 
 // receiveJSON reads a call of Cognito's API.
 func (s *Server) receiveJSON(r *http.Request, body []byte) *exchange {
 	name := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
 	var e envelope
-	_ = json.Unmarshal(body, &e) // a body that is no JSON is refused when it is decoded for the operation
+	_ = json.Unmarshal(body, &e) // the operation refuses a body that is not JSON
 	signer := readSigner(r)
 	x := &exchange{call: describeJSON(name, signer, e), refuse: s.refuseJSON}
 	op, known := s.operations[name]
@@ -75,7 +92,10 @@ func describeJSON(name string, signer signer, e envelope) control.Call {
 		AccessKey:      signer.accessKey,
 		Region:         signer.region,
 		Resource:       e.resource(),
+		Username:       e.username(),
+		GroupName:      e.GroupName,
 		ClientID:       e.ClientId,
+		ClientName:     e.ClientName,
 		ClientMetadata: e.ClientMetadata,
 	}
 }
@@ -101,7 +121,8 @@ func (s *Server) poolARN(region, poolID string) string {
 	return fmt.Sprintf("arn:aws:cognito-idp:%s:%s:userpool/%s", region, s.accountID, poolID)
 }
 
-// performJSON encodes the result, and with that signs the tokens in it, after it has let go of the state.
+// performJSON encodes the result, which signs the tokens in it, after the lock on the state is
+// released.
 func (s *Server) performJSON(op operation, signer signer, body []byte) answer {
 	result, err := s.run(op, signer, body)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// receiveJWKS answers the key set of one pool, or that of all of them, which is the same.
+// receiveJWKS reads a request for the key set of one pool or of all pools, which is the same set.
 func (s *Server) receiveJWKS(r *http.Request) *exchange {
 	poolID := strings.Trim(strings.TrimSuffix(r.URL.Path, jwksPath), "/")
 	return &exchange{

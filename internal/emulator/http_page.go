@@ -7,7 +7,7 @@ import "strconv"
 
 const maxPage = 60
 
-// page cuts a list at the limit. The token for the next page is where that begins.
+// page returns one page of a list. The token for the next page is the index at which that begins.
 func page[T any](all []T, limit *int, token string) (rest []T, next string, err error) {
 	size := maxPage
 	if limit != nil && *limit != 0 {

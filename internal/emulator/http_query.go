@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// query is a call of STS or IAM: parameters in a form, the answer in XML.
+// query is a call of STS or IAM: the parameters are a form, the answer is XML.
 type query struct {
 	server *Server
 	signer signer
@@ -33,7 +33,7 @@ type xmlMetadata struct {
 
 // receiveQuery reads a call of STS or IAM.
 func (s *Server) receiveQuery(r *http.Request, body []byte) *exchange {
-	form, _ := url.ParseQuery(string(body)) // what cannot be parsed is missing, and refused as such
+	form, _ := url.ParseQuery(string(body)) // parameters that cannot be parsed are refused as missing
 	q := query{server: s, signer: readSigner(r), form: form}
 	return &exchange{
 		call:      q.describe(),
@@ -54,7 +54,7 @@ func (q query) describe() control.Call {
 	}
 }
 
-// authorize lets everyone ask who they are, as IAM does.
+// authorize needs no permission for GetCallerIdentity, like IAM.
 func (q query) authorize() *exception {
 	if q.form.Get("Action") == actionAssumeRoleWithWebIdentity {
 		return q.authorizeWebIdentity()
@@ -77,7 +77,7 @@ func (q query) authorize() *exception {
 	return q.server.iam.permitAssuming(q.signer, q.form.Get("RoleArn"), q.form.Get("ExternalId"))
 }
 
-// queryException gives an exception the name that it goes by in the query protocol.
+// queryException translates an exception into its name in the query protocol.
 func queryException(err *exception) *exception {
 	names := map[string]string{
 		"MissingAuthenticationTokenException": "MissingAuthenticationToken",
@@ -124,7 +124,7 @@ func (s *Server) refuseQuery(err *exception) answer {
 	return a
 }
 
-// queryStatus is the status of an exception in the query protocol.
+// queryStatus returns the status of an exception in the query protocol.
 func (e *exception) queryStatus() int {
 	if e.status != 0 {
 		return e.status
@@ -137,7 +137,7 @@ func (e *exception) queryStatus() int {
 	}
 }
 
-// xmlAnswer is for structs of strings, which always encode.
+// xmlAnswer encodes structs of strings, which cannot fail.
 func (s *Server) xmlAnswer(status int, v any) answer {
 	body, _ := xml.Marshal(v)
 	return answer{status: status, contentType: "text/xml", body: body}

@@ -63,7 +63,8 @@ func readTokenRequest(r *http.Request, body []byte) (tokenRequest, *exception) {
 	if err != nil || r.Method != http.MethodPost || !hasMediaType(r, formMediaType) {
 		return t, newException(oauthInvalidRequest, "")
 	}
-	// The header holds the id and secret as they are: Cognito's documentation says nothing of encoding them first.
+	// The header is read without URL decoding, because Cognito's documentation does not mention
+	// that encoding.
 	id, secret, basic := r.BasicAuth()
 	if !basic {
 		return t, nil
@@ -75,7 +76,8 @@ func readTokenRequest(r *http.Request, body []byte) (tokenRequest, *exception) {
 	return t, nil
 }
 
-// clientMetadata is nil unless the request has some that is a JSON object of strings.
+// clientMetadata returns nil unless the request has client metadata that is a JSON object of
+// strings.
 func (t tokenRequest) clientMetadata() map[string]string {
 	var metadata map[string]string
 	if json.Unmarshal([]byte(t.form.Get("aws_client_metadata")), &metadata) != nil {
@@ -115,7 +117,7 @@ func (s *Server) grantToken(t tokenRequest) (*tokenAnswer, *exception) {
 	}, nil
 }
 
-// clientOfTokenRequest is the client, if it may have a token.
+// clientOfTokenRequest returns the app client if it may have a token.
 func (r *request) clientOfTokenRequest(t tokenRequest) (*client, *exception) {
 	c, known := r.clients[t.clientID]
 	grantType := t.form.Get("grant_type")
@@ -149,7 +151,7 @@ func (s *Server) refuseToken(err *exception) answer {
 	return a
 }
 
-// tokenStatus knows the exceptions of the JSON protocol too, which faults and quotas bring here.
+// tokenStatus also accepts exceptions of the JSON protocol, which come from faults and quotas.
 func (e *exception) tokenStatus() int {
 	if e.status == 0 && e.code == codeTooManyRequests {
 		return http.StatusTooManyRequests

@@ -20,15 +20,15 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// tokenAnswer is what the token endpoint said.
+// tokenAnswer is an answer of the token endpoint.
 type tokenAnswer struct {
 	status int
 	body   map[string]any
 	header http.Header
 }
 
-// askToken posts a form; with an id the client authenticates by the Authorization header.
-func (b *bench) askToken(form url.Values, id, secret string) tokenAnswer {
+// askToken posts a form; if id is set, the client authenticates in the Authorization header.
+func (b *env) askToken(form url.Values, id, secret string) tokenAnswer {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodPost, b.url+"/oauth2/token", strings.NewReader(form.Encode()))
 	require.NoError(b.t, err)
@@ -39,7 +39,7 @@ func (b *bench) askToken(form url.Values, id, secret string) tokenAnswer {
 	return b.sendToken(req)
 }
 
-func (b *bench) sendToken(req *http.Request) tokenAnswer {
+func (b *env) sendToken(req *http.Request) tokenAnswer {
 	b.t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(b.t, err)
@@ -66,14 +66,14 @@ func TestClientCredentials(t *testing.T) {
 		scope string
 		want  string
 	}{
-		"one scope":                    {scope: "api/read", want: "api/read"},
-		"two scopes":                   {scope: "api/write api/read", want: "api/write api/read"},
-		"no scope gives all there are": {want: "api/read api/write"},
+		"one requested scope is granted":                  {scope: "api/read", want: "api/read"},
+		"two requested scopes are granted in their order": {scope: "api/write api/read", want: "api/write api/read"},
+		"no requested scope grants all scopes":            {want: "api/read api/write"},
 	}
 	for name, test := range tests {
 		for _, basic := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
-				b := newBench(t)
+				b := newEnv(t)
 				form := clientCredentials()
 				if test.scope != "" {
 					form.Set("scope", test.scope)
@@ -108,24 +108,24 @@ func TestClientCredentials(t *testing.T) {
 func TestTokenEndpointRefusals(t *testing.T) {
 	tests := map[string]struct {
 		form   url.Values
-		client func(b *bench) (id, secret string)
+		client func(b *env) (id, secret string)
 		error  string
 	}{
-		"a wrong secret":                             {form: clientCredentials(), client: func(b *bench) (string, string) { return b.seed.M2MClientID, "wrong" }, error: "invalid_client"},
-		"no secret":                                  {form: clientCredentials(), client: func(b *bench) (string, string) { return b.seed.M2MClientID, "" }, error: "invalid_client"},
-		"an unknown client":                          {form: clientCredentials(), client: func(*bench) (string, string) { return "nobody", "secret" }, error: "invalid_client"},
-		"a client without a secret":                  {form: clientCredentials(), client: func(b *bench) (string, string) { return b.seed.PublicClientID, "" }, error: "invalid_client"},
-		"a client for users":                         {form: clientCredentials(), client: func(b *bench) (string, string) { return b.seed.AppClientID, b.seed.AppClientSecret }, error: "unauthorized_client"},
-		"a scope that is not there":                  {form: clientCredentials("scope", "api/delete"), error: "invalid_scope"},
-		"one good scope and one bad":                 {form: clientCredentials("scope", "api/read api/delete"), error: "invalid_scope"},
-		"another grant":                              {form: url.Values{"grant_type": {"password"}}, error: "unsupported_grant_type"},
-		"no grant":                                   {form: url.Values{}, error: "invalid_request"},
-		"an id in the form that is not the header's": {form: clientCredentials("client_id", "another"), error: "invalid_request"},
-		"a secret in the form and in the header":     {form: clientCredentials("client_secret", "x"), error: "invalid_request"},
+		"a wrong secret is refused":                                       {form: clientCredentials(), client: func(b *env) (string, string) { return b.seed.M2MClientID, "wrong" }, error: "invalid_client"},
+		"a missing secret is refused":                                     {form: clientCredentials(), client: func(b *env) (string, string) { return b.seed.M2MClientID, "" }, error: "invalid_client"},
+		"an unknown client is refused":                                    {form: clientCredentials(), client: func(*env) (string, string) { return "nobody", "secret" }, error: "invalid_client"},
+		"a public client is refused":                                      {form: clientCredentials(), client: func(b *env) (string, string) { return b.seed.PublicClientID, "" }, error: "invalid_client"},
+		"a client without the grant is refused":                           {form: clientCredentials(), client: func(b *env) (string, string) { return b.seed.AppClientID, b.seed.AppClientSecret }, error: "unauthorized_client"},
+		"an unknown scope is refused":                                     {form: clientCredentials("scope", "api/delete"), error: "invalid_scope"},
+		"a known and an unknown scope are refused":                        {form: clientCredentials("scope", "api/read api/delete"), error: "invalid_scope"},
+		"another grant type is refused":                                   {form: url.Values{"grant_type": {"password"}}, error: "unsupported_grant_type"},
+		"a missing grant type is refused":                                 {form: url.Values{}, error: "invalid_request"},
+		"a client id in the form that differs from the header is refused": {form: clientCredentials("client_id", "another"), error: "invalid_request"},
+		"secrets in form and header are refused":                          {form: clientCredentials("client_secret", "x"), error: "invalid_request"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			id, secret := b.seed.M2MClientID, b.seed.M2MClientSecret
 			if test.client != nil {
 				id, secret = test.client(b)
@@ -138,8 +138,8 @@ func TestTokenEndpointRefusals(t *testing.T) {
 	}
 }
 
-func TestTokenEndpointTakesFormsOnly(t *testing.T) {
-	b := newBench(t)
+func TestTokenEndpointRefusesJSON(t *testing.T) {
+	b := newEnv(t)
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodPost, b.url+"/oauth2/token", strings.NewReader(`{"grant_type":"client_credentials"}`))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
@@ -148,7 +148,7 @@ func TestTokenEndpointTakesFormsOnly(t *testing.T) {
 }
 
 func TestTokenEndpointNeedsADomain(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(nil)
 	b.createResourceServer(pool)
 	client := b.createClient(pool, machineClient("api/read"))
@@ -159,8 +159,8 @@ func TestTokenEndpointNeedsADomain(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.askToken(clientCredentials(), *client.ClientId, *client.ClientSecret).status)
 }
 
-func TestOAuthHasToBeOnForTheClient(t *testing.T) {
-	b := newBench(t)
+func TestTokenEndpointNeedsOAuthFlowsEnabled(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 		machineClient("api/read")(in)
 		in.AllowedOAuthFlowsUserPoolClient = false
@@ -169,7 +169,7 @@ func TestOAuthHasToBeOnForTheClient(t *testing.T) {
 }
 
 func TestOAuth2LibraryGetsAToken(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	config := clientcredentials.Config{
 		ClientID: b.seed.M2MClientID, ClientSecret: b.seed.M2MClientSecret, TokenURL: b.url + "/oauth2/token", Scopes: b.seed.Scopes,
 	}
@@ -179,7 +179,7 @@ func TestOAuth2LibraryGetsAToken(t *testing.T) {
 }
 
 func TestClientMetadataOfTokensIsRecorded(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	form := clientCredentials("aws_client_metadata", `{"who":"me"}`)
 	require.Equal(t, http.StatusOK, b.askToken(form, b.seed.M2MClientID, b.seed.M2MClientSecret).status)
 	call := b.calls().Of(control.OperationToken)[0]
@@ -188,13 +188,13 @@ func TestClientMetadataOfTokensIsRecorded(t *testing.T) {
 }
 
 func TestDeletedClientGetsNoToken(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	_, err := b.cognito.DeleteUserPoolClient(b.ctx, &cognitoidentityprovider.DeleteUserPoolClientInput{UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID})
 	require.NoError(t, err)
 	require.Equal(t, "invalid_client", b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret).body["error"])
 }
 
-func (b *bench) createResourceServer(pool string) {
+func (b *env) createResourceServer(pool string) {
 	b.t.Helper()
 	_, err := b.cognito.CreateResourceServer(b.ctx, &cognitoidentityprovider.CreateResourceServerInput{
 		UserPoolId: &pool, Identifier: aws.String("api"), Name: aws.String("api"),
@@ -213,7 +213,7 @@ func machineClient(scopes ...string) func(*cognitoidentityprovider.CreateUserPoo
 	}
 }
 
-// clientTokenClient is a client that GetClientToken serves.
+// clientTokenClient changes a client into one that may use GetClientToken.
 func clientTokenClient(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 	in.GenerateSecret = true
 	in.ExplicitAuthFlows = []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"}
@@ -223,23 +223,23 @@ func clientTokenClient(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 func TestGetClientToken(t *testing.T) {
 	tests := map[string]struct {
 		scopes []string
-		change func(in *cognitoidentityprovider.GetClientTokenInput, b *bench)
+		change func(in *cognitoidentityprovider.GetClientTokenInput, b *env)
 		want   string
 		code   string
 	}{
-		"no scope gives all there are": {want: "api/read api/write"},
-		"a scope that is asked for":    {scopes: []string{"api/write"}, want: "api/write"},
-		"a scope that is not there":    {scopes: []string{"api/delete"}, code: "InvalidParameterException"},
-		"a wrong secret": {
-			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *bench) { in.Secret = aws.String("wrong") },
+		"no requested scope grants all scopes": {want: "api/read api/write"},
+		"a requested scope is granted":         {scopes: []string{"api/write"}, want: "api/write"},
+		"an unknown scope is refused":          {scopes: []string{"api/delete"}, code: "InvalidParameterException"},
+		"a wrong secret is refused": {
+			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *env) { in.Secret = aws.String("wrong") },
 			code:   "NotAuthorizedException",
 		},
-		"an unknown client": {
-			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *bench) { in.ClientId = aws.String("nobody") },
+		"an unknown client is refused": {
+			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *env) { in.ClientId = aws.String("nobody") },
 			code:   "NotAuthorizedException",
 		},
-		"a client that does not allow it": {
-			change: func(in *cognitoidentityprovider.GetClientTokenInput, b *bench) {
+		"a client without ALLOW_CLIENT_TOKEN_AUTH is refused": {
+			change: func(in *cognitoidentityprovider.GetClientTokenInput, b *env) {
 				in.ClientId, in.Secret = &b.seed.M2MClientID, &b.seed.M2MClientSecret
 			},
 			code: "InvalidParameterException",
@@ -247,7 +247,7 @@ func TestGetClientToken(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, clientTokenClient)
 			in := &cognitoidentityprovider.GetClientTokenInput{
 				ClientId: client.ClientId, Secret: client.ClientSecret, Scopes: test.scopes, ClientMetadata: map[string]string{"who": "me"},

@@ -11,16 +11,16 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// accessKeysMax is how many access keys IAM lets a user have.
+// accessKeysMax is IAM's limit of access keys per user.
 const accessKeysMax = 2
 
-// accessKeys are the access keys of planted IAM users. A key that never belonged to one of them is nobody's business
-// here: it signs for the emulator's own user. The lock of iam guards it.
+// accessKeys holds the access keys of planted IAM users. Any other key belongs to the emulator's
+// own user and is not enforced. The lock of iam guards it.
 type accessKeys struct {
 	users []*iamUser
 	// deleted keys stay refused.
 	deleted []string
-	// delay is how long a created key is not yet known to the rest of AWS.
+	// delay is how long AWS refuses a new key.
 	delay time.Duration
 }
 
@@ -34,7 +34,7 @@ type iamUser struct {
 type userKey struct {
 	id, secret string
 	created    time.Time
-	// validFrom is when AWS takes the key.
+	// validFrom is when AWS begins to accept the key.
 	validFrom time.Time
 }
 
@@ -46,7 +46,7 @@ func (a *accessKeys) user(name string) *iamUser {
 	return a.users[i]
 }
 
-// owner is the user whose key it is, or nil.
+// owner returns the user of an access key, or nil.
 func (a *accessKeys) owner(accessKey string) (*iamUser, userKey) {
 	for _, user := range a.users {
 		if i := user.index(accessKey); i >= 0 {
@@ -66,7 +66,7 @@ func (a *accessKeys) plant(wanted control.AccessKey, now time.Time) error {
 		return nil
 	}
 	if wanted.User == "" || wanted.ID == "" {
-		return fmt.Errorf("a planted access key needs user and access_key, not one of them")
+		return fmt.Errorf("user %q and access_key %q must be set together", wanted.User, wanted.ID)
 	}
 	user := a.user(wanted.User)
 	if user == nil {
@@ -74,13 +74,13 @@ func (a *accessKeys) plant(wanted control.AccessKey, now time.Time) error {
 		a.users = append(a.users, user)
 	}
 	if owner, _ := a.owner(wanted.ID); owner != nil {
-		return fmt.Errorf("access key %q belongs to user %q already", wanted.ID, owner.name)
+		return fmt.Errorf("access key %q already belongs to user %q", wanted.ID, owner.name)
 	}
 	user.keys = append(user.keys, userKey{id: wanted.ID, secret: wanted.Secret, created: now, validFrom: now})
 	return nil
 }
 
-// recognize refuses the keys of planted users that are deleted or too new.
+// recognize refuses keys of planted users that are deleted or not yet valid.
 func (a *accessKeys) recognize(accessKey string, now time.Time) *exception {
 	owner, key := a.owner(accessKey)
 	if slices.Contains(a.deleted, accessKey) || owner != nil && now.Before(key.validFrom) {

@@ -19,7 +19,7 @@ const (
 	expiredKeyMessage  = "The security token included in the request is expired"
 )
 
-// iam is what AWS knows of principals: which access keys are theirs and what they may do.
+// iam holds what AWS knows about principals: their access keys and their permissions.
 type iam struct {
 	accountID string
 
@@ -29,7 +29,7 @@ type iam struct {
 	keys      accessKeys
 }
 
-// temporaryKey is an access key that AssumeRole gave out.
+// temporaryKey is an access key that AssumeRole returned.
 type temporaryKey struct {
 	principal    string
 	assumedID    string
@@ -71,8 +71,9 @@ func (i *iam) addTemporary(accessKey string, key temporaryKey) {
 	i.temporary[accessKey] = key
 }
 
-// recognize refuses access keys that are rejected, and temporary ones whose session token is missing, wrong or too old.
-// The code is UnrecognizedClientException or ExpiredTokenException; protocols that have other names translate it.
+// recognize refuses rejected access keys and temporary ones whose session token is missing, wrong
+// or expired. The code is UnrecognizedClientException or ExpiredTokenException, which other
+// protocols translate.
 func (i *iam) recognize(s signer, now time.Time) *exception {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -85,7 +86,7 @@ func (i *iam) recognize(s signer, now time.Time) *exception {
 	return i.keys.recognize(s.accessKey, now)
 }
 
-// recognizeTemporary lets temporary keys pass that came from elsewhere, as long as they bring a session token.
+// recognizeTemporary accepts unknown temporary keys if a session token comes with them.
 func (i *iam) recognizeTemporary(s signer, now time.Time) *exception {
 	key, known := i.temporary[s.accessKey]
 	switch {
@@ -98,7 +99,7 @@ func (i *iam) recognizeTemporary(s signer, now time.Time) *exception {
 	}
 }
 
-// permit refuses what no policy allows. The action is written like "cognito-idp:AdminCreateUser".
+// permit refuses actions that no policy allows. An action looks like "cognito-idp:AdminCreateUser".
 func (i *iam) permit(s signer, action, resource string) *exception {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -124,7 +125,7 @@ func (i *iam) permitAssuming(s signer, roleARN, externalID string) *exception {
 		i.principalLocked(s.accessKey), roleARN)
 }
 
-// principal is the ARN of whom an access key belongs to, and its unique id.
+// principal returns the ARN and the unique id of the owner of an access key.
 func (i *iam) principal(accessKey string) (arn, id string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

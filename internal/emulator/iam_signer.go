@@ -23,8 +23,8 @@ type signer struct {
 	sessionToken string
 }
 
-// readSigner takes the credential scope out of the Authorization header of a Signature Version 4 request. The zero
-// signer means that the request is not signed.
+// readSigner reads the credential scope in the Authorization header of a Signature Version 4
+// request. The zero signer means that the request is not signed.
 func readSigner(r *http.Request) signer {
 	algorithm, parameters, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if algorithm != signatureAlgorithm {
@@ -52,8 +52,8 @@ func credentialOf(parameters string) string {
 	return ""
 }
 
-// authenticate refuses requests that are not signed for the service. The signature itself is taken at its word: the
-// emulator knows no secret access keys. Here is where it would be computed again and compared.
+// authenticate refuses requests that are not signed for the service. It does not verify the
+// signature, because the emulator does not know secret access keys.
 func (s signer) authenticate(service string) *exception {
 	if s.accessKey == "" {
 		return newException("MissingAuthenticationTokenException", "Missing Authentication Token")

@@ -22,8 +22,8 @@ import (
 
 const testRole = "arn:aws:iam::210987654321:role/path/Tester"
 
-// post sends a call of Cognito's API by hand, with any Authorization header.
-func (b *bench) post(operation, authorization, body string) (int, map[string]string, http.Header) {
+// post sends a call of Cognito's API with any Authorization header.
+func (b *env) post(operation, authorization, body string) (int, map[string]string, http.Header) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodPost, b.url, strings.NewReader(body))
 	require.NoError(b.t, err)
@@ -36,11 +36,11 @@ func (b *bench) post(operation, authorization, body string) (int, map[string]str
 	require.NoError(b.t, err)
 	defer resp.Body.Close()
 	answer := map[string]string{}
-	_ = json.NewDecoder(resp.Body).Decode(&answer) // answers that are no errors have other values than strings
+	_ = json.NewDecoder(resp.Body).Decode(&answer) // only errors consist of strings
 	return resp.StatusCode, answer, resp.Header
 }
 
-func TestErrorsOnTheWire(t *testing.T) {
+func TestErrorsHaveCodeMessageAndRequestID(t *testing.T) {
 	signature := "AWS4-HMAC-SHA256 Credential=AKIA/20260301/eu-west-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=00"
 	tests := map[string]struct {
 		operation     string
@@ -49,20 +49,20 @@ func TestErrorsOnTheWire(t *testing.T) {
 		code          string
 		words         string
 	}{
-		"a call that has to be signed": {operation: "ListUsers", body: `{}`, code: "MissingAuthenticationTokenException"},
-		"a signature for another service": {
+		"an unsigned call is refused": {operation: "ListUsers", body: `{}`, code: "MissingAuthenticationTokenException"},
+		"a signature for another service is refused": {
 			operation: "ListUsers", authorization: strings.Replace(signature, "cognito-idp", "s3", 1), body: `{}`,
 			code: "InvalidSignatureException",
 		},
-		"another kind of authorization":  {operation: "ListUsers", authorization: "Bearer token", body: `{}`, code: "MissingAuthenticationTokenException"},
-		"a signed call without its pool": {operation: "ListUsers", authorization: signature, body: `{}`, code: "InvalidParameterException", words: "userPoolId"},
-		"a body that is no JSON":         {operation: "ListUsers", authorization: signature, body: `{`, code: "SerializationException"},
-		"an unknown operation":           {operation: "MakeCoffee", authorization: signature, body: `{}`, code: "UnknownOperationException", words: "MakeCoffee"},
-		"an unsigned call needs no key":  {operation: "GetUser", body: `{"AccessToken":"x"}`, code: "NotAuthorizedException"},
+		"a bearer token is refused":                 {operation: "ListUsers", authorization: "Bearer token", body: `{}`, code: "MissingAuthenticationTokenException"},
+		"a call without a pool id is refused":       {operation: "ListUsers", authorization: signature, body: `{}`, code: "InvalidParameterException", words: "userPoolId"},
+		"a body that is not JSON is refused":        {operation: "ListUsers", authorization: signature, body: `{`, code: "SerializationException"},
+		"an unknown operation is refused":           {operation: "MakeCoffee", authorization: signature, body: `{}`, code: "UnknownOperationException", words: "MakeCoffee"},
+		"an operation for users needs no signature": {operation: "GetUser", body: `{"AccessToken":"x"}`, code: "NotAuthorizedException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			status, answer, header := b.post(test.operation, test.authorization, test.body)
 			require.Equal(t, http.StatusBadRequest, status)
 			require.Equal(t, test.code, answer["__type"])
@@ -74,8 +74,8 @@ func TestErrorsOnTheWire(t *testing.T) {
 	}
 }
 
-func TestPoolIsFoundInItsOwnRegionOnly(t *testing.T) {
-	b := newBench(t)
+func TestPoolIsFoundOnlyInItsRegion(t *testing.T) {
+	b := newEnv(t)
 	elsewhere := b.cognitoAs("us-east-1", credentials.NewStaticCredentialsProvider(testAccessKey, "secret", ""))
 	_, err := elsewhere.DescribeUserPool(b.ctx, &cognitoidentityprovider.DescribeUserPoolInput{UserPoolId: &b.seed.UserPoolID})
 	requireCode(t, err, "ResourceNotFoundException", "User pool "+b.seed.UserPoolID+" does not exist.")
@@ -92,19 +92,19 @@ func TestPermissions(t *testing.T) {
 		iam  control.IAM
 		code string
 	}{
-		"nothing is forbidden at first":   {},
-		"a denied action is refused":      {iam: control.IAM{DeniedActions: []string{"cognito-idp:DescribeUserPool"}}, code: "AccessDeniedException"},
-		"another denied action is no bar": {iam: control.IAM{DeniedActions: []string{"cognito-idp:ListUsers"}}},
-		"a list without it refuses":       {iam: control.IAM{AllowedActions: []string{"cognito-idp:ListUsers"}}, code: "AccessDeniedException"},
-		"a list with it allows":           {iam: control.IAM{AllowedActions: []string{"cognito-idp:DescribeUserPool"}}},
-		"an empty list refuses":           {iam: control.IAM{AllowedActions: []string{}}, code: "AccessDeniedException"},
-		"a denied action beats the list":  {iam: control.IAM{AllowedActions: []string{"cognito-idp:DescribeUserPool"}, DeniedActions: []string{"cognito-idp:DescribeUserPool"}}, code: "AccessDeniedException"},
-		"a rejected key is nobody's":      {iam: control.IAM{RejectedKeys: []string{testAccessKey}}, code: "UnrecognizedClientException"},
-		"another rejected key is no bar":  {iam: control.IAM{RejectedKeys: []string{"AKIAANOTHER"}}},
+		"every action is allowed by default":                    {},
+		"a denied action is refused":                            {iam: control.IAM{DeniedActions: []string{"cognito-idp:DescribeUserPool"}}, code: "AccessDeniedException"},
+		"a denial of another action has no effect":              {iam: control.IAM{DeniedActions: []string{"cognito-idp:ListUsers"}}},
+		"an action outside the allowed ones is refused":         {iam: control.IAM{AllowedActions: []string{"cognito-idp:ListUsers"}}, code: "AccessDeniedException"},
+		"an action among the allowed ones is accepted":          {iam: control.IAM{AllowedActions: []string{"cognito-idp:DescribeUserPool"}}},
+		"an empty list of allowed actions refuses every action": {iam: control.IAM{AllowedActions: []string{}}, code: "AccessDeniedException"},
+		"a denied action is refused even if it is allowed":      {iam: control.IAM{AllowedActions: []string{"cognito-idp:DescribeUserPool"}, DeniedActions: []string{"cognito-idp:DescribeUserPool"}}, code: "AccessDeniedException"},
+		"a rejected access key is refused":                      {iam: control.IAM{RejectedKeys: []string{testAccessKey}}, code: "UnrecognizedClientException"},
+		"a rejection of another access key has no effect":       {iam: control.IAM{RejectedKeys: []string{"AKIAANOTHER"}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			require.NoError(t, b.control.SetIAM(b.ctx, test.iam))
 			_, err := b.describePool(b.seed.UserPoolID)
 			requireOutcome(t, err, test.code)
@@ -112,8 +112,8 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-func TestAccessDeniedSaysWhoAndWhat(t *testing.T) {
-	b := newBench(t)
+func TestAccessDeniedNamesPrincipalActionAndResource(t *testing.T) {
+	b := newEnv(t)
 	require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{DeniedActions: []string{"cognito-idp:AdminDeleteUser"}}))
 	requireCode(t, b.deleteUser(b.seed.UserPoolID, "ann"), "AccessDeniedException",
 		"User: arn:aws:iam::123456789012:user/",
@@ -121,8 +121,8 @@ func TestAccessDeniedSaysWhoAndWhat(t *testing.T) {
 		"because no identity-based policy allows the cognito-idp:AdminDeleteUser action")
 }
 
-func TestUnsignedCallsKnowNoPermissions(t *testing.T) {
-	b := newBench(t)
+func TestPermissionsDoNotConcernUnsignedCalls(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, nil)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{AllowedActions: []string{}}))
@@ -133,7 +133,7 @@ func TestUnsignedCallsKnowNoPermissions(t *testing.T) {
 }
 
 func TestGetCallerIdentity(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	out, err := b.sts.GetCallerIdentity(b.ctx, &sts.GetCallerIdentityInput{})
 	require.NoError(t, err)
 	require.Equal(t, "123456789012", *out.Account)
@@ -142,7 +142,7 @@ func TestGetCallerIdentity(t *testing.T) {
 
 	require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{AllowedActions: []string{}}))
 	_, err = b.sts.GetCallerIdentity(b.ctx, &sts.GetCallerIdentityInput{})
-	require.NoError(t, err, "everyone may ask who they are")
+	require.NoError(t, err, "GetCallerIdentity needs no permission")
 
 	require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{RejectedKeys: []string{testAccessKey}}))
 	_, err = b.sts.GetCallerIdentity(b.ctx, &sts.GetCallerIdentityInput{})
@@ -157,19 +157,19 @@ func TestAssumeRole(t *testing.T) {
 		role     string
 		code     string
 	}{
-		"anyone may assume a role":           {},
-		"an external id that is asked for":   {iam: roleNeeds("tenant-1"), external: aws.String("tenant-1")},
-		"an external id that is wrong":       {iam: roleNeeds("tenant-1"), external: aws.String("tenant-2"), code: "AccessDenied"},
-		"an external id that is missing":     {iam: roleNeeds("tenant-1"), code: "AccessDenied"},
-		"a role that nobody may assume":      {iam: control.IAM{Roles: map[string]control.Role{testRole: {Denied: true}}}, code: "AccessDenied"},
-		"an action that is denied":           {iam: control.IAM{DeniedActions: []string{"sts:AssumeRole"}}, code: "AccessDenied"},
-		"a duration of a quarter of an hour": {seconds: aws.Int32(900)},
-		"a duration that is too short":       {seconds: aws.Int32(899), code: "ValidationError"},
-		"something that is no role":          {role: "arn:aws:iam::123456789012:user/ann", code: "ValidationError"},
+		"a role without a trust policy can be assumed": {},
+		"the required external id is accepted":         {iam: roleNeeds("tenant-1"), external: aws.String("tenant-1")},
+		"a wrong external id is refused":               {iam: roleNeeds("tenant-1"), external: aws.String("tenant-2"), code: "AccessDenied"},
+		"a missing external id is refused":             {iam: roleNeeds("tenant-1"), code: "AccessDenied"},
+		"a role that denies everybody is refused":      {iam: control.IAM{Roles: map[string]control.Role{testRole: {Denied: true}}}, code: "AccessDenied"},
+		"a denied sts:AssumeRole is refused":           {iam: control.IAM{DeniedActions: []string{"sts:AssumeRole"}}, code: "AccessDenied"},
+		"a duration of 15 minutes is accepted":         {seconds: aws.Int32(900)},
+		"a duration below 15 minutes is refused":       {seconds: aws.Int32(899), code: "ValidationError"},
+		"an ARN of a user is refused":                  {role: "arn:aws:iam::123456789012:user/ann", code: "ValidationError"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			require.NoError(t, b.control.SetIAM(b.ctx, test.iam))
 			role := testRole
 			if test.role != "" {
@@ -198,7 +198,7 @@ func roleNeeds(externalID string) control.IAM {
 }
 
 func TestAssumeRoleIsRecorded(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	_, err := b.sts.AssumeRole(b.ctx, &sts.AssumeRoleInput{
 		RoleArn: aws.String(testRole), RoleSessionName: aws.String("vault-cognito"), ExternalId: aws.String("tenant-1"),
 	})
@@ -211,7 +211,7 @@ func TestAssumeRoleIsRecorded(t *testing.T) {
 }
 
 func TestTemporaryKeys(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	provider := stscreds.NewAssumeRoleProvider(b.sts, testRole, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "vault-cognito" })
 	got, err := provider.Retrieve(b.ctx)
 	require.NoError(t, err)
@@ -237,13 +237,13 @@ func TestTemporaryKeys(t *testing.T) {
 }
 
 func TestUnknownSTSAction(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	_, err := b.sts.GetSessionToken(b.ctx, &sts.GetSessionTokenInput{})
 	requireCode(t, err, "InvalidAction", "GetSessionToken")
 }
 
 func TestUnknownRequest(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	resp, err := http.Get(b.url + "/somewhere")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())

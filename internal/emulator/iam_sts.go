@@ -80,7 +80,7 @@ func (q query) assumeRole() answer {
 	})
 }
 
-// assumedRole is what both ways to assume a role answer.
+// assumedRole is the common part of the answers to both ways of assuming a role.
 type assumedRole struct {
 	user        xmlAssumedUser
 	credentials xmlCredentials

@@ -19,7 +19,7 @@ const (
 	keyIsActive  = "Active"
 )
 
-// iamOperation is one of IAM's. The lock of iam is held while it runs.
+// iamOperation is an operation of IAM. The lock of iam is held while it runs.
 type iamOperation func(q query, user *iamUser) (any, *exception)
 
 var iamOperations = map[string]iamOperation{
@@ -73,10 +73,10 @@ type deleteAccessKeyAnswer struct {
 	Metadata  xmlMetadata `xml:"ResponseMetadata"`
 }
 
-// isIAM tells IAM's calls from those of STS, which come by the same protocol.
+// isIAM distinguishes IAM from STS, which uses the same protocol.
 func (q query) isIAM() bool { return q.form.Get("Version") == iamVersion }
 
-// service is what the call has to be signed for.
+// service returns the service that the call must be signed for.
 func (q query) service() string {
 	if q.isIAM() {
 		return serviceIAM
@@ -84,12 +84,13 @@ func (q query) service() string {
 	return serviceSTS
 }
 
-// userARN is what the policies of the caller have to allow the action on.
+// userARN returns the resource that the caller's policies must allow the action on.
 func (q query) userARN() string {
 	return fmt.Sprintf("arn:aws:iam::%s:user/%s", q.server.accountID, q.form.Get("UserName"))
 }
 
-// iamRegions are the only regions for which IAM takes signatures, by the prefix of a partition's regions.
+// iamRegions are the only regions that IAM accepts signatures for, by the prefix of a partition's
+// regions.
 var iamRegions = map[string]string{"cn-": "cn-north-1", "us-gov-": "us-gov-west-1"}
 
 func iamRegion(region string) string {
@@ -131,7 +132,7 @@ func (q query) performIAM() answer {
 	return q.server.xmlAnswer(http.StatusOK, out)
 }
 
-// target is the user that the call names, or else the one who signed it.
+// target returns the user that the call names, or else the signer.
 func (q query) target() (*iamUser, *exception) {
 	keys := &q.server.iam.keys
 	name := q.form.Get("UserName")
@@ -189,5 +190,5 @@ func (u *iamUser) show(key userKey) xmlAccessKey {
 
 func (q query) metadata() xmlMetadata { return xmlMetadata{q.server.random.uuid()} }
 
-// iamTime is to the second, as IAM's are.
+// iamTime formats a time to the second, like IAM.
 func iamTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

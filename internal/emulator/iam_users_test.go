@@ -18,14 +18,14 @@ import (
 
 const plantedKey = "AKIAPLANTED000000000"
 
-func (b *bench) iamAs(region, accessKey string) *iam.Client {
+func (b *env) iamAs(region, accessKey string) *iam.Client {
 	return iam.New(iam.Options{
 		Region: region, BaseEndpoint: &b.url, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
 	})
 }
 
-func (b *bench) whoIs(accessKey string) (string, error) {
+func (b *env) whoIs(accessKey string) (string, error) {
 	out, err := b.stsAs(credentials.NewStaticCredentialsProvider(accessKey, "secret", "")).GetCallerIdentity(b.ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return "", err
@@ -33,15 +33,15 @@ func (b *bench) whoIs(accessKey string) (string, error) {
 	return *out.Arn, nil
 }
 
-func newPlantedBench(t *testing.T) (*bench, *iam.Client) {
+func newPlantedEnv(t *testing.T) (*env, *iam.Client) {
 	t.Helper()
-	b := newBench(t)
+	b := newEnv(t)
 	require.NoError(t, b.control.PlantAccessKey(b.ctx, control.AccessKey{User: "vault", ID: plantedKey, Secret: "secret", DelayMS: 1000}))
 	return b, b.iamAs("us-east-1", plantedKey)
 }
 
 func TestAccessKeys(t *testing.T) {
-	b, client := newPlantedBench(t)
+	b, client := newPlantedEnv(t)
 
 	user, err := client.GetUser(b.ctx, &iam.GetUserInput{})
 	require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestAccessKeys(t *testing.T) {
 	requireCode(t, err, "InvalidClientTokenId")
 	b.clock.Advance(time.Second)
 	_, err = b.whoIs(*key.AccessKeyId)
-	require.NoError(t, err, "after the delay the key is taken")
+	require.NoError(t, err, "the key is valid after the delay")
 
 	_, err = client.CreateAccessKey(b.ctx, &iam.CreateAccessKeyInput{})
 	requireCode(t, err, "LimitExceeded")
@@ -81,7 +81,7 @@ func TestAccessKeys(t *testing.T) {
 }
 
 func TestAccessKeysRefused(t *testing.T) {
-	b, client := newPlantedBench(t)
+	b, client := newPlantedEnv(t)
 
 	_, err := client.DeleteAccessKey(b.ctx, &iam.DeleteAccessKeyInput{AccessKeyId: aws.String("AKIANOBODYS000000000")})
 	requireCode(t, err, "NoSuchEntity")
@@ -112,7 +112,7 @@ func TestAccessKeysRefused(t *testing.T) {
 }
 
 func TestAssumeRoleWithWebIdentity(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	anonymous := sts.New(sts.Options{Region: testRegion, BaseEndpoint: &b.url, Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}})
 	assume := func(token string) (*sts.AssumeRoleWithWebIdentityOutput, error) {
 		return anonymous.AssumeRoleWithWebIdentity(b.ctx, &sts.AssumeRoleWithWebIdentityInput{

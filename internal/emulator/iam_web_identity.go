@@ -19,8 +19,8 @@ type webIdentityAnswer struct {
 	Metadata    xmlMetadata    `xml:"ResponseMetadata"`
 }
 
-// authorizeWebIdentity asks for no signature: the token is the proof. Who issued it the emulator cannot check, only
-// that it has the shape of a JWT.
+// authorizeWebIdentity needs no signature. It checks only that the token looks like a JWT, because
+// the emulator does not know its issuer.
 func (q query) authorizeWebIdentity() *exception {
 	if strings.Count(q.form.Get("WebIdentityToken"), ".") != 2 {
 		return newException("InvalidIdentityToken", "The web identity token that was passed could not be validated.")

@@ -111,13 +111,16 @@ func (s *Server) handle(ctx context.Context, x *exchange, arrived time.Time) (an
 	latency := s.latency.of(x.call.Operation)
 	wait(ctx, arrived, latency/2)
 	defer wait(ctx, arrived, latency)
-	fault := s.faults.take(x.call.Operation)
+	fault := s.faults.take(x.call)
 	if fault == nil {
 		return s.execute(x), deliverAll
 	}
 	switch fault.Kind {
 	case control.FaultError:
-		return x.refuse(&exception{code: fault.Code, message: fault.Message, status: fault.Status}), deliverAll
+		return x.refuse(exceptionOf(fault)), deliverAll
+	case control.FaultErrorAfter:
+		s.execute(x)
+		return x.refuse(exceptionOf(fault)), deliverAll
 	case control.FaultRaw:
 		return rawAnswer(fault.Fault), deliverAll
 	case control.FaultHang:
@@ -156,6 +159,10 @@ func hang(ctx context.Context, fault *caughtFault, x *exchange) (answer, deliver
 		return answer{}, deliverNothing
 	}
 	return x.refuse(newException(codeInternalError, "The emulator released this request.")), deliverAll
+}
+
+func exceptionOf(fault *caughtFault) *exception {
+	return &exception{code: fault.Code, message: fault.Message, status: fault.Status}
 }
 
 func rawAnswer(fault control.Fault) answer {

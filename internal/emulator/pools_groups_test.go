@@ -20,19 +20,19 @@ func TestMembership(t *testing.T) {
 		code     string
 		words    string
 	}{
-		"a user joins a group":                   {username: "ann", group: "testers"},
-		"a group that is not there is not found": {username: "ann", group: "nobody", code: "ResourceNotFoundException", words: "Group not found."},
-		"a user who is not there is not found":   {username: "bob", group: "testers", code: "UserNotFoundException"},
-		"a group name with a space is no name":   {username: "ann", group: "two words", code: "InvalidParameterException"},
+		"a user joins a group":                 {username: "ann", group: "testers"},
+		"an unknown group is not found":        {username: "ann", group: "nobody", code: "ResourceNotFoundException", words: "Group not found."},
+		"an unknown user is not found":         {username: "bob", group: "testers", code: "UserNotFoundException"},
+		"a group name with a space is refused": {username: "ann", group: "two words", code: "InvalidParameterException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.seed.UserPoolID
 			b.createUser(pool, "ann")
 			requireOutcome(t, b.addToGroup(pool, test.username, test.group), test.code, test.words)
 			if test.code == "" {
-				require.NoError(t, b.addToGroup(pool, test.username, test.group), "joining twice is no error")
+				require.NoError(t, b.addToGroup(pool, test.username, test.group), "joining twice is accepted")
 				require.Equal(t, []string{"testers"}, b.user(pool, "ann").Groups)
 			}
 		})
@@ -40,7 +40,7 @@ func TestMembership(t *testing.T) {
 }
 
 func TestGroupsOfUser(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	b.createUser(pool, "ann")
 	for _, group := range b.seed.Groups {
@@ -61,7 +61,7 @@ func TestGroupsOfUser(t *testing.T) {
 	requireCode(t, err, "ResourceNotFoundException", "Group not found.")
 }
 
-func (b *bench) groupsOf(pool, username string) []string {
+func (b *env) groupsOf(pool, username string) []string {
 	b.t.Helper()
 	pages := cognitoidentityprovider.NewAdminListGroupsForUserPaginator(b.cognito,
 		&cognitoidentityprovider.AdminListGroupsForUserInput{UserPoolId: &pool, Username: &username, Limit: aws.Int32(1)})
@@ -78,7 +78,7 @@ func (b *bench) groupsOf(pool, username string) []string {
 }
 
 func TestGroupIsCreatedOnce(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	out, err := b.cognito.CreateGroup(b.ctx, &cognitoidentityprovider.CreateGroupInput{
 		UserPoolId: &b.seed.UserPoolID, GroupName: aws.String("new"), Description: aws.String("fresh"), Precedence: aws.Int32(3),
 	})
@@ -92,8 +92,8 @@ func TestGroupIsCreatedOnce(t *testing.T) {
 	requireCode(t, err, "GroupExistsException")
 }
 
-func TestMembershipGoesWithTheUser(t *testing.T) {
-	b := newBench(t)
+func TestDeletedUserLeavesItsGroups(t *testing.T) {
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	b.createUser(pool, "ann")
 	require.NoError(t, b.addToGroup(pool, "ann", b.seed.Group))
@@ -108,20 +108,20 @@ func TestListUsersFilters(t *testing.T) {
 		want   []string
 		code   string
 	}{
-		"no filter shows all":                      {want: []string{"Vault-ann", "bob", "vault-ann", "vault-cat"}},
-		"a whole username":                         {filter: `username = "bob"`, want: []string{"bob"}},
-		"a prefix of usernames":                    {filter: `username ^= "vault-"`, want: []string{"vault-ann", "vault-cat"}},
-		"a prefix stands at the beginning":         {filter: `username ^= "ann"`, want: nil},
-		"a filter needs no spaces":                 {filter: `username^="vault-c"`, want: []string{"vault-cat"}},
-		"usernames are compared in their case":     {filter: `username = "VAULT-ANN"`, want: nil},
-		"an e-mail address":                        {filter: `email = "vault-ann@example.com"`, want: []string{"vault-ann"}},
-		"a status in any case":                     {filter: `cognito:user_status = "confirmed"`, want: []string{"bob"}},
-		"those that are disabled":                  {filter: `status = "Disabled"`, want: []string{"vault-cat"}},
-		"custom attributes cannot be searched for": {filter: `custom:team = "red"`, code: "InvalidParameterException"},
-		"a value needs its quotes":                 {filter: `username = bob`, code: "InvalidParameterException"},
-		"there are two operators only":             {filter: `username != "bob"`, code: "InvalidParameterException"},
+		"no filter lists all users":                                  {want: []string{"Vault-ann", "bob", "vault-ann", "vault-cat"}},
+		"an equal username is listed":                                {filter: `username = "bob"`, want: []string{"bob"}},
+		"usernames with the prefix are listed":                       {filter: `username ^= "vault-"`, want: []string{"vault-ann", "vault-cat"}},
+		"usernames that contain the prefix elsewhere are not listed": {filter: `username ^= "ann"`, want: nil},
+		"a filter without spaces is accepted":                        {filter: `username^="vault-c"`, want: []string{"vault-cat"}},
+		"usernames are compared case-sensitively":                    {filter: `username = "VAULT-ANN"`, want: nil},
+		"an equal e-mail address is listed":                          {filter: `email = "vault-ann@example.com"`, want: []string{"vault-ann"}},
+		"a user status is compared case-insensitively":               {filter: `cognito:user_status = "confirmed"`, want: []string{"bob"}},
+		"disabled users are listed by status":                        {filter: `status = "Disabled"`, want: []string{"vault-cat"}},
+		"a custom attribute in a filter is refused":                  {filter: `custom:team = "red"`, code: "InvalidParameterException"},
+		"a value without quotes is refused":                          {filter: `username = bob`, code: "InvalidParameterException"},
+		"an unknown operator is refused":                             {filter: `username != "bob"`, code: "InvalidParameterException"},
 	}
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	b.createConfirmedUser(pool, "bob")
 	b.createUser(pool, "vault-ann", "email", "vault-ann@example.com")
@@ -151,8 +151,8 @@ func usernamesOf(users []types.UserType) []string {
 	return names
 }
 
-func TestListUsersInPages(t *testing.T) {
-	b := newBench(t)
+func TestListUsersPages(t *testing.T) {
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	for i := range 61 {
 		b.createUser(pool, fmt.Sprintf("user-%02d", i))
@@ -172,8 +172,8 @@ func TestListUsersInPages(t *testing.T) {
 	requireCode(t, err, "InvalidParameterException")
 }
 
-func TestListUsersShowsOnlyTheAttributesAskedFor(t *testing.T) {
-	b := newBench(t)
+func TestListUsersReturnsRequestedAttributes(t *testing.T) {
+	b := newEnv(t)
 	b.createUser(b.seed.UserPoolID, "ann", "email", "ann@example.com", "name", "Ann")
 	out, err := b.cognito.ListUsers(b.ctx, &cognitoidentityprovider.ListUsersInput{
 		UserPoolId: &b.seed.UserPoolID, AttributesToGet: []string{"email"},

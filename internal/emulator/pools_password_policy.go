@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// passwordSymbols are the characters that Cognito takes for symbols, from the developer guide's page on passwords.
+	// passwordSymbols are the characters that Cognito counts as symbols, from the page "Adding user
+	// pool password requirements" of the developer guide.
 	passwordSymbols = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"
 
-	// Letters and digits count when they are of the basic Latin alphabet.
+	// Letters and digits count if they belong to the basic Latin alphabet.
 	upperLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	lowerLetters = "abcdefghijklmnopqrstuvwxyz"
 	digits       = "0123456789"
@@ -48,7 +49,7 @@ func defaultPasswordPolicy() passwordPolicy {
 	}
 }
 
-// complete checks the policy itself, and fills in what was left out.
+// complete checks the policy itself and adds Cognito's defaults.
 func (p passwordPolicy) complete(tier string) (passwordPolicy, error) {
 	if p.MinimumLength == 0 {
 		p.MinimumLength = defaultPasswordLength
@@ -72,7 +73,7 @@ func (p passwordPolicy) complete(tier string) (passwordPolicy, error) {
 	}
 }
 
-// check says what is wrong with a password, in the words of InvalidPasswordException.
+// check returns an InvalidPasswordException that names what the password lacks.
 func (p passwordPolicy) check(password string) error {
 	flaw := p.flaw(password)
 	if flaw == "" {
@@ -103,7 +104,8 @@ func (p passwordPolicy) flaw(password string) string {
 	}
 }
 
-// checkHistory refuses the passwords that a user had last, the present one among them. They come newest first.
+// checkHistory refuses the passwords that the user had last, including the present one. They are
+// sorted newest first.
 func (p passwordPolicy) checkHistory(password string, past []string) error {
 	remembered := past[:min(len(past), p.PasswordHistorySize)]
 	if slices.Contains(remembered, password) {

@@ -15,7 +15,7 @@ var (
 	scopePattern      = regexp.MustCompile(`^[\x21\x23-\x2E\x30-\x5B\x5D-\x7E]+$`)
 )
 
-// resourceServer is an API that scopes belong to.
+// resourceServer is an API that defines scopes.
 type resourceServer struct {
 	identifier string
 	name       string
@@ -65,7 +65,7 @@ func (in resourceServerInput) check(p *pool) error {
 	return nil
 }
 
-// hasScope tells whether a scope, such as "api/read", belongs to a resource server of the pool.
+// hasScope reports whether a scope, such as "api/read", belongs to a resource server of the pool.
 func (p *pool) hasScope(scope string) bool {
 	cut := strings.LastIndex(scope, "/")
 	if cut < 0 {

@@ -34,13 +34,13 @@ var (
 	phonePattern = regexp.MustCompile(`^\+\d{1,15}$`)
 )
 
-// attribute is an attribute of a user on the wire.
+// attribute is an attribute of a user in requests and answers.
 type attribute struct {
 	Name  string
 	Value string
 }
 
-// schemaAttribute is what a pool knows of one attribute.
+// schemaAttribute is the definition of an attribute in a pool.
 type schemaAttribute struct {
 	Name                       string
 	AttributeDataType          string `json:",omitempty"`
@@ -50,7 +50,7 @@ type schemaAttribute struct {
 	StringAttributeConstraints *stringConstraints `json:",omitempty"`
 }
 
-// stringConstraints are lengths; AWS writes them as strings.
+// stringConstraints are lengths, which AWS writes as strings.
 type stringConstraints struct {
 	MinLength string `json:",omitempty"`
 	MaxLength string `json:",omitempty"`
@@ -60,7 +60,7 @@ func (a schemaAttribute) mutable() bool {
 	return a.Mutable == nil || *a.Mutable
 }
 
-// schema is the attributes that users of a pool may have, by name, custom ones with their prefix.
+// schema maps names to the attributes that users of a pool may have; custom ones have their prefix.
 type schema map[string]schemaAttribute
 
 func standardSchema() schema {
@@ -80,7 +80,8 @@ func standardSchema() schema {
 	return s
 }
 
-// newSchema is the standard attributes, changed and added to by what a pool is created with.
+// newSchema returns the standard attributes with the changes and additions of a CreateUserPool
+// request.
 func newSchema(wanted []schemaAttribute) (schema, error) {
 	s := standardSchema()
 	for _, a := range wanted {
@@ -133,7 +134,8 @@ func (s schema) describe() []schemaAttribute {
 	return all
 }
 
-// missing returns the required attributes that a user has no value for, in order. The sub is the pool's own business.
+// missing returns, sorted, the required attributes that a user has no value for. Cognito itself
+// sets the sub.
 func (s schema) missing(attributes map[string]string) []string {
 	var names []string
 	for name, a := range s {
@@ -145,7 +147,7 @@ func (s schema) missing(attributes map[string]string) []string {
 	return names
 }
 
-// check refuses attributes that no user of the pool can be given.
+// check refuses attributes that no user of the pool can have.
 func (s schema) check(attributes []attribute) error {
 	for _, a := range attributes {
 		if err := s.checkOne(a); err != nil {
@@ -213,7 +215,7 @@ func (a schemaAttribute) checkLength(value string) error {
 	return nil
 }
 
-// checkUpdate refuses changes of attributes that are set once and for all.
+// checkUpdate refuses changes of immutable attributes.
 func (s schema) checkUpdate(attributes []attribute) error {
 	if err := s.check(attributes); err != nil {
 		return err

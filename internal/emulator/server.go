@@ -14,25 +14,25 @@ import (
 
 const defaultAccountID = "123456789012"
 
-// Options are what the emulator would otherwise take from its surroundings. All may be left out.
+// Options holds the emulator's dependencies. The zero value is usable.
 type Options struct {
-	// Now is the clock of everything but latency; time.Now by default.
+	// Now is the clock for everything except latency; the default is time.Now.
 	Now func() time.Time
-	// Random is where identifiers, secrets and refresh tokens come from; crypto/rand by default.
+	// Random is the source of identifiers, secrets and refresh tokens; the default is crypto/rand.
 	Random io.Reader
-	// SigningKey signs the JWTs; one is made at the first need by default. It takes tenths of a second to make one, so
-	// tests that start many emulators may want to share theirs.
+	// SigningKey signs the JWTs; by default it is generated when it is first needed. That takes
+	// tenths of a second, so tests with many emulators may share a key.
 	SigningKey *rsa.PrivateKey
-	// CheapTokens is for model tests only: the JWTs have a valid header and valid claims, but all of
-	// them carry one RS256 signature, which is computed once. The emulator accepts them; nothing that
-	// verifies signatures does. A token then costs microseconds instead of a millisecond.
+	// CheapTokens is for model tests only: JWTs have a valid header and valid claims, but all of
+	// them carry the same RS256 signature, which is computed once. The emulator accepts them; other
+	// verifiers do not. A token then costs microseconds instead of a millisecond.
 	CheapTokens bool
-	// AccountID is the AWS account that owns everything; 123456789012 by default.
+	// AccountID is the AWS account that owns everything; the default is 123456789012.
 	AccountID string
 }
 
-// Server is the emulator as an http.Handler. Give its ConnContext to the http.Server, or connections are not counted;
-// Start does so.
+// Server is the emulator as an http.Handler. Connections are only counted if the http.Server uses
+// its ConnContext, as Start does.
 type Server struct {
 	now       func() time.Time
 	accountID string
@@ -49,12 +49,12 @@ type Server struct {
 	calls   *callLog
 	secrets *issuedSecrets
 
-	// mu guards state. It is never held while a fault or latency keeps a call waiting.
+	// mu guards state. It is not held while a fault or latency keeps a call waiting.
 	mu    sync.Mutex
 	state *state
 }
 
-// New returns an emulator with nothing in it.
+// New returns an empty emulator.
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	s := &Server{

@@ -15,21 +15,22 @@ const (
 	alphanumeric      = lowerLetters + upperLetters + digits
 )
 
-// random makes identifiers and secrets.
+// random generates identifiers and secrets.
 type random struct {
 	source io.Reader
 }
 
-// bytes panics when the source runs dry, which crypto/rand never does.
+// bytes panics if the source fails, which crypto/rand never does.
 func (r random) bytes(n int) []byte {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r.source, b); err != nil {
-		panic(fmt.Errorf("the emulator's source of randomness failed: %w", err))
+		panic(fmt.Errorf("reading random bytes: %w", err))
 	}
 	return b
 }
 
-// text is n characters of the alphabet. That some are a little more likely than others does no harm in an emulator.
+// text returns n characters of the alphabet. The slight bias of the modulo does not matter in an
+// emulator.
 func (r random) text(alphabet string, n int) string {
 	b := r.bytes(n)
 	for i := range b {
@@ -38,7 +39,7 @@ func (r random) text(alphabet string, n int) string {
 	return string(b)
 }
 
-// uuid is a random UUID, of version 4.
+// uuid returns a random UUID of version 4.
 func (r random) uuid() string {
 	b := r.bytes(16)
 	b[6] = b[6]&0x0f | 0x40
@@ -46,7 +47,7 @@ func (r random) uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// opaque is n random bytes as base64url without padding.
+// opaque returns n random bytes as base64url without padding.
 func (r random) opaque(n int) string {
 	return base64.RawURLEncoding.EncodeToString(r.bytes(n))
 }

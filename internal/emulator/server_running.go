@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// loopback is where Start listens: any free port of this machine, which nobody else can reach.
+// loopback is the address that Start listens on: a free port that other machines cannot reach.
 const loopback = "127.0.0.1:0"
 
 // Running is an emulator that listens.
 type Running struct {
-	// URL is its endpoint for everything: Cognito, STS, IAM, the token endpoint and the control API.
+	// URL is the endpoint of Cognito, STS, IAM, the token endpoint and the control API.
 	URL string
 	// Server is the emulator itself.
 	Server *Server
@@ -31,8 +31,8 @@ func Start(opts Options) (*Running, error) {
 	return Listen(context.Background(), loopback, opts)
 }
 
-// Listen returns an emulator that listens on address, such as "127.0.0.1:9229". The context is for the listening to
-// begin; Close ends it.
+// Listen returns an emulator that listens on address, such as "127.0.0.1:9229". The context only
+// limits the start of listening; Close ends it.
 func Listen(ctx context.Context, address string, opts Options) (*Running, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -49,19 +49,19 @@ func Listen(ctx context.Context, address string, opts Options) (*Running, error)
 	return running, nil
 }
 
-// serve ends with http.ErrServerClosed, which is no news to whoever called Close.
+// serve ends with http.ErrServerClosed after Close.
 func (r *Running) serve(listener net.Listener) {
 	defer close(r.done)
 	_ = r.http.Serve(listener)
 }
 
-// Seed fills the emulator as Server.Seed does, with its own URL as the domain.
+// Seed calls Server.Seed with the emulator's own URL as the domain.
 func (r *Running) Seed(region string) (Seed, error) {
 	return r.Server.Seed(region, r.URL)
 }
 
-// Close stops listening, drops all connections, those that hang in a fault too, and waits for the listener to end. It
-// may be called twice.
+// Close stops listening, closes all connections, including those that hang in a fault, and waits
+// for the listener to end. It may be called twice.
 func (r *Running) Close() error {
 	err := r.http.Close()
 	<-r.done

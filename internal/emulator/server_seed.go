@@ -10,27 +10,29 @@ import (
 
 const seedResourceServer = "api"
 
-// Seed is what a seeded emulator holds: a pool with two groups, an app client of each kind, and a domain.
+// Seed is what a seeded emulator contains: a pool with two groups, an app client of each kind, and
+// a domain.
 type Seed struct {
 	Region     string `json:"region"`
 	UserPoolID string `json:"user_pool_id"`
-	// AppClientID is of a confidential client for users: admin password sign-in and refresh tokens.
+	// AppClientID is a confidential client for users, with admin password sign-in and refresh
+	// tokens.
 	AppClientID     string `json:"app_client_id"`
 	AppClientSecret string `json:"app_client_secret"`
-	// PublicClientID is of a client like it that has no secret.
+	// PublicClientID is a client with the same settings and without a secret.
 	PublicClientID string   `json:"public_client_id"`
 	Group          string   `json:"group"`
 	Groups         []string `json:"groups"`
-	// M2MClientID is of a client that gets tokens for itself, by client credentials.
+	// M2MClientID is a client for machines, with the client credentials grant.
 	M2MClientID     string `json:"m2m_client_id"`
 	M2MClientSecret string `json:"m2m_client_secret"`
-	// Domain is the URL that the token endpoint is on.
+	// Domain is the URL of the token endpoint.
 	Domain string   `json:"domain"`
 	Scopes []string `json:"scopes"`
 }
 
-// Seed makes a pool in a region with all that one needs to begin. The endpoint is the emulator's own URL. It may be
-// called more than once; each call makes another pool.
+// Seed creates a pool with groups, app clients and a domain in a region. The endpoint is the
+// emulator's own URL. Each call creates another pool.
 func (s *Server) Seed(region, endpoint string) (Seed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +53,7 @@ func (s *Server) Seed(region, endpoint string) (Seed, error) {
 	return seeder.seed, nil
 }
 
-// seeder makes what a seed is made of by the same operations that everyone else uses.
+// seeder creates the seed by the same operations that callers use.
 type seeder struct {
 	request *request
 	seed    Seed

@@ -11,11 +11,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// state is everything that Cognito would keep.
+// state is everything that Cognito stores.
 type state struct {
 	pools   map[string]*pool
 	domains map[string]*pool
-	// clients holds the app clients of all pools by id, for calls that name no pool.
+	// clients holds the app clients of all pools by id, for operations that name no pool.
 	clients       map[string]*client
 	signIns       map[string]*signIn
 	refreshTokens map[string]*refreshToken
@@ -23,7 +23,7 @@ type state struct {
 
 	// lateUsers is how long a new user stays invisible.
 	lateUsers time.Duration
-	// tokenValidity overrides what the app clients say, by client id.
+	// tokenValidity overrides the lifetimes of app clients, by client id.
 	tokenValidity map[string]control.TokenValidity
 }
 
@@ -39,7 +39,7 @@ func newState() *state {
 	}
 }
 
-// sortedPools are all pools by id.
+// sortedPools returns all pools by id.
 func (s *state) sortedPools() []*pool {
 	pools := make([]*pool, 0, len(s.pools))
 	for _, p := range s.pools {

@@ -19,14 +19,14 @@ const (
 	sessionBytes = 150
 )
 
-// challenge is a question that a user has been asked and its session.
+// challenge is an open challenge of a user, stored by its session.
 type challenge struct {
 	name    string
 	client  *client
 	user    *user
 	expires time.Time
 	used    bool
-	// verified is for MFA_SETUP: the user has proved to have a software token.
+	// verified is set in MFA_SETUP when the user has proved to have a software token.
 	verified bool
 }
 
@@ -53,7 +53,7 @@ func (r *request) respondToAuthChallenge(in respondInput) (any, error) {
 	return r.respond(c, in)
 }
 
-// challengeUser opens a session for one answer.
+// challengeUser opens a session for the answer to a challenge.
 func (r *request) challengeUser(c *client, u *user, name string, parameters map[string]string) authOutput {
 	parameters["USER_ID_FOR_SRP"] = u.username
 	return authOutput{ChallengeName: name, ChallengeParameters: parameters, Session: r.openSession(c, u, name)}
@@ -85,13 +85,13 @@ func prefixed(names []string) []string {
 	return list
 }
 
-// jsonText is for strings, and maps and lists of them, which always encode.
+// jsonText encodes strings and maps and lists of them, which cannot fail.
 func jsonText(v any) string {
 	encoded, _ := json.Marshal(v)
 	return string(encoded)
 }
 
-// respond keeps the session good for another try when the answer is refused.
+// respond leaves the session usable if the answer is refused.
 func (r *request) respond(c *client, in respondInput) (any, error) {
 	if err := requireParameters(map[string]string{"Session": in.Session}, "Session"); err != nil {
 		return nil, err
@@ -114,8 +114,8 @@ func (r *request) respond(c *client, in respondInput) (any, error) {
 	return r.afterChallenge(asked), nil
 }
 
-// findChallenge ties a session to the client and the user that it was opened for. The user goes by its username here,
-// not by an alias.
+// findChallenge returns the challenge of a session if it was opened for the same client and user.
+// The user is named by username here, not by an alias.
 func (r *request) findChallenge(c *client, in respondInput) (*challenge, error) {
 	asked, ok := r.challenges[in.Session]
 	switch {
@@ -143,7 +143,8 @@ func (r *request) answerChallenge(asked *challenge, responses map[string]string)
 	return r.answerMFA(asked, responses)
 }
 
-// afterChallenge is what comes next: a second factor after a new password, else the tokens.
+// afterChallenge returns the challenge for a second factor after a new password, or else the
+// tokens.
 func (r *request) afterChallenge(asked *challenge) authOutput {
 	if asked.name == newPasswordRequired {
 		return r.afterPassword(asked.client, asked.user)
@@ -159,7 +160,7 @@ func (r *request) answerNewPassword(u *user, responses map[string]string) error 
 	if err := u.checkResponseAttributes(attributes); err != nil {
 		return err
 	}
-	if err := u.setPassword(responses[responseNewPassword]); err != nil {
+	if err := r.setPassword(u, responses[responseNewPassword]); err != nil {
 		return err
 	}
 	u.replaceAttributes(attributes)
@@ -179,7 +180,8 @@ func responseAttributes(responses map[string]string) []attribute {
 	return attributes
 }
 
-// checkResponseAttributes demands the required attributes that are missing and refuses changes of those that are there.
+// checkResponseAttributes demands the missing required attributes and refuses changes of existing
+// ones.
 func (u *user) checkResponseAttributes(attributes []attribute) error {
 	for _, a := range attributes {
 		if u.pool.schema[a.Name].Required && u.attributes[a.Name] != "" {

@@ -14,22 +14,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withRequiredName makes a pool where each user needs a name.
+// withRequiredName changes a pool so that each user must have a name.
 func withRequiredName(in *cognitoidentityprovider.CreateUserPoolInput) {
 	in.Schema = []types.SchemaAttributeType{{Name: aws.String("name"), Required: aws.Bool(true), Mutable: aws.Bool(true)}}
 }
 
-// challenged is a sign-in that met NEW_PASSWORD_REQUIRED.
+// challenged is a sign-in with an open NEW_PASSWORD_REQUIRED challenge.
 type challenged struct {
-	*bench
+	*env
 	pool    string
 	client  *types.UserPoolClientType
 	session *string
 }
 
 func newChallenged(t *testing.T, attributes ...string) *challenged {
-	b := newBench(t)
-	c := &challenged{bench: b, pool: b.createPool(withRequiredName)}
+	b := newEnv(t)
+	c := &challenged{env: b, pool: b.createPool(withRequiredName)}
 	c.client = b.createClient(c.pool, withSecret)
 	b.createUser(c.pool, "ann", attributes...)
 	c.session = c.meet().Session
@@ -45,7 +45,7 @@ func (c *challenged) meet() *cognitoidentityprovider.AdminInitiateAuthOutput {
 	return out
 }
 
-// answer answers with what the responses add to, or change in, a good answer.
+// answer sends a valid answer with the changes applied.
 func (c *challenged) answer(changes map[string]string) error {
 	responses := map[string]string{
 		"USERNAME": "ann", "NEW_PASSWORD": otherPassword, "SECRET_HASH": secretHash(c.client, "ann"), "userAttributes.name": "Ann",
@@ -63,7 +63,7 @@ func (c *challenged) answer(changes map[string]string) error {
 	return err
 }
 
-func TestNewPasswordChallengeSaysWhatIsMissing(t *testing.T) {
+func TestNewPasswordChallengeNamesMissingAttributes(t *testing.T) {
 	c := newChallenged(t, "email", "ann@example.com")
 	parameters := c.meet().ChallengeParameters
 	require.Equal(t, "ann", parameters["USER_ID_FOR_SRP"])
@@ -71,7 +71,7 @@ func TestNewPasswordChallengeSaysWhatIsMissing(t *testing.T) {
 	require.JSONEq(t, `{"email":"ann@example.com"}`, parameters["userAttributes"])
 }
 
-func TestNothingIsMissingInNewPasswordChallenge(t *testing.T) {
+func TestNewPasswordChallengeWithoutMissingAttributes(t *testing.T) {
 	c := newChallenged(t, "name", "Ann")
 	var required []string
 	require.NoError(t, json.Unmarshal([]byte(c.meet().ChallengeParameters["requiredAttributes"]), &required))
@@ -85,16 +85,16 @@ func TestNewPasswordAnswers(t *testing.T) {
 		code       string
 		words      string
 	}{
-		"a good answer confirms the user":             {},
-		"a required attribute may not be missing":     {changes: map[string]string{"userAttributes.name": ""}, code: "InvalidParameterException", words: "name is missing"},
-		"a required attribute that is there stays":    {attributes: []string{"name", "Ann"}, code: "NotAuthorizedException", words: "Cannot modify an already provided name"},
-		"an attribute that is there need not be sent": {attributes: []string{"name", "Ann"}, changes: map[string]string{"userAttributes.name": ""}},
-		"an unknown attribute is refused":             {changes: map[string]string{"userAttributes.custom:x": "1"}, code: "InvalidParameterException"},
-		"a password is needed":                        {changes: map[string]string{"NEW_PASSWORD": ""}, code: "InvalidParameterException", words: "NEW_PASSWORD"},
-		"the password has to follow the policy":       {changes: map[string]string{"NEW_PASSWORD": "weak"}, code: "InvalidPasswordException"},
-		"a username is needed":                        {changes: map[string]string{"USERNAME": ""}, code: "InvalidParameterException", words: "USERNAME"},
-		"a secret hash is needed":                     {changes: map[string]string{"SECRET_HASH": ""}, code: "NotAuthorizedException", words: "SECRET_HASH"},
-		"the secret hash has to be right":             {changes: map[string]string{"SECRET_HASH": "aGFzaA=="}, code: "NotAuthorizedException", words: "secret hash"},
+		"a valid answer confirms the user":                      {},
+		"an answer without a required attribute is refused":     {changes: map[string]string{"userAttributes.name": ""}, code: "InvalidParameterException", words: "name is missing"},
+		"a change of an existing required attribute is refused": {attributes: []string{"name", "Ann"}, code: "NotAuthorizedException", words: "Cannot modify an already provided name"},
+		"an existing required attribute need not be sent":       {attributes: []string{"name", "Ann"}, changes: map[string]string{"userAttributes.name": ""}},
+		"an unknown attribute is refused":                       {changes: map[string]string{"userAttributes.custom:x": "1"}, code: "InvalidParameterException"},
+		"an answer without a password is refused":               {changes: map[string]string{"NEW_PASSWORD": ""}, code: "InvalidParameterException", words: "NEW_PASSWORD"},
+		"a password against the policy is refused":              {changes: map[string]string{"NEW_PASSWORD": "weak"}, code: "InvalidPasswordException"},
+		"an answer without a username is refused":               {changes: map[string]string{"USERNAME": ""}, code: "InvalidParameterException", words: "USERNAME"},
+		"an answer without a secret hash is refused":            {changes: map[string]string{"SECRET_HASH": ""}, code: "NotAuthorizedException", words: "SECRET_HASH"},
+		"an answer with a wrong secret hash is refused":         {changes: map[string]string{"SECRET_HASH": "aGFzaA=="}, code: "NotAuthorizedException", words: "secret hash"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestNewPasswordAnswers(t *testing.T) {
 	}
 }
 
-func TestAnswerReturnsTokens(t *testing.T) {
+func TestNewPasswordAnswerReturnsTokens(t *testing.T) {
 	c := newChallenged(t, "name", "Ann")
 	out, err := c.cognito.RespondToAuthChallenge(c.ctx, &cognitoidentityprovider.RespondToAuthChallengeInput{
 		ClientId: c.client.ClientId, Session: c.session, ChallengeName: types.ChallengeNameTypeNewPasswordRequired,
@@ -133,33 +133,33 @@ func TestSessionsOfChallenges(t *testing.T) {
 		code   string
 		words  string
 	}{
-		"a session works once": {
+		"a used session is refused": {
 			before: func(c *challenged) { require.NoError(c.t, c.answer(nil)) },
 			code:   "NotAuthorizedException", words: "session can only be used once",
 		},
-		"a session works up to its last moment": {
+		"a session is valid until it expires": {
 			before: func(c *challenged) { c.clock.Advance(3*time.Minute - time.Second) },
 		},
-		"a session expires after three minutes": {
+		"a session expires after 3 minutes": {
 			before: func(c *challenged) { c.clock.Advance(3 * time.Minute) },
 			code:   "NotAuthorizedException", words: "session is expired",
 		},
-		"a refused answer leaves the session": {
+		"a refused answer does not use up the session": {
 			before: func(c *challenged) { require.Error(c.t, c.answer(map[string]string{"NEW_PASSWORD": "weak"})) },
 		},
-		"a made-up session is refused": {
+		"an unknown session is refused": {
 			before: func(c *challenged) { c.session = aws.String("AYABeMadeUpSession000000") },
 			code:   "NotAuthorizedException", words: "Invalid session for the user",
 		},
-		"a session is needed": {
+		"a missing session is refused": {
 			before: func(c *challenged) { c.session = nil },
 			code:   "InvalidParameterException", words: "Session",
 		},
-		"a session is the client's that it was opened by": {
+		"a session of another client is refused": {
 			before: func(c *challenged) { c.client = c.createClient(c.pool, withSecret) },
 			code:   "NotAuthorizedException", words: "Invalid session for the user",
 		},
-		"a session is the user's that it was opened for": {
+		"a session of another user is refused": {
 			before: func(c *challenged) {
 				c.createUser(c.pool, "bob")
 				out, err := c.signIn(c.client, "bob", goodPassword)
@@ -168,11 +168,11 @@ func TestSessionsOfChallenges(t *testing.T) {
 			},
 			code: "NotAuthorizedException", words: "Invalid session for the user",
 		},
-		"a disabled user cannot answer": {
+		"an answer of a disabled user is refused": {
 			before: func(c *challenged) { require.NoError(c.t, c.disableUser(c.pool, "ann")) },
 			code:   "NotAuthorizedException", words: "User is disabled.",
 		},
-		"a deleted user cannot answer": {
+		"an answer of a deleted user is refused": {
 			before: func(c *challenged) { require.NoError(c.t, c.deleteUser(c.pool, "ann")) },
 			code:   "UserNotFoundException",
 		},
@@ -186,8 +186,8 @@ func TestSessionsOfChallenges(t *testing.T) {
 	}
 }
 
-func TestClientMayKeepSessionsLonger(t *testing.T) {
-	b := newBench(t)
+func TestAuthSessionValidityOfClient(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) { in.AuthSessionValidity = aws.Int32(15) })
 	b.createUser(b.seed.UserPoolID, "ann")
 	out, err := b.signIn(client, "ann", goodPassword)
@@ -200,8 +200,8 @@ func TestClientMayKeepSessionsLonger(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestChallengeIsAnsweredByTheUsernameAndNotByAnAlias(t *testing.T) {
-	b := newBench(t)
+func TestChallengeAnswerWithAliasIsRefused(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(emailPool)
 	client := b.createClient(pool, nil)
 	user := b.createUser(pool, "ann@example.com")
@@ -221,7 +221,7 @@ func TestChallengeIsAnsweredByTheUsernameAndNotByAnAlias(t *testing.T) {
 }
 
 func TestPasswordHistoryCountsTheTemporaryPassword(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(withPolicy(types.PasswordPolicyType{PasswordHistorySize: aws.Int32(1)}))
 	client := b.createClient(pool, nil)
 	b.createUser(pool, "ann")

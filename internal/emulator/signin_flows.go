@@ -17,7 +17,7 @@ type initiateAuthInput struct {
 	AuthParameters map[string]string
 }
 
-// authOutput is tokens or a challenge.
+// authOutput holds tokens or a challenge.
 type authOutput struct {
 	AuthenticationResult *authenticationResult `json:",omitempty"`
 	ChallengeName        string                `json:",omitempty"`
@@ -63,7 +63,7 @@ func (r *request) initiateAuth(in initiateAuthInput) (any, error) {
 	}
 }
 
-// methodNotSupported also answers the flows that Cognito has and the emulator has not.
+// methodNotSupported is also the answer to Cognito's flows that the emulator does not have.
 func methodNotSupported() error {
 	return invalidParameter("Initiate Auth method not supported.")
 }
@@ -81,7 +81,7 @@ func requireParameters(given map[string]string, names ...string) error {
 	return nil
 }
 
-// signInByPassword takes the name as it was sent for the secret hash, be it an alias.
+// signInByPassword verifies the secret hash with the name as it was sent, even if that is an alias.
 func (r *request) signInByPassword(c *client, in initiateAuthInput) (any, error) {
 	if !c.allows(in.AuthFlow) {
 		return nil, flowNotEnabled()
@@ -121,7 +121,7 @@ func userDisabled() error {
 	return notAuthorized("User is disabled.")
 }
 
-// afterPassword is the challenge that a user has still to meet, or the tokens.
+// afterPassword returns the user's next challenge, or the tokens.
 func (r *request) afterPassword(c *client, u *user) authOutput {
 	if u.status == statusForceChangePassword {
 		return r.challengeNewPassword(c, u)
@@ -132,7 +132,7 @@ func (r *request) afterPassword(c *client, u *user) authOutput {
 	return r.signInUser(c, u)
 }
 
-// signInByRefreshToken takes the user's own username for the secret hash, never an alias.
+// signInByRefreshToken verifies the secret hash with the user's own username, never with an alias.
 func (r *request) signInByRefreshToken(c *client, in initiateAuthInput) (any, error) {
 	if !c.allows(flowRefresh) {
 		return nil, flowNotEnabled()

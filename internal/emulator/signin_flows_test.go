@@ -28,31 +28,31 @@ func TestAdminSignInByPassword(t *testing.T) {
 		code       string
 		words      string
 	}{
-		"the flow that is allowed signs in": {
+		"an allowed flow signs in": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 		},
-		"its old name does too": {
+		"the legacy name of an allowed flow signs in": {
 			flow: "ADMIN_NO_SRP_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 		},
-		"a client with the old value signs in": {
+		"a client with the legacy flow signs in": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ADMIN_NO_SRP_AUTH"},
 		},
-		"a client that says nothing does not allow it": {
+		"a client without flows refuses it": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", code: "InvalidParameterException", words: "Auth flow not enabled for this client",
 		},
-		"the users' own flow does not allow it": {
+		"a client with USER_PASSWORD_AUTH only refuses it": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_USER_PASSWORD_AUTH"},
 			code: "InvalidParameterException", words: "Auth flow not enabled for this client",
 		},
-		"the users' own flow is not for admins": {
+		"USER_PASSWORD_AUTH is refused as an admin flow": {
 			flow: "USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_USER_PASSWORD_AUTH"},
 			code: "InvalidParameterException", words: "Initiate Auth method not supported.",
 		},
-		"a username is needed": {
+		"a missing username is refused": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 			parameters: map[string]string{"PASSWORD": goodPassword}, code: "InvalidParameterException", words: "USERNAME",
 		},
-		"a password is needed": {
+		"a missing password is refused": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 			parameters: map[string]string{"USERNAME": "ann"}, code: "InvalidParameterException", words: "PASSWORD",
 		},
@@ -61,7 +61,7 @@ func TestAdminSignInByPassword(t *testing.T) {
 			parameters: map[string]string{"USERNAME": "ann", "PASSWORD": otherPassword},
 			code:       "NotAuthorizedException", words: "Incorrect username or password.",
 		},
-		"a secret hash is not for a client without a secret": {
+		"a secret hash for a public client is refused": {
 			flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 			parameters: map[string]string{"USERNAME": "ann", "PASSWORD": goodPassword, "SECRET_HASH": "aGFzaA=="},
 			code:       "NotAuthorizedException", words: "Unable to verify secret hash",
@@ -69,7 +69,7 @@ func TestAdminSignInByPassword(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, withFlows(test.flows...))
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			parameters := test.parameters
@@ -95,13 +95,13 @@ func TestUserSignInByPassword(t *testing.T) {
 		flows []types.ExplicitAuthFlowsType
 		code  string
 	}{
-		"the flow that is allowed signs in":  {flow: "USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_USER_PASSWORD_AUTH"}},
-		"the admins' flow does not allow it": {flow: "USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"}, code: "InvalidParameterException"},
-		"the admins' flow is not for users":  {flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"}, code: "InvalidParameterException"},
+		"an allowed flow signs in":                          {flow: "USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_USER_PASSWORD_AUTH"}},
+		"a client with the admin flow only refuses it":      {flow: "USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"}, code: "InvalidParameterException"},
+		"the admin flow is refused without AWS credentials": {flow: "ADMIN_USER_PASSWORD_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"}, code: "InvalidParameterException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, withFlows(test.flows...))
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			_, err := b.cognito.InitiateAuth(b.ctx, &cognitoidentityprovider.InitiateAuthInput{
@@ -118,13 +118,13 @@ func TestUnknownUsersAtSignIn(t *testing.T) {
 		prevent types.PreventUserExistenceErrorTypes
 		code    string
 	}{
-		"a client that says nothing tells": {code: "UserNotFoundException"},
-		"LEGACY tells":                     {prevent: "LEGACY", code: "UserNotFoundException"},
-		"ENABLED does not tell":            {prevent: "ENABLED", code: "NotAuthorizedException"},
+		"a client without the setting reveals an unknown user": {code: "UserNotFoundException"},
+		"a client with LEGACY reveals an unknown user":         {prevent: "LEGACY", code: "UserNotFoundException"},
+		"a client with ENABLED hides an unknown user":          {prevent: "ENABLED", code: "NotAuthorizedException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 				in.PreventUserExistenceErrors = test.prevent
 			})
@@ -135,7 +135,7 @@ func TestUnknownUsersAtSignIn(t *testing.T) {
 }
 
 func TestDisabledUserCannotSignIn(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	require.NoError(t, b.disableUser(b.seed.UserPoolID, "ann"))
 	_, err := b.signIn(b.seededClient(), "ann", goodPassword)
@@ -150,19 +150,19 @@ func TestSecretHashAtSignIn(t *testing.T) {
 		code  string
 		words string
 	}{
-		"the hash of the name that is sent is right": {
+		"a hash of the name that is sent is accepted": {
 			name: "ann@example.com",
 			hash: func(c *types.UserPoolClientType, _ string) string {
 				return hash(*c.ClientSecret, *c.ClientId, "ann@example.com")
 			},
 		},
-		"the hash of the sub is wrong for the e-mail address": {
+		"a hash of the sub is refused for an e-mail address": {
 			name:  "ann@example.com",
 			hash:  func(c *types.UserPoolClientType, sub string) string { return hash(*c.ClientSecret, *c.ClientId, sub) },
 			code:  "NotAuthorizedException",
 			words: "Unable to verify secret hash for client",
 		},
-		"the hash with another secret is wrong": {
+		"a hash with another secret is refused": {
 			name: "ann@example.com",
 			hash: func(c *types.UserPoolClientType, _ string) string {
 				return hash("another", *c.ClientId, "ann@example.com")
@@ -170,7 +170,7 @@ func TestSecretHashAtSignIn(t *testing.T) {
 			code:  "NotAuthorizedException",
 			words: "Unable to verify secret hash for client",
 		},
-		"no hash is refused": {
+		"a missing hash is refused": {
 			name:  "ann@example.com",
 			hash:  func(*types.UserPoolClientType, string) string { return "" },
 			code:  "NotAuthorizedException",
@@ -179,7 +179,7 @@ func TestSecretHashAtSignIn(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(emailPool)
 			client := b.createClient(pool, withSecret)
 			user := b.createConfirmedUser(pool, "ann@example.com")
@@ -192,12 +192,12 @@ func TestSecretHashAtSignIn(t *testing.T) {
 }
 
 func TestSignInAtAnUnknownClient(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	elsewhere := b.createPool(nil)
 	tests := map[string]types.UserPoolClientType{
-		"a client that is not there": {UserPoolId: &b.seed.UserPoolID, ClientId: aws.String("nobody")},
-		"a client of another pool":   {UserPoolId: &elsewhere, ClientId: &b.seed.PublicClientID},
-		"a pool that is not there":   {UserPoolId: aws.String("eu-west-1_nowhere"), ClientId: &b.seed.PublicClientID},
+		"an unknown client is not found":        {UserPoolId: &b.seed.UserPoolID, ClientId: aws.String("nobody")},
+		"a client of another pool is not found": {UserPoolId: &elsewhere, ClientId: &b.seed.PublicClientID},
+		"an unknown pool is not found":          {UserPoolId: aws.String("eu-west-1_nowhere"), ClientId: &b.seed.PublicClientID},
 	}
 	for name, client := range tests {
 		t.Run(name, func(t *testing.T) {

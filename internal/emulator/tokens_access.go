@@ -12,7 +12,7 @@ type accessTokenInput struct {
 	AccessToken string
 }
 
-// accessTokenClaims are those that decide what an access token is good for at Cognito.
+// accessTokenClaims are the claims that Cognito's own API checks.
 type accessTokenClaims struct {
 	EventID  string `json:"event_id"`
 	TokenUse string `json:"token_use"`
@@ -20,7 +20,7 @@ type accessTokenClaims struct {
 	Expires  int64  `json:"exp"`
 }
 
-// userOf is whom an access token authorizes.
+// userOf returns the user that an access token authorizes.
 func (r *request) userOf(accessToken string) (*user, error) {
 	var c accessTokenClaims
 	if err := r.server.keys.verify(accessToken, &c); err != nil || c.TokenUse != tokenUseAccess {
@@ -49,6 +49,7 @@ func (r *request) getUser(in accessTokenInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.countActive(u)
 	return getUserOutput{Username: u.username, UserAttributes: u.attributeList()}, nil
 }
 
@@ -58,5 +59,6 @@ func (r *request) globalSignOut(in accessTokenInput) (any, error) {
 		return nil, err
 	}
 	u.revokeSignIns()
+	r.countActive(u)
 	return empty{}, nil
 }

@@ -24,7 +24,8 @@ type clientTokenResult struct {
 	TokenType   string
 }
 
-// getClientToken is the client credentials grant without a domain. Clients that it serves serve no users.
+// getClientToken is the client credentials grant without a domain. An app client that allows it
+// cannot sign in users.
 func (r *request) getClientToken(in clientTokenInput) (any, error) {
 	c, ok := r.clients[in.ClientId]
 	if !ok || !c.hasSecret(in.Secret) {
@@ -44,8 +45,8 @@ func (r *request) getClientToken(in clientTokenInput) (any, error) {
 	}}, nil
 }
 
-// grant is the scopes that were asked for, or all that the client has when none were. It fails for scopes that the
-// client has not, and for clients that have none.
+// grant returns the requested scopes, or all scopes of the client if none are requested. It fails
+// for scopes that the client does not have, and for clients without scopes.
 func (c *client) grant(asked []string) ([]string, bool) {
 	own := slices.DeleteFunc(slices.Clone(c.settings.AllowedOAuthScopes), isStandardScope)
 	if len(asked) == 0 {
@@ -59,7 +60,7 @@ func (c *client) grant(asked []string) ([]string, bool) {
 	return asked, true
 }
 
-// clientClaims are those of an access token that stands for a client and no user.
+// clientClaims returns the claims of an access token for a client without a user.
 func (r *request) clientClaims(c *client, scopes []string) claims {
 	return claims{
 		"sub":       c.id,

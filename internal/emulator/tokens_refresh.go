@@ -10,7 +10,7 @@ const refreshTokenBytes = 700
 // refreshToken is one refresh token of a sign-in.
 type refreshToken struct {
 	signIn *signIn
-	// replaced is when rotation first put another one in its place.
+	// replaced is when rotation first replaced the token.
 	replaced time.Time
 }
 
@@ -33,7 +33,7 @@ func (r *request) newRefreshToken(s *signIn) string {
 	return value
 }
 
-// findRefreshToken finds a token that is still good and was given to the client.
+// findRefreshToken returns a valid token that was issued to the client.
 func (r *request) findRefreshToken(c *client, value string) (*refreshToken, error) {
 	t, ok := r.refreshTokens[value]
 	switch {
@@ -50,7 +50,7 @@ func (r *request) findRefreshToken(c *client, value string) (*refreshToken, erro
 	}
 }
 
-// getTokensFromRefreshToken also gives a new refresh token when the client rotates them.
+// getTokensFromRefreshToken also returns a new refresh token if the client rotates them.
 func (r *request) getTokensFromRefreshToken(in refreshInput) (any, error) {
 	c, err := r.findClientAnywhere(in.ClientId)
 	if err != nil {
@@ -69,7 +69,7 @@ func (r *request) getTokensFromRefreshToken(in refreshInput) (any, error) {
 	return r.rotate(c, t)
 }
 
-// rotate lets a replaced token be used again for as long as the client's grace period lasts.
+// rotate accepts a replaced token until the client's grace period ends.
 func (r *request) rotate(c *client, t *refreshToken) (any, error) {
 	grace := time.Duration(c.settings.RefreshTokenRotation.RetryGracePeriodSeconds) * time.Second
 	if !t.replaced.IsZero() && !r.now.Before(t.replaced.Add(grace)) {
@@ -83,7 +83,7 @@ func (r *request) rotate(c *client, t *refreshToken) (any, error) {
 	return authOutput{AuthenticationResult: result}, nil
 }
 
-// revokeToken ends the sign-in of a refresh token. To do so twice is no error.
+// revokeToken ends the sign-in of a refresh token. Revoking twice is not an error.
 func (r *request) revokeToken(in revokeInput) (any, error) {
 	c, err := r.findClientAnywhere(in.ClientId)
 	if err != nil {

@@ -34,31 +34,31 @@ func TestRefreshTokenAuth(t *testing.T) {
 		code  string
 		words string
 	}{
-		"the hash of the username, here the sub, is right": {flow: "REFRESH_TOKEN_AUTH", hash: secretHash},
-		"the flow has a short name too":                    {flow: "REFRESH_TOKEN", hash: secretHash},
-		"the hash of the e-mail address is wrong": {
+		"a hash of the canonical username is accepted": {flow: "REFRESH_TOKEN_AUTH", hash: secretHash},
+		"the short name of the flow is accepted":       {flow: "REFRESH_TOKEN", hash: secretHash},
+		"a hash of the e-mail address is refused": {
 			flow:  "REFRESH_TOKEN_AUTH",
 			hash:  func(c *types.UserPoolClientType, _ string) string { return secretHash(c, "ann@example.com") },
 			code:  "NotAuthorizedException",
 			words: "Unable to verify secret hash",
 		},
-		"no hash is refused": {
+		"a missing hash is refused": {
 			flow:  "REFRESH_TOKEN_AUTH",
 			hash:  func(*types.UserPoolClientType, string) string { return "" },
 			code:  "NotAuthorizedException",
 			words: "SECRET_HASH was not received",
 		},
-		"a client may not allow it": {
+		"a client without the flow is refused": {
 			flow: "REFRESH_TOKEN_AUTH", flows: []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH"}, hash: secretHash,
 			code: "InvalidParameterException", words: "Auth flow not enabled for this client",
 		},
-		"a legacy client allows it": {
+		"a client with legacy flows is accepted": {
 			flow: "REFRESH_TOKEN_AUTH", flows: []types.ExplicitAuthFlowsType{"ADMIN_NO_SRP_AUTH"}, hash: secretHash,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(emailPool)
 			client := b.createClient(pool, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 				in.GenerateSecret = true
@@ -85,8 +85,8 @@ func TestRefreshTokenAuth(t *testing.T) {
 	}
 }
 
-func TestRefreshTokenAuthByTheUser(t *testing.T) {
-	b := newBench(t)
+func TestRefreshTokenAuthWithoutAWSCredentials(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, nil)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(client, "ann")
@@ -100,40 +100,40 @@ func TestRefreshTokenAuthByTheUser(t *testing.T) {
 
 func TestGetTokensFromRefreshToken(t *testing.T) {
 	tests := map[string]struct {
-		change func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *bench)
+		change func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *env)
 		code   string
 	}{
-		"the client's secret opens it": {},
-		"no secret is refused": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *bench) { in.ClientSecret = nil },
+		"the secret of the client is accepted": {},
+		"a missing secret is refused": {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *env) { in.ClientSecret = nil },
 			code:   "NotAuthorizedException",
 		},
 		"a wrong secret is refused": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *bench) {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *env) {
 				in.ClientSecret = aws.String("wrong-wrong-wrong-wrong-wrong")
 			},
 			code: "NotAuthorizedException",
 		},
-		"a secret for a client without one is refused": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *bench) {
+		"a secret for a public client is refused": {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *env) {
 				in.ClientId = &b.seed.PublicClientID
 			},
 			code: "NotAuthorizedException",
 		},
-		"another client's token is refused": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *bench) {
+		"a token of another client is refused": {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, b *env) {
 				in.ClientId, in.ClientSecret = &b.seed.PublicClientID, nil
 			},
 			code: "NotAuthorizedException",
 		},
-		"a made-up token is refused": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *bench) {
+		"an unknown token is refused": {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *env) {
 				in.RefreshToken = aws.String("made-up")
 			},
 			code: "NotAuthorizedException",
 		},
-		"a client that is not there is not found": {
-			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *bench) {
+		"an unknown client is not found": {
+			change: func(in *cognitoidentityprovider.GetTokensFromRefreshTokenInput, _ *env) {
 				in.ClientId = aws.String("nobody")
 			},
 			code: "ResourceNotFoundException",
@@ -141,7 +141,7 @@ func TestGetTokensFromRefreshToken(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.seededClient()
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			in := &cognitoidentityprovider.GetTokensFromRefreshTokenInput{
@@ -154,7 +154,7 @@ func TestGetTokensFromRefreshToken(t *testing.T) {
 			requireOutcome(t, err, test.code)
 			if test.code == "" {
 				require.NotEmpty(t, *out.AuthenticationResult.AccessToken)
-				require.Nil(t, out.AuthenticationResult.RefreshToken, "without rotation there is no new one")
+				require.Nil(t, out.AuthenticationResult.RefreshToken, "without rotation no refresh token is returned")
 			}
 		})
 	}
@@ -166,13 +166,13 @@ func TestRotationOfRefreshTokens(t *testing.T) {
 		wait  time.Duration
 		code  string
 	}{
-		"without a grace period the old token is used up": {grace: 0, code: "RefreshTokenReuseException"},
-		"within the grace period it works again":          {grace: 10, wait: 9 * time.Second},
-		"after the grace period it is used up":            {grace: 10, wait: 10 * time.Second, code: "RefreshTokenReuseException"},
+		"a replaced token is refused without a grace period":   {grace: 0, code: "RefreshTokenReuseException"},
+		"a replaced token is accepted within the grace period": {grace: 10, wait: 9 * time.Second},
+		"a replaced token is refused after the grace period":   {grace: 10, wait: 10 * time.Second, code: "RefreshTokenReuseException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, withRotation(test.grace))
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			first := b.mustSignIn(client, "ann").RefreshToken
@@ -189,8 +189,8 @@ func TestRotationOfRefreshTokens(t *testing.T) {
 	}
 }
 
-func TestRotatedTokenLivesNoLongerThanTheFirst(t *testing.T) {
-	b := newBench(t)
+func TestRotationDoesNotExtendTheRefreshTokenLifetime(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, withRotation(0))
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	first := b.mustSignIn(client, "ann").RefreshToken
@@ -203,7 +203,7 @@ func TestRotatedTokenLivesNoLongerThanTheFirst(t *testing.T) {
 }
 
 func TestRotationForbidsRefreshTokenAuth(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	for _, flow := range []types.ExplicitAuthFlowsType{"ALLOW_ADMIN_USER_PASSWORD_AUTH", "ADMIN_NO_SRP_AUTH"} {
 		client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
@@ -218,24 +218,24 @@ func TestRotationForbidsRefreshTokenAuth(t *testing.T) {
 
 func TestRevokeToken(t *testing.T) {
 	tests := map[string]struct {
-		change func(in *cognitoidentityprovider.RevokeTokenInput, b *bench, tokens *types.AuthenticationResultType)
+		change func(in *cognitoidentityprovider.RevokeTokenInput, b *env, tokens *types.AuthenticationResultType)
 		code   string
 	}{
-		"a refresh token can be revoked": {},
-		"an access token cannot": {
-			change: func(in *cognitoidentityprovider.RevokeTokenInput, _ *bench, tokens *types.AuthenticationResultType) {
+		"a refresh token is revoked": {},
+		"an access token is refused": {
+			change: func(in *cognitoidentityprovider.RevokeTokenInput, _ *env, tokens *types.AuthenticationResultType) {
 				in.Token = tokens.AccessToken
 			},
 			code: "UnsupportedTokenTypeException",
 		},
 		"a wrong secret is refused": {
-			change: func(in *cognitoidentityprovider.RevokeTokenInput, _ *bench, _ *types.AuthenticationResultType) {
+			change: func(in *cognitoidentityprovider.RevokeTokenInput, _ *env, _ *types.AuthenticationResultType) {
 				in.ClientSecret = aws.String("wrong")
 			},
 			code: "UnauthorizedException",
 		},
-		"another client's token is refused": {
-			change: func(in *cognitoidentityprovider.RevokeTokenInput, b *bench, _ *types.AuthenticationResultType) {
+		"a token of another client is refused": {
+			change: func(in *cognitoidentityprovider.RevokeTokenInput, b *env, _ *types.AuthenticationResultType) {
 				in.ClientId, in.ClientSecret = &b.seed.PublicClientID, nil
 			},
 			code: "UnauthorizedException",
@@ -243,7 +243,7 @@ func TestRevokeToken(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.seededClient()
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			tokens := b.mustSignIn(client, "ann")
@@ -255,14 +255,14 @@ func TestRevokeToken(t *testing.T) {
 			requireOutcome(t, err, test.code)
 			if test.code == "" {
 				_, err := b.cognito.RevokeToken(b.ctx, in)
-				require.NoError(t, err, "to revoke twice is no error")
+				require.NoError(t, err, "revoking twice is accepted")
 			}
 		})
 	}
 }
 
-func TestOtherSignInsOutliveARevokedToken(t *testing.T) {
-	b := newBench(t)
+func TestRevokedTokenEndsOnlyItsSignIn(t *testing.T) {
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	first, second := b.mustSignIn(client, "ann"), b.mustSignIn(client, "ann")
@@ -275,8 +275,8 @@ func TestOtherSignInsOutliveARevokedToken(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestRevocationCanBeOff(t *testing.T) {
-	b := newBench(t)
+func TestRevokeTokenNeedsRevocationEnabled(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 		in.EnableTokenRevocation = aws.Bool(false)
 	})

@@ -17,10 +17,10 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// SigningKeyBits is the size of the RSA key that signs tokens, which is that of Cognito's.
+// SigningKeyBits is the size of the RSA key that signs tokens, the same as Cognito's.
 const SigningKeyBits = 2048
 
-// signingKeys sign the tokens of all pools: the newest of them does, and the others go on being known.
+// signingKeys signs the tokens of all pools with the newest key; earlier keys stay valid.
 type signingKeys struct {
 	// cheap reuses one signature for all tokens of a key; see Options.CheapTokens.
 	cheap bool
@@ -34,7 +34,7 @@ type loadedKey struct {
 	signer jose.Signer
 }
 
-// newSigningKeys makes a key at the first need when it is given none.
+// newSigningKeys generates a key when it is first needed if none is passed.
 func newSigningKeys(key *rsa.PrivateKey, cheap bool) *signingKeys {
 	if key == nil {
 		return &signingKeys{cheap: cheap}
@@ -42,22 +42,22 @@ func newSigningKeys(key *rsa.PrivateKey, cheap bool) *signingKeys {
 	return &signingKeys{cheap: cheap, keys: []*loadedKey{loadKey(key)}}
 }
 
-// loadKey panics when the key cannot be used, as there is no emulator without one.
+// loadKey panics if the key is unusable, because no emulator works without one.
 func loadKey(key *rsa.PrivateKey) *loadedKey {
 	thumbprint := sha256.Sum256(key.N.Bytes())
 	private := jose.JSONWebKey{Key: key, KeyID: base64.StdEncoding.EncodeToString(thumbprint[:]), Algorithm: string(jose.RS256), Use: "sig"}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: private}, nil)
 	if err != nil {
-		panic(fmt.Errorf("using the emulator's signing key: %w", err))
+		panic(fmt.Errorf("loading the signing key: %w", err))
 	}
 	return &loadedKey{public: private.Public(), signer: signer}
 }
 
-// replace lets another key sign from now on, as Cognito does once in a while.
+// replace lets a new key sign from now on, as Cognito does from time to time.
 func (k *signingKeys) replace(wanted control.SigningKey) error {
 	key, err := rsa.GenerateKey(rand.Reader, wanted.Bits)
 	if err != nil {
-		return fmt.Errorf("making a signing key of %d bits: %w", wanted.Bits, err)
+		return fmt.Errorf("generating a signing key of %d bits: %w", wanted.Bits, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -65,14 +65,14 @@ func (k *signingKeys) replace(wanted control.SigningKey) error {
 	return nil
 }
 
-// all are never none, and the last one signs.
+// all returns at least one key; the last one signs.
 func (k *signingKeys) all() []*loadedKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.keys) == 0 {
 		key, err := rsa.GenerateKey(rand.Reader, SigningKeyBits)
 		if err != nil {
-			panic(fmt.Errorf("making the emulator's signing key: %w", err))
+			panic(fmt.Errorf("generating the signing key: %w", err))
 		}
 		k.keys = append(k.keys, loadKey(key))
 	}
@@ -95,7 +95,8 @@ func (k *signingKeys) keySet() (set jose.JSONWebKeySet) {
 	return set
 }
 
-// token is a JWT that is signed when it is written out, which is after the state has been let go of.
+// token is a JWT that is signed when it is encoded, which is after the lock on the state is
+// released.
 type token struct {
 	keys   *signingKeys
 	claims claims

@@ -16,24 +16,24 @@ const (
 	bearer         = "Bearer"
 )
 
-// signIn is one authentication of a user. All tokens that come of it share its fate.
+// signIn is one authentication of a user. Revoking it revokes all its tokens.
 type signIn struct {
 	client    *client
 	user      *user
 	eventID   string
 	originJTI string
 	at        time.Time
-	// expires is when its refresh tokens do; rotation does not make them live longer.
+	// expires is the expiry of all its refresh tokens; rotation does not extend it.
 	expires time.Time
 	revoked bool
-	// refreshTokens are their values.
+	// refreshTokens are the values of its refresh tokens.
 	refreshTokens []string
 }
 
-// claims are those of a JWT.
+// claims are the claims of a JWT.
 type claims map[string]any
 
-// signInUser is the end of a successful authentication.
+// signInUser completes a successful authentication.
 func (r *request) signInUser(c *client, u *user) authOutput {
 	s := &signIn{
 		client:    c,
@@ -50,8 +50,9 @@ func (r *request) signInUser(c *client, u *user) authOutput {
 	return authOutput{AuthenticationResult: result, ChallengeParameters: map[string]string{}}
 }
 
-// tokensOf are new access and ID tokens, with the groups and attributes that the user has now.
+// tokensOf returns new access and ID tokens with the user's present groups and attributes.
 func (r *request) tokensOf(s *signIn) *authenticationResult {
+	r.countActive(s.user)
 	valid := r.lifetimesOf(s.client)
 	return &authenticationResult{
 		AccessToken: r.sign(r.accessClaims(s, valid.access)),
@@ -65,7 +66,7 @@ func (r *request) sign(c claims) *token {
 	return &token{keys: r.server.keys, claims: c}
 }
 
-// userClaims are in both tokens of a user.
+// userClaims returns the claims that both tokens of a user have.
 func (r *request) userClaims(s *signIn, use string, valid time.Duration) claims {
 	c := claims{
 		"sub":       s.user.sub,
@@ -114,7 +115,8 @@ func (c *client) mayRead(attribute string) bool {
 	return len(c.settings.ReadAttributes) == 0 || slices.Contains(c.settings.ReadAttributes, attribute)
 }
 
-// claimValue is a string for all attributes but the two that say whether another one is verified.
+// claimValue returns a boolean for email_verified and phone_number_verified, and a string for all
+// others.
 func claimValue(name, value string) any {
 	if name == attributeEmailVerified || name == attributePhoneVerified {
 		return strings.EqualFold(value, "true")
@@ -122,7 +124,7 @@ func claimValue(name, value string) any {
 	return value
 }
 
-// roleARNs are the IAM roles of the user's groups, that of the lowest precedence first.
+// roleARNs returns the IAM roles of the user's groups, lowest precedence first.
 func (u *user) roleARNs() []string {
 	var groups []*group
 	for _, name := range u.groupNames() {
@@ -138,7 +140,7 @@ func (u *user) roleARNs() []string {
 	return roles
 }
 
-// rank puts groups without a precedence last.
+// rank sorts groups without a precedence last.
 func (g *group) rank() int {
 	if g.precedence == nil {
 		return 1 << 31
@@ -150,7 +152,7 @@ func (p *pool) issuer() string {
 	return "https://cognito-idp." + p.region + ".amazonaws.com/" + p.id
 }
 
-// revokeSignIns ends what the user's tokens are good for, at Cognito.
+// revokeSignIns revokes the user's tokens at Cognito.
 func (u *user) revokeSignIns() {
 	for _, s := range u.signIns {
 		s.revoked = true
@@ -168,7 +170,7 @@ func (u *user) sessions(now time.Time) int {
 	return n
 }
 
-// deleteSignIns is for users that are gone.
+// deleteSignIns deletes the sign-ins of a deleted user.
 func (r *request) deleteSignIns(u *user) {
 	for _, s := range u.signIns {
 		delete(r.signIns, s.eventID)

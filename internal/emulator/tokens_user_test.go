@@ -20,7 +20,7 @@ import (
 )
 
 func TestClaimsOfAccessToken(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	user := b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", "testers"))
 	claims := claimsOf(t, b.mustSignIn(b.seededClient(), "ann").AccessToken)
@@ -45,7 +45,7 @@ func TestClaimsOfAccessToken(t *testing.T) {
 }
 
 func TestClaimsOfIDToken(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(withTestSchema)
 	client := b.createClient(pool, nil)
 	user := b.createConfirmedUser(pool, "ann", "email", "ann@example.com", "email_verified", "true", "custom:team", "red")
@@ -71,8 +71,8 @@ func TestClaimsOfIDToken(t *testing.T) {
 	}, claims)
 }
 
-func TestRolesOfGroupsAreInTheIDToken(t *testing.T) {
-	b := newBench(t)
+func TestIDTokenHasRolesOfGroups(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(nil)
 	client := b.createClient(pool, nil)
 	b.createConfirmedUser(pool, "ann")
@@ -89,7 +89,7 @@ func TestRolesOfGroupsAreInTheIDToken(t *testing.T) {
 }
 
 func TestReadAttributesLimitTheIDToken(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 		in.ReadAttributes = []string{"name"}
 	})
@@ -99,8 +99,8 @@ func TestReadAttributesLimitTheIDToken(t *testing.T) {
 	require.NotContains(t, claims, "email")
 }
 
-func TestGroupsAreThoseOfTheMomentOfIssue(t *testing.T) {
-	b := newBench(t)
+func TestTokensHaveTheGroupsAtTheirIssue(t *testing.T) {
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(client, "ann")
@@ -114,7 +114,7 @@ func TestGroupsAreThoseOfTheMomentOfIssue(t *testing.T) {
 }
 
 func TestTokensAreSignedByTheKeyOfTheKeySet(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(b.seededClient(), "ann")
 	for _, path := range []string{"/" + b.seed.UserPoolID + "/.well-known/jwks.json", "/.well-known/jwks.json"} {
@@ -131,7 +131,7 @@ func TestTokensAreSignedByTheKeyOfTheKeySet(t *testing.T) {
 }
 
 func TestSigningKeyIsReplaced(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	before := b.mustSignIn(b.seededClient(), "ann")
 	require.NoError(t, b.control.ReplaceSigningKey(b.ctx, control.SigningKey{Bits: 1024}))
@@ -142,14 +142,14 @@ func TestSigningKeyIsReplaced(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, signed.Signatures[0].Signature, size)
 		_, err = signed.Verify(keys)
-		require.NoError(t, err, "those before it are still good")
+		require.NoError(t, err, "tokens of earlier keys are still valid")
 		_, err = b.cognito.GetUser(b.ctx, &cognitoidentityprovider.GetUserInput{AccessToken: &token})
 		require.NoError(t, err)
 	}
 	require.ErrorContains(t, b.control.ReplaceSigningKey(b.ctx, control.SigningKey{Bits: 512}), "512 bits")
 }
 
-func (b *bench) keySet(path string) jose.JSONWebKeySet {
+func (b *env) keySet(path string) jose.JSONWebKeySet {
 	b.t.Helper()
 	resp, err := http.Get(b.url + path)
 	require.NoError(b.t, err)
@@ -157,14 +157,14 @@ func (b *bench) keySet(path string) jose.JSONWebKeySet {
 	require.Equal(b.t, http.StatusOK, resp.StatusCode)
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(b.t, err)
-	require.NotContains(b.t, string(body), `"d"`, "the private half is nobody's business")
+	require.NotContains(b.t, string(body), `"d"`, "the private key is not published")
 	var keys jose.JSONWebKeySet
 	require.NoError(b.t, json.Unmarshal(body, &keys))
 	return keys
 }
 
 func TestKeySetOfAnUnknownPool(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	resp, err := http.Get(b.url + "/eu-west-1_nowhere/.well-known/jwks.json")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
@@ -178,21 +178,21 @@ func TestTokenLifetimes(t *testing.T) {
 		id      time.Duration
 		refresh time.Duration
 	}{
-		"an hour, an hour and thirty days by default": {access: time.Hour, id: time.Hour, refresh: 30 * 24 * time.Hour},
-		"numbers are hours and days": {
+		"defaults are an hour, an hour and 30 days": {access: time.Hour, id: time.Hour, refresh: 30 * 24 * time.Hour},
+		"lifetimes without units are hours and days": {
 			change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 				in.AccessTokenValidity, in.IdTokenValidity, in.RefreshTokenValidity = aws.Int32(2), aws.Int32(3), 4
 			},
 			access: 2 * time.Hour, id: 3 * time.Hour, refresh: 4 * 24 * time.Hour,
 		},
-		"units can be chosen": {
+		"lifetimes use their units": {
 			change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 				in.AccessTokenValidity, in.IdTokenValidity, in.RefreshTokenValidity = aws.Int32(300), aws.Int32(10), 2
 				in.TokenValidityUnits = &types.TokenValidityUnitsType{AccessToken: "seconds", IdToken: "minutes", RefreshToken: "hours"}
 			},
 			access: 5 * time.Minute, id: 10 * time.Minute, refresh: 2 * time.Hour,
 		},
-		"units alone leave the default": {
+		"units without lifetimes leave the defaults": {
 			change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 				in.TokenValidityUnits = &types.TokenValidityUnitsType{AccessToken: "days", IdToken: "days", RefreshToken: "minutes"}
 			},
@@ -201,7 +201,7 @@ func TestTokenLifetimes(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.createClient(b.seed.UserPoolID, test.change)
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			tokens := b.mustSignIn(client, "ann")
@@ -221,7 +221,7 @@ func TestTokenLifetimes(t *testing.T) {
 }
 
 func TestTokenLifetimesCanBeOverridden(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.seededClient()
 	require.NoError(t, b.control.SetTokenValidity(b.ctx, controlValidity(*client.ClientId, 5, 6, 7)))
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
@@ -237,8 +237,8 @@ func TestTokenLifetimesCanBeOverridden(t *testing.T) {
 	require.Error(t, b.control.SetTokenValidity(b.ctx, controlValidity("nobody", 5, 0, 0)))
 }
 
-func TestClientThatRevokesNoTokensLeavesTheirIDsOut(t *testing.T) {
-	b := newBench(t)
+func TestTokensHaveNoIDsWithoutRevocation(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 		in.EnableTokenRevocation = aws.Bool(false)
 	})
@@ -250,19 +250,19 @@ func TestClientThatRevokesNoTokensLeavesTheirIDsOut(t *testing.T) {
 
 func TestWhatEndsAccess(t *testing.T) {
 	tests := map[string]struct {
-		end     func(b *bench, client *types.UserPoolClientType, tokens *types.AuthenticationResultType) error
+		end     func(b *env, client *types.UserPoolClientType, tokens *types.AuthenticationResultType) error
 		refresh string // the words of NotAuthorizedException, or "" when the refresh token still works
 		access  bool   // whether the access token still works at Cognito
 		signIn  string // the code of a new sign-in
 	}{
-		"a global sign-out ends tokens and not the user": {
-			end: func(b *bench, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
+		"a global sign-out revokes tokens and not the user": {
+			end: func(b *env, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
 				return b.signOut(b.seed.UserPoolID, "ann")
 			},
 			refresh: "Refresh Token has been revoked",
 		},
-		"a revoked refresh token takes its access tokens along": {
-			end: func(b *bench, client *types.UserPoolClientType, tokens *types.AuthenticationResultType) error {
+		"a revoked refresh token revokes its access tokens": {
+			end: func(b *env, client *types.UserPoolClientType, tokens *types.AuthenticationResultType) error {
 				_, err := b.cognito.RevokeToken(b.ctx, &cognitoidentityprovider.RevokeTokenInput{
 					ClientId: client.ClientId, ClientSecret: client.ClientSecret, Token: tokens.RefreshToken,
 				})
@@ -270,26 +270,26 @@ func TestWhatEndsAccess(t *testing.T) {
 			},
 			refresh: "Refresh Token has been revoked",
 		},
-		"a disabled user has no access at all": {
-			end: func(b *bench, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
+		"a disabled user has no access": {
+			end: func(b *env, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
 				return b.disableUser(b.seed.UserPoolID, "ann")
 			},
 			refresh: "User is disabled.", signIn: "NotAuthorizedException",
 		},
-		"a deleted user has no access at all": {
-			end: func(b *bench, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
+		"a deleted user has no access": {
+			end: func(b *env, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
 				return b.deleteUser(b.seed.UserPoolID, "ann")
 			},
 			refresh: "Invalid Refresh Token", signIn: "UserNotFoundException",
 		},
-		"a new password signs nobody out": {
-			end: func(b *bench, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
+		"a new password keeps sessions": {
+			end: func(b *env, _ *types.UserPoolClientType, _ *types.AuthenticationResultType) error {
 				return b.setPassword(b.seed.UserPoolID, "ann", goodPassword)
 			},
 			access: true,
 		},
-		"the user's own sign-out ends tokens": {
-			end: func(b *bench, _ *types.UserPoolClientType, tokens *types.AuthenticationResultType) error {
+		"the user's own sign-out revokes tokens": {
+			end: func(b *env, _ *types.UserPoolClientType, tokens *types.AuthenticationResultType) error {
 				_, err := b.cognito.GlobalSignOut(b.ctx, &cognitoidentityprovider.GlobalSignOutInput{AccessToken: tokens.AccessToken})
 				return err
 			},
@@ -298,7 +298,7 @@ func TestWhatEndsAccess(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			client := b.seededClient()
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			tokens := b.mustSignIn(client, "ann")
@@ -321,7 +321,7 @@ func codeIf(refused bool, code string) string {
 }
 
 func TestAccessTokensAtCognito(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann", "email", "ann@example.com")
 	tokens := b.mustSignIn(b.seededClient(), "ann")
 	out, err := b.cognito.GetUser(b.ctx, &cognitoidentityprovider.GetUserInput{AccessToken: tokens.AccessToken})

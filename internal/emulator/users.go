@@ -27,22 +27,22 @@ type user struct {
 	groups     map[string]bool
 	mfa        mfa
 
-	// passwords are the present one and those before it, newest first.
+	// passwords are the present one and the earlier ones, newest first.
 	passwords []string
-	// temporaryUntil is when a temporary password stops working.
+	// temporaryUntil is when a temporary password expires.
 	temporaryUntil time.Time
 	attempts       attempts
-	// wrongSignIns are the times of all attempts with a wrong password.
+	// wrongSignIns are the times of all sign-ins with a wrong password.
 	wrongSignIns []time.Time
 
 	invitations int
 	created     time.Time
 	modified    time.Time
-	// visibleFrom is when others than AdminCreateUser begin to see the user.
+	// visibleFrom is when operations other than AdminCreateUser begin to see the user.
 	visibleFrom time.Time
-	// signIns are those that have not been forgotten.
+	// signIns are all sign-ins, including revoked ones.
 	signIns []*signIn
-	// indexed are the names that the pool's aliases hold for the user.
+	// indexed are the keys in the pool's aliases that point to the user.
 	indexed []string
 }
 
@@ -72,7 +72,7 @@ func (u *user) describe() userDescription {
 	}
 }
 
-// attributeList is the attributes by name, the sub among them.
+// attributeList returns the attributes by name, including the sub.
 func (u *user) attributeList() []attribute {
 	list := []attribute{{Name: attributeSub, Value: u.sub}}
 	for name, value := range u.attributes {
@@ -82,7 +82,7 @@ func (u *user) attributeList() []attribute {
 	return list
 }
 
-// groupNames are the names of the user's groups, in order.
+// groupNames returns the sorted names of the user's groups.
 func (u *user) groupNames() []string {
 	names := make([]string, 0, len(u.groups))
 	for name := range u.groups {
@@ -92,7 +92,7 @@ func (u *user) groupNames() []string {
 	return names
 }
 
-// report is the user as the control API shows it.
+// report returns the user as the control API shows it.
 func (u *user) report(now time.Time) control.User {
 	attributes := map[string]string{}
 	for _, a := range u.attributeList() {
@@ -114,7 +114,7 @@ func (u *user) report(now time.Time) control.User {
 	}
 }
 
-// findUser finds a visible user of a pool, which has to be in the region of the request.
+// findUser returns a visible user of a pool in the region of the request.
 func (r *request) findUser(in userInput) (*user, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -138,7 +138,7 @@ func (r *request) visibleUser(p *pool, name string) *user {
 	return u
 }
 
-// changeUser finds a user and does something to it.
+// changeUser finds a user and applies a change.
 func (r *request) changeUser(in userInput, change func(*user)) (any, error) {
 	u, err := r.findUser(in)
 	if err != nil {
@@ -165,6 +165,7 @@ func (r *request) adminGetUser(in userInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.countActive(u)
 	return adminGetUserOutput{
 		Username:             u.username,
 		UserAttributes:       u.attributeList(),
@@ -198,5 +199,8 @@ func (r *request) adminEnableUser(in userInput) (any, error) {
 }
 
 func (r *request) adminUserGlobalSignOut(in userInput) (any, error) {
-	return r.changeUser(in, (*user).revokeSignIns)
+	return r.changeUser(in, func(u *user) {
+		u.revokeSignIns()
+		r.countActive(u)
+	})
 }

@@ -20,11 +20,12 @@ func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (
 		return nil, err
 	}
 	u.modified = r.now
+	r.countActive(u)
 	return empty{}, nil
 }
 
-// setAttributes fails when an alias that comes with the attributes is another user's. An empty value takes the
-// attribute away.
+// setAttributes fails if an alias among the attributes belongs to another user. An empty value
+// deletes the attribute.
 func (u *user) setAttributes(attributes []attribute) error {
 	if err := u.checkAliases(withAttributes(u.attributes, attributes)); err != nil {
 		return err
@@ -33,7 +34,7 @@ func (u *user) setAttributes(attributes []attribute) error {
 	return nil
 }
 
-// checkAliases fails when a user with these attributes would go by another user's alias.
+// checkAliases fails if a user with these attributes would have another user's alias.
 func (u *user) checkAliases(attributes map[string]string) error {
 	if u.pool.ownerOfAlias(u, u.pool.aliasesOf(attributes)) == nil {
 		return nil
@@ -46,7 +47,7 @@ func (u *user) replaceAttributes(attributes []attribute) {
 	u.pool.index(u)
 }
 
-// withAttributes is a copy of old with the changes in it.
+// withAttributes returns a copy of old with the changes applied.
 func withAttributes(old map[string]string, changes []attribute) map[string]string {
 	changed := map[string]string{}
 	for name, value := range old {

@@ -41,6 +41,7 @@ func (r *request) adminCreateUser(in adminCreateUserInput) (any, error) {
 		return nil, err
 	}
 	p.index(u)
+	r.countActive(u)
 	return adminCreateUserOutput{u.describe()}, nil
 }
 
@@ -63,7 +64,7 @@ func (in adminCreateUserInput) check(p *pool) error {
 	return p.settings.passwordPolicy().check(in.TemporaryPassword)
 }
 
-// resendInvitation sets the clock of the temporary password back.
+// resendInvitation restarts the validity of the temporary password.
 func (r *request) resendInvitation(p *pool, in adminCreateUserInput) (any, error) {
 	u := r.visibleUser(p, in.Username)
 	if u == nil {
@@ -73,6 +74,7 @@ func (r *request) resendInvitation(p *pool, in adminCreateUserInput) (any, error
 		return nil, newException("UnsupportedUserStateException", "Resend not possible. %s status is not %s", u.username, statusForceChangePassword)
 	}
 	u.invitations++
+	r.countActive(u)
 	u.temporaryUntil = r.temporaryPasswordEnd(p)
 	if in.TemporaryPassword != "" {
 		u.passwords = append([]string{in.TemporaryPassword}, u.passwords...)
@@ -80,8 +82,8 @@ func (r *request) resendInvitation(p *pool, in adminCreateUserInput) (any, error
 	return adminCreateUserOutput{u.describe()}, nil
 }
 
-// newUser makes a user that nothing of the pool stands against. In pools where names are attributes, its username is
-// its sub.
+// newUser returns a user whose names are free. In pools where usernames are attributes, its
+// username is its sub.
 func (r *request) newUser(p *pool, in adminCreateUserInput) (*user, error) {
 	u := &user{
 		pool:           p,
@@ -105,7 +107,7 @@ func (r *request) newUser(p *pool, in adminCreateUserInput) (*user, error) {
 	return u, u.nameByUsername(in.Username, in.ForceAliasCreation)
 }
 
-// temporaryPassword is the one that is asked for, or one that nobody gets to see.
+// temporaryPassword returns the requested password, or a random one that is never returned.
 func (r *request) temporaryPassword(in adminCreateUserInput) string {
 	if in.TemporaryPassword != "" {
 		return in.TemporaryPassword
@@ -146,8 +148,8 @@ func (u *user) nameByUsername(name string, takeAlias bool) error {
 	return u.checkAliases(u.attributes)
 }
 
-// takeAliases leaves those who have the new user's verified e-mail address or phone number these attributes, but no
-// longer verified, so that they cannot sign in by them.
+// takeAliases marks the new user's verified e-mail address or phone number as unverified at its
+// present owner, who can then no longer sign in with it.
 func (u *user) takeAliases() {
 	for _, name := range []string{attributeEmail, attributePhone} {
 		if !slices.Contains(u.pool.settings.AliasAttributes, name) || !verified(name, u.attributes) {

@@ -11,7 +11,7 @@ import (
 
 const maxFilterLength = 256
 
-// filterPattern is an attribute, an operator and a value in double quotes.
+// filterPattern matches an attribute, an operator and a value in double quotes.
 var filterPattern = regexp.MustCompile(`^\s*"?([\w:]+)"?\s*(\^=|=)\s*"((?:[^"\\]|\\.)*)"\s*$`)
 
 type listUsersInput struct {
@@ -27,7 +27,7 @@ type listUsersOutput struct {
 	PaginationToken string `json:",omitempty"`
 }
 
-// userFilter is a filter of ListUsers; the zero filter lets all users pass.
+// userFilter is a filter of ListUsers; the zero filter matches all users.
 type userFilter struct {
 	attribute string
 	prefix    bool
@@ -64,7 +64,7 @@ func (r *request) visibleUsers(p *pool, filter userFilter) []*user {
 	return users
 }
 
-// sortedUsers are all users by username.
+// sortedUsers returns all users by username.
 func (p *pool) sortedUsers() []*user {
 	users := make([]*user, 0, len(p.users))
 	for _, u := range p.users {
@@ -74,7 +74,7 @@ func (p *pool) sortedUsers() []*user {
 	return users
 }
 
-// only leaves out the attributes that were not asked for; none asked means all.
+// only keeps the requested attributes; an empty request keeps all.
 func (d userDescription) only(names []string) userDescription {
 	if len(names) > 0 {
 		d.Attributes = slices.DeleteFunc(d.Attributes, func(a attribute) bool { return !slices.Contains(names, a.Name) })
@@ -97,7 +97,7 @@ func parseFilter(text string) (userFilter, error) {
 	return filter, nil
 }
 
-// searchableAttributes are standard ones only.
+// searchableAttributes returns the attributes that a filter may name, all of them standard ones.
 func searchableAttributes() []string {
 	return []string{
 		"username", attributeEmail, attributePhone, "name", "given_name", "family_name", attributePreferredUsername,
@@ -105,7 +105,7 @@ func searchableAttributes() []string {
 	}
 }
 
-// passes compares usernames in their case, even in pools that do not when users sign in.
+// passes compares usernames case-sensitively, even in case-insensitive pools.
 func (f userFilter) passes(u *user) bool {
 	value, wanted := f.of(u), f.value
 	if f.attribute == "cognito:user_status" {

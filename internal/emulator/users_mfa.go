@@ -14,15 +14,15 @@ const (
 	responseSoftwareTokenCode = "SOFTWARE_TOKEN_MFA_CODE"
 )
 
-// mfa is the second factors of a user.
+// mfa holds the second factors of a user.
 type mfa struct {
 	software softwareToken
-	// factors are those that are on, and first the one of them that is asked for.
+	// factors are the enabled ones; first is the preferred one.
 	factors []string
 	first   string
 }
 
-// enable turns a factor on and makes it the first when there is no other.
+// enable enables a factor and prefers it if there is no other.
 func (m *mfa) enable(factor string) {
 	if !slices.Contains(m.factors, factor) {
 		m.factors = append(m.factors, factor)
@@ -39,7 +39,7 @@ func (m *mfa) disable(factor string) {
 	}
 }
 
-// mfaChallenge is what a sign-in has to prove besides the password, or "".
+// mfaChallenge returns the challenge that follows the password, or "".
 func (u *user) mfaChallenge() string {
 	configuration := u.pool.settings.MfaConfiguration
 	switch {
@@ -71,7 +71,7 @@ func (p *pool) factorsToSetUp() []string {
 	return []string{mfaSMS}
 }
 
-// answerMFA takes no code for SMS_MFA, as the emulator sends none.
+// answerMFA refuses every code for SMS_MFA, because the emulator sends none.
 func (r *request) answerMFA(asked *challenge, responses map[string]string) error {
 	switch asked.name {
 	case mfaSetup:
@@ -86,7 +86,7 @@ func (r *request) answerMFA(asked *challenge, responses map[string]string) error
 	}
 }
 
-// checkSetUp demands the session that VerifySoftwareToken gave.
+// checkSetUp demands the session that VerifySoftwareToken returned.
 func (c *challenge) checkSetUp() error {
 	if !c.verified {
 		return invalidParameter("User has not set up software token mfa")
@@ -125,7 +125,7 @@ func (s *factorSettings) on() bool {
 	return s != nil && s.Enabled
 }
 
-// prefer leaves a factor as it is when nothing is said of it.
+// prefer leaves a factor unchanged if the request has no settings for it.
 func (m *mfa) prefer(factor string, settings *factorSettings) {
 	switch {
 	case settings == nil:
@@ -149,7 +149,8 @@ type associateOutput struct {
 	Session    string `json:",omitempty"`
 }
 
-// associateSoftwareToken gives a user who is signed in, or one who met MFA_SETUP, the secret of a new software token.
+// associateSoftwareToken returns the secret of a new software token to a user with an access token
+// or an MFA_SETUP challenge.
 func (r *request) associateSoftwareToken(in associateInput) (any, error) {
 	u, asked, err := r.userSettingUp(in)
 	if err != nil {
@@ -172,7 +173,8 @@ type verifyOutput struct {
 	Session string `json:",omitempty"`
 }
 
-// verifySoftwareToken turns the token on for a user who met MFA_SETUP; one who is signed in has to set a preference.
+// verifySoftwareToken enables the token for a user with an MFA_SETUP challenge; a signed-in user
+// must set a preference.
 func (r *request) verifySoftwareToken(in verifyInput) (any, error) {
 	u, asked, err := r.userSettingUp(in.associateInput)
 	if err != nil {
@@ -188,7 +190,8 @@ func (r *request) verifySoftwareToken(in verifyInput) (any, error) {
 	return verifyOutput{Status: "SUCCESS", Session: r.nextSession(asked, true)}, nil
 }
 
-// userSettingUp is the user of an access token, or that of an open MFA_SETUP challenge, which is returned as well.
+// userSettingUp returns the user of an access token, or the user of an open MFA_SETUP challenge and
+// the challenge.
 func (r *request) userSettingUp(in associateInput) (*user, *challenge, error) {
 	if in.Session == "" {
 		u, err := r.userOf(in.AccessToken)
@@ -203,7 +206,7 @@ func (r *request) userSettingUp(in associateInput) (*user, *challenge, error) {
 	}
 }
 
-// nextSession replaces the session of an MFA_SETUP challenge, as each step of it does.
+// nextSession replaces the session of an MFA_SETUP challenge, as each of its steps does.
 func (r *request) nextSession(asked *challenge, verified bool) string {
 	if asked == nil {
 		return ""

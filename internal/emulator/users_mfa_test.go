@@ -23,13 +23,13 @@ func TestPoolsRequireMFA(t *testing.T) {
 		configuration types.UserPoolMfaType
 		challenge     types.ChallengeNameType
 	}{
-		"ON meets whoever has set nothing up": {configuration: types.UserPoolMfaTypeOn, challenge: types.ChallengeNameTypeMfaSetup},
-		"OPTIONAL leaves them alone":          {configuration: types.UserPoolMfaTypeOptional},
-		"OFF leaves everybody alone":          {configuration: types.UserPoolMfaTypeOff},
+		"ON challenges a user without a factor":               {configuration: types.UserPoolMfaTypeOn, challenge: types.ChallengeNameTypeMfaSetup},
+		"OPTIONAL does not challenge a user without a factor": {configuration: types.UserPoolMfaTypeOptional},
+		"OFF challenges no user":                              {configuration: types.UserPoolMfaTypeOff},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(nil)
 			client := b.createClient(pool, nil)
 			b.createConfirmedUser(pool, "ann")
@@ -50,15 +50,15 @@ func TestPoolsRequireMFA(t *testing.T) {
 	}
 }
 
-// mfaBench is a pool where all users need a software token, and a user of it.
-type mfaBench struct {
-	*bench
+// mfaEnv is a pool where all users need a software token, and one of its users.
+type mfaEnv struct {
+	*env
 	pool   string
 	client *types.UserPoolClientType
 }
 
-func newMFABench(t *testing.T) *mfaBench {
-	b := &mfaBench{bench: newBench(t)}
+func newMFAEnv(t *testing.T) *mfaEnv {
+	b := &mfaEnv{env: newEnv(t)}
 	b.pool = b.createPool(nil)
 	b.client = b.createClient(b.pool, withSecret)
 	b.createConfirmedUser(b.pool, "ann", "phone_number", "+4912345")
@@ -66,7 +66,7 @@ func newMFABench(t *testing.T) *mfaBench {
 	return b
 }
 
-func (b *mfaBench) configure(configuration types.UserPoolMfaType, softwareTokens bool) {
+func (b *mfaEnv) configure(configuration types.UserPoolMfaType, softwareTokens bool) {
 	b.t.Helper()
 	_, err := b.cognito.SetUserPoolMfaConfig(b.ctx, &cognitoidentityprovider.SetUserPoolMfaConfigInput{
 		UserPoolId: &b.pool, MfaConfiguration: configuration,
@@ -75,8 +75,8 @@ func (b *mfaBench) configure(configuration types.UserPoolMfaType, softwareTokens
 	require.NoError(b.t, err)
 }
 
-// meet signs in with the password and expects a challenge, whose session it returns.
-func (b *mfaBench) meet(challenge types.ChallengeNameType) *string {
+// meet signs in with the password, requires a challenge and returns its session.
+func (b *mfaEnv) meet(challenge types.ChallengeNameType) *string {
 	b.t.Helper()
 	out, err := b.signIn(b.client, "ann", goodPassword)
 	require.NoError(b.t, err)
@@ -85,14 +85,14 @@ func (b *mfaBench) meet(challenge types.ChallengeNameType) *string {
 	return out.Session
 }
 
-func (b *mfaBench) associate(session *string) (secret string, next *string) {
+func (b *mfaEnv) associate(session *string) (secret string, next *string) {
 	b.t.Helper()
 	out, err := b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{Session: session})
 	require.NoError(b.t, err)
 	return *out.SecretCode, out.Session
 }
 
-func (b *mfaBench) verify(session *string, code string) (next *string, err error) {
+func (b *mfaEnv) verify(session *string, code string) (next *string, err error) {
 	out, err := b.cognito.VerifySoftwareToken(b.ctx, &cognitoidentityprovider.VerifySoftwareTokenInput{Session: session, UserCode: &code})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (b *mfaBench) verify(session *string, code string) (next *string, err error
 	return out.Session, nil
 }
 
-func (b *mfaBench) answer(challenge types.ChallengeNameType, session *string, responses ...string) (*types.AuthenticationResultType, error) {
+func (b *mfaEnv) answer(challenge types.ChallengeNameType, session *string, responses ...string) (*types.AuthenticationResultType, error) {
 	all := map[string]string{"USERNAME": "ann", "SECRET_HASH": secretHash(b.client, "ann")}
 	for i := 0; i < len(responses); i += 2 {
 		all[responses[i]] = responses[i+1]
@@ -115,8 +115,8 @@ func (b *mfaBench) answer(challenge types.ChallengeNameType, session *string, re
 	return out.AuthenticationResult, nil
 }
 
-// setUp gives the user a software token and returns its secret.
-func (b *mfaBench) setUp() string {
+// setUp sets up a software token and returns its secret.
+func (b *mfaEnv) setUp() string {
 	b.t.Helper()
 	secret, session := b.associate(b.meet(types.ChallengeNameTypeMfaSetup))
 	session, err := b.verify(session, b.code(secret))
@@ -126,8 +126,8 @@ func (b *mfaBench) setUp() string {
 	return secret
 }
 
-// code is what an authenticator app with the secret shows now.
-func (b *mfaBench) code(secret string) string {
+// code returns what an authenticator app with the secret shows now.
+func (b *mfaEnv) code(secret string) string {
 	b.t.Helper()
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
 	require.NoError(b.t, err)
@@ -145,13 +145,13 @@ func totp(key []byte, now time.Time) string {
 	return fmt.Sprintf("%06d", number%1e6)
 }
 
-func TestTheTestsOwnAuthenticatorFollowsRFC6238(t *testing.T) {
+func TestAuthenticatorOfTheTestsFollowsRFC6238(t *testing.T) {
 	require.Equal(t, "287082", totp([]byte("12345678901234567890"), time.Unix(59, 0)))
 	require.Equal(t, "081804", totp([]byte("12345678901234567890"), time.Unix(1111111109, 0)))
 }
 
 func TestSetUpOfASoftwareToken(t *testing.T) {
-	b := newMFABench(t)
+	b := newMFAEnv(t)
 	secret, session := b.associate(b.meet(types.ChallengeNameTypeMfaSetup))
 	session, err := b.verify(session, b.code(secret))
 	require.NoError(t, err)
@@ -165,8 +165,8 @@ func TestSetUpOfASoftwareToken(t *testing.T) {
 	require.Equal(t, "SOFTWARE_TOKEN_MFA", *user.PreferredMfaSetting)
 }
 
-func TestSetUpThatIsNotFinishedGivesNoTokens(t *testing.T) {
-	b := newMFABench(t)
+func TestUnfinishedSetUpReturnsNoTokens(t *testing.T) {
+	b := newMFAEnv(t)
 	session := b.meet(types.ChallengeNameTypeMfaSetup)
 	_, err := b.answer(types.ChallengeNameTypeMfaSetup, session)
 	requireCode(t, err, "InvalidParameterException")
@@ -181,8 +181,8 @@ func TestSetUpThatIsNotFinishedGivesNoTokens(t *testing.T) {
 	b.meet(types.ChallengeNameTypeMfaSetup)
 }
 
-func TestPoolMayKnowNoSoftwareTokens(t *testing.T) {
-	b := newMFABench(t)
+func TestPoolWithoutSoftwareTokens(t *testing.T) {
+	b := newMFAEnv(t)
 	b.configure(types.UserPoolMfaTypeOn, false)
 	session := b.meet(types.ChallengeNameTypeMfaSetup)
 	_, err := b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{Session: session})
@@ -196,16 +196,16 @@ func TestSignInWithASoftwareToken(t *testing.T) {
 		wrong bool
 		code  string
 	}{
-		"a code of the time is right":        {wait: time.Minute},
-		"a clock may be half a minute late":  {wait: time.Minute, drift: -30 * time.Second},
-		"a clock may be half a minute early": {wait: time.Minute, drift: 30 * time.Second},
-		"a clock may not be a minute late":   {wait: 5 * time.Minute, drift: -time.Minute, code: "CodeMismatchException"},
-		"a wrong code is refused":            {wait: time.Minute, wrong: true, code: "CodeMismatchException"},
-		"a code works once":                  {wait: 0, code: "ExpiredCodeException"},
+		"a present code is accepted":                     {wait: time.Minute},
+		"a code of a clock 30 seconds late is accepted":  {wait: time.Minute, drift: -30 * time.Second},
+		"a code of a clock 30 seconds early is accepted": {wait: time.Minute, drift: 30 * time.Second},
+		"a code of a clock 60 seconds late is refused":   {wait: 5 * time.Minute, drift: -time.Minute, code: "CodeMismatchException"},
+		"a wrong code is refused":                        {wait: time.Minute, wrong: true, code: "CodeMismatchException"},
+		"a used code is refused":                         {wait: 0, code: "ExpiredCodeException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newMFABench(t)
+			b := newMFAEnv(t)
 			secret := b.setUp()
 			b.clock.Advance(test.wait)
 			session := b.meet(types.ChallengeNameTypeSoftwareTokenMfa)
@@ -225,7 +225,7 @@ func TestSignInWithASoftwareToken(t *testing.T) {
 }
 
 func TestNewPasswordComesBeforeTheSecondFactor(t *testing.T) {
-	b := newMFABench(t)
+	b := newMFAEnv(t)
 	b.createUser(b.pool, "bob")
 	out, err := b.signIn(b.client, "bob", goodPassword)
 	require.NoError(t, err)
@@ -238,8 +238,8 @@ func TestNewPasswordComesBeforeTheSecondFactor(t *testing.T) {
 	require.Nil(t, next.AuthenticationResult)
 }
 
-func TestPreferredFactorIsAskedFor(t *testing.T) {
-	b := newMFABench(t)
+func TestPreferredFactorIsChallenged(t *testing.T) {
+	b := newMFAEnv(t)
 	b.setUp()
 	prefer := func(sms, software *types.SMSMfaSettingsType) error {
 		in := &cognitoidentityprovider.AdminSetUserMFAPreferenceInput{UserPoolId: &b.pool, Username: aws.String("ann"), SMSMfaSettings: sms}
@@ -260,8 +260,8 @@ func TestPreferredFactorIsAskedFor(t *testing.T) {
 	b.meet(types.ChallengeNameTypeMfaSetup)
 }
 
-func TestFactorHasToBeThereToBePreferred(t *testing.T) {
-	b := newMFABench(t)
+func TestMissingFactorCannotBePreferred(t *testing.T) {
+	b := newMFAEnv(t)
 	_, err := b.cognito.AdminSetUserMFAPreference(b.ctx, &cognitoidentityprovider.AdminSetUserMFAPreferenceInput{
 		UserPoolId: &b.pool, Username: aws.String("ann"), SoftwareTokenMfaSettings: &types.SoftwareTokenMfaSettingsType{Enabled: true},
 	})
@@ -269,7 +269,7 @@ func TestFactorHasToBeThereToBePreferred(t *testing.T) {
 }
 
 func TestSignedInUserSetsUpASoftwareToken(t *testing.T) {
-	b := newMFABench(t)
+	b := newMFAEnv(t)
 	b.configure(types.UserPoolMfaTypeOptional, true)
 	tokens := b.mustSignIn(b.client, "ann")
 	out, err := b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{AccessToken: tokens.AccessToken})
@@ -288,7 +288,7 @@ func TestSignedInUserSetsUpASoftwareToken(t *testing.T) {
 }
 
 func TestMFAConfigurationCanBeRead(t *testing.T) {
-	b := newMFABench(t)
+	b := newMFAEnv(t)
 	out, err := b.cognito.GetUserPoolMfaConfig(b.ctx, &cognitoidentityprovider.GetUserPoolMfaConfigInput{UserPoolId: &b.pool})
 	require.NoError(t, err)
 	require.Equal(t, types.UserPoolMfaTypeOn, out.MfaConfiguration)

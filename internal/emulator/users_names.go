@@ -14,7 +14,7 @@ const maxUsernameLength = 128
 
 var usernamePattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$`)
 
-// checkUsername applies the constraints that all usernames in requests have.
+// checkUsername checks the constraints of usernames in requests.
 func checkUsername(name string) error {
 	switch {
 	case name == "":
@@ -30,7 +30,7 @@ func checkUsername(name string) error {
 	}
 }
 
-// fold is the form of a sign-in name that the pool compares.
+// fold returns the form of a sign-in name that the pool compares.
 func (p *pool) fold(name string) string {
 	if p.caseSensitive() {
 		return name
@@ -38,17 +38,18 @@ func (p *pool) fold(name string) string {
 	return strings.ToLower(name)
 }
 
-// caseSensitive is what pools are that do not say otherwise.
+// caseSensitive is true for pools without UsernameConfiguration.
 func (p *pool) caseSensitive() bool {
 	return p.settings.UsernameConfiguration == nil || p.settings.UsernameConfiguration.CaseSensitive
 }
 
-// namesAreAttributes tells pools that take an e-mail address or phone number for a username.
+// namesAreAttributes reports whether the pool uses e-mail addresses or phone numbers as usernames.
 func (p *pool) namesAreAttributes() bool {
 	return len(p.settings.UsernameAttributes) > 0
 }
 
-// nameAttribute is the attribute that the username of a new user is the value of, in a pool of that kind.
+// nameAttribute returns the attribute that holds the username of a new user, in a pool that uses
+// attributes as usernames.
 func (p *pool) nameAttribute(name string) (string, error) {
 	email := slices.Contains(p.settings.UsernameAttributes, attributeEmail)
 	phone := slices.Contains(p.settings.UsernameAttributes, attributePhone)
@@ -66,7 +67,7 @@ func (p *pool) nameAttribute(name string) (string, error) {
 	}
 }
 
-// checkNotAlias refuses usernames that could be taken for an alias of the pool.
+// checkNotAlias refuses usernames that look like an alias of the pool.
 func (p *pool) checkNotAlias(name string) error {
 	if slices.Contains(p.settings.AliasAttributes, attributeEmail) && emailPattern.MatchString(name) {
 		return invalidParameter("Username cannot be of email format, since user pool is configured for email alias.")
@@ -77,7 +78,8 @@ func (p *pool) checkNotAlias(name string) error {
 	return nil
 }
 
-// aliasesOf are the folded names besides the username that a user with these attributes goes by.
+// aliasesOf returns the folded sign-in names, besides the username, of a user with these
+// attributes.
 func (p *pool) aliasesOf(attributes map[string]string) []string {
 	var names []string
 	for _, name := range p.settings.UsernameAttributes {
@@ -95,12 +97,12 @@ func (p *pool) aliasesOf(attributes map[string]string) []string {
 	return names
 }
 
-// verified tells whether an alias may be used; a preferred username needs no proof.
+// verified reports whether an alias may be used; a preferred username needs no verification.
 func verified(name string, attributes map[string]string) bool {
 	return name == attributePreferredUsername || strings.EqualFold(attributes[name+"_verified"], "true")
 }
 
-// ownerOfAlias is a user other than u who goes by one of the names, or nil.
+// ownerOfAlias returns a user other than u that has one of the names, or nil.
 func (p *pool) ownerOfAlias(u *user, names []string) *user {
 	for _, name := range names {
 		if owner := p.aliases[name]; owner != nil && owner != u {
@@ -110,7 +112,7 @@ func (p *pool) ownerOfAlias(u *user, names []string) *user {
 	return nil
 }
 
-// index makes the user findable by its username and its aliases as they are now.
+// index makes the user findable by its username and its present aliases.
 func (p *pool) index(u *user) {
 	p.unindex(u)
 	p.users[p.fold(u.username)] = u
@@ -130,7 +132,7 @@ func (p *pool) unindex(u *user) {
 	u.indexed = nil
 }
 
-// userBy finds a user by username or alias, whether it is visible yet or not.
+// userBy returns a user by username or alias, visible or not.
 func (p *pool) userBy(name string) *user {
 	if u, ok := p.users[p.fold(name)]; ok {
 		return u

@@ -27,7 +27,7 @@ func caseInsensitivePool(in *cognitoidentityprovider.CreateUserPoolInput) {
 }
 
 func TestUsernameInEmailPoolIsTheSub(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(emailPool)
 	user := b.createConfirmedUser(pool, "ann@example.com")
 
@@ -57,20 +57,20 @@ func TestNamesInPoolsWhereTheyAreAttributes(t *testing.T) {
 		code       string
 		words      string
 	}{
-		"an e-mail address is a username":                  {kinds: both[:1], username: "bob@example.com"},
-		"a plain name is no e-mail address":                {kinds: both[:1], username: "bob", code: "InvalidParameterException", words: "Username should be an email."},
-		"a phone number is no e-mail address":              {kinds: both[:1], username: "+4912345", code: "InvalidParameterException", words: "Username should be an email."},
-		"a plain name is no phone number":                  {kinds: both[1:], username: "bob", code: "InvalidParameterException", words: "Username should be a phone number."},
-		"a phone number is a username":                     {kinds: both[1:], username: "+4912345"},
-		"either will do where both are allowed":            {kinds: both, username: "+4912345"},
-		"a plain name is neither":                          {kinds: both, username: "bob", code: "InvalidParameterException", words: "either an email or a phone number"},
-		"the same address as an attribute is fine":         {kinds: both[:1], username: "bob@example.com", attributes: []string{"email", "bob@example.com"}},
-		"another address as an attribute is refused":       {kinds: both[:1], username: "bob@example.com", attributes: []string{"email", "x@example.com"}, code: "InvalidParameterException"},
-		"an address that another user has is a taken name": {kinds: both[:1], username: "ann@example.com", code: "UsernameExistsException"},
+		"an e-mail address in an e-mail pool is accepted": {kinds: both[:1], username: "bob@example.com"},
+		"a plain name in an e-mail pool is refused":       {kinds: both[:1], username: "bob", code: "InvalidParameterException", words: "Username should be an email."},
+		"a phone number in an e-mail pool is refused":     {kinds: both[:1], username: "+4912345", code: "InvalidParameterException", words: "Username should be an email."},
+		"a plain name in a phone pool is refused":         {kinds: both[1:], username: "bob", code: "InvalidParameterException", words: "Username should be a phone number."},
+		"a phone number in a phone pool is accepted":      {kinds: both[1:], username: "+4912345"},
+		"a phone number in a pool of both is accepted":    {kinds: both, username: "+4912345"},
+		"a plain name in a pool of both is refused":       {kinds: both, username: "bob", code: "InvalidParameterException", words: "either an email or a phone number"},
+		"an equal e-mail attribute is accepted":           {kinds: both[:1], username: "bob@example.com", attributes: []string{"email", "bob@example.com"}},
+		"a different e-mail attribute is refused":         {kinds: both[:1], username: "bob@example.com", attributes: []string{"email", "x@example.com"}, code: "InvalidParameterException"},
+		"another user's e-mail address is refused":        {kinds: both[:1], username: "ann@example.com", code: "UsernameExistsException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) { in.UsernameAttributes = test.kinds })
 			if test.kinds[0] == types.UsernameAttributeTypeEmail {
 				b.createUser(pool, "ann@example.com")
@@ -90,17 +90,17 @@ func TestUsersWithAliases(t *testing.T) {
 		force      bool
 		code       string
 	}{
-		"a username like an e-mail address is refused":    {username: "x@example.com", code: "InvalidParameterException"},
-		"a username like a phone number is refused":       {username: "+4912345", code: "InvalidParameterException"},
-		"a verified address of another user is taken":     {username: "bob", attributes: []string{"email", "ann@example.com", "email_verified", "true"}, code: "AliasExistsException"},
-		"an unverified address takes nothing from others": {username: "bob", attributes: []string{"email", "ann@example.com"}},
-		"an alias moves when that is forced":              {username: "bob", attributes: []string{"email", "ann@example.com", "email_verified", "true"}, force: true},
-		"a preferred username of another user is taken":   {username: "bob", attributes: []string{"preferred_username", "annie"}, code: "AliasExistsException"},
-		"a preferred username cannot be forced away":      {username: "bob", attributes: []string{"preferred_username", "annie"}, force: true, code: "AliasExistsException"},
+		"a username that looks like an e-mail address is refused":     {username: "x@example.com", code: "InvalidParameterException"},
+		"a username that looks like a phone number is refused":        {username: "+4912345", code: "InvalidParameterException"},
+		"another user's verified address is refused":                  {username: "bob", attributes: []string{"email", "ann@example.com", "email_verified", "true"}, code: "AliasExistsException"},
+		"another user's address is accepted unverified":               {username: "bob", attributes: []string{"email", "ann@example.com"}},
+		"a forced alias moves to the new user":                        {username: "bob", attributes: []string{"email", "ann@example.com", "email_verified", "true"}, force: true},
+		"another user's preferred username is refused":                {username: "bob", attributes: []string{"preferred_username", "annie"}, code: "AliasExistsException"},
+		"another user's preferred username is refused even if forced": {username: "bob", attributes: []string{"preferred_username", "annie"}, force: true, code: "AliasExistsException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(aliasPool)
 			b.createUser(pool, "ann", "email", "ann@example.com", "email_verified", "true", "preferred_username", "annie")
 			_, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{
@@ -112,7 +112,7 @@ func TestUsersWithAliases(t *testing.T) {
 }
 
 func TestAliasSignsInOnlyWhenVerified(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(aliasPool)
 	client := b.createClient(pool, nil)
 	b.createConfirmedUser(pool, "ann", "email", "ann@example.com")
@@ -126,8 +126,8 @@ func TestAliasSignsInOnlyWhenVerified(t *testing.T) {
 	require.Equal(t, "ann", claimsOf(t, b.mustSignIn(client, "ann@example.com").AccessToken)["username"])
 }
 
-func TestForcedAliasNoLongerSignsItsOldOwnerIn(t *testing.T) {
-	b := newBench(t)
+func TestForcedAliasNoLongerSignsInItsPreviousOwner(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(aliasPool)
 	client := b.createClient(pool, nil)
 	b.createConfirmedUser(pool, "ann", "email", "ann@example.com", "email_verified", "true")
@@ -142,8 +142,8 @@ func TestForcedAliasNoLongerSignsItsOldOwnerIn(t *testing.T) {
 	require.Equal(t, "false", b.user(pool, "ann").Attributes["email_verified"])
 }
 
-func TestUpdateCannotTakeAnAlias(t *testing.T) {
-	b := newBench(t)
+func TestUpdateRefusesAnotherUsersAlias(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(aliasPool)
 	b.createUser(pool, "ann", "email", "ann@example.com", "email_verified", "true")
 	b.createUser(pool, "bob")
@@ -160,12 +160,12 @@ func TestCaseOfUsernames(t *testing.T) {
 		stored string
 		code   string
 	}{
-		"a pool that says nothing is case-sensitive":     {stored: "Ann", code: "UserNotFoundException"},
-		"a case-insensitive pool keeps names lower-case": {pool: caseInsensitivePool, stored: "ann"},
+		"a pool without the setting is case-sensitive":       {stored: "Ann", code: "UserNotFoundException"},
+		"a case-insensitive pool stores names in lower case": {pool: caseInsensitivePool, stored: "ann"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(test.pool)
 			require.Equal(t, test.stored, *b.createUser(pool, "Ann").Username)
 			_, err := b.getUser(pool, "ANN")
@@ -174,8 +174,8 @@ func TestCaseOfUsernames(t *testing.T) {
 	}
 }
 
-func TestPoolHasEitherAliasesOrUsernameAttributes(t *testing.T) {
-	b := newBench(t)
+func TestPoolWithAliasesAndUsernameAttributesIsRefused(t *testing.T) {
+	b := newEnv(t)
 	_, err := b.cognito.CreateUserPool(b.ctx, &cognitoidentityprovider.CreateUserPoolInput{
 		PoolName:           aws.String("both"),
 		AliasAttributes:    []types.AliasAttributeType{types.AliasAttributeTypeEmail},

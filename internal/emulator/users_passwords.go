@@ -6,13 +6,13 @@ package emulator
 import "time"
 
 const (
-	// freeAttempts are the wrong passwords that cost nothing.
+	// freeAttempts is how many wrong passwords do not lock the user out.
 	freeAttempts = 5
-	// longestLockout also is the rest after which earlier attempts are forgotten.
+	// longestLockout is also the time without attempts after which earlier ones no longer count.
 	longestLockout = 15 * time.Minute
 )
 
-// attempts counts wrong passwords. From the fifth on, each one locks the user out for twice as long as the one before.
+// attempts counts wrong passwords. From the fifth on, each one doubles the time of the lock-out.
 type attempts struct {
 	wrong       int
 	last        time.Time
@@ -41,12 +41,13 @@ func lockout(doublings int) time.Duration {
 	return time.Second << doublings
 }
 
-// password is the present one.
+// password returns the present password.
 func (u *user) password() string {
 	return u.passwords[0]
 }
 
-// checkPassword is how a sign-in proves itself. A temporary password that is too old looks like a wrong one.
+// checkPassword checks the password of a sign-in. An expired temporary password looks like a wrong
+// one.
 func (u *user) checkPassword(password string, now time.Time) error {
 	wrong := password != u.password()
 	if wrong {
@@ -68,8 +69,8 @@ func incorrectPassword() error {
 	return notAuthorized("Incorrect username or password.")
 }
 
-// setPassword replaces the password by one that the pool's policy allows.
-func (u *user) setPassword(password string) error {
+// setPassword replaces the password if the pool's policy allows the new one.
+func (r *request) setPassword(u *user, password string) error {
 	policy := u.pool.settings.passwordPolicy()
 	if err := policy.check(password); err != nil {
 		return err
@@ -78,6 +79,8 @@ func (u *user) setPassword(password string) error {
 		return err
 	}
 	u.passwords = append([]string{password}, u.passwords...)
+	u.modified = r.now
+	r.countActive(u)
 	return nil
 }
 
@@ -87,13 +90,13 @@ type adminSetUserPasswordInput struct {
 	Permanent bool
 }
 
-// adminSetUserPassword leaves the user signed in.
+// adminSetUserPassword does not end the user's sessions.
 func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error) {
 	u, err := r.findUser(in.userInput)
 	if err != nil {
 		return nil, err
 	}
-	if err := u.setPassword(in.Password); err != nil {
+	if err := r.setPassword(u, in.Password); err != nil {
 		return nil, err
 	}
 	u.status = statusConfirmed
@@ -101,7 +104,6 @@ func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error
 		u.status = statusForceChangePassword
 		u.temporaryUntil = r.temporaryPasswordEnd(u.pool)
 	}
-	u.modified = r.now
 	return empty{}, nil
 }
 
@@ -111,7 +113,7 @@ type changePasswordInput struct {
 	ProposedPassword string
 }
 
-// changePassword is how users change their own password.
+// changePassword changes the password of the user of an access token.
 func (r *request) changePassword(in changePasswordInput) (any, error) {
 	u, err := r.userOf(in.AccessToken)
 	if err != nil {
@@ -120,9 +122,8 @@ func (r *request) changePassword(in changePasswordInput) (any, error) {
 	if err := u.checkPassword(in.PreviousPassword, r.now); err != nil {
 		return nil, err
 	}
-	if err := u.setPassword(in.ProposedPassword); err != nil {
+	if err := r.setPassword(u, in.ProposedPassword); err != nil {
 		return nil, err
 	}
-	u.modified = r.now
 	return empty{}, nil
 }

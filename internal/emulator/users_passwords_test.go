@@ -27,25 +27,25 @@ func TestPasswordPolicy(t *testing.T) {
 		password string
 		flaw     string
 	}{
-		"the default policy takes all four kinds":   {password: "Abcdef1!"},
-		"eight characters are needed":               {password: "Abcde1!", flaw: "not long enough"},
-		"an upper-case letter is needed":            {password: "abcdefg1!", flaw: "uppercase"},
-		"a lower-case letter is needed":             {password: "ABCDEFG1!", flaw: "lowercase"},
-		"a number is needed":                        {password: "Abcdefgh!", flaw: "numeric"},
-		"a symbol is needed":                        {password: "Abcdefgh1", flaw: "symbol"},
-		"a character outside the set is no symbol":  {password: "Abcdefg1§", flaw: "symbol"},
-		"a letter with an accent is no upper case":  {password: "Äbcdefg1!", flaw: "uppercase"},
-		"a space within is refused":                 {password: "Abcdef 1!", flaw: "whitespace"},
-		"256 characters are accepted":               {password: "Ab1!" + strings.Repeat("x", 252)},
-		"257 characters are too many":               {password: "Ab1!" + strings.Repeat("x", 253), flaw: "too long"},
-		"a pool may ask for no kinds":               {policy: lax, password: "aaaaaa"},
-		"a pool still has its own length":           {policy: lax, password: "aaaaa", flaw: "not long enough"},
-		"a pool may ask for one kind only":          {policy: &types.PasswordPolicyType{RequireSymbols: true}, password: "abcdefgh", flaw: "symbol"},
-		"every symbol of the documented set counts": {policy: &types.PasswordPolicyType{RequireSymbols: true}, password: "abcdefg+"},
+		"a password of all four kinds is accepted by default":         {password: "Abcdef1!"},
+		"7 characters are refused by default":                         {password: "Abcde1!", flaw: "not long enough"},
+		"a password without upper case is refused":                    {password: "abcdefg1!", flaw: "uppercase"},
+		"a password without lower case is refused":                    {password: "ABCDEFG1!", flaw: "lowercase"},
+		"a password without a number is refused":                      {password: "Abcdefgh!", flaw: "numeric"},
+		"a password without a symbol is refused":                      {password: "Abcdefgh1", flaw: "symbol"},
+		"a symbol outside Cognito's set does not count":               {password: "Abcdefg1§", flaw: "symbol"},
+		"an upper-case letter with an accent does not count":          {password: "Äbcdefg1!", flaw: "uppercase"},
+		"a password with a space is refused":                          {password: "Abcdef 1!", flaw: "whitespace"},
+		"a password of 256 characters is accepted":                    {password: "Ab1!" + strings.Repeat("x", 252)},
+		"a password of 257 characters is refused":                     {password: "Ab1!" + strings.Repeat("x", 253), flaw: "too long"},
+		"a pool without required kinds accepts one kind":              {policy: lax, password: "aaaaaa"},
+		"a password shorter than the pool's minimum is refused":       {policy: lax, password: "aaaaa", flaw: "not long enough"},
+		"a pool with one required kind refuses a password without it": {policy: &types.PasswordPolicyType{RequireSymbols: true}, password: "abcdefgh", flaw: "symbol"},
+		"every symbol of the documented set counts":                   {policy: &types.PasswordPolicyType{RequireSymbols: true}, password: "abcdefg+"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.seed.UserPoolID
 			if test.policy != nil {
 				pool = b.createPool(withPolicy(*test.policy))
@@ -63,7 +63,7 @@ func TestPasswordPolicy(t *testing.T) {
 }
 
 func TestEverySymbolOfThePolicyCounts(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(withPolicy(types.PasswordPolicyType{RequireSymbols: true}))
 	b.createUser(pool, "ann")
 	for _, symbol := range "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-" {
@@ -78,15 +78,15 @@ func TestPasswordHistory(t *testing.T) {
 		next string
 		code string
 	}{
-		"without history the same password may be set again": {size: 0, past: []string{otherPassword}, next: otherPassword},
-		"a history of one remembers the present password":    {size: 1, past: []string{otherPassword}, next: otherPassword, code: "PasswordHistoryPolicyViolationException"},
-		"a history of one forgets the password before":       {size: 1, past: []string{otherPassword}, next: goodPassword},
-		"a history of two remembers the temporary password":  {size: 2, past: []string{otherPassword}, next: goodPassword, code: "PasswordHistoryPolicyViolationException"},
-		"a history of two forgets the third":                 {size: 2, past: []string{otherPassword, "Another-3-word"}, next: goodPassword},
+		"the same password is accepted without a history": {size: 0, past: []string{otherPassword}, next: otherPassword},
+		"a history of 1 refuses the present password":     {size: 1, past: []string{otherPassword}, next: otherPassword, code: "PasswordHistoryPolicyViolationException"},
+		"a history of 1 accepts the password before":      {size: 1, past: []string{otherPassword}, next: goodPassword},
+		"a history of 2 refuses the temporary password":   {size: 2, past: []string{otherPassword}, next: goodPassword, code: "PasswordHistoryPolicyViolationException"},
+		"a history of 2 accepts the third last password":  {size: 2, past: []string{otherPassword, "Another-3-word"}, next: goodPassword},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(withPolicy(types.PasswordPolicyType{PasswordHistorySize: &test.size}))
 			b.createUser(pool, "ann") // with goodPassword for a temporary password
 			for _, password := range test.past {
@@ -97,8 +97,8 @@ func TestPasswordHistory(t *testing.T) {
 	}
 }
 
-func TestPasswordHistoryIsNotForTheLiteTier(t *testing.T) {
-	b := newBench(t)
+func TestLiteTierRefusesPasswordHistory(t *testing.T) {
+	b := newEnv(t)
 	_, err := b.cognito.CreateUserPool(b.ctx, &cognitoidentityprovider.CreateUserPoolInput{
 		PoolName:     aws.String("lite"),
 		UserPoolTier: types.UserPoolTierTypeLite,
@@ -107,15 +107,15 @@ func TestPasswordHistoryIsNotForTheLiteTier(t *testing.T) {
 	requireCode(t, err, "FeatureUnavailableInTierException")
 }
 
-func TestPoliciesHaveLimitsThemselves(t *testing.T) {
+func TestPasswordPolicyLimits(t *testing.T) {
 	for name, policy := range map[string]types.PasswordPolicyType{
-		"five characters are too short a minimum":   {MinimumLength: aws.Int32(5)},
-		"100 characters are too long a minimum":     {MinimumLength: aws.Int32(100)},
-		"a history of 25 is too long":               {PasswordHistorySize: aws.Int32(25)},
-		"a temporary password for a year and a day": {TemporaryPasswordValidityDays: 366},
+		"a minimum length of 5 is refused":             {MinimumLength: aws.Int32(5)},
+		"a minimum length of 100 is refused":           {MinimumLength: aws.Int32(100)},
+		"a history of 25 is refused":                   {PasswordHistorySize: aws.Int32(25)},
+		"temporary passwords for 366 days are refused": {TemporaryPasswordValidityDays: 366},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			in := &cognitoidentityprovider.CreateUserPoolInput{PoolName: aws.String("pool")}
 			withPolicy(policy)(in)
 			_, err := b.cognito.CreateUserPool(b.ctx, in)
@@ -125,7 +125,7 @@ func TestPoliciesHaveLimitsThemselves(t *testing.T) {
 }
 
 func TestSetPasswordThatIsNotPermanentHasToBeChanged(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	_, err := b.cognito.AdminSetUserPassword(b.ctx, &cognitoidentityprovider.AdminSetUserPasswordInput{
 		UserPoolId: &b.seed.UserPoolID, Username: aws.String("ann"), Password: aws.String(otherPassword),
@@ -140,14 +140,14 @@ func TestExpiredTemporaryPasswordLooksLikeAWrongOne(t *testing.T) {
 		after time.Duration
 		code  string
 	}{
-		"it works up to its last moment":    {days: 2, after: 48*time.Hour - time.Second},
-		"it does not work after that":       {days: 2, after: 48 * time.Hour, code: "NotAuthorizedException"},
-		"zero days are seven":               {days: 0, after: 7*24*time.Hour - time.Second},
-		"zero days are not more than seven": {days: 0, after: 7 * 24 * time.Hour, code: "NotAuthorizedException"},
+		"a temporary password is valid until it expires": {days: 2, after: 48*time.Hour - time.Second},
+		"an expired temporary password is refused":       {days: 2, after: 48 * time.Hour, code: "NotAuthorizedException"},
+		"a validity of 0 days means at least 7":          {days: 0, after: 7*24*time.Hour - time.Second},
+		"a validity of 0 days means at most 7":           {days: 0, after: 7 * 24 * time.Hour, code: "NotAuthorizedException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(withPolicy(types.PasswordPolicyType{TemporaryPasswordValidityDays: test.days}))
 			client := b.createClient(pool, nil)
 			b.createUser(pool, "ann")
@@ -159,7 +159,7 @@ func TestExpiredTemporaryPasswordLooksLikeAWrongOne(t *testing.T) {
 }
 
 func TestFiveWrongPasswordsLockTheUserOut(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	for range 5 {
@@ -183,8 +183,8 @@ func TestFiveWrongPasswordsLockTheUserOut(t *testing.T) {
 	b.mustSignIn(client, "ann")
 }
 
-func TestLockOutIsForgottenAfterARest(t *testing.T) {
-	b := newBench(t)
+func TestWrongPasswordsNoLongerCountAfter15Minutes(t *testing.T) {
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	for range 5 {
@@ -203,14 +203,14 @@ func TestChangePassword(t *testing.T) {
 		proposed string
 		code     string
 	}{
-		"the previous password is the key":          {previous: goodPassword, proposed: otherPassword},
-		"a wrong previous password is refused":      {previous: "Wrong-Word-3", proposed: otherPassword, code: "NotAuthorizedException"},
-		"the policy is for users too":               {previous: goodPassword, proposed: "weak", code: "InvalidPasswordException"},
-		"the same password is fine without history": {previous: goodPassword, proposed: goodPassword},
+		"the previous password is accepted":               {previous: goodPassword, proposed: otherPassword},
+		"a wrong previous password is refused":            {previous: "Wrong-Word-3", proposed: otherPassword, code: "NotAuthorizedException"},
+		"a password against the policy is refused":        {previous: goodPassword, proposed: "weak", code: "InvalidPasswordException"},
+		"the same password is accepted without a history": {previous: goodPassword, proposed: goodPassword},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			b.createConfirmedUser(b.seed.UserPoolID, "ann")
 			tokens := b.mustSignIn(b.seededClient(), "ann")
 			_, err := b.cognito.ChangePassword(b.ctx, &cognitoidentityprovider.ChangePasswordInput{

@@ -17,16 +17,16 @@ const (
 	softwareTokenBytes  = 32
 	softwareTokenPeriod = 30 * time.Second
 	softwareTokenModulo = 1_000_000
-	// softwareTokenDrift is how many periods the user's clock may be off, either way.
+	// softwareTokenDrift is by how many periods the user's clock may differ, in either direction.
 	softwareTokenDrift = 1
 )
 
-// softwareToken is an authenticator app: it shows six digits that follow from a secret and the time (RFC 6238).
+// softwareToken is a time-based one-time password of six digits (RFC 6238).
 type softwareToken struct {
-	// secret is as the user gets it, in base32.
+	// secret is encoded in base32, as the user receives it.
 	secret   string
 	verified bool
-	// lastStep is the period of the last code that was used; earlier ones and itself are used up.
+	// lastStep is the period of the last code that was used; codes up to it are refused.
 	lastStep int64
 }
 
@@ -34,7 +34,7 @@ func (r *request) newTokenSecret() string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(r.server.random.bytes(softwareTokenBytes))
 }
 
-// use accepts a code of the time, once.
+// use accepts a code that is valid at the time, once.
 func (t *softwareToken) use(code string, now time.Time) error {
 	step, ok := t.stepOf(code, now)
 	switch {
@@ -48,7 +48,7 @@ func (t *softwareToken) use(code string, now time.Time) error {
 	}
 }
 
-// stepOf is the period, near the present one, that a code belongs to.
+// stepOf returns the period, close to the present one, that a code belongs to.
 func (t *softwareToken) stepOf(code string, now time.Time) (step int64, ok bool) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(t.secret)
 	if err != nil || len(key) == 0 {
@@ -63,10 +63,10 @@ func (t *softwareToken) stepOf(code string, now time.Time) (step int64, ok bool)
 	return 0, false
 }
 
-// codeAt is the HOTP value (RFC 4226) of a counter.
+// codeAt returns the HOTP value (RFC 4226) of a counter.
 func codeAt(key []byte, step int64) string {
 	mac := hmac.New(sha1.New, key)
-	_ = binary.Write(mac, binary.BigEndian, step) // a hash takes everything
+	_ = binary.Write(mac, binary.BigEndian, step) // a hash accepts every write
 	sum := mac.Sum(nil)
 	offset := sum[len(sum)-1] & 0x0f
 	value := binary.BigEndian.Uint32(sum[offset:]) & 0x7fffffff

@@ -23,16 +23,16 @@ import (
 
 func TestMachineToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.configure(map[string]any{"request_timeout": "30s"}) // the emulator shares this process with a thousand clients
+	e := newEnv(t)
+	e.configure(map[string]any{"request_timeout": "30s"}) // the emulator shares this process with a thousand clients
 
 	t.Run("a read returns a token with what it grants and until when, and no lease", func(t *testing.T) {
-		secret := w.read("creds/machine")
+		secret := e.read("creds/machine")
 		require.Empty(t, secret.LeaseID)
 		require.Equal(t, "Bearer", secret.Data["token_type"])
 		require.Equal(t, "api/read", secret.Data["scope"])
 		claims := claimsOf(t, secret.Data["access_token"])
-		require.Equal(t, w.Seed.M2MClientID, claims["sub"])
+		require.Equal(t, e.Seed.M2MClientID, claims["sub"])
 
 		end, err := time.Parse(time.RFC3339, secret.Data["expiration"].(string))
 		require.NoError(t, err)
@@ -43,12 +43,12 @@ func TestMachineToken(t *testing.T) {
 	})
 
 	t.Run("without scopes in the role the token has all of the client's", func(t *testing.T) {
-		w.writeMachineRole("all", map[string]any{"scopes": ""})
-		require.Equal(t, "api/read api/write", w.read("creds/all").Data["scope"])
+		e.writeMachineRole("all", map[string]any{"scopes": ""})
+		require.Equal(t, "api/read api/write", e.read("creds/all").Data["scope"])
 	})
 
 	t.Run("it says when the next one can be had", func(t *testing.T) {
-		data := w.read("creds/machine").Data
+		data := e.read("creds/machine").Data
 		ttl, err := data["ttl"].(json.Number).Int64()
 		require.NoError(t, err)
 		require.InDelta(t, 2700, ttl, 200)
@@ -58,14 +58,14 @@ func TestMachineToken(t *testing.T) {
 	})
 
 	t.Run("a thousand reads at once buy one token", func(t *testing.T) {
-		w.writeMachineRole("busy", map[string]any{"scopes": "api/write"})
-		require.NoError(t, w.Control.ResetCalls(t.Context()))
-		require.NoError(t, w.Control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
+		e.writeMachineRole("busy", map[string]any{"scopes": "api/write"})
+		require.NoError(t, e.Control.ResetCalls(t.Context()))
+		require.NoError(t, e.Control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
 		tokens := make(chan any, 1000)
 		var group sync.WaitGroup
 		for range cap(tokens) {
 			group.Go(func() {
-				secret, err := w.tryRead("creds/busy")
+				secret, err := e.tryRead("creds/busy")
 				if err != nil {
 					tokens <- err
 					return
@@ -80,39 +80,39 @@ func TestMachineToken(t *testing.T) {
 		for token := range tokens {
 			require.Equal(t, first, token)
 		}
-		require.Len(t, w.Calls().Of(control.OperationToken), 1)
-		require.NoError(t, w.Control.SetLatency(t.Context(), control.Latency{}))
+		require.Len(t, e.Calls().Of(control.OperationToken), 1)
+		require.NoError(t, e.Control.SetLatency(t.Context(), control.Latency{}))
 	})
 
 	t.Run("some of the scopes can be asked for, and no others", func(t *testing.T) {
-		w.writeMachineRole("both", map[string]any{"scopes": "api/read,api/write"})
-		out, err := w.vault.CLI(t.Context(), "read", "-field=scope", w.mount+"/creds/both", "scopes=api/write")
+		e.writeMachineRole("both", map[string]any{"scopes": "api/read,api/write"})
+		out, err := e.vault.CLI(t.Context(), "read", "-field=scope", e.mount+"/creds/both", "scopes=api/write")
 		require.NoError(t, err)
 		require.Equal(t, "api/write", strings.TrimSpace(out))
-		_, err = w.client.Logical().ReadWithDataWithContext(t.Context(), w.mount+"/creds/both", url.Values{"scopes": {"api/delete"}})
-		status, text := w.refusal(err)
+		_, err = e.client.Logical().ReadWithDataWithContext(t.Context(), e.mount+"/creds/both", url.Values{"scopes": {"api/delete"}})
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "api/read, api/write")
 	})
 
 	t.Run("the secret need not be in the role", func(t *testing.T) {
-		w.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": w.Seed.UserPoolID, "cache_tokens": false})
-		w.read("creds/looked-up")
-		w.read("creds/looked-up")
-		require.Len(t, w.Calls().Of("DescribeUserPoolClient"), 1)
-		require.NotContains(t, fmt.Sprint(w.read("roles/looked-up").Data), w.Seed.M2MClientSecret)
+		e.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": e.Seed.UserPoolID, "cache_tokens": false})
+		e.read("creds/looked-up")
+		e.read("creds/looked-up")
+		require.Len(t, e.Calls().Of("DescribeUserPoolClient"), 1)
+		require.NotContains(t, fmt.Sprint(e.read("roles/looked-up").Data), e.Seed.M2MClientSecret)
 	})
 
 	t.Run("an endpoint that is down does not matter while the token is young", func(t *testing.T) {
-		first := w.read("creds/machine").Data["access_token"]
-		w.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
-		defer w.Heal()
-		require.Equal(t, first, w.read("creds/machine").Data["access_token"])
+		first := e.read("creds/machine").Data["access_token"]
+		e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+		defer e.Heal()
+		require.Equal(t, first, e.read("creds/machine").Data["access_token"])
 	})
 
 	t.Run("an asked-for ttl is refused", func(t *testing.T) {
-		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/creds/machine", map[string]any{"ttl": "1m"})
-		status, text := w.refusal(err)
+		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/creds/machine", map[string]any{"ttl": "1m"})
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "ttl is not allowed")
 	})
@@ -120,29 +120,29 @@ func TestMachineToken(t *testing.T) {
 
 func TestTokensOfAUser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	user := w.read("creds/ci")
+	e := newEnv(t)
+	user := e.read("creds/ci")
 
 	t.Run("a refresh token gives new ones, without a lease", func(t *testing.T) {
-		tokens := w.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]})
+		tokens := e.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]})
 		require.Empty(t, tokens.LeaseID)
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, tokens.Data["access_token"])["cognito:groups"])
 		require.Equal(t, json.Number("3600"), tokens.Data["expires_in"])
 	})
 
 	t.Run("so do username and password", func(t *testing.T) {
-		tokens := w.write("tokens/ci", map[string]any{"username": user.Data["username"], "password": user.Data["password"]})
+		tokens := e.write("tokens/ci", map[string]any{"username": user.Data["username"], "password": user.Data["password"]})
 		require.NotEmpty(t, tokens.Data["refresh_token"])
 	})
 
 	t.Run("when the lease is over they give nothing", func(t *testing.T) {
-		w.revoke(user.LeaseID)
+		e.revoke(user.LeaseID)
 		for _, data := range []map[string]any{
 			{"refresh_token": user.Data["refresh_token"]},
 			{"username": user.Data["username"], "password": user.Data["password"]},
 		} {
-			_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/tokens/ci", data)
-			status, text := w.refusal(err)
+			_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/tokens/ci", data)
+			status, text := e.refusal(err)
 			require.Equal(t, 400, status, text)
 			require.NotContains(t, text, user.Data["password"])
 			require.NotContains(t, text, user.Data["refresh_token"])
@@ -152,102 +152,100 @@ func TestTokensOfAUser(t *testing.T) {
 
 func TestConfigAndRolesSurvive(t *testing.T) {
 	t.Parallel()
-	w := newWorldApart(t)
-	config, role := w.read("config").Data, w.read("roles/ci").Data
+	e := newIsolatedEnv(t)
+	config, role := e.read("config").Data, e.read("roles/ci").Data
 	same := func(t *testing.T) {
 		t.Helper()
-		require.Equal(t, config, w.read("config").Data)
-		require.Equal(t, role, w.read("roles/ci").Data)
-		secret := w.read("creds/ci")
-		w.revoke(secret.LeaseID)
-		require.Empty(t, w.Users())
+		require.Equal(t, config, e.read("config").Data)
+		require.Equal(t, role, e.read("roles/ci").Data)
+		secret := e.read("creds/ci")
+		e.revoke(secret.LeaseID)
+		require.Empty(t, e.Users())
 	}
-	lease := w.read("creds/ci").LeaseID
+	lease := e.read("creds/ci").LeaseID
 
 	t.Run("a reload of the plugin", func(t *testing.T) {
-		_, err := w.vault.CLI(t.Context(), "plugin", "reload", "-plugin", pluginName)
+		_, err := e.vault.CLI(t.Context(), "plugin", "reload", "-plugin", pluginName)
 		require.NoError(t, err)
-		_, err = w.client.Sys().RenewWithContext(t.Context(), lease, 0)
+		_, err = e.client.Sys().RenewWithContext(t.Context(), lease, 0)
 		require.NoError(t, err)
-		w.revoke(lease)
+		e.revoke(lease)
 		same(t)
 	})
 
 	t.Run("the death of its process", func(t *testing.T) {
-		lease := w.read("creds/ci").LeaseID
-		w.killPlugin()
-		require.Eventually(t, func() bool { return strings.Contains(w.vault.LogText(), processDied) }, 10*time.Second, 5*time.Millisecond,
+		lease := e.read("creds/ci").LeaseID
+		e.killPlugin()
+		require.Eventually(t, func() bool { return strings.Contains(e.vault.LogText(), processDied) }, 10*time.Second, 5*time.Millisecond,
 			"this is how a death in the shared Vault is noticed")
-		w.revoke(lease)
+		e.revoke(lease)
 		same(t)
 	})
 }
 
 func TestConfigChangesTakeEffectAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.read("creds/ci")
-	require.Equal(t, "AKIAPLUGIN", w.Calls().Of("AdminCreateUser")[0].AccessKey)
-	w.configure(map[string]any{"aws_access_key_id": "AKIAOTHER"})
-	w.read("creds/ci")
-	require.Equal(t, "AKIAOTHER", w.Calls().Of("AdminCreateUser")[1].AccessKey)
+	e := newEnv(t)
+	e.read("creds/ci")
+	require.Equal(t, "AKIAPLUGIN", e.Calls().Of("AdminCreateUser")[0].AccessKey)
+	e.configure(map[string]any{"aws_access_key_id": "AKIAOTHER"})
+	e.read("creds/ci")
+	require.Equal(t, "AKIAOTHER", e.Calls().Of("AdminCreateUser")[1].AccessKey)
 }
 
 func TestDefaultChain(t *testing.T) {
 	t.Parallel()
-	vault, err := sandbox.StartVault(t.Context(), sandbox.VaultOptions{
-		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace",
+	vault := startDev(t, sandbox.VaultOptions{
+		PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace",
 		Env: []string{"AWS_ACCESS_KEY_ID=AKIAFROMENV", "AWS_SECRET_ACCESS_KEY=hush"},
 	})
-	require.NoError(t, err)
-	t.Cleanup(vault.Stop)
-	w := newWorldIn(t, vault)
-	w.configure(map[string]any{"aws_access_key_id": "", "aws_secret_access_key": ""})
-	w.read("creds/ci")
-	require.Equal(t, "AKIAFROMENV", w.Calls().Of("AdminCreateUser")[0].AccessKey)
+	e := newEnvOn(t, vault)
+	e.configure(map[string]any{"aws_access_key_id": "", "aws_secret_access_key": ""})
+	e.read("creds/ci")
+	require.Equal(t, "AKIAFROMENV", e.Calls().Of("AdminCreateUser")[0].AccessKey)
 }
 
 func TestAssumedRoleShowsTheMount(t *testing.T) {
 	t.Parallel()
-	w := newWorldApart(t) // a reload ends the process that all mounts of a Vault share
-	w.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
-	secret := w.read("creds/ci")
-	call := w.Calls().Of("AssumeRole")[0]
+	e := newIsolatedEnv(t) // a reload ends the process that all mounts of a Vault share
+	e.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
+	secret := e.read("creds/ci")
+	call := e.Calls().Of("AssumeRole")[0]
 	require.Equal(t, "arn:aws:iam::123456789012:role/vault", call.RoleARN)
-	require.Equal(t, "vault-"+w.mount, call.RoleSessionName)
+	require.Equal(t, "vault-"+e.mount, call.RoleSessionName)
 
 	t.Run("and a lease remembers the role of its own Vault role", func(t *testing.T) {
-		w.writeRole("other", map[string]any{"aws_assume_role_arn": "arn:aws:iam::210987654321:role/other", "aws_external_id": "abc"})
-		other := w.read("creds/other")
-		w.delete("roles/other")
-		_, err := w.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{w.mount}})
+		e.writeRole("other", map[string]any{"aws_assume_role_arn": "arn:aws:iam::210987654321:role/other", "aws_external_id": "abc"})
+		other := e.read("creds/other")
+		e.delete("roles/other")
+		_, err := e.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{e.mount}})
 		require.NoError(t, err)
-		before := len(w.Calls().Of("AssumeRole"))
-		w.revoke(other.LeaseID)
-		assumed := w.Calls().Of("AssumeRole")
+		before := len(e.Calls().Of("AssumeRole"))
+		e.revoke(other.LeaseID)
+		assumed := e.Calls().Of("AssumeRole")
 		require.Len(t, assumed, before+1)
 		require.Equal(t, "arn:aws:iam::210987654321:role/other", assumed[before].RoleARN)
 		require.Equal(t, "abc", assumed[before].ExternalID)
 	})
-	w.revoke(secret.LeaseID)
-	require.Empty(t, w.Users())
+	e.revoke(secret.LeaseID)
+	require.Empty(t, e.Users())
 }
 
 func TestVaultShowsTheVersion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	out, err := w.vault.CLI(t.Context(), "plugin", "list", "-detailed", "secret")
+	e := newEnv(t)
+	out, err := e.vault.CLI(t.Context(), "plugin", "list", "-detailed", "secret")
 	require.NoError(t, err)
 	require.Regexp(t, pluginName+`\s+secret\s+v\d+\.\d+\.\d+`, out)
-	out, err = w.vault.CLI(t.Context(), "secrets", "list", "-detailed")
+	out, err = e.vault.CLI(t.Context(), "secrets", "list", "-detailed")
 	require.NoError(t, err)
-	require.Regexp(t, w.mount+`/.*v\d+\.\d+\.\d+`, out)
+	require.Regexp(t, e.mount+`/.*v\d+\.\d+\.\d+`, out)
 }
 
 func TestMountsShareAProcessAndNothingElse(t *testing.T) {
 	t.Parallel()
-	one := newWorldApart(t)
-	two := newWorldIn(t, one.vault)
+	one := newIsolatedEnv(t)
+	two := newEnvOn(t, one.vault)
 	pids, err := one.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
 	require.Len(t, pids, 1)
@@ -261,23 +259,23 @@ func TestMountsShareAProcessAndNothingElse(t *testing.T) {
 
 func TestPatchThroughVault(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	_, err := w.client.Logical().JSONMergePatch(t.Context(), w.mount+"/roles/ci", map[string]any{"ttl": "9m", "max_ttl": nil})
+	e := newEnv(t)
+	_, err := e.client.Logical().JSONMergePatch(t.Context(), e.mount+"/roles/ci", map[string]any{"ttl": "9m", "max_ttl": nil})
 	require.NoError(t, err)
-	role := w.read("roles/ci").Data
+	role := e.read("roles/ci").Data
 	require.Equal(t, json.Number("540"), role["ttl"])
 	require.Equal(t, json.Number("0"), role["max_ttl"])
 	require.Equal(t, true, role["app_client_secret_set"])
-	_, err = w.client.Logical().JSONMergePatch(t.Context(), w.mount+"/roles/nobody", map[string]any{"ttl": "9m"})
-	status, _ := w.refusal(err)
+	_, err = e.client.Logical().JSONMergePatch(t.Context(), e.mount+"/roles/nobody", map[string]any{"ttl": "9m"})
+	status, _ := e.refusal(err)
 	require.Equal(t, 404, status)
 }
 
 func TestEveryPathHasHelp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	e := newEnv(t)
 	for _, path := range []string{"", "config", "roles", "roles/ci", "creds/ci"} {
-		out, err := w.vault.CLI(t.Context(), "path-help", w.mount+"/"+path)
+		out, err := e.vault.CLI(t.Context(), "path-help", e.mount+"/"+path)
 		require.NoError(t, err)
 		require.NotEmpty(t, strings.TrimSpace(out), path)
 	}
@@ -287,8 +285,8 @@ func TestEveryPathHasHelp(t *testing.T) {
 // Vault and the plugin log at trace level, and in what can be read.
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
-	w := newWorldApart(t)
-	secrets := []string{secretKey, w.Seed.AppClientSecret, w.Seed.M2MClientSecret}
+	e := newIsolatedEnv(t)
+	secrets := []string{secretKey, e.Seed.AppClientSecret, e.Seed.M2MClientSecret}
 	collect := func(secret *api.Secret) {
 		for _, name := range []string{"password", "access_token", "id_token", "refresh_token"} {
 			if value, ok := secret.Data[name].(string); ok {
@@ -296,17 +294,17 @@ func TestSecretsStaySecret(t *testing.T) {
 			}
 		}
 	}
-	user := w.read("creds/ci")
+	user := e.read("creds/ci")
 	collect(user)
-	collect(w.read("creds/machine"))
-	collect(w.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]}))
-	_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+	collect(e.read("creds/machine"))
+	collect(e.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]}))
+	_, err := e.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
 	require.NoError(t, err)
-	w.revoke(user.LeaseID)
+	e.revoke(user.LeaseID)
 
-	shown := w.vault.LogText()
+	shown := e.vault.LogText()
 	for _, path := range []string{"config", "roles/ci", "roles/machine"} {
-		text, err := json.Marshal(w.read(path).Data)
+		text, err := json.Marshal(e.read(path).Data)
 		require.NoError(t, err)
 		shown += string(text)
 	}
