@@ -23,6 +23,9 @@ const issueTimeout = 90 * time.Second
 
 var errUnmounting = errors.New("the mount is being disabled or moved: nothing is issued any more")
 
+// issuedEndFunc ends the object of a record. It succeeds if the object is gone already.
+type issuedEndFunc func(ctx context.Context, req *logical.Request, r *issuedRecord) error
+
 // creation is one object on its way from its record to its lease. Its methods are called in
 // this order: begin, then deliver or fail, then done.
 type creation struct {
@@ -97,7 +100,7 @@ func (c *creation) reserve(ctx context.Context) error {
 
 // deliver stores that the object is about to be returned. It fails if the record is gone: then
 // the mount was unmounted or restored meanwhile, and the object must be deleted.
-func (c *creation) deliver(ctx context.Context) error {
+func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
 	found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID)
 	if err != nil {
 		return err
@@ -105,7 +108,8 @@ func (c *creation) deliver(ctx context.Context) error {
 	if found == nil || found.State != stateCreating {
 		return fmt.Errorf("the record %q of role %q was deleted while the object was being created", c.record.ID, c.record.Role)
 	}
-	c.record.State = stateDelivered
+	c.record.State, c.record.Created = stateDelivered, c.b.now().Round(0)
+	c.b.setFirstDeadline(c.record, times)
 	return putRecord(ctx, c.storage, c.record)
 }
 
@@ -116,8 +120,24 @@ func (c *creation) fail(ctx context.Context, gone bool, failure, undo error) {
 		c.remove(ctx)
 		return
 	}
-	c.b.Logger().Warn("an object that was not delivered may be left at Cognito until the next tick ends it",
-		"role", c.record.Role, "id", c.record.ID, "error", failure, "undo", undo)
+	c.b.Logger().Warn("an object that was not delivered may be left at Cognito until the reconciler ends it",
+		"role", c.record.Role, "id", c.record.ID, "username", c.record.Username, "error", failure, "undo", undo)
+	c.restore(ctx)
+}
+
+// restore stores the record again if it was deleted during the creation.
+func (c *creation) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
+	defer cancel()
+	if found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID); err != nil || found != nil {
+		return
+	}
+	c.record.State = stateCreating
+	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace()))
+	if err := errors.Join(putDue(ctx, c.storage, due), putRecord(ctx, c.storage, c.record)); err != nil {
+		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
+			"username", c.record.Username, "user_pool_id", c.record.UserPoolID, "error", err)
+	}
 }
 
 // remove deletes the record, also when the caller has gone away.

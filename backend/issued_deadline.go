@@ -57,42 +57,47 @@ func (b *backend) extendDeadline(r *issuedRecord, times leaseTimes) bool {
 	if times.longest == 0 {
 		return false
 	}
-	end := r.Created.Add(times.longest + b.leaseGrace())
-	if r.State == stateCreating { // Created is that of the request
-		end = end.Add(b.issueLimit())
-	}
-	if end.After(r.Deadline) {
+	if end := r.Created.Add(times.longest + b.leaseGrace()); end.After(r.Deadline) {
 		r.Deadline = end
 	}
 	return true
 }
 
-// moveDeadline returns when a record is due, and stores it if it is later than was known: when
-// a renewal may have gone unseen since the record was stored, or the clock was set forward.
-func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issuedRecord, beat heartbeat) (time.Time, error) {
-	switch r.State {
-	case stateCreating: // no answer was sent, so there is no lease
-		return r.Created.Add(b.createGrace()), nil
-	case stateEnding:
-		return r.LastAttempt, nil
+// moveDeadline moves the deadline of a record if it is later than was known: a renewal may have
+// gone unseen since the record was stored, or the clock was set forward. It reports whether the
+// record must be stored.
+func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issuedRecord, beat heartbeat) (moved bool, err error) {
+	if r.State != stateDelivered && r.State != stateConfirmed {
+		return false, nil
 	}
-	before := *r
 	if r.Deadline.IsZero() || r.State == stateDelivered && r.Watch != beat.Watch {
 		role, err := b.role(ctx, s, r.Role)
 		if err != nil {
-			return time.Time{}, err
+			return false, err
 		}
 		if !b.extendDeadline(r, b.leaseTimes(role, 0)) {
-			return b.now().Add(unknownTTLPause), nil
+			r.Deadline = time.Time{}
+			return false, nil
 		}
-		r.Watch = beat.Watch
+		r.Watch, moved = beat.Watch, true
 	}
 	if beat.ClockShift > r.ClockShift {
 		r.Deadline = r.Deadline.Add(beat.ClockShift - r.ClockShift)
-		r.ClockShift = beat.ClockShift
+		r.ClockShift, moved = beat.ClockShift, true
 	}
-	if *r == before {
-		return r.Deadline, nil
+	return moved, nil
+}
+
+// due returns from when on the object of a record is to be ended.
+func (b *backend) due(r *issuedRecord) time.Time {
+	switch {
+	case r.State == stateCreating: // no answer was sent, so there is no lease
+		return r.Created.Add(b.createGrace())
+	case r.State == stateEnding:
+		return r.LastAttempt
+	case r.Deadline.IsZero():
+		return b.now().Add(unknownTTLPause)
+	default:
+		return r.Deadline
 	}
-	return r.Deadline, putRecord(ctx, s, r)
 }

@@ -20,6 +20,8 @@ const (
 	// restartGap is the longest pause between the last heartbeat and the start of a process that
 	// counts as none. It is shorter, because another version of the plugin may have run meanwhile.
 	restartGap = 2 * time.Minute
+	// clockShiftMax is more than any clock is set by, but less than what times can hold.
+	clockShiftMax = 10 * 365 * 24 * time.Hour
 	// clockStep is by how much wall clock and monotonic clock must differ between two ticks for
 	// the wall clock to have been set.
 	clockStep = time.Minute
@@ -76,7 +78,8 @@ func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat,
 	}
 	w.advance() // or a pause just before this would be forgotten
 	if w.now().Sub(w.stored).Abs() > restartGap {
-		return w.beat, w.store(ctx, s)
+		err := w.store(ctx, s)
+		return w.beat, err
 	}
 	return w.beat, nil
 }
@@ -90,10 +93,12 @@ func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist b
 		return heartbeat{}, err
 	}
 	w.advance()
+	change := w.delete
 	if recordsExist {
-		return w.beat, w.store(ctx, s)
+		change = w.store
 	}
-	return w.beat, w.delete(ctx, s)
+	err := change(ctx, s)
+	return w.beat, err
 }
 
 // load reads the heartbeat of the process before, once. The watch goes on if this process
@@ -113,6 +118,9 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 	if !found || before.Watch == "" || w.started.wall.Sub(before.Last).Abs() > restartGap {
 		before.Watch = randomText(batchSuffixLen * 2)
 	}
+	if before.ClockShift < 0 || before.ClockShift > clockShiftMax {
+		before.ClockShift = 0 // it is damaged
+	}
 	before.Last = w.started.wall
 	w.beat = before
 	return nil
@@ -124,7 +132,7 @@ func (w *leaseWatch) advance() {
 	wall, monotonic := now.wall.Sub(w.ticked.wall), now.monotonic-w.ticked.monotonic
 	step := wall - monotonic
 	if step.Abs() > clockStep {
-		w.beat.ClockShift = max(0, w.beat.ClockShift+step)
+		w.beat.ClockShift = min(max(0, w.beat.ClockShift+step), clockShiftMax)
 	}
 	if step.Abs() > clockStep || monotonic > heartbeatGap {
 		w.beat.Watch = randomText(batchSuffixLen * 2)
@@ -151,4 +159,12 @@ func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
 	}
 	w.stored = time.Time{}
 	return nil
+}
+
+// known returns the heartbeat without storing anything.
+func (w *leaseWatch) known(ctx context.Context, s logical.Storage) (heartbeat, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.load(ctx, s)
+	return w.beat, err
 }

@@ -47,6 +47,10 @@ const (
 	unknownTTLPause = time.Minute
 )
 
+// inBackground marks the calls of a context as those of a revocation or of the reconciler, which
+// have their own share of the quotas.
+func inBackground(ctx context.Context) context.Context { return cognito.ForRevocation(ctx) }
+
 // createGrace is how long a record may be "creating" before its process counts as dead.
 func (b *backend) createGrace() time.Duration { return b.WALRollbackMinAge }
 
@@ -158,16 +162,37 @@ func (r *reconciliation) readRecord(ctx context.Context, looked *lookedAt, id st
 			id, looked.role, cmp.Or(record.LastError, fmt.Sprintf("its kind %q is unknown", record.Kind))))
 		return nil
 	}
-	deadline, err := r.b.moveDeadline(ctx, r.storage, record, r.beat)
-	if err != nil {
+	if record, err = r.moveDeadline(ctx, record); err != nil || record == nil {
 		return err
 	}
-	if r.now.Before(deadline) {
-		looked.lookAgain(deadline)
+	if due := r.b.due(record); r.now.Before(due) {
+		looked.lookAgain(due)
 		return nil
 	}
 	looked.due = append(looked.due, record)
 	return nil
+}
+
+// moveDeadline moves the deadline of a record and returns the record as it is stored then, or
+// nil if it is gone. It reads the record again under its lock, so that no renewal is lost.
+func (r *reconciliation) moveDeadline(ctx context.Context, record *issuedRecord) (*issuedRecord, error) {
+	if moved, err := r.b.moveDeadline(ctx, r.storage, record, r.beat); err != nil || !moved {
+		return record, err
+	}
+	unlock, err := r.b.recordLocks.lock(ctx, record.key())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	record, err = getRecord(ctx, r.storage, record.Role, record.ID)
+	if err != nil || record == nil || record.State == stateUnreadable {
+		return nil, err
+	}
+	moved, err := r.b.moveDeadline(ctx, r.storage, record, r.beat)
+	if err != nil || !moved {
+		return record, err
+	}
+	return record, putRecord(ctx, r.storage, record)
 }
 
 func (l *lookedAt) lookAgain(at time.Time) {
@@ -423,4 +448,64 @@ func readAllRecords(ctx context.Context, s logical.Storage) (records []*issuedRe
 		}
 	}
 	return records, unreadable, nil
+}
+
+// confirmRecord stores that a renewal proved the lease of a locked record, and until when there
+// can be one. It stores the given record if there is none.
+func (b *backend) confirmRecord(ctx context.Context, s logical.Storage, lost *issuedRecord, times leaseTimes) error {
+	record, err := getRecord(ctx, s, lost.Role, lost.ID)
+	switch {
+	case err != nil:
+		return err
+	case record == nil:
+		return b.adoptRecord(ctx, s, lost, times)
+	case record.State == stateUnreadable:
+		return nil // it is kept as it is, and never ended by this version
+	}
+	before := *record
+	record.State, record.LastError, record.LastAttempt = stateConfirmed, "", time.Time{}
+	if before.State == stateEnding {
+		record.Deadline = time.Time{} // it was that of the attempt
+	}
+	if !b.extendDeadline(record, times) {
+		record.Deadline = time.Time{}
+	}
+	if *record == before {
+		return nil
+	}
+	return putRecord(ctx, s, record)
+}
+
+// adoptRecord stores a record for a lease without one. Its index entry comes first.
+func (b *backend) adoptRecord(ctx context.Context, s logical.Storage, record *issuedRecord, times leaseTimes) error {
+	beat, err := b.watch.current(ctx, s)
+	if err != nil {
+		return err
+	}
+	record.State, record.Watch, record.ClockShift = stateConfirmed, beat.Watch, beat.ClockShift
+	b.extendDeadline(record, times)
+	if err := putDue(ctx, s, dueKey(record.batch(), b.due(record))); err != nil {
+		return err
+	}
+	if err := putRecord(ctx, s, record); err != nil {
+		return err
+	}
+	b.issuedCounts.add(record.Role, record.ID)
+	return nil
+}
+
+// hastenEnd lets the reconciler repeat an end that a revocation failed at: Vault gives up after
+// a few attempts.
+func (b *backend) hastenEnd(ctx context.Context, s logical.Storage, role, id string, failure error) {
+	if !wasTried(ctx, failure) {
+		return
+	}
+	record, err := getRecord(ctx, s, role, id)
+	if err != nil || record == nil || record.State == stateUnreadable || record.State == stateEnding {
+		return
+	}
+	if err := putDue(ctx, s, dueKey(record.batch(), b.now().Add(retryMin))); err != nil {
+		return // it is ended at its deadline
+	}
+	b.noteFailedEnd(ctx, s, record, failure)
 }

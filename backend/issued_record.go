@@ -99,6 +99,9 @@ const (
 // recordIDPattern matches the ids that newRecordID and adoptedRecordID return.
 var recordIDPattern = regexp.MustCompile(`^(\d{8}-\d{4}-[a-z2-7]{4})-([a-z2-7]{12})$`)
 
+// roleNamePattern matches the names of roles, which are part of the keys of records.
+var roleNamePattern = regexp.MustCompile(`^\w(([\w-.]+)?\w)?$`)
+
 // recordState is where an object is in its life.
 type recordState string
 
