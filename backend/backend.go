@@ -68,7 +68,7 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
-	metrics      *metrics
+	metrics *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.

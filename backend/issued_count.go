@@ -47,8 +47,12 @@ func (c *issuedCounts) reserve(ctx context.Context, s logical.Storage, role, id 
 }
 
 // add counts a record that was stored without a reservation, and remove one that was deleted.
-func (c *issuedCounts) add(role, id string)    { c.change(role, func(ids map[string]bool) { ids[id] = true }) }
-func (c *issuedCounts) remove(role, id string) { c.change(role, func(ids map[string]bool) { delete(ids, id) }) }
+func (c *issuedCounts) add(role, id string) {
+	c.change(role, func(ids map[string]bool) { ids[id] = true })
+}
+func (c *issuedCounts) remove(role, id string) {
+	c.change(role, func(ids map[string]bool) { delete(ids, id) })
+}
 
 func (c *issuedCounts) change(role string, do func(ids map[string]bool)) {
 	count := c.of(role, false)
