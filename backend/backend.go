@@ -50,8 +50,10 @@ type backend struct {
 	roles       *cache.Cache[string, *cachedRole]
 	staticRoles *cache.Cache[string, *staticRole]
 	queue       staticQueue
+	staticLocks staticLocks
 
-	staticTokens staticTokenCache
+	staticTokens *cache.Cache[string, *staticTokens]
+	signInCounts signInCounter
 	roleLocks    []*locksutil.LockEntry
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
@@ -128,6 +130,7 @@ func newBackend(options Options) *backend {
 	b.connections = newEntryCache[connection](b.lifetime)
 	b.roles = newEntryCache[cachedRole](b.lifetime)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
+	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -200,7 +203,7 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	case strings.HasPrefix(key, staticRoleStoragePrefix):
 		name := staticNameOf(key)
 		b.staticRoles.Drop(name)
-		b.queue.forget(name)
+		b.queue.reload(name)
 	}
 }
 

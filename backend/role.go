@@ -269,13 +269,7 @@ func (r *roleEntry) validate(defaultRegion string) error {
 }
 
 func (r *roleEntry) validateCommon() error {
-	switch {
-	case r.UserPoolID != "" && !userPoolIDPattern.MatchString(r.UserPoolID):
-		return badRequest("user_pool_id %q is not allowed: it must be the id of a user pool, such as eu-west-1_AbCdEfGhI", r.UserPoolID)
-	case r.AppClientID != "" && !appClientIDPattern.MatchString(r.AppClientID):
-		return badRequest("app_client_id %q is not allowed: it must be up to 128 letters, digits, _ or +", r.AppClientID)
-	}
-	return validateReach(r.Region, r.AssumeRoleARN, r.ExternalID)
+	return validatePool(r.UserPoolID, r.AppClientID, r.Region, r.AssumeRoleARN, r.ExternalID)
 }
 
 func (r *roleEntry) validateUser(defaultRegion string) error {
@@ -384,10 +378,7 @@ func (r *roleEntry) validateDomain() error {
 	if r.CognitoPoolDomain == "" {
 		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
 	}
-	if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
-		return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
-	}
-	return nil
+	return validateDomain(r.CognitoPoolDomain)
 }
 
 func validateScopes(scopes []string) error {
