@@ -47,7 +47,7 @@ type backend struct {
 
 	connections *cache.Cache[string, *connection]
 	turns       cognito.Turns
-	roles       *cache.Cache[string, *cachedRole]
+	roles       *cache.Cache[string, *roleEntry]
 	staticRoles *cache.Cache[string, *staticRole]
 	queue       staticQueue
 	staticLocks staticLocks
@@ -128,7 +128,7 @@ func newBackend(options Options) *backend {
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
-	b.roles = newEntryCache[cachedRole](b.lifetime)
+	b.roles = newEntryCache[roleEntry](b.lifetime)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{

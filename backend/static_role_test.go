@@ -208,7 +208,7 @@ func TestStaticRole(t *testing.T) {
 				present = map[string]any{"app_client_secret": k.Seed.M2MClientSecret}
 			}
 			delete(role, "password")
-			require.Contains(t, k.WriteRefused("static-roles/x", role), "is missing")
+			require.Contains(t, k.WriteRefused("static-roles/x", role), "is required")
 			maps.Copy(role, present)
 			k.WriteOK("static-roles/x", role)
 			require.Contains(t, []string{presentPassword, k.Seed.M2MClientSecret}, k.value())
