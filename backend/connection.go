@@ -62,7 +62,7 @@ func (b *backend) newService(req *logical.Request, config *configEntry) *cognito
 // disconnect drops the mount's connection, and with it every cached token.
 func (b *backend) disconnect() {
 	b.connections.Drop(configStoragePath)
-	b.staticTokens.dropAll()
+	b.staticTokens.Clear()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
