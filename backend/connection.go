@@ -53,6 +53,7 @@ func (b *backend) newService(req *logical.Request, config *configEntry) *cognito
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
 	settings.Turns = &b.turns
+	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
