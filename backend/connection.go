@@ -53,6 +53,7 @@ func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Serv
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
 	settings.Turns = &b.turns
+	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
