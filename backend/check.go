@@ -96,7 +96,7 @@ func (r *staticRole) subject(defaultRegion string) subject {
 	if r.CredentialType == staticTypePassword {
 		return check.StaticPassword{
 			Subject:  check.Subject{Target: target, AppClient: r.appClient()},
-			Username: r.Username, SelfManaged: r.SelfManaged,
+			Username: r.user(), SelfManaged: r.SelfManaged,
 		}
 	}
 	return check.StaticSecret{

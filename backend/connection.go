@@ -62,7 +62,7 @@ func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Serv
 // disconnect drops the mount's way to AWS, and with it every token in memory.
 func (b *backend) disconnect() {
 	b.connections.Drop(configStoragePath)
-	b.staticTokens.dropAll()
+	b.staticTokens.Clear()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {

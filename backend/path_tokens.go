@@ -47,11 +47,10 @@ func pathTokens(b *backend) []*framework.Path {
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    b.pathTokensWrite,
-				Summary:                     "Exchange a refresh token, or username and password, for tokens.",
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-				Responses:                   responseSchema(tokenResponseFields()),
+				Callback:                  b.pathTokensWrite,
+				Summary:                   "Exchange a refresh token, or username and password, for tokens.",
+				ForwardPerformanceStandby: true,
+				Responses:                 responseSchema(tokenResponseFields()),
 			},
 		},
 		HelpSynopsis:    tokensHelpSynopsis,

@@ -89,6 +89,8 @@ type roleEntry struct {
 	PasswordPolicy   string            `json:"password_policy,omitempty"`
 	MFA              string            `json:"mfa,omitempty"`
 	Revocation       string            `json:"revocation,omitempty"`
+	// MaxIssued bounds how many objects of the role exist at a time; 0 is no bound.
+	MaxIssued int `json:"max_issued,omitempty"`
 }
 
 // formerPoolsMax bounds how many pools a role remembers.
@@ -165,6 +167,7 @@ func (r *roleEntry) update(in input) error {
 	setField(in, "scopes", &r.Scopes)
 	setDuration(in, "ttl", &r.TTL)
 	setDuration(in, "max_ttl", &r.MaxTTL)
+	setField(in, "max_issued", &r.MaxIssued)
 	setNegated(in, "issue_tokens", &r.NoTokens)
 	setNegated(in, "cache_tokens", &r.NoCache)
 	if in.has("token_source") {
@@ -266,13 +269,7 @@ func (r *roleEntry) validate(defaultRegion string) error {
 }
 
 func (r *roleEntry) validateCommon() error {
-	switch {
-	case r.UserPoolID != "" && !userPoolIDPattern.MatchString(r.UserPoolID):
-		return badRequest("user_pool_id %q is not allowed: it must be the id of a user pool, such as eu-west-1_AbCdEfGhI", r.UserPoolID)
-	case r.AppClientID != "" && !appClientIDPattern.MatchString(r.AppClientID):
-		return badRequest("app_client_id %q is not allowed: it must be up to 128 letters, digits, _ or +", r.AppClientID)
-	}
-	return validateReach(r.Region, r.AssumeRoleARN, r.ExternalID)
+	return validatePool(r.UserPoolID, r.AppClientID, r.Region, r.AssumeRoleARN, r.ExternalID)
 }
 
 func (r *roleEntry) validateUser(defaultRegion string) error {
@@ -288,6 +285,8 @@ func (r *roleEntry) validateUser(defaultRegion string) error {
 			r.DummyEmailDomain, emailDomainMax)
 	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
 		return badRequest("ttl %s is not allowed: it must not be longer than max_ttl %s", r.TTL, r.MaxTTL)
+	case r.MaxIssued < 0:
+		return badRequest("max_issued %d is not allowed: it must be 0, for no bound, or a number of users", r.MaxIssued)
 	}
 	for _, validate := range []func() error{r.validateChoices, r.validateAttributes, r.validateGroups} {
 		if err := validate(); err != nil {
@@ -379,10 +378,7 @@ func (r *roleEntry) validateDomain() error {
 	if r.CognitoPoolDomain == "" {
 		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
 	}
-	if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
-		return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
-	}
-	return nil
+	return validateDomain(r.CognitoPoolDomain)
 }
 
 func validateScopes(scopes []string) error {
@@ -442,6 +438,7 @@ func (r *roleEntry) userData() map[string]any {
 		"revocation":         r.revocation(),
 		"ttl":                seconds(r.TTL),
 		"max_ttl":            seconds(r.MaxTTL),
+		"max_issued":         r.MaxIssued,
 	}
 	if len(r.Groups) <= 1 {
 		shown["group"] = strings.Join(r.Groups, "")

@@ -109,6 +109,10 @@ func userRoleFields() map[string]*framework.FieldSchema {
 			AllowedValues: []any{revocationDelete, revocationDisable},
 			Description:   `What happens to a user when its lease ends: "delete", or "disable", which keeps the account and ends its sessions. Type user only.`,
 		},
+		"max_issued": {
+			Type:        framework.TypeInt,
+			Description: "How many users of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound. Type user only.",
+		},
 		"issue_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,

@@ -54,7 +54,7 @@ type crashMode struct {
 }
 
 // TestCrashes ends the plugin and the server while they create, revoke and rotate. What clients were
-// told before must hold afterwards.
+// saw before must hold afterwards.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.fastPlugin), LogLevel: "trace"})
@@ -380,7 +380,7 @@ func (c *crashEnv) awaitPlugin() error {
 	return nil
 }
 
-// checkInvariants checks what clients were told: users with a living lease can sign in, revoked users
+// checkInvariants checks what clients saw: users with a living lease can sign in, revoked users
 // are gone, and static-creds returns values that work. A new user can be created.
 func (c *crashEnv) checkInvariants(count *counters.Counter, mode string) {
 	c.Helper()

@@ -101,6 +101,9 @@ func (c *checker) violate(member, format string, args ...any) {
 	c.found = append(c.found, Violation{c.operation, member, fmt.Sprintf(format, args...)})
 }
 
+// TypeDocument is the type of shapes that hold any JSON object.
+const TypeDocument = "document"
+
 // noShape describes the body of an operation that has none.
 var noShape = &Shape{Type: "structure"}
 
@@ -120,6 +123,10 @@ func (c *checker) check(member, shapeName string, value any) {
 		c.checkString(member, shapeName, value)
 	case "integer", "long", "timestamp":
 		c.checkNumber(member, shape, value)
+	case TypeDocument:
+		if _, ok := value.(map[string]any); !ok {
+			c.violate(member, "must be an object")
+		}
 	case "boolean":
 		if _, ok := value.(bool); !ok {
 			c.violate(member, "must be true or false")

@@ -6,9 +6,11 @@ package awsmodel
 // The model and Cognito disagree in a few places. What follows is what AWS documents or shows elsewhere.
 
 // furtherErrors of operations. AdminCreateUser answers AliasExistsException without ForceAliasCreation.
+// The model lists no error of AdminListDevices for an unknown user; UserNotFoundException is assumed, as of AdminGetDevice.
 // https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminCreateUser.html
 var furtherErrors = map[string][]string{
-	"AdminCreateUser": {"AliasExistsException"},
+	"AdminCreateUser":  {"AliasExistsException"},
+	"AdminListDevices": {"UserNotFoundException"},
 }
 
 // furtherValues of enums. The page of GetClientToken names the authentication flow that it needs.

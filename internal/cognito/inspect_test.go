@@ -67,7 +67,11 @@ func TestInspect(t *testing.T) {
 			{"auth.example.com", "auth.example.com"},
 		} {
 			pool := f.MakePool(&cip.CreateUserPoolInput{})
-			_, err := f.Admin.CreateUserPoolDomain(t.Context(), &cip.CreateUserPoolDomainInput{Domain: &c.domain, UserPoolId: &pool})
+			create := &cip.CreateUserPoolDomainInput{Domain: &c.domain, UserPoolId: &pool}
+			if c.domain == c.host {
+				create.CustomDomainConfig = &types.CustomDomainConfigType{CertificateArn: aws.String("arn:aws:acm:us-east-1:123456789012:certificate/1")}
+			}
+			_, err := f.Admin.CreateUserPoolDomain(t.Context(), create)
 			require.NoError(t, err)
 			state, err := f.poolOf(pool).Domain(t.Context(), c.host)
 			require.NoError(t, err)

@@ -17,6 +17,7 @@ const (
 	flowAdminPassword       = "ADMIN_USER_PASSWORD_AUTH"
 	flowAdminPasswordLegacy = "ADMIN_NO_SRP_AUTH"
 	flowPassword            = "USER_PASSWORD_AUTH"
+	flowSRP                 = "USER_SRP_AUTH"
 	flowRefresh             = "REFRESH_TOKEN_AUTH"
 	flowRefreshAlias        = "REFRESH_TOKEN"
 

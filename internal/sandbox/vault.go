@@ -189,10 +189,14 @@ func (v *Vault) Kill() {
 	_ = os.RemoveAll(v.home)
 }
 
-// Done is closed when the server has exited, for whatever reason.
+// KillServer kills the server with SIGKILL and leaves its plugins running, as the kernel or an operator
+// would. It returns when the server has ended.
+func (v *Vault) KillServer() { v.process.killAlone() }
+
+// Done is closed when the server has exited.
 func (v *Vault) Done() <-chan struct{} { return v.process.done }
 
-// PluginPIDs returns the process ids of the server's plugin processes whose binary has that file name.
+// PluginPIDs returns the process ids of the server's plugins whose binary has that file name.
 func (v *Vault) PluginPIDs(name string) ([]int, error) {
 	return childrenNamed(v.process.pid, name)
 }

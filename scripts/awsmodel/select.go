@@ -32,6 +32,8 @@ type fullShape struct {
 	Pattern   string
 	Min, Max  *int
 	Sensitive bool
+	// Document marks a structure of any members.
+	Document bool
 }
 
 // reference names a shape.
@@ -71,8 +73,12 @@ func add(to *awsmodel.Model, full *fullModel, name string) {
 	}
 	shape := full.Shapes[name]
 	members := map[string]string{}
+	kind := shape.Type
+	if shape.Document {
+		kind = awsmodel.TypeDocument
+	}
 	to.Shapes[name] = &awsmodel.Shape{
-		Type: shape.Type, Required: shape.Required, Members: members,
+		Type: kind, Required: shape.Required, Members: members,
 		Element: shape.Member.Shape, Key: shape.Key.Shape, Value: shape.Value.Shape,
 		Enum: shape.Enum, Pattern: shape.Pattern, Min: shape.Min, Max: shape.Max, Sensitive: shape.Sensitive,
 	}
