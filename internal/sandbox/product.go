@@ -41,6 +41,10 @@ func identify(ctx context.Context, binary string) (Product, string, error) {
 // Vault does so in its Enterprise edition only (performance standbys).
 func (p Product) StandbysRunPlugins() bool { return p == ProductOpenBao }
 
+// LocksMemory reports whether the server locks its memory and lets its plugins do so (mlock). OpenBao
+// has removed that.
+func (p Product) LocksMemory() bool { return p == ProductVault }
+
 // config returns the settings that the product needs besides those of every server: OpenBao allows
 // audit devices to be enabled by API only if its configuration says so.
 func (p Product) config() string {
