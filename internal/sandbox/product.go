@@ -20,7 +20,7 @@ const (
 )
 
 // versionLine matches what the binaries of both products print, such as "OpenBao v2.7.2 (…".
-var versionLine = regexp.MustCompile(`^(Vault|OpenBao) v(\S+)`)
+var versionLine = regexp.MustCompile(`^(Vault|OpenBao) v([0-9][0-9A-Za-z.+-]*)`)
 
 // identify returns the product and the version of a server binary.
 func identify(ctx context.Context, binary string) (Product, string, error) {
