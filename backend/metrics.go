@@ -18,7 +18,7 @@ const (
 	metricsPrefix = "vault_cognito_"
 
 	// machineTokenPrice is the list price of one machine token in US dollars: the first tier, $2.25 per 1,000
-	// successful requests. https://aws.amazon.com/cognito/pricing/, as of 2025-11-24.
+	// successful requests up to 250,000 a month. https://aws.amazon.com/cognito/pricing/, as of 2026-09-20.
 	machineTokenPrice = 0.00225
 
 	// metricRolesMax bounds how many names of roles and libraries are label values.
@@ -97,7 +97,7 @@ func newMetrics(version string, now func() time.Time) *metrics {
 	m.defineRequests()
 	m.defineTokens()
 	m.defineAWS()
-	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When Vault last made the engine do its periodic work, in seconds since 1970.").WithLabelValues()
+	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When the engine last did its periodic work, which Vault starts each minute, in seconds since 1970.").WithLabelValues()
 	m.gauge("start_timestamp_seconds", "When this node began to count, in seconds since 1970.").WithLabelValues().Set(unixSeconds(m.began))
 	m.gauge("build_info", "Always 1; the label is the version of the engine.", "version").WithLabelValues(version).Set(1)
 	return m
@@ -105,27 +105,27 @@ func newMetrics(version string, now func() time.Time) *metrics {
 
 func (m *metrics) defineRequests() {
 	m.issues = m.counter("issued_total", "Objects that were issued.", "kind", "role")
-	m.ended = m.counter("ended_total", "Objects that were ended, by a lease or by the engine's own records.", "kind", "by")
-	m.failures = m.counter("failures_total", "What failed, by AWS's error code or the engine's own word.", "step", "code")
-	m.rotations = m.counter("rotations_total", "Rotations of passwords, secrets and the access key.", "kind", "result")
-	m.issueSeconds = m.histogram("issue_duration_seconds", "How long issuing took.", requestBuckets, "kind")
-	m.revokeSeconds = m.histogram("revoke_duration_seconds", "How long revoking took.", requestBuckets, "kind")
+	m.ended = m.counter("ended_total", "Objects that were ended: because of a lease, or of a record whose lease is unknown.", "kind", "cause")
+	m.failures = m.counter("failures_total", "Failures, with the error code of AWS or a word of the engine.", "step", "code")
+	m.rotations = m.counter("rotations_total", "Rotations of passwords, client secrets and the access key, done or failed.", "kind", "result")
+	m.issueSeconds = m.histogram("issue_duration_seconds", "How long it took to issue an object.", requestBuckets, "kind")
+	m.revokeSeconds = m.histogram("revoke_duration_seconds", "How long it took to end the object of a lease.", requestBuckets, "kind")
 }
 
 func (m *metrics) defineTokens() {
-	m.tokenReads.vec = m.counter("token_reads_total", "Machine tokens that were returned, most of them from memory.", "role")
-	m.bought = m.counter("tokens_bought_total", "Machine tokens that Cognito made.", "role")
-	m.cost = m.counter("token_cost_dollars_total", "What these cost at AWS's list price, in US dollars.", "role")
+	m.tokenReads.vec = m.counter("token_reads_total", "Machine tokens that were returned, from the cache or new.", "role")
+	m.bought = m.counter("tokens_bought_total", "Machine tokens that Cognito issued.", "role")
+	m.cost = m.counter("token_cost_dollars_total", "Cost of the machine tokens that Cognito issued, at the list price, in US dollars.", "role")
 	m.life = m.counter("token_life_seconds_total",
-		"Lives of all machine tokens that Cognito made, added up: its rate is how many tokens of a role live at a time.", "role")
+		"Sum of the lives of the machine tokens that Cognito issued; its rate is how many of them are valid at a time.", "role")
 }
 
 func (m *metrics) defineAWS() {
-	m.calls = m.counter("aws_calls_total", "Calls to AWS, every attempt counted, by AWS's error code.", "operation", "code")
+	m.calls = m.counter("aws_calls_total", "Calls to AWS, each attempt counted, with the error code of AWS or ok.", "operation", "code")
 	m.callSeconds = m.histogram("aws_call_duration_seconds", "How long calls to AWS took.", callBuckets, "operation")
-	m.throttles = m.counter("throttles_total", "Calls that AWS throttled.", "operation")
-	m.waitSeconds = m.histogram("quota_wait_seconds", "How long calls waited for the engine's own limit of their quota category.", waitBuckets, "category")
-	m.refusals = m.counter("quota_refusals_total", "Calls that were given up because of the engine's own limit.", "category")
+	m.throttles = m.counter("throttles_total", "Calls to AWS that AWS throttled.", "operation")
+	m.waitSeconds = m.histogram("quota_wait_seconds", "How long calls to AWS waited for the engine's own limit of their quota category.", waitBuckets, "category")
+	m.refusals = m.counter("quota_refusals_total", "Calls to AWS that were not made because of the engine's own limit of their quota category.", "category")
 }
 
 func (m *metrics) define(name, help, kind string, labels []string) string {

@@ -76,20 +76,20 @@ type gaugeReader struct {
 // watch adds the gauges that are read from these sources.
 func (m *metrics) watch(sources metricSources) {
 	r := &gaugeReader{m: m, sources: sources}
-	r.living = r.describe("living_objects", "Objects that exist because of this mount, by the state of their record.", "gauge", "kind", "role", "state")
-	r.due = r.describe("records_due", "Records past their deadline, whose object is still to be ended.", "gauge")
-	r.oldest = r.describe("records_oldest_due_seconds", "How long the oldest of these is past its deadline.", "gauge")
-	r.rotating = r.describe("rotated_objects", "Passwords, secrets and access keys that the engine rotates.", "gauge", "kind")
-	r.overdue = r.describe("rotations_overdue", "How many of these should have been rotated before now.", "gauge", "kind")
+	r.living = r.describe("living_objects", "Objects at Cognito that have a record of this mount, by its state.", "gauge", "kind", "role", "state")
+	r.due = r.describe("records_due", "Records past their deadline, whose object is yet to be ended.", "gauge")
+	r.oldest = r.describe("records_oldest_due_seconds", "How long the record that is past its deadline most is past it.", "gauge")
+	r.rotating = r.describe("rotated_objects", "Passwords, client secrets and access keys that the engine rotates.", "gauge", "kind")
+	r.overdue = r.describe("rotations_overdue", "Passwords, client secrets and access keys whose rotation is overdue.", "gauge", "kind")
 	r.overdueSeconds = r.describe("rotations_overdue_seconds", "How long the rotation that is overdue most is overdue.", "gauge", "kind")
 	r.sinceLast = r.describe("rotation_since_last_seconds", "Seconds since the last rotation that was done.", "gauge", "kind")
 	r.next = r.describe("rotation_until_next_seconds", "Seconds until the next rotation is due; negative while one is overdue.", "gauge", "kind")
-	r.libraryUsers = r.describe("library_users", "Users of a library: free, lent or broken.", "gauge", "library", "state")
+	r.libraryUsers = r.describe("library_users", "Users of a library that are free, lent or broken.", "gauge", "library", "state")
 	r.libraryWaiting = r.describe("library_waiting", "Callers that wait for a user of a library.", "gauge", "library")
-	r.libraryWait = r.describe("library_longest_wait_seconds", "How long the first of them has waited.", "gauge", "library")
-	r.cacheRequests = r.describe("cache_requests_total", "Requests to the caches in memory, by whether they found a value.", "counter", "cache", "result")
+	r.libraryWait = r.describe("library_longest_wait_seconds", "How long the caller that waits longest for a user of a library has waited.", "gauge", "library")
+	r.cacheRequests = r.describe("cache_requests_total", "Requests to the caches in memory: hit or miss.", "counter", "cache", "result")
 	r.cacheEntries = r.describe("cache_entries", "Values in the caches in memory.", "gauge", "cache")
-	r.limit = r.describe("quota_limit_per_second", "Calls of a quota category that this mount may make in a second.", "gauge", "category")
+	r.limit = r.describe("quota_limit_per_second", "Calls to AWS that the engine allows itself in a second, by quota category.", "gauge", "category")
 	m.registry.MustRegister(r)
 }
 

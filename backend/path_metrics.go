@@ -60,7 +60,7 @@ func metricsResponseFields(m *metrics) map[string]*framework.FieldSchema {
 		field := &framework.FieldSchema{Type: framework.TypeFloat, Description: family.help}
 		if len(family.labels) > 0 {
 			field.Type = framework.TypeMap
-			field.Description += " By " + strings.Join(family.labels, ", ") + "."
+			field.Description += " Labels: " + strings.Join(family.labels, ", ") + "."
 		}
 		fields[family.name] = field
 	}
