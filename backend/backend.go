@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -49,11 +50,13 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	turns       cognito.Turns
-	roles       *cache.Cache[string, *roleEntry]
-	staticRoles *cache.Cache[string, *staticRole]
-	queue       staticQueue
-	staticLocks staticLocks
+	// lastConnection is the newest connection, also while it is not cached.
+	lastConnection atomic.Pointer[connection]
+	turns          cognito.Turns
+	roles          *cache.Cache[string, *roleEntry]
+	staticRoles    *cache.Cache[string, *staticRole]
+	queue          staticQueue
+	staticLocks    staticLocks
 
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
@@ -202,7 +205,8 @@ func (b *backend) initialize(context.Context, *logical.InitializationRequest) er
 func (b *backend) invalidate(_ context.Context, key string) {
 	switch {
 	case key == configStoragePath:
-		b.disconnect()
+		b.connections.Drop(configStoragePath) // the last connection may only have another key
+		b.staticTokens.Clear()
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.dropCachedRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -97,6 +98,8 @@ type Service struct {
 	httpOnce sync.Once
 	http     *http.Client
 
+	// key is replaced by ReplaceAccessKey.
+	key     atomic.Pointer[staticKey]
 	mu      sync.Mutex
 	clients map[clientKey]*cip.Client
 
@@ -122,6 +125,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 		clients:  map[clientKey]*cip.Client{},
 		limits:   newLimits(settings.RateLimits, settings.Turns),
 	}
+	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
 	s.tokens = newTokenCache(lifetime, s.buyToken, settings.OnRefreshFailure)
 	s.tokens.now = settings.Now
 	s.caller = newCallerCache(lifetime)
