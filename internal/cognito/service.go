@@ -105,9 +105,11 @@ type Service struct {
 
 	limits  *limits
 	denials denials
-	secrets clientSecrets
-	tokens  *tokenCache
-	caller  *callerCache
+	// confirmed holds the domains that ConfirmDomain confirmed.
+	confirmed sync.Map
+	secrets   clientSecrets
+	tokens    *tokenCache
+	caller    *callerCache
 }
 
 // clientKey is all that tells one AWS client of a Service from another.
