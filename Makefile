@@ -76,10 +76,10 @@ dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=
 # counting NAME is a shell function: it runs a target and prints what its reliability tests tried and lost. Each run
 # has a file of its own, so that no cached result of go test stands for it.
 COUNTING = counting() { \
-		tally=$$(mktemp) && status=0 && export TALLY_FILE=$$tally; \
+		counters=$$(mktemp) && status=0 && export COUNTERS_FILE=$$counters; \
 		$(MAKE) --no-print-directory --keep-going "$$@" || status=1; \
-		echo && go run ./scripts/tally <$$tally || status=1; \
-		rm -f $$tally; return $$status; \
+		echo && go run ./scripts/counters <$$counters || status=1; \
+		rm -f $$counters; return $$status; \
 	}
 
 .PHONY: test

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-cognito/internal/cache"
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
@@ -37,17 +38,17 @@ type Options struct {
 type backend struct {
 	*framework.Backend
 
-	connections memory[connection]
+	connections *cache.Cache[string, *connection]
 	turns       cognito.Turns
-	roles       memory[heldRole]
-	staticRoles memory[staticRole]
+	roles       *cache.Cache[string, *cachedRole]
+	staticRoles *cache.Cache[string, *staticRole]
 	queue       staticQueue
 
-	tokensOfStatic staticTokenCache
-	roleLocks      []*locksutil.LockEntry
-	configMu       *locksutil.LockEntry
-	rootRetries    rootRetries
-	now            func() time.Time
+	staticTokens staticTokenCache
+	roleLocks    []*locksutil.LockEntry
+	configMu     *locksutil.LockEntry
+	rootRetries  rootRetries
+	now          func() time.Time
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -91,6 +92,9 @@ func newBackend(options Options) *backend {
 	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser, walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
+	b.connections = newEntryCache[connection](b.lifetime)
+	b.roles = newEntryCache[cachedRole](b.lifetime)
+	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -133,7 +137,7 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		req.Data["immediate"] = true
 	}
 	response, err := b.Backend.HandleRequest(ctx, req)
-	return b.refuseFieldTypes(req, response), err
+	return b.replaceFieldErrors(req, response), err
 }
 
 // HandleExistenceCheck looks at the path alone: of a value of a wrong type the
@@ -157,10 +161,10 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	case key == configStoragePath:
 		b.disconnect()
 	case strings.HasPrefix(key, roleStoragePrefix):
-		b.forgetRole(strings.TrimPrefix(key, roleStoragePrefix))
+		b.dropCachedRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):
 		name := staticNameOf(key)
-		b.staticRoles.drop(name)
+		b.staticRoles.Drop(name)
 		b.queue.forget(name)
 	}
 }

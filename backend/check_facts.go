@@ -28,64 +28,64 @@ type inspector interface {
 
 var _ inspector = (*cognito.Pool)(nil)
 
-// fact is what a look-up gave, or why it gave nothing.
-type fact[T any] struct {
+// lookup is what a look-up gave, or why it gave nothing.
+type lookup[T any] struct {
 	value T
 	err   error
 }
 
-// errNotAsked is the error of a fact that nobody asked for.
+// errNotAsked is the error of a lookup that nobody asked for.
 var errNotAsked = errors.New("not asked")
 
-func (f fact[T]) known() bool { return f.err == nil }
+func (f lookup[T]) known() bool { return f.err == nil }
 
-// facts are what a check learnt from AWS.
-type facts struct {
-	identity       fact[string]
-	rules          fact[cognito.PoolRules]
-	softwareTokens fact[bool]
-	client         fact[cognito.ClientRules]
-	secrets        fact[int]
-	domain         fact[cognito.DomainState]
+// lookups are what a check learnt from AWS.
+type lookups struct {
+	identity       lookup[string]
+	rules          lookup[cognito.PoolRules]
+	softwareTokens lookup[bool]
+	client         lookup[cognito.ClientRules]
+	secrets        lookup[int]
+	domain         lookup[cognito.DomainState]
 	// groups holds an error or nil for each group that was looked for.
 	groups []error
 }
 
-func newFacts() *facts {
-	return &facts{
-		softwareTokens: fact[bool]{err: errNotAsked},
-		client:         fact[cognito.ClientRules]{err: errNotAsked},
-		secrets:        fact[int]{err: errNotAsked},
-		domain:         fact[cognito.DomainState]{err: errNotAsked},
+func newLookups() *lookups {
+	return &lookups{
+		softwareTokens: lookup[bool]{err: errNotAsked},
+		client:         lookup[cognito.ClientRules]{err: errNotAsked},
+		secrets:        lookup[int]{err: errNotAsked},
+		domain:         lookup[cognito.DomainState]{err: errNotAsked},
 	}
 }
 
-// lookUps are the questions of one check, asked side by side.
-type lookUps struct {
+// lookupGroup are the questions of one check, asked side by side.
+type lookupGroup struct {
 	context.Context
 	group errgroup.Group
 }
 
-func newLookUps(ctx context.Context) *lookUps {
-	l := &lookUps{Context: ctx}
+func newLookupGroup(ctx context.Context) *lookupGroup {
+	l := &lookupGroup{Context: ctx}
 	l.group.SetLimit(lookUpsAtOnce)
 	return l
 }
 
 // ask begins a look-up, whose answer is there after wait.
-func ask[T any](l *lookUps, into *fact[T], look func(context.Context) (T, error)) {
+func ask[T any](l *lookupGroup, into *lookup[T], look func(context.Context) (T, error)) {
 	l.group.Go(func() error {
 		into.value, into.err = look(l.Context)
 		return nil
 	})
 }
 
-func (l *lookUps) wait() {
-	_ = l.group.Wait() // a look-up that fails is a fact, not an error
+func (l *lookupGroup) wait() {
+	_ = l.group.Wait() // a look-up that fails is a lookup, not an error
 }
 
 // askCommon asks what a check of either type needs.
-func (l *lookUps) askCommon(f *facts, aws *connection, target cognito.Target, pool inspector, role *roleEntry) {
+func (l *lookupGroup) askCommon(f *lookups, aws *connection, target cognito.Target, pool inspector, role *roleEntry) {
 	ask(l, &f.identity, func(ctx context.Context) (string, error) { return aws.Identity(ctx, target) })
 	ask(l, &f.rules, pool.Rules)
 	if role.AppClientID == "" {
@@ -100,7 +100,7 @@ func (l *lookUps) askCommon(f *facts, aws *connection, target cognito.Target, po
 	})
 }
 
-func (l *lookUps) askGroups(f *facts, pool inspector, groups []string) {
+func (l *lookupGroup) askGroups(f *lookups, pool inspector, groups []string) {
 	f.groups = make([]error, len(groups))
 	for i, group := range groups {
 		l.group.Go(func() error {
@@ -112,12 +112,12 @@ func (l *lookUps) askGroups(f *facts, pool inspector, groups []string) {
 
 // identityFails reports that AWS takes no call of the engine's. Trouble of
 // STS's own says nothing of Cognito.
-func (f *facts) identityFails() bool {
+func (f *lookups) identityFails() bool {
 	return !f.identity.known() && cognito.KindOf(f.identity.err) == cognito.KindDenied &&
 		cognito.DeniedAction(f.identity.err) != "sts:GetCallerIdentity"
 }
 
-func (f *facts) checkIdentity() finding {
+func (f *lookups) checkIdentity() finding {
 	const name = "aws_identity"
 	switch {
 	case f.identity.known():
@@ -125,40 +125,40 @@ func (f *facts) checkIdentity() finding {
 	case f.identityFails():
 		return failed(name, f.identity.err.Error(), "Mend the AWS credentials, or the role to assume, in the mount's config or in the role.")
 	default:
-		return notFoundOut(name, f.identity.err, "See the mount's config.")
+		return lookupFailed(name, f.identity.err, "See the mount's config.")
 	}
 }
 
 // checkPool also fails when the pool did not answer: nothing works then.
-func (f *facts) checkPool(role *roleEntry) finding {
+func (f *lookups) checkPool(role *roleEntry) finding {
 	const name = "user_pool"
 	const remedy = "Mend user_pool_id or region in the role, or the endpoints in the mount's config."
 	switch {
 	case f.rules.known():
 		return ok(name, "The user pool "+role.UserPoolID+" is there.")
 	case f.identityFails():
-		return notLookedAt(name, "aws_identity")
+		return skipped(name, "aws_identity")
 	case cognito.KindOf(f.rules.err) == cognito.KindUnavailable:
 		return failed(name, f.rules.err.Error(), remedy)
 	default:
-		return notFoundOut(name, f.rules.err, remedy)
+		return lookupFailed(name, f.rules.err, remedy)
 	}
 }
 
-func (f *facts) checkClient(role *roleEntry) finding {
+func (f *lookups) checkClient(role *roleEntry) finding {
 	const name = "app_client"
 	switch {
 	case f.client.known():
 		return ok(name, "The app client "+role.AppClientID+" is in the user pool.")
 	case f.broken() != "":
-		return notLookedAt(name, f.broken())
+		return skipped(name, f.broken())
 	default:
-		return notFoundOut(name, f.client.err, "Mend app_client_id in the role: the user pool has no such app client.")
+		return lookupFailed(name, f.client.err, "Mend app_client_id in the role: the user pool has no such app client.")
 	}
 }
 
 // broken names the finding that explains why nothing in the pool was found.
-func (f *facts) broken() string {
+func (f *lookups) broken() string {
 	switch {
 	case f.identityFails():
 		return "aws_identity"
@@ -170,12 +170,12 @@ func (f *facts) broken() string {
 }
 
 // checkSecret compares the role's secret with the app client's.
-func (f *facts) checkSecret(role *roleEntry) finding {
+func (f *lookups) checkSecret(role *roleEntry) finding {
 	const name = "client_secret"
 	client := f.client.value
 	switch {
 	case !f.client.known():
-		return notLookedAt(name, "app_client")
+		return skipped(name, "app_client")
 	case role.AppClientSecret == "":
 		return checkMissingSecret(name, role, client)
 	case client.HasThisSecret(role.AppClientSecret):
@@ -202,7 +202,7 @@ func checkMissingSecret(name string, role *roleEntry, client cognito.ClientRules
 
 // checkOtherSecret is about a secret that Cognito does not show. It shows the
 // one that the app client was made with, and an app client may have two.
-func (f *facts) checkOtherSecret(name string) finding {
+func (f *lookups) checkOtherSecret(name string) finding {
 	const remedy = "Write the app client's secret into the role, or an empty app_client_secret for one without."
 	shown := 0
 	if f.client.value.HasSecret {
@@ -210,7 +210,7 @@ func (f *facts) checkOtherSecret(name string) finding {
 	}
 	switch {
 	case !f.secrets.known() && cognito.KindOf(f.secrets.err) != cognito.KindInvalid:
-		return notFoundOut(name, f.secrets.err, remedy)
+		return lookupFailed(name, f.secrets.err, remedy)
 	case f.secrets.value > shown:
 		return unknown(name, "The app client has a secret that Cognito does not show; the role's may be that one.", "")
 	case shown == 0:

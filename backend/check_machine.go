@@ -22,13 +22,13 @@ const (
 
 // machineCheck is a check of a role of type client_credentials_grant.
 type machineCheck struct {
-	*facts
+	*lookups
 	role *roleEntry
 	// inPool tells whether the role names its pool. Without one neither AWS
 	// credentials nor anything but the token endpoint matters.
 	inPool  bool
 	request cognito.MachineTokenRequest
-	token   fact[cognito.MachineToken]
+	token   lookup[cognito.MachineToken]
 	// spared names the finding because of which no token was asked for.
 	spared string
 }
@@ -37,7 +37,7 @@ type machineCheck struct {
 // token costs.
 func (b *backend) checkMachineRole(ctx context.Context, role *roleEntry, aws *connection) []finding {
 	request := role.tokenRequest(aws.region)
-	c := &machineCheck{facts: newFacts(), role: role, request: request, token: fact[cognito.MachineToken]{err: errNotAsked}}
+	c := &machineCheck{lookups: newLookups(), role: role, request: request, token: lookup[cognito.MachineToken]{err: errNotAsked}}
 	c.inPool = role.UserPoolID != "" && request.Target.Region != ""
 	if c.inPool {
 		if err := c.lookUp(ctx, aws); err != nil {
@@ -55,8 +55,8 @@ func (c *machineCheck) lookUp(ctx context.Context, aws *connection) error {
 	if err != nil {
 		return err
 	}
-	looking := newLookUps(ctx)
-	looking.askCommon(c.facts, aws, c.request.Target, pool, c.role)
+	looking := newLookupGroup(ctx)
+	looking.askCommon(c.lookups, aws, c.request.Target, pool, c.role)
 	if host := c.host(); host != "" && cognito.IsDescribable(host) {
 		ask(looking, &c.domain, func(ctx context.Context) (cognito.DomainState, error) { return pool.Domain(ctx, host) })
 	}
@@ -120,7 +120,7 @@ func (c *machineCheck) checkFlows() finding {
 	client := c.client.value
 	switch {
 	case !c.client.known():
-		return notLookedAt(name, "app_client")
+		return skipped(name, "app_client")
 	case c.role.source() == cognito.SourceAPI && !slices.Contains(client.AuthFlows, flowClientToken):
 		return failed(name, "The app client does not allow "+flowClientToken+", which token_source=api needs.",
 			"Allow "+flowClientToken+" alone in the app client, or set token_source=endpoint.")
@@ -141,7 +141,7 @@ func (c *machineCheck) checkScopes() finding {
 	case c.client.known():
 		return c.checkGranted(name, refusedScopes(c.role.Scopes, append([]string{}, c.client.value.Scopes...)))
 	default:
-		return notLookedAt(name, "token")
+		return skipped(name, "token")
 	}
 }
 
@@ -165,11 +165,11 @@ func (c *machineCheck) checkDomain() finding {
 	case c.domain.known():
 		return c.checkDomainState(name, c.domain.value)
 	case cognito.DeniedAction(c.domain.err) != "":
-		return notFoundOut(name, c.domain.err, "")
+		return lookupFailed(name, c.domain.err, "")
 	case c.hasToken():
 		return ok(name, "The domain gave a token.")
 	default:
-		return notLookedAt(name, cmp.Or(c.spared, "token"))
+		return skipped(name, cmp.Or(c.spared, "token"))
 	}
 }
 
@@ -196,9 +196,9 @@ func (c *machineCheck) checkToken() finding {
 	case c.hasToken():
 		return ok(name, fmt.Sprintf("The app client has a token that lives until %s.", c.token.value.Expires.UTC().Format(time.RFC3339)))
 	case c.spared != "" || errors.Is(c.token.err, errNotAsked):
-		return notLookedAt(name, c.spared)
+		return skipped(name, c.spared)
 	case cognito.KindOf(c.token.err) == cognito.KindThrottled:
-		return notFoundOut(name, c.token.err, "")
+		return lookupFailed(name, c.token.err, "")
 	default:
 		return failed(name, c.token.err.Error(), "Reading creds/ fails in the same way: mend what the error names.")
 	}

@@ -26,12 +26,12 @@ var _ ownedInspector = (*cognito.Pool)(nil)
 
 // staticCheck is a check of a static role.
 type staticCheck struct {
-	*facts
+	*lookups
 	static *staticRole
 	// role is the like of it that the findings about pool and client read.
 	role      *roleEntry
-	user      fact[cognito.UserState]
-	secretIDs fact[[]string]
+	user      lookup[cognito.UserState]
+	secretIDs lookup[[]string]
 }
 
 // checkStaticRole looks at a static role. It signs nobody in, because a wrong
@@ -40,7 +40,7 @@ func (b *backend) checkStaticRole(ctx context.Context, static *staticRole, aws *
 	if err := static.validate(aws.region); err != nil {
 		return []finding{failed("role", err.Error(), "Write the static role again, with the field mended.")}
 	}
-	c := &staticCheck{facts: newFacts(), static: static, role: static.likeness()}
+	c := &staticCheck{lookups: newLookups(), static: static, role: static.likeness()}
 	if err := c.lookUp(ctx, aws); err != nil {
 		return []finding{failed("aws_identity", err.Error(), "See the AWS settings of Vault's process.")}
 	}
@@ -70,8 +70,8 @@ func (c *staticCheck) lookUp(ctx context.Context, aws *connection) error {
 	if err != nil {
 		return err
 	}
-	looking := newLookUps(ctx)
-	looking.askCommon(c.facts, aws, target, pool, c.role)
+	looking := newLookupGroup(ctx)
+	looking.askCommon(c.lookups, aws, target, pool, c.role)
 	if c.static.CredentialType == staticTypeSecret {
 		ask(looking, &c.secretIDs, func(ctx context.Context) ([]string, error) { return pool.ClientSecretIDs(ctx, c.static.AppClientID) })
 	} else {
@@ -117,9 +117,9 @@ func (c *staticCheck) checkUser() finding {
 	case c.user.known():
 		return ok(name, "The user is there, and its status is "+user.Status+".")
 	case c.broken() != "":
-		return notLookedAt(name, c.broken())
+		return skipped(name, c.broken())
 	default:
-		return notFoundOut(name, c.user.err, "Delete the static role, or make the user again.")
+		return lookupFailed(name, c.user.err, "Delete the static role, or make the user again.")
 	}
 }
 
@@ -131,7 +131,7 @@ func (c *staticCheck) checkSignInFlow() finding {
 	}
 	switch {
 	case !c.client.known():
-		return notLookedAt(name, "app_client")
+		return skipped(name, "app_client")
 	case slices.Contains(c.client.value.AuthFlows, needed):
 		return ok(name, "The app client allows "+needed+".")
 	default:
@@ -145,9 +145,9 @@ func (c *staticCheck) checkSecrets() finding {
 	const remedy = "Delete the secret that Vault did not make, or the app client cannot be rotated."
 	if !c.secretIDs.known() {
 		if c.broken() != "" {
-			return notLookedAt(name, c.broken())
+			return skipped(name, c.broken())
 		}
-		return notFoundOut(name, c.secretIDs.err, remedy)
+		return lookupFailed(name, c.secretIDs.err, remedy)
 	}
 	ids := c.secretIDs.value
 	foreign := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == c.static.SecretID || id == c.static.PreviousID })

@@ -49,12 +49,12 @@ var (
 
 // userCheck is a check of a role of type user.
 type userCheck struct {
-	*facts
+	*lookups
 	role *roleEntry
 	// What the role would make of a user.
-	username   fact[string]
-	attributes fact[map[string]string]
-	passwords  fact[[]string]
+	username   lookup[string]
+	attributes lookup[map[string]string]
+	passwords  lookup[[]string]
 	lease      time.Duration
 }
 
@@ -64,10 +64,10 @@ func (b *backend) checkUserRole(ctx context.Context, req *logical.Request, name 
 	if err != nil {
 		return []finding{failed("aws_identity", err.Error(), "See the AWS settings of Vault's process.")}
 	}
-	c := &userCheck{facts: newFacts(), role: role, lease: cmp.Or(role.TTL, b.System().DefaultLeaseTTL())}
-	looking := newLookUps(ctx)
-	looking.askCommon(c.facts, aws, target, pool, role)
-	looking.askGroups(c.facts, pool, role.Groups)
+	c := &userCheck{lookups: newLookups(), role: role, lease: cmp.Or(role.TTL, b.System().DefaultLeaseTTL())}
+	looking := newLookupGroup(ctx)
+	looking.askCommon(c.lookups, aws, target, pool, role)
+	looking.askGroups(c.lookups, pool, role.Groups)
 	if role.mfa() == mfaTOTP {
 		ask(looking, &c.softwareTokens, pool.AllowsSoftwareTokens)
 	}
@@ -117,7 +117,7 @@ func (c *userCheck) checkFlows() finding {
 	flows := c.client.value.AuthFlows
 	switch {
 	case !c.client.known():
-		return notLookedAt(name, "app_client")
+		return skipped(name, "app_client")
 	case slices.Contains(flows, flowAdminPassword):
 		return ok(name, "The app client allows "+flowAdminPassword+".")
 	case slices.Contains(flows, flowAdminPasswordLegacy):
@@ -136,7 +136,7 @@ func (c *userCheck) checkTokenLife() finding {
 	life := c.client.value.JWTLife
 	switch {
 	case !c.client.known():
-		return notLookedAt(name, "app_client")
+		return skipped(name, "app_client")
 	case life > c.lease:
 		return warned(name, fmt.Sprintf("The access or ID tokens live %s, longer than a lease of %s: until then they are good wherever only their signature is checked.", life, c.lease),
 			"Shorten the tokens' validity in the app client, or lengthen the role's ttl.")
@@ -148,7 +148,7 @@ func (c *userCheck) checkTokenLife() finding {
 func (c *userCheck) checkGroups() finding {
 	const name = "groups"
 	if c.broken() != "" {
-		return notLookedAt(name, c.broken())
+		return skipped(name, c.broken())
 	}
 	var absent []string
 	var other error
@@ -165,7 +165,7 @@ func (c *userCheck) checkGroups() finding {
 	case len(absent) > 0:
 		return failed(name, "The user pool has no group "+quoted(absent)+".", "Make it in the pool, or take it out of groups.")
 	case other != nil:
-		return notFoundOut(name, other, "Mend groups in the role.")
+		return lookupFailed(name, other, "Mend groups in the role.")
 	default:
 		return ok(name, "The user pool has every group of the role.")
 	}
@@ -180,7 +180,7 @@ func (c *userCheck) checkUsername() finding {
 	case !c.username.known():
 		return failed(name, c.username.err.Error(), "Mend username_template in the role, or in the mount's config.")
 	case !c.rules.known():
-		return notLookedAt(name, "user_pool")
+		return skipped(name, "user_pool")
 	case len(rules.UsernameAttributes) > 0 && !looksLikeAny(username, rules.UsernameAttributes):
 		return failed(name, fmt.Sprintf("The usernames of the pool are values of %s, and the role makes %q.", quoted(rules.UsernameAttributes), username),
 			"Give the role a dummy_email_domain, or a username_template that makes such values.")
@@ -202,7 +202,7 @@ func looksLikeAny(username string, attributes []string) bool {
 func (c *userCheck) checkRequired() finding {
 	const name = "required_attributes"
 	if reason := c.noUser(); reason != "" {
-		return notLookedAt(name, reason)
+		return skipped(name, reason)
 	}
 	absent := slices.DeleteFunc(slices.Clone(c.rules.value.Required), c.covers)
 	if len(absent) > 0 {
@@ -225,7 +225,7 @@ func (c *userCheck) checkAttributes() finding {
 	case c.username.known() && !c.attributes.known():
 		return failed(name, c.attributes.err.Error(), "Mend user_attributes in the role.")
 	case c.noUser() != "":
-		return notLookedAt(name, c.noUser())
+		return skipped(name, c.noUser())
 	}
 	strange := slices.DeleteFunc(slices.Sorted(maps.Keys(c.attributes.value)), func(attribute string) bool {
 		return slices.Contains(c.rules.value.Attributes, attribute)
@@ -256,7 +256,7 @@ func (c *userCheck) checkPasswords() finding {
 		return checkPasswordError(name, c.passwords.err)
 	}
 	if !c.rules.known() {
-		return notLookedAt(name, "user_pool")
+		return skipped(name, "user_pool")
 	}
 	for _, password := range c.passwords.value {
 		if flaw := flawOf(password, c.rules.value.Password); flaw != "" {
@@ -306,13 +306,13 @@ func (c *userCheck) checkMFA() finding {
 	totp := c.role.mfa() == mfaTOTP
 	switch {
 	case !c.rules.known():
-		return notLookedAt(name, "user_pool")
+		return skipped(name, "user_pool")
 	case setting == mfaOn && !totp && c.signsIn():
 		return failed(name, "The pool requires a second factor and the role gives users none.", "Set mfa=totp in the role, or issue_tokens=false.")
 	case setting == mfaOff && totp:
 		return failed(name, "The role gives users an authenticator and the pool has MFA off.", "Make MFA optional in the pool, or set mfa=none in the role.")
 	case totp && !c.softwareTokens.known():
-		return notFoundOut(name, c.softwareTokens.err, "See the MFA settings of the pool.")
+		return lookupFailed(name, c.softwareTokens.err, "See the MFA settings of the pool.")
 	case totp && !c.softwareTokens.value:
 		return failed(name, "The role gives users an authenticator and the pool does not allow authenticator apps.", "Allow software tokens in the pool.")
 	default:

@@ -38,7 +38,7 @@ type connection struct {
 
 // connect gives the mount's way to AWS.
 func (b *backend) connect(ctx context.Context, req *logical.Request) (*connection, error) {
-	return b.connections.get(configStoragePath, func() (*connection, error) {
+	return b.connections.Get(ctx, configStoragePath, nil, func(ctx context.Context) (*connection, error) {
 		config, err := getConfig(ctx, req.Storage)
 		if err != nil {
 			return nil, err
@@ -61,8 +61,8 @@ func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Serv
 
 // disconnect drops the mount's way to AWS, and with it every token in memory.
 func (b *backend) disconnect() {
-	b.connections.drop(configStoragePath)
-	b.tokensOfStatic.dropAll()
+	b.connections.Drop(configStoragePath)
+	b.staticTokens.dropAll()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {

@@ -130,7 +130,7 @@ func readSource(t *testing.T, patterns []string) *source {
 			parsed, err := parser.ParseFile(positions, file, nil, 0)
 			require.NoError(t, err)
 			ast.Inspect(parsed, func(node ast.Node) bool {
-				s.read(positions, node)
+				s.Read(positions, node)
 				return true
 			})
 		}
@@ -138,7 +138,7 @@ func readSource(t *testing.T, patterns []string) *source {
 	return s
 }
 
-func (s *source) read(positions *token.FileSet, node ast.Node) {
+func (s *source) Read(positions *token.FileSet, node ast.Node) {
 	switch node := node.(type) {
 	case *ast.KeyValueExpr:
 		if key, ok := node.Key.(*ast.Ident); ok && key.Name == "Detail" {

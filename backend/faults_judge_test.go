@@ -48,7 +48,7 @@ func (s *scene) receive(response *logical.Response) {
 }
 
 func (s *scene) revoke(lease *leaseInHand) error {
-	s.t.Helper()
+	s.T.Helper()
 	lease.ending = true
 	_, err := s.tryLease(logical.RevokeOperation, lease.secret)
 	lease.ended = lease.ended || err == nil && !s.answersLost
@@ -56,7 +56,7 @@ func (s *scene) revoke(lease *leaseInHand) error {
 }
 
 func (s *scene) renew(lease *leaseInHand) error {
-	s.t.Helper()
+	s.T.Helper()
 	response, err := s.tryLease(logical.RenewOperation, lease.secret)
 	if err == nil && response.Secret == nil {
 		s.lose(tally.LeasesStuck, "a renewal without error extends nothing")
@@ -67,7 +67,7 @@ func (s *scene) renew(lease *leaseInHand) error {
 // judgeLeases wants each user that was handed out to be of use, and its lease
 // to come to its end.
 func (s *scene) judgeLeases() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, lease := range s.leases {
 		if !lease.ending {
 			s.judgeUser(lease)
@@ -83,28 +83,28 @@ func (s *scene) judgeLeases() {
 
 // judgeUser tries what a user was handed out with, at Cognito itself.
 func (s *scene) judgeUser(lease *leaseInHand) {
-	s.t.Helper()
+	s.T.Helper()
 	i := slices.IndexFunc(s.Users(), func(u control.User) bool { return u.Username == lease.username() })
 	if i < 0 {
 		s.lose(tally.LeasesStuck, "user %q is gone before its time", lease.username())
 		return
 	}
 	user := s.Users()[i]
-	require.True(s.t, user.Enabled, "a user that was handed out is disabled")
-	require.Equal(s.t, "CONFIRMED", user.Status)
-	require.ElementsMatch(s.t, s.read("roles/ci")["groups"], user.Groups)
+	require.True(s.T, user.Enabled, "a user that was handed out is disabled")
+	require.Equal(s.T, "CONFIRMED", user.Status)
+	require.ElementsMatch(s.T, s.Read("roles/ci")["groups"], user.Groups)
 	if !s.signsIn(lease) {
 		s.lose(tally.PasswordsLost, "user %q cannot sign in with what was handed out", lease.username())
 	}
 	if token, ok := lease.data["access_token"].(string); ok {
-		_, err := s.Admin.GetUser(s.t.Context(), &cip.GetUserInput{AccessToken: &token})
-		require.NoError(s.t, err, "the access token that was handed out")
+		_, err := s.Admin.GetUser(s.T.Context(), &cip.GetUserInput{AccessToken: &token})
+		require.NoError(s.T, err, "the access token that was handed out")
 	}
 }
 
 // signsIn tries what a user was handed out with at Cognito.
 func (s *scene) signsIn(lease *leaseInHand) bool {
-	s.t.Helper()
+	s.T.Helper()
 	out, err := s.signIn(lease.username(), lease.data["password"].(string))
 	secret, enrolled := lease.data["totp_secret"].(string)
 	if err != nil || !enrolled {
@@ -112,8 +112,8 @@ func (s *scene) signsIn(lease *leaseInHand) bool {
 	}
 	// The code of the moment was used up by the enrolment.
 	code, err := totp.GenerateCode(secret, time.Now().Add(30*time.Second))
-	require.NoError(s.t, err)
-	_, err = s.Admin.AdminRespondToAuthChallenge(s.t.Context(), &cip.AdminRespondToAuthChallengeInput{
+	require.NoError(s.T, err)
+	_, err = s.Admin.AdminRespondToAuthChallenge(s.T.Context(), &cip.AdminRespondToAuthChallengeInput{
 		UserPoolId: &s.Seed.UserPoolID, ClientId: &s.Seed.PublicClientID, ChallengeName: out.ChallengeName, Session: out.Session,
 		ChallengeResponses: map[string]string{"USERNAME": lease.username(), "SOFTWARE_TOKEN_MFA_CODE": code},
 	})
@@ -121,8 +121,8 @@ func (s *scene) signsIn(lease *leaseInHand) bool {
 }
 
 func (s *scene) signIn(username, password string) (*cip.AdminInitiateAuthOutput, error) {
-	s.t.Helper()
-	return s.Admin.AdminInitiateAuth(s.t.Context(), &cip.AdminInitiateAuthInput{
+	s.T.Helper()
+	return s.Admin.AdminInitiateAuth(s.T.Context(), &cip.AdminInitiateAuthInput{
 		UserPoolId: &s.Seed.UserPoolID, ClientId: &s.Seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
 		AuthParameters: map[string]string{"USERNAME": username, "PASSWORD": password},
 	})
@@ -131,14 +131,14 @@ func (s *scene) signIn(username, password string) (*cip.AdminInitiateAuthOutput,
 // judgeUsers wants nobody to be in the pools but those who were there before
 // and those with a lease.
 func (s *scene) judgeUsers() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, user := range s.Users() {
 		if slices.Contains(bystanders, user.Username) {
 			continue
 		}
 		i := slices.IndexFunc(s.leases, func(l *leaseInHand) bool { return l.username() == user.Username })
 		switch {
-		case i < 0 && !user.Enabled && s.read("roles/ci")["revocation"] == "disable":
+		case i < 0 && !user.Enabled && s.Read("roles/ci")["revocation"] == "disable":
 		case i < 0:
 			s.lose(tally.UsersLeft, "nobody was told of user %q", user.Username)
 		case s.leases[i].ended && (user.Enabled || !s.leases[i].disables()):
@@ -164,18 +164,18 @@ var bystanders = []string{staticUser, "bob"}
 
 // own makes a static role and takes note of what it owns.
 func (s *scene) own(name, kind string, changes map[string]any) {
-	s.t.Helper()
+	s.T.Helper()
 	s.plan(name, kind, changes)
-	s.writeOK("static-roles/"+name, s.statics[name].role)
-	s.ok(logical.UpdateOperation, "rotate-role/"+name, nil)
+	s.WriteOK("static-roles/"+name, s.statics[name].role)
+	s.OK(logical.UpdateOperation, "rotate-role/"+name, nil)
 	value, _, err := s.valueOf(name)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	s.statics[name].present, s.statics[name].mayEnd = value, false
 }
 
 // plan is for a static role that is still to be made.
 func (s *scene) plan(name, kind string, changes map[string]any) {
-	s.t.Helper()
+	s.T.Helper()
 	role := s.kinds()[kind]
 	for field, value := range changes {
 		role[field] = value
@@ -192,7 +192,7 @@ func (s *scene) plan(name, kind string, changes map[string]any) {
 
 // valueOf is what static-creds hands out, and for how long it says so.
 func (s *scene) valueOf(name string) (value string, ttl int64, err error) {
-	s.t.Helper()
+	s.T.Helper()
 	response, err := s.try(logical.ReadOperation, "static-creds/"+name, nil)
 	if err != nil {
 		return "", 0, err
@@ -208,7 +208,7 @@ func (s *scene) valueOf(name string) (value string, ttl int64, err error) {
 
 // accepts tells whether Cognito takes a value.
 func (s *scene) accepts(thing *ownedThing, value string) bool {
-	s.t.Helper()
+	s.T.Helper()
 	if thing.role["credential_type"] == "user_password" {
 		_, err := s.signIn(thing.role["username"].(string), value)
 		return err == nil
@@ -216,7 +216,7 @@ func (s *scene) accepts(thing *ownedThing, value string) bool {
 	config := clientcredentials.Config{
 		ClientID: s.Seed.M2MClientID, ClientSecret: value, TokenURL: s.Seed.Domain + "/oauth2/token", AuthStyle: oauth2.AuthStyleInParams,
 	}
-	_, err := config.Token(s.t.Context())
+	_, err := config.Token(s.T.Context())
 	return err == nil
 }
 
@@ -224,7 +224,7 @@ func (s *scene) accepts(thing *ownedThing, value string) bool {
 // handed out has to serve, unless it says that it is being replaced. A secret
 // has to serve in any case, because two of them are good at a time.
 func (s *scene) judgeStaticsAtOnce() {
-	s.t.Helper()
+	s.T.Helper()
 	for name, thing := range s.statics {
 		value, ttl, err := s.valueOf(name)
 		if err != nil {
@@ -242,12 +242,12 @@ func (s *scene) judgeStaticsAtOnce() {
 
 // judgeStatics wants both ends to agree.
 func (s *scene) judgeStatics() {
-	s.t.Helper()
+	s.T.Helper()
 	if s.foreign && !s.accepts(s.statics["x"], foreignSecret) {
 		s.lose(tally.PasswordsLost, "a secret that is not ours is gone")
 	}
 	for name, thing := range s.statics {
-		shown := s.read("static-roles/" + name)
+		shown := s.Read("static-roles/" + name)
 		if shown == nil {
 			if !thing.mayEnd || !s.accepts(thing, thing.present) {
 				s.lose(tally.PasswordsLost, "static role %q is gone", name)
@@ -255,11 +255,11 @@ func (s *scene) judgeStatics() {
 			continue
 		}
 		value, ttl, err := s.valueOf(name)
-		require.NoError(s.t, err)
+		require.NoError(s.T, err)
 		thing.present = value
 		if !s.foreign { // else no rotation can succeed
-			require.Equal(s.t, "", shown["last_error"])
-			require.Positive(s.t, ttl)
+			require.Equal(s.T, "", shown["last_error"])
+			require.Positive(s.T, ttl)
 		}
 		if !s.accepts(thing, value) {
 			s.lose(tally.PasswordsLost, "what static-creds/%s hands out is not what Cognito takes", name)
@@ -270,10 +270,10 @@ func (s *scene) judgeStatics() {
 // learnSecrets takes note of what is in the storage and must not leave it,
 // such as a password on its way.
 func (s *scene) learnSecrets() {
-	s.t.Helper()
+	s.T.Helper()
 	for name := range s.statics {
-		entry, err := s.storage.Storage.Get(s.t.Context(), "static-roles/"+name)
-		require.NoError(s.t, err)
+		entry, err := s.storage.Storage.Get(s.T.Context(), "static-roles/"+name)
+		require.NoError(s.T, err)
 		if entry == nil {
 			continue
 		}
@@ -281,7 +281,7 @@ func (s *scene) learnSecrets() {
 			Value   string
 			Pending struct{ Value string }
 		}
-		require.NoError(s.t, json.Unmarshal(entry.Value, &role))
+		require.NoError(s.T, json.Unmarshal(entry.Value, &role))
 		s.secrets = append(s.secrets, role.Value, role.Pending.Value)
 	}
 	for _, key := range s.Keys() {
@@ -291,11 +291,11 @@ func (s *scene) learnSecrets() {
 
 // judgeRoot wants the IAM user to have the one access key that is stored.
 func (s *scene) judgeRoot() {
-	s.t.Helper()
+	s.T.Helper()
 	if !s.rotatesRoot {
 		return
 	}
-	keys, stored := s.Keys(), storedConfig(s.t, s.mount)
+	keys, stored := s.Keys(), storedConfig(s.T, s.Mount)
 	if len(keys) != 1 || keys[0].ID != stored["aws_access_key_id"] || keys[0].Secret != stored["aws_secret_access_key"] {
 		s.lose(tally.PasswordsLost, "the IAM user has %d access keys, and the config has %v", len(keys), stored["aws_access_key_id"])
 	}

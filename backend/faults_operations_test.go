@@ -46,8 +46,8 @@ func families() map[string][]operation {
 // issuing gives the role "ci" more.
 func issuing(more map[string]any) func(*scene) {
 	return func(s *scene) {
-		s.writeOK("roles/ci", map[string]any{"groups": "testers,admins"})
-		s.writeOK("roles/ci", more)
+		s.WriteOK("roles/ci", map[string]any{"groups": "testers,admins"})
+		s.WriteOK("roles/ci", more)
 	}
 }
 
@@ -84,7 +84,7 @@ func userIssues() []operation {
 func withLease(role map[string]any) func(*scene) {
 	return func(s *scene) {
 		issuing(role)(s)
-		require.NoError(s.t, issueUser(s))
+		require.NoError(s.T, issueUser(s))
 	}
 }
 
@@ -110,7 +110,7 @@ func leaseOperations() []operation {
 
 func machineTokens() []operation {
 	role := func(more func(s *scene) map[string]any) func(*scene) {
-		return func(s *scene) { s.writeOK("roles/m", more(s)) }
+		return func(s *scene) { s.WriteOK("roles/m", more(s)) }
 	}
 	read := func(s *scene) error {
 		response, err := s.try(logical.ReadOperation, "creds/m", nil)
@@ -140,8 +140,8 @@ func machineTokens() []operation {
 }
 
 func requireJWT(s *scene, token any) {
-	s.t.Helper()
-	require.Len(s.t, strings.Split(fmt.Sprint(token), "."), 3)
+	s.T.Helper()
+	require.Len(s.T, strings.Split(fmt.Sprint(token), "."), 3)
 }
 
 func userTokens() []operation {
@@ -203,10 +203,10 @@ func staticImports() []operation {
 		{name: "a password that nothing can prove", prepare: plan(aPassword, noClient), run: onboard},
 		{name: anOwnOne, prepare: plan(anOwnOne, nil), run: onboard},
 		{name: "a temporary password that the user manages", run: onboard, prepare: func(s *scene) {
-			_, err := s.Admin.AdminSetUserPassword(s.t.Context(), &cip.AdminSetUserPasswordInput{
+			_, err := s.Admin.AdminSetUserPassword(s.T.Context(), &cip.AdminSetUserPasswordInput{
 				UserPoolId: &s.Seed.UserPoolID, Username: aws.String(staticUser), Password: aws.String("hush-Temporary-1"),
 			})
-			require.NoError(s.t, err)
+			require.NoError(s.T, err)
 			s.plan("x", anOwnOne, map[string]any{"password": "hush-Temporary-1"})
 			s.statics["x"].present = "hush-Temporary-1"
 		}},
@@ -255,16 +255,16 @@ func staticRotations() []operation {
 func besideForeign(s *scene) {
 	s.own("x", aSecret, nil)
 	client := &cip.ListUserPoolClientSecretsInput{UserPoolId: &s.Seed.UserPoolID, ClientId: &s.Seed.M2MClientID}
-	secrets, err := s.Admin.ListUserPoolClientSecrets(s.t.Context(), client)
-	require.NoError(s.t, err)
-	_, err = s.Admin.DeleteUserPoolClientSecret(s.t.Context(), &cip.DeleteUserPoolClientSecretInput{
+	secrets, err := s.Admin.ListUserPoolClientSecrets(s.T.Context(), client)
+	require.NoError(s.T, err)
+	_, err = s.Admin.DeleteUserPoolClientSecret(s.T.Context(), &cip.DeleteUserPoolClientSecretInput{
 		UserPoolId: client.UserPoolId, ClientId: client.ClientId, ClientSecretId: secrets.ClientSecrets[0].ClientSecretId,
 	})
-	require.NoError(s.t, err)
-	_, err = s.Admin.AddUserPoolClientSecret(s.t.Context(), &cip.AddUserPoolClientSecretInput{
+	require.NoError(s.T, err)
+	_, err = s.Admin.AddUserPoolClientSecret(s.T.Context(), &cip.AddUserPoolClientSecretInput{
 		UserPoolId: client.UserPoolId, ClientId: client.ClientId, ClientSecret: aws.String(foreignSecret),
 	})
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	s.foreign = true
 }
 
@@ -298,7 +298,7 @@ func staticReads() []operation {
 // withRootKey makes the key in the config that of an IAM user.
 func withRootKey(s *scene) {
 	s.PlantKey("vault", rootKey, "hush-root-key")
-	s.writeOK("config", map[string]any{"aws_access_key_id": rootKey, "aws_secret_access_key": "hush-root-key"})
+	s.WriteOK("config", map[string]any{"aws_access_key_id": rootKey, "aws_secret_access_key": "hush-root-key"})
 	s.rotatesRoot = true
 }
 
@@ -314,7 +314,7 @@ func rootRotations() []operation {
 			withRootKey(s)
 			// AWS's clock goes on while ours is set, and keys are told by their age.
 			s.pass(-time.Hour)
-			s.writeOK("config", map[string]any{"rotation_period": "1h"})
+			s.WriteOK("config", map[string]any{"rotation_period": "1h"})
 			s.pass(time.Hour)
 		}},
 	}
@@ -338,19 +338,19 @@ func configWrites() []operation {
 func rollBacks() []operation {
 	tick := (*scene).tryTick
 	fails := func(s *scene, run func(*scene) error, operations ...string) {
-		s.t.Helper()
+		s.T.Helper()
 		for _, name := range operations {
 			s.Fault(control.Fault{Operation: name, Kind: control.FaultError, Code: "InternalErrorException"})
 		}
-		require.Error(s.t, run(s))
+		require.Error(s.T, run(s))
 		s.Heal()
-		require.NotEmpty(s.t, s.entries("wal/"))
+		require.NotEmpty(s.T, s.entries("wal/"))
 	}
 	unheard := func(role map[string]any) func(*scene) {
 		return func(s *scene) {
 			issuing(role)(s)
 			s.answersLost = true
-			require.NoError(s.t, issueUser(s))
+			require.NoError(s.T, issueUser(s))
 			s.answersLost = false
 			s.newProcess()
 			s.timePasses(time.Minute)
@@ -383,7 +383,7 @@ func rollBacks() []operation {
 	return append(operations, operation{name: "with all that is due at once", run: tick, impatience: rootPatience, prepare: func(s *scene) {
 		withRootKey(s)
 		s.pass(-2 * time.Hour)
-		s.writeOK("config", map[string]any{"rotation_period": "1h"})
+		s.WriteOK("config", map[string]any{"rotation_period": "1h"})
 		s.own("x", aPassword, nil)
 		s.own("m", aSecret, nil)
 		issuing(nil)(s)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/tally"
@@ -76,65 +77,65 @@ func newScene(t *testing.T, count *tally.Count) *scene {
 	s := &scene{keeper: newKeeper(t), count: count, log: &logBook{}, statics: map[string]*ownedThing{}}
 	s.newProcess()
 	// A mark in all passwords that the engine makes betrays those, too, that nobody is handed.
-	s.system.SetPasswordPolicy("marked", func() (string, error) { return "hush-" + rand.Text() + "-1", nil })
-	s.writeOK("config", map[string]any{
+	s.System.SetPasswordPolicy("marked", func() (string, error) { return "hush-" + rand.Text() + "-1", nil })
+	s.WriteOK("config", map[string]any{
 		"password_policy": "marked", "region": emulatortest.Region, "sts_endpoint": s.Seed.Domain, "iam_endpoint": s.Seed.Domain,
 		"request_timeout": int(patience.Seconds()),
 		"rate_limits":     map[string]any{"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000},
 	})
 	// No lease ends by itself while a scene lasts.
-	s.writeOK("roles/ci", map[string]any{"ttl": "24h", "max_ttl": "24h"})
+	s.WriteOK("roles/ci", map[string]any{"ttl": "24h", "max_ttl": "24h"})
 	s.secrets = []string{"hush-", "eyJhbGci", "eyJraWQi", s.Seed.AppClientSecret, s.Seed.M2MClientSecret, s.clientSecret}
 	return s
 }
 
 // newProcess lets another process serve the mount.
 func (s *scene) newProcess() {
-	s.t.Helper()
-	s.backend.Cleanup(s.t.Context())
-	b, err := backend.Factory(backend.Options{Version: "v1.2.3", Now: s.now})(s.t.Context(), &logical.BackendConfig{
-		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: s.log}), System: s.system,
+	s.T.Helper()
+	s.Backend.Cleanup(s.T.Context())
+	b, err := backend.Factory(backend.Options{Version: "v1.2.3", Now: s.now})(s.T.Context(), &logical.BackendConfig{
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: s.log}), System: s.System,
 	})
-	require.NoError(s.t, err)
-	s.mount = &mount{t: s.t, backend: b, storage: s.storage, system: s.system}
+	require.NoError(s.T, err)
+	s.Mount = &backendtest.Mount{T: s.T, Backend: b, Storage: s.storage, System: s.System}
 }
 
 // setPatience sets how long a call to AWS may take, also to less than a config
 // may say.
 func (s *scene) setPatience(d time.Duration) {
-	s.t.Helper()
-	entry, err := s.storage.Storage.Get(s.t.Context(), "config")
-	require.NoError(s.t, err)
+	s.T.Helper()
+	entry, err := s.storage.Storage.Get(s.T.Context(), "config")
+	require.NoError(s.T, err)
 	var config map[string]any
-	require.NoError(s.t, json.Unmarshal(entry.Value, &config))
+	require.NoError(s.T, json.Unmarshal(entry.Value, &config))
 	config["request_timeout"] = d
 	changed, err := logical.StorageEntryJSON("config", config)
-	require.NoError(s.t, err)
-	require.NoError(s.t, s.storage.Storage.Put(s.t.Context(), changed))
-	s.backend.InvalidateKey(s.t.Context(), "config")
+	require.NoError(s.T, err)
+	require.NoError(s.T, s.storage.Storage.Put(s.T.Context(), changed))
+	s.Backend.InvalidateKey(s.T.Context(), "config")
 }
 
 // lose counts a loss and fails the cell of the matrix in which it happened.
 func (s *scene) lose(loss tally.Loss, format string, args ...any) {
-	s.t.Helper()
+	s.T.Helper()
 	s.count.Lost(loss, 1)
-	s.t.Errorf("%s: %s", loss, fmt.Sprintf(format, args...))
+	s.T.Errorf("%s: %s", loss, fmt.Sprintf(format, args...))
 }
 
 // try makes a request of Vault's. An error response is an error too.
 func (s *scene) try(op logical.Operation, path string, data map[string]any) (*logical.Response, error) {
-	s.t.Helper()
+	s.T.Helper()
 	return s.guard(fmt.Sprintf("%s %s", op, path), func(ctx context.Context) (*logical.Response, error) {
-		return s.request(ctx, op, path, data)
+		return s.Request(ctx, op, path, data)
 	})
 }
 
 // tryLease makes a request about a lease, which comes out of Vault's storage.
 func (s *scene) tryLease(op logical.Operation, secret *logical.Secret) (*logical.Response, error) {
-	s.t.Helper()
+	s.T.Helper()
 	return s.guard(fmt.Sprintf("%s of a lease", op), func(ctx context.Context) (*logical.Response, error) {
 		stored := *secret
-		return s.backend.HandleRequest(ctx, &logical.Request{
+		return s.Backend.HandleRequest(ctx, &logical.Request{
 			Operation: op, Path: "creds/ci", Secret: &stored, Storage: s.storage, MountPoint: "cognito/",
 		})
 	})
@@ -142,10 +143,10 @@ func (s *scene) tryLease(op logical.Operation, secret *logical.Secret) (*logical
 
 // tryWrite asks first whether to create or to update, as Vault does.
 func (s *scene) tryWrite(path string, data map[string]any) error {
-	s.t.Helper()
+	s.T.Helper()
 	exists := false
 	_, err := s.guard("existence of "+path, func(ctx context.Context) (response *logical.Response, err error) {
-		_, exists, err = s.backend.HandleExistenceCheck(ctx, &logical.Request{Operation: logical.CreateOperation, Path: path, Storage: s.storage})
+		_, exists, err = s.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: logical.CreateOperation, Path: path, Storage: s.storage})
 		return nil, err
 	})
 	op := logical.CreateOperation
@@ -160,8 +161,8 @@ func (s *scene) tryWrite(path string, data map[string]any) error {
 
 // guard counts what no request may come to: a panic, or no end.
 func (s *scene) guard(what string, do func(context.Context) (*logical.Response, error)) (response *logical.Response, err error) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), watchdog)
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), watchdog)
 	defer cancel()
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -188,14 +189,14 @@ func (s *scene) guard(what string, do func(context.Context) (*logical.Response, 
 
 // tryTick does what Vault does each minute, to entries of any age.
 func (s *scene) tryTick() error {
-	s.t.Helper()
+	s.T.Helper()
 	_, err := s.try(logical.RollbackOperation, "", map[string]any{"immediate": true})
 	return err
 }
 
 // timePasses ends with a tick that has to succeed, because all is well again.
 func (s *scene) timePasses(d time.Duration) {
-	s.t.Helper()
+	s.T.Helper()
 	s.pass(d)
 	if err := s.tryTick(); err != nil {
 		s.lose(tally.LeasesStuck, "the roll-back fails although all is well: %v", err)
@@ -204,7 +205,7 @@ func (s *scene) timePasses(d time.Duration) {
 
 // callNames are the calls that AWS got, in their order.
 func (s *scene) callNames() []string {
-	s.t.Helper()
+	s.T.Helper()
 	var names []string
 	for _, call := range s.Calls().Calls {
 		names = append(names, call.Operation)
@@ -215,28 +216,28 @@ func (s *scene) callNames() []string {
 // dieAtCall lets the process die in its n-th call to AWS: nothing leaves it
 // from then on. The call itself has its effect or not.
 func (s *scene) dieAtCall(n int, effect bool) {
-	s.t.Helper()
+	s.T.Helper()
 	s.answersLost = true
 	if effect {
 		s.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultCutAfter, Skip: n - 1, Times: 1})
 	}
 	s.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultCutBefore, Skip: n - 1})
-	s.storage.breakBy(storageBreak{when: func() bool { return len(s.Calls().Calls) >= n }})
+	s.storage.Fail(backendtest.StorageFault{When: func() bool { return len(s.Calls().Calls) >= n }})
 }
 
 // dieAtStorage lets the process die just before a call to the storage.
 func (s *scene) dieAtStorage(call int) {
-	s.t.Helper()
+	s.T.Helper()
 	s.answersLost = true
 	var once sync.Once
-	s.storage.breakBy(storageBreak{at: call, forGood: true, met: func() {
+	s.storage.Fail(backendtest.StorageFault{At: call, ForGood: true, Met: func() {
 		once.Do(func() { s.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultCutBefore}) })
 	}})
 }
 
 // judgeTexts looks for secrets where everybody may read.
 func (s *scene) judgeTexts() {
-	s.t.Helper()
+	s.T.Helper()
 	s.texts = append(s.texts, s.log.String())
 	for _, text := range s.texts {
 		for _, secret := range s.secrets {
@@ -249,7 +250,7 @@ func (s *scene) judgeTexts() {
 
 // judgeStorage wants nothing to be left of what is finished.
 func (s *scene) judgeStorage() {
-	s.t.Helper()
+	s.T.Helper()
 	for _, prefix := range []string{"wal/", "handovers/"} {
 		left := s.entries(prefix)
 		if len(left) > 0 {

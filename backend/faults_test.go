@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/tally"
 )
@@ -64,7 +65,7 @@ func TestFaults(t *testing.T) {
 				t.Run(op.name, func(t *testing.T) {
 					t.Parallel()
 					op.try(t, calls, mishapsAtAWS(op.learn(t, calls, false).callNames()))
-					op.try(t, storage, mishapsAtStorage(op.learn(t, storage, true).storage.calls()))
+					op.try(t, storage, mishapsAtStorage(op.learn(t, storage, true).storage.Calls()))
 				})
 			}
 		})
@@ -81,7 +82,7 @@ func (o operation) start(t *testing.T, count *tally.Count, cold bool) *scene {
 		s.newProcess()
 	}
 	require.NoError(t, s.Control.ResetCalls(t.Context()))
-	s.storage.mend()
+	s.storage.Repair()
 	return s
 }
 
@@ -118,9 +119,9 @@ func (o operation) try(t *testing.T, count *tally.Count, mishaps []mishap) {
 
 // mendAll makes all well again.
 func (s *scene) mendAll(m mishap) {
-	s.t.Helper()
+	s.T.Helper()
 	s.Heal()
-	s.storage.mend()
+	s.storage.Repair()
 	if m.hangs {
 		s.setPatience(patience)
 	}
@@ -133,7 +134,7 @@ func (s *scene) mendAll(m mishap) {
 // judge asks whether anything was lost. Users whose answer died with its
 // process may live until their lease would have ended.
 func (s *scene) judge(o operation, m mishap) {
-	s.t.Helper()
+	s.T.Helper()
 	s.judgeStaticsAtOnce()
 	s.timePasses(2 * time.Hour)
 	s.timePasses(10 * time.Minute)
@@ -143,7 +144,7 @@ func (s *scene) judge(o operation, m mishap) {
 		s.judgeUsers()
 	}
 	err := o.run(s)
-	require.Equal(s.t, o.refused, err != nil, "the next try, when all is well: %v", err)
+	require.Equal(s.T, o.refused, err != nil, "the next try, when all is well: %v", err)
 	s.judgeStatics()
 	s.judgeRoot()
 	if !m.deadly {
@@ -209,16 +210,16 @@ func mishapsAtStorage(calls []string) []mishap {
 	var mishaps []mishap
 	for i := range len(calls) + 1 {
 		at, n := "the answer", i+1
-		met := func(s *scene) bool { return len(s.storage.calls()) >= min(n, len(calls)) }
+		met := func(s *scene) bool { return len(s.storage.Calls()) >= min(n, len(calls)) }
 		if i < len(calls) {
 			at = fmt.Sprintf("storage call %d, %s,", n, calls[i])
 			mishaps = append(mishaps,
-				mishap{name: at + " fails once", cold: true, met: met, arm: func(s *scene) { s.storage.breakBy(storageBreak{at: n}) }},
-				mishap{name: at + " fails for good", cold: true, met: met, arm: func(s *scene) { s.storage.breakBy(storageBreak{at: n, forGood: true}) }},
+				mishap{name: at + " fails once", cold: true, met: met, arm: func(s *scene) { s.storage.Fail(backendtest.StorageFault{At: n}) }},
+				mishap{name: at + " fails for good", cold: true, met: met, arm: func(s *scene) { s.storage.Fail(backendtest.StorageFault{At: n, ForGood: true}) }},
 			)
 			if strings.HasPrefix(calls[i], "put") || strings.HasPrefix(calls[i], "delete") {
 				mishaps = append(mishaps, mishap{name: at + " fails after its effect", cold: true, met: met,
-					arm: func(s *scene) { s.storage.breakBy(storageBreak{at: n, afterwards: true}) }})
+					arm: func(s *scene) { s.storage.Fail(backendtest.StorageFault{At: n, Afterwards: true}) }})
 			}
 		}
 		mishaps = append(mishaps, mishap{name: at + " is not lived to see", cold: true, deadly: true, met: met, arm: func(s *scene) { s.dieAtStorage(n) }})

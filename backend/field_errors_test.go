@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
+
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
@@ -34,19 +36,19 @@ func TestFieldsOfAnotherType(t *testing.T) {
 		"refresh_token":         {"tokens/ci", hush, "refresh_token is not allowed: it must be a string"},
 	} {
 		t.Run(field, func(t *testing.T) {
-			m := newMount(t)
-			op := m.writeOperation(c.path)
+			m := backendtest.New(t)
+			op := m.WriteOperation(c.path)
 			if strings.HasPrefix(c.path, "tokens/") {
 				op = logical.UpdateOperation
 			}
-			text := m.refused(op, c.path, map[string]any{field: c.value})
+			text := m.Refused(op, c.path, map[string]any{field: c.value})
 			require.Contains(t, text, c.says)
 			require.NotContains(t, text, "hush")
 		})
 	}
 
 	t.Run("all of them are named", func(t *testing.T) {
-		text := newMount(t).writeRefused("config", map[string]any{"max_retries": "many", "region": hush, "request_timeout": "1s"})
+		text := backendtest.New(t).WriteRefused("config", map[string]any{"max_retries": "many", "region": hush, "request_timeout": "1s"})
 		require.Equal(t, "max_retries \"many\" is not allowed: it must be a whole number\nregion is not allowed: it must be a string", text)
 	})
 }
@@ -54,12 +56,12 @@ func TestFieldsOfAnotherType(t *testing.T) {
 // TestExistenceCheckRepeatsNothing is about what Vault asks before a write, and
 // logs and answers when it fails.
 func TestExistenceCheckRepeatsNothing(t *testing.T) {
-	m := newMount(t)
+	m := backendtest.New(t)
 	for path, field := range map[string]string{
 		"config": "aws_secret_access_key", "roles/ci": "app_client_secret", "static-roles/owned": "password",
 	} {
-		checked, exists, err := m.backend.HandleExistenceCheck(t.Context(), &logical.Request{
-			Operation: logical.CreateOperation, Path: path, Storage: m.storage,
+		checked, exists, err := m.Backend.HandleExistenceCheck(t.Context(), &logical.Request{
+			Operation: logical.CreateOperation, Path: path, Storage: m.Storage,
 			Data: map[string]any{field: map[string]any{"hush-key": "hush-value"}},
 		})
 		require.NoError(t, err)

@@ -38,7 +38,7 @@ func unknown(name, detail, remedy string) finding {
 
 func failed(name, detail, remedy string) finding { return finding{name, statusFail, detail, remedy} }
 
-func (f finding) shown() map[string]any {
+func (f finding) responseData() map[string]any {
 	return map[string]any{"name": f.name, "status": f.status, "detail": f.detail, "remedy": f.remedy}
 }
 
@@ -52,9 +52,9 @@ func worst(findings []finding) string {
 	return status
 }
 
-// notFoundOut is for what an error kept from being looked at: a failure only
+// lookupFailed is for what an error kept from being looked at: a failure only
 // where AWS said that it is not there, or refused it as it stands.
-func notFoundOut(name string, err error, remedy string) finding {
+func lookupFailed(name string, err error, remedy string) finding {
 	if action := cognito.DeniedAction(err); action != "" {
 		return unknown(name, err.Error(), fmt.Sprintf("Allow %s to the engine's identity.", action))
 	}
@@ -66,8 +66,8 @@ func notFoundOut(name string, err error, remedy string) finding {
 	}
 }
 
-// notLookedAt is for what makes no sense to look at before another finding is
+// skipped is for what makes no sense to look at before another finding is
 // mended.
-func notLookedAt(name, because string) finding {
+func skipped(name, because string) finding {
 	return unknown(name, fmt.Sprintf("Not looked at: see %s.", because), "")
 }

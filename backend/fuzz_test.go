@@ -67,7 +67,7 @@ func FuzzScopes(f *testing.F) {
 		if data.Validate() != nil {
 			return
 		}
-		request, err := narrowed(all, input{data: data})
+		request, err := narrowScopes(all, input{data: data})
 		if err != nil {
 			require.True(t, utf8.ValidString(err.Error()) || !utf8.ValidString(asked))
 			return

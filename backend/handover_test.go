@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
@@ -26,13 +27,13 @@ func newHandedOver(t *testing.T, role map[string]any) *handedOver {
 	t.Helper()
 	now := time.Now()
 	p := newPoolOn(t, backend.Options{Now: func() time.Time { return now }})
-	p.writeOK("roles/ci", role)
-	return &handedOver{pool: p, now: &now, secret: p.ok(logical.ReadOperation, "creds/ci", nil).Secret}
+	p.WriteOK("roles/ci", role)
+	return &handedOver{pool: p, now: &now, secret: p.OK(logical.ReadOperation, "creds/ci", nil).Secret}
 }
 
 // handovers are the ids of those that are open.
 func (h *handedOver) handovers() []string {
-	h.t.Helper()
+	h.T.Helper()
 	var ids []string
 	for _, minute := range h.entries("handovers/") {
 		for _, id := range h.entries("handovers/" + minute) {
@@ -43,9 +44,9 @@ func (h *handedOver) handovers() []string {
 }
 
 func (h *handedOver) after(d time.Duration) {
-	h.t.Helper()
+	h.T.Helper()
 	*h.now = h.now.Add(d)
-	require.NoError(h.t, h.rollBack())
+	require.NoError(h.T, h.rollBack())
 }
 
 func TestHandover(t *testing.T) {
@@ -80,8 +81,8 @@ func TestHandover(t *testing.T) {
 
 	t.Run("another process does it as well, as its role said, when that is gone", func(t *testing.T) {
 		h := newHandedOver(t, map[string]any{"ttl": "10m", "max_ttl": "1h", "revocation": "disable"})
-		h.ok(logical.DeleteOperation, "roles/ci", nil)
-		h.pool.mount = newMountOn(t, h.storage, backend.Options{Now: func() time.Time { return *h.now }})
+		h.OK(logical.DeleteOperation, "roles/ci", nil)
+		h.pool.Mount = backendtest.NewOn(t, h.storage, backend.Options{Now: func() time.Time { return *h.now }})
 		h.after(2 * time.Hour)
 		require.Len(t, h.Users(), 1)
 		require.False(t, h.Users()[0].Enabled)
@@ -113,15 +114,15 @@ func TestHandover(t *testing.T) {
 	t.Run("a tick looks at those only that come due", func(t *testing.T) {
 		h := newHandedOver(t, map[string]any{"ttl": "20h", "max_ttl": "20h"})
 		h.after(time.Minute) // the first tick also loads what is kept in memory
-		h.storage.mend()
+		h.storage.Repair()
 		h.after(time.Minute)
-		calls := h.storage.calls()
+		calls := h.storage.Calls()
 		for range 50 {
-			h.read("creds/ci")
+			h.Read("creds/ci")
 		}
-		h.storage.mend()
+		h.storage.Repair()
 		h.after(time.Minute)
-		require.Equal(t, calls, h.storage.calls())
+		require.Equal(t, calls, h.storage.Calls())
 	})
 
 	t.Run("an end that fails is tried again, and given up after a day", func(t *testing.T) {
@@ -137,8 +138,8 @@ func TestHandover(t *testing.T) {
 
 	t.Run("before an unmount there is no later", func(t *testing.T) {
 		h := newHandedOver(t, hour)
-		h.system.TaintedVal = true
-		h.ok(logical.RollbackOperation, "", nil)
+		h.System.TaintedVal = true
+		h.OK(logical.RollbackOperation, "", nil)
 		require.Empty(t, h.Users())
 		require.Empty(t, h.handovers())
 	})
@@ -158,18 +159,18 @@ func TestHandover(t *testing.T) {
 func TestHandoverDies(t *testing.T) {
 	role := map[string]any{"ttl": "10m", "max_ttl": "1h"}
 	h := newHandedOver(t, role)
-	h.storage.mend()
-	h.read("creds/ci")
-	for call := range h.storage.calls() {
+	h.storage.Repair()
+	h.Read("creds/ci")
+	for call := range h.storage.Calls() {
 		h := newHandedOver(t, role)
 		_, err := h.lease(logical.RevokeOperation, h.secret)
 		require.NoError(t, err)
 		h.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultHang})
-		h.storage.breakBy(storageBreak{at: call + 1, forGood: true})
-		_, err = h.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		h.storage.Fail(backendtest.StorageFault{At: call + 1, ForGood: true})
+		_, err = h.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		require.Error(t, err)
 		h.Heal()
-		h.storage.mend()
+		h.storage.Repair()
 		h.after(2 * time.Hour)
 		require.Empty(t, h.Users(), "after storage call %d", call+1)
 		require.Empty(t, h.handovers())

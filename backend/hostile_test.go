@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/tally"
 )
 
@@ -24,15 +25,15 @@ var hostileNames = map[string]string{
 
 func TestHostileNames(t *testing.T) {
 	count := tally.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
-	m := newMount(t)
+	m := backendtest.New(t)
 	for what, name := range hostileNames {
 		t.Run("a role cannot be called by "+what, func(t *testing.T) {
 			count.Tried(1)
 			for _, path := range []string{"roles/", "static-roles/"} {
-				response, err := m.request(t.Context(), logical.CreateOperation, path+name, userRole(nil))
+				response, err := m.Request(t.Context(), logical.CreateOperation, path+name, userRole(nil))
 				require.True(t, err != nil || response.IsError(), "%v", response)
 			}
-			keys, err := logical.CollectKeys(t.Context(), m.storage)
+			keys, err := logical.CollectKeys(t.Context(), m.Storage)
 			require.NoError(t, err)
 			require.Empty(t, keys, "nothing may be stored for it")
 		})
@@ -66,7 +67,7 @@ func TestHostileNames(t *testing.T) {
 			t.Run(field+" cannot hold "+what, func(t *testing.T) {
 				count.Tried(1)
 				path, data := write(name)
-				require.Contains(t, m.writeRefused(path, data), field)
+				require.Contains(t, m.WriteRefused(path, data), field)
 			})
 		}
 	}
@@ -96,8 +97,8 @@ func TestWeirdUsersWork(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			count.Tried(1)
-			p.ok(logical.PatchOperation, "roles/ci", map[string]any{"username_template": template})
-			response := p.ok(logical.ReadOperation, "creds/ci", nil)
+			p.OK(logical.PatchOperation, "roles/ci", map[string]any{"username_template": template})
+			response := p.OK(logical.ReadOperation, "creds/ci", nil)
 			require.Len(t, p.Users(), 1)
 			require.Equal(t, response.Data["username"], p.Users()[0].Username)
 			_, err := p.lease(logical.RevokeOperation, response.Secret)

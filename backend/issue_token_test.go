@@ -15,7 +15,7 @@ import (
 
 // writeMachine writes a role "machine" that may ask for both scopes.
 func (p *pool) writeMachine(more map[string]any) {
-	p.t.Helper()
+	p.T.Helper()
 	role := machineRole(map[string]any{
 		"app_client_id": p.Seed.M2MClientID, "app_client_secret": p.Seed.M2MClientSecret,
 		"cognito_pool_domain": p.Seed.Domain, "scopes": "api/read,api/write",
@@ -23,11 +23,11 @@ func (p *pool) writeMachine(more map[string]any) {
 	for name, value := range more {
 		role[name] = value
 	}
-	p.writeOK("roles/machine", role)
+	p.WriteOK("roles/machine", role)
 }
 
 func (p *pool) tokenRequests() int {
-	p.t.Helper()
+	p.T.Helper()
 	return len(p.Calls().Of(control.OperationToken))
 }
 
@@ -35,18 +35,18 @@ func TestMachineToken(t *testing.T) {
 	t.Run("a cached read asks neither AWS nor the storage", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		first := p.read("creds/machine")
+		first := p.Read("creds/machine")
 		require.Equal(t, 1, p.tokenRequests())
-		p.storage.mend()
-		require.Equal(t, first["access_token"], p.read("creds/machine")["access_token"])
-		require.Empty(t, p.storage.calls())
+		p.storage.Repair()
+		require.Equal(t, first["access_token"], p.Read("creds/machine")["access_token"])
+		require.Empty(t, p.storage.Calls())
 		require.Equal(t, 1, p.tokenRequests())
 	})
 
 	t.Run("it says when to come back", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		data := p.read("creds/machine")
+		data := p.Read("creds/machine")
 		require.InDelta(t, 3600*0.75, data["ttl"], 3600*0.05+2)
 		require.InDelta(t, data["ttl"], data["rotation_period"], 2)
 		require.InDelta(t, 3600, data["expires_in"], 2)
@@ -56,15 +56,15 @@ func TestMachineToken(t *testing.T) {
 	t.Run("a read may ask for some of the scopes", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		require.Equal(t, "api/read", p.ok(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read"}).Data["scope"])
-		require.Equal(t, "api/read api/write", p.read("creds/machine")["scope"])
+		require.Equal(t, "api/read", p.OK(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read"}).Data["scope"])
+		require.Equal(t, "api/read api/write", p.Read("creds/machine")["scope"])
 		require.Equal(t, 2, p.tokenRequests())
 	})
 
 	t.Run("asking for more is refused with what is allowed", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"scopes": "api/read"})
-		text := p.refused(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read,api/write"})
+		text := p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"scopes": "api/read,api/write"})
 		require.Contains(t, text, `scopes holds "api/write"`)
 		require.Contains(t, text, "it allows api/read")
 		require.Zero(t, p.tokenRequests())
@@ -75,29 +75,29 @@ func TestMachineToken(t *testing.T) {
 		p.writeMachine(nil)
 		// What AWS's page on the token endpoint says: a scope that is not allowed is ignored.
 		p.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, ContentType: "application/json", Body: tokenWithScope})
-		response := p.ok(logical.ReadOperation, "creds/machine", nil)
+		response := p.OK(logical.ReadOperation, "creds/machine", nil)
 		require.Contains(t, strings.Join(response.Warnings, ""), "lacks api/write")
 	})
 
 	t.Run("a role that changes drops its token, and so does its end", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		first := p.read("creds/machine")["access_token"]
+		first := p.Read("creds/machine")["access_token"]
 		p.writeMachine(nil)
-		second := p.read("creds/machine")["access_token"]
+		second := p.Read("creds/machine")["access_token"]
 		require.NotEqual(t, first, second)
-		p.ok(logical.DeleteOperation, "roles/machine", nil)
-		p.refused(logical.ReadOperation, "creds/machine", nil)
+		p.OK(logical.DeleteOperation, "roles/machine", nil)
+		p.Refused(logical.ReadOperation, "creds/machine", nil)
 		p.writeMachine(nil)
-		require.NotEqual(t, second, p.read("creds/machine")["access_token"])
+		require.NotEqual(t, second, p.Read("creds/machine")["access_token"])
 	})
 
 	t.Run("a config that changes drops the tokens", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		first := p.read("creds/machine")["access_token"]
-		p.writeOK("config", map[string]any{"max_retries": 1})
-		require.NotEqual(t, first, p.read("creds/machine")["access_token"])
+		first := p.Read("creds/machine")["access_token"]
+		p.WriteOK("config", map[string]any{"max_retries": 1})
+		require.NotEqual(t, first, p.Read("creds/machine")["access_token"])
 	})
 
 	t.Run("a role that names no region follows the config's", func(t *testing.T) {
@@ -106,26 +106,26 @@ func TestMachineToken(t *testing.T) {
 			calls := p.Calls().Of("DescribeUserPoolClient")
 			return calls[len(calls)-1].Region
 		}
-		p.writeOK("config", map[string]any{"region": "eu-west-1"})
+		p.WriteOK("config", map[string]any{"region": "eu-west-1"})
 		p.writeMachine(map[string]any{"app_client_secret": "", "user_pool_id": p.Seed.UserPoolID})
-		p.read("creds/machine")
+		p.Read("creds/machine")
 		require.Equal(t, "eu-west-1", lookedIn())
-		p.writeOK("config", map[string]any{"region": "us-east-1"})
-		p.refused(logical.ReadOperation, "creds/machine", nil) // the pool is not there
+		p.WriteOK("config", map[string]any{"region": "us-east-1"})
+		p.Refused(logical.ReadOperation, "creds/machine", nil) // the pool is not there
 		require.Equal(t, "us-east-1", lookedIn())
 	})
 
 	t.Run("what another node changes is dropped here too", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		first := p.read("creds/machine")["access_token"]
+		first := p.Read("creds/machine")["access_token"]
 		entry, err := p.storage.Get(t.Context(), "roles/machine")
 		require.NoError(t, err)
 		entry.Value = []byte(strings.Replace(string(entry.Value), `["api/read","api/write"]`, `["api/read"]`, 1))
 		require.NoError(t, p.storage.Put(t.Context(), entry))
-		require.Equal(t, first, p.read("creds/machine")["access_token"])
-		p.backend.InvalidateKey(t.Context(), "roles/machine")
-		require.Equal(t, "api/read", p.read("creds/machine")["scope"])
+		require.Equal(t, first, p.Read("creds/machine")["access_token"])
+		p.Backend.InvalidateKey(t.Context(), "roles/machine")
+		require.Equal(t, "api/read", p.Read("creds/machine")["scope"])
 	})
 
 	t.Run("two roles with one client and other scopes share nothing", func(t *testing.T) {
@@ -135,22 +135,22 @@ func TestMachineToken(t *testing.T) {
 		require.NoError(t, err)
 		entry.Key = "roles/reader"
 		require.NoError(t, p.storage.Put(t.Context(), entry))
-		p.writeOK("roles/reader", map[string]any{"scopes": "api/read"})
-		require.Equal(t, "api/read api/write", p.read("creds/machine")["scope"])
-		require.Equal(t, "api/read", p.read("creds/reader")["scope"])
+		p.WriteOK("roles/reader", map[string]any{"scopes": "api/read"})
+		require.Equal(t, "api/read api/write", p.Read("creds/machine")["scope"])
+		require.Equal(t, "api/read", p.Read("creds/reader")["scope"])
 	})
 
 	t.Run("cache_tokens=false buys each time", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"cache_tokens": false})
-		first := p.read("creds/machine")["access_token"]
-		require.NotEqual(t, first, p.read("creds/machine")["access_token"])
+		first := p.Read("creds/machine")["access_token"]
+		require.NotEqual(t, first, p.Read("creds/machine")["access_token"])
 	})
 
 	t.Run("min_ttl longer than a token lives is refused", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		text := p.refused(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": "2h"})
+		text := p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": "2h"})
 		require.Contains(t, text, `role "machine"`)
 		require.Contains(t, text, "2h0m0s")
 	})
@@ -158,7 +158,7 @@ func TestMachineToken(t *testing.T) {
 	t.Run("an error names the role and the domain", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
-		_, err := p.request(t.Context(), logical.ReadOperation, "creds/machine", nil)
+		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/machine", nil)
 		requireStatus(t, 502, err)
 		require.ErrorContains(t, err, `role "machine"`)
 		require.ErrorContains(t, err, "http://127.0.0.1:1")
@@ -168,7 +168,7 @@ func TestMachineToken(t *testing.T) {
 	t.Run("the metadata reaches Cognito", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(map[string]any{"client_metadata": map[string]any{"k": "v"}})
-		p.read("creds/machine")
+		p.Read("creds/machine")
 		calls := p.Calls()
 		require.Equal(t, map[string]string{"k": "v"}, calls.Of(control.OperationToken)[0].ClientMetadata)
 	})
@@ -176,9 +176,9 @@ func TestMachineToken(t *testing.T) {
 	t.Run("fields of a user's request are refused, and the other way round", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		require.Contains(t, p.refused(logical.ReadOperation, "creds/machine", map[string]any{"ttl": 60}), "ttl is not allowed")
-		require.Contains(t, p.refused(logical.ReadOperation, "creds/ci", map[string]any{"scopes": "a"}), "scopes is not allowed")
-		require.Contains(t, p.refused(logical.ReadOperation, "creds/ci", map[string]any{"min_ttl": 60}), "min_ttl is not allowed")
+		require.Contains(t, p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"ttl": 60}), "ttl is not allowed")
+		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"scopes": "a"}), "scopes is not allowed")
+		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"min_ttl": 60}), "min_ttl is not allowed")
 	})
 }
 
@@ -189,17 +189,17 @@ func TestTokensOfAUser(t *testing.T) {
 	user := func(t *testing.T, client func(p *pool) map[string]any) (*pool, map[string]any) {
 		t.Helper()
 		p := newPool(t)
-		p.writeOK("roles/ci", client(p))
-		return p, p.read("creds/ci")
+		p.WriteOK("roles/ci", client(p))
+		return p, p.Read("creds/ci")
 	}
 	confidential := func(*pool) map[string]any { return nil }
 	public := func(p *pool) map[string]any {
 		return map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": ""}
 	}
 	exchange := func(p *pool, data map[string]any) map[string]any {
-		p.t.Helper()
-		response := p.ok(logical.UpdateOperation, "tokens/ci", data)
-		require.Nil(p.t, response.Secret, "tokens have no lease")
+		p.T.Helper()
+		response := p.OK(logical.UpdateOperation, "tokens/ci", data)
+		require.Nil(p.T, response.Secret, "tokens have no lease")
 		return response.Data
 	}
 
@@ -229,7 +229,7 @@ func TestTokensOfAUser(t *testing.T) {
 	t.Run("the older way needs the username of a confidential client's user", func(t *testing.T) {
 		p, creds := user(t, confidential)
 		p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
-		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
 		require.Contains(t, text, "username is missing")
 	})
 
@@ -252,7 +252,7 @@ func TestTokensOfAUser(t *testing.T) {
 	} {
 		t.Run(name+" is refused with the reason", func(t *testing.T) {
 			p, creds := user(t, confidential)
-			text := p.refused(logical.UpdateOperation, "tokens/ci", c.data(creds))
+			text := p.Refused(logical.UpdateOperation, "tokens/ci", c.data(creds))
 			require.Contains(t, text, c.says)
 			require.NotContains(t, text, "hush")
 		})
@@ -261,27 +261,27 @@ func TestTokensOfAUser(t *testing.T) {
 	t.Run("a user that was disabled gets none", func(t *testing.T) {
 		p, creds := user(t, confidential)
 		p.disable(creds["username"].(string))
-		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"username": creds["username"], "password": creds["password"]})
+		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"username": creds["username"], "password": creds["password"]})
 		require.Contains(t, text, "disabled")
-		p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+		p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
 	})
 
 	t.Run("a refresh token that is rotated comes back new, and the one before is used up", func(t *testing.T) {
 		p := newPool(t)
 		client := p.makeRotatingClient()
-		p.writeOK("roles/ci", map[string]any{"app_client_id": client, "app_client_secret": ""})
-		creds := p.read("creds/ci")
+		p.WriteOK("roles/ci", map[string]any{"app_client_id": client, "app_client_secret": ""})
+		creds := p.Read("creds/ci")
 		tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"]})
 		require.NotEmpty(t, tokens["refresh_token"])
 		require.NotEqual(t, creds["refresh_token"], tokens["refresh_token"])
-		text := p.refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
+		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
 		require.Contains(t, text, "RefreshTokenReuseException")
 	})
 
 	t.Run("a machine's role has no users", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		text := p.refused(logical.UpdateOperation, "tokens/machine", map[string]any{"refresh_token": "x"})
+		text := p.Refused(logical.UpdateOperation, "tokens/machine", map[string]any{"refresh_token": "x"})
 		require.Contains(t, text, "read creds/machine instead")
 	})
 }

@@ -16,15 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
 // pool is a mount with a Cognito behind it and a role "ci".
 type pool struct {
-	*mount
+	*backendtest.Mount
 	*emulatortest.Cognito
-	storage *brittleStorage
+	storage *backendtest.Storage
 }
 
 func newPool(t *testing.T) *pool {
@@ -35,44 +36,44 @@ func newPool(t *testing.T) *pool {
 func newPoolOn(t *testing.T, options backend.Options) *pool {
 	t.Helper()
 	options.Version, options.WALMinAge = "v1.2.3", time.Minute
-	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
+	storage := &backendtest.Storage{Storage: &logical.InmemStorage{}}
 	p := &pool{
-		mount:   newMountOn(t, storage, options),
+		Mount:   backendtest.NewOn(t, storage, options),
 		Cognito: emulatortest.Start(t),
 		storage: storage,
 	}
-	p.writeOK("config", map[string]any{
+	p.WriteOK("config", map[string]any{
 		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": "hush-plugin-secret", "cognito_endpoint": p.Seed.Domain,
 		"max_retries": 0, "request_timeout": 1,
 	})
-	p.writeOK("roles/ci", userRole(map[string]any{
+	p.WriteOK("roles/ci", userRole(map[string]any{
 		"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "groups": "testers",
 	}))
 	return p
 }
 
 func (p *pool) disable(username string) {
-	p.t.Helper()
-	_, err := p.Admin.AdminDisableUser(p.t.Context(), &cip.AdminDisableUserInput{UserPoolId: &p.Seed.UserPoolID, Username: &username})
-	require.NoError(p.t, err)
+	p.T.Helper()
+	_, err := p.Admin.AdminDisableUser(p.T.Context(), &cip.AdminDisableUserInput{UserPoolId: &p.Seed.UserPoolID, Username: &username})
+	require.NoError(p.T, err)
 }
 
 // makeRotatingClient makes a public app client whose refresh tokens serve once.
 func (p *pool) makeRotatingClient() string {
-	p.t.Helper()
-	out, err := p.Admin.CreateUserPoolClient(p.t.Context(), &cip.CreateUserPoolClientInput{
+	p.T.Helper()
+	out, err := p.Admin.CreateUserPoolClient(p.T.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &p.Seed.UserPoolID, ClientName: aws.String("rotating"),
 		ExplicitAuthFlows:    []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
 		RefreshTokenRotation: &types.RefreshTokenRotationType{Feature: types.FeatureTypeEnabled, RetryGracePeriodSeconds: aws.Int32(0)},
 	})
-	require.NoError(p.t, err)
+	require.NoError(p.T, err)
 	return *out.UserPoolClient.ClientId
 }
 
 // rollBack does what Vault does each minute, without regard to age.
 func (p *pool) rollBack() error {
-	p.t.Helper()
-	response, err := p.request(p.t.Context(), logical.RollbackOperation, "", map[string]any{"immediate": true})
+	p.T.Helper()
+	response, err := p.Request(p.T.Context(), logical.RollbackOperation, "", map[string]any{"immediate": true})
 	if err == nil && response.IsError() {
 		return response.Error()
 	}
@@ -80,45 +81,45 @@ func (p *pool) rollBack() error {
 }
 
 func (p *pool) walEntries() []string {
-	p.t.Helper()
+	p.T.Helper()
 	return p.entries("wal/")
 }
 
 // entries are the keys in the storage under a prefix.
 func (p *pool) entries(prefix string) []string {
-	p.t.Helper()
-	entries, err := p.storage.Storage.List(p.t.Context(), prefix)
-	require.NoError(p.t, err)
+	p.T.Helper()
+	entries, err := p.storage.Storage.List(p.T.Context(), prefix)
+	require.NoError(p.T, err)
 	return entries
 }
 
 // lease makes the request that Vault makes for a lease.
 func (p *pool) lease(op logical.Operation, secret *logical.Secret) (*logical.Response, error) {
-	p.t.Helper()
-	return p.backend.HandleRequest(p.t.Context(), &logical.Request{
+	p.T.Helper()
+	return p.Backend.HandleRequest(p.T.Context(), &logical.Request{
 		Operation: op, Path: "creds/ci", Secret: secret, Storage: p.storage, MountPoint: "cognito/",
 	})
 }
 
 func TestStorageFailsAtEveryCall(t *testing.T) {
 	p := newPool(t)
-	p.storage.mend()
-	p.read("creds/ci")
-	calls := p.storage.calls()
+	p.storage.Repair()
+	p.Read("creds/ci")
+	calls := p.storage.Calls()
 	require.NotEmpty(t, calls)
 
 	for i, call := range calls {
 		t.Run(fmt.Sprintf("call %d, %s", i+1, call), func(t *testing.T) {
 			p := newPool(t)
-			p.storage.breakBy(storageBreak{at: i + 1})
-			_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+			p.storage.Fail(backendtest.StorageFault{At: i + 1})
+			_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 			require.Error(t, err)
 			require.Empty(t, p.Users(), "nobody was told of a user, so there must be none")
 
-			p.storage.mend()
+			p.storage.Repair()
 			require.NoError(t, p.rollBack())
 			require.Empty(t, p.walEntries())
-			p.read("creds/ci")
+			p.Read("creds/ci")
 			require.Len(t, p.Users(), 1)
 		})
 	}
@@ -131,7 +132,7 @@ func TestWriteAheadLog(t *testing.T) {
 		p := newPool(t)
 		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
 		p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
-		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
 		require.Len(t, p.Users(), 1)
 		require.Len(t, p.walEntries(), 1)
@@ -139,7 +140,7 @@ func TestWriteAheadLog(t *testing.T) {
 	}
 	t.Run("an answer leaves nothing to roll back behind", func(t *testing.T) {
 		p := newPool(t)
-		p.read("creds/ci")
+		p.Read("creds/ci")
 		require.Empty(t, p.walEntries())
 		require.NoError(t, p.rollBack())
 		require.Len(t, p.Users(), 1)
@@ -148,7 +149,7 @@ func TestWriteAheadLog(t *testing.T) {
 	t.Run("a failure that was undone leaves no entry behind", func(t *testing.T) {
 		p := newPool(t)
 		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
 		require.Empty(t, p.walEntries())
 	})
@@ -156,7 +157,7 @@ func TestWriteAheadLog(t *testing.T) {
 	t.Run("a roll-back deletes the user without role and config", func(t *testing.T) {
 		p := leftover(t)
 		p.Heal()
-		p.ok(logical.DeleteOperation, "roles/ci", nil)
+		p.OK(logical.DeleteOperation, "roles/ci", nil)
 		require.NoError(t, p.rollBack())
 		require.Empty(t, p.Users())
 		require.Empty(t, p.walEntries())
@@ -174,22 +175,22 @@ func TestWriteAheadLog(t *testing.T) {
 	t.Run("a young entry is left alone", func(t *testing.T) {
 		p := leftover(t)
 		p.Heal()
-		p.ok(logical.RollbackOperation, "", nil)
+		p.OK(logical.RollbackOperation, "", nil)
 		require.Len(t, p.Users(), 1)
 	})
 
 	t.Run("before an unmount even a young entry counts", func(t *testing.T) {
 		p := leftover(t)
 		p.Heal()
-		p.system.TaintedVal = true
-		p.ok(logical.RollbackOperation, "", nil)
+		p.System.TaintedVal = true
+		p.OK(logical.RollbackOperation, "", nil)
 		require.Empty(t, p.Users())
 	})
 
 	t.Run("a create that may still come keeps its entry", func(t *testing.T) {
 		p := newPool(t)
 		p.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultHang})
-		_, err := p.request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, 502, err)
 		require.Empty(t, p.Users())
 		require.Len(t, p.walEntries(), 1)
@@ -233,7 +234,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 	issue := func(t *testing.T) (*pool, *logical.Secret) {
 		t.Helper()
 		p := newPool(t)
-		secret := p.ok(logical.ReadOperation, "creds/ci", nil).Secret
+		secret := p.OK(logical.ReadOperation, "creds/ci", nil).Secret
 		secret.InternalData = map[string]any{
 			"secret_type": "user", "username": secret.InternalData["username"], "role": "ci",
 		}
@@ -242,7 +243,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 
 	t.Run("is renewed and revoked through its role", func(t *testing.T) {
 		p, secret := issue(t)
-		p.writeOK("roles/ci", map[string]any{"ttl": "9m"})
+		p.WriteOK("roles/ci", map[string]any{"ttl": "9m"})
 		renewed, err := p.lease(logical.RenewOperation, secret)
 		require.NoError(t, err)
 		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
@@ -254,7 +255,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 	t.Run("finds its user also when the role has moved to another pool", func(t *testing.T) {
 		p, secret := issue(t)
 		another := p.MakePool(&cip.CreateUserPoolInput{})
-		p.writeOK("roles/ci", map[string]any{"user_pool_id": another, "ttl": "9m"})
+		p.WriteOK("roles/ci", map[string]any{"user_pool_id": another, "ttl": "9m"})
 		renewed, err := p.lease(logical.RenewOperation, secret)
 		require.NoError(t, err)
 		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
@@ -265,7 +266,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 
 	t.Run("says what to do when its role is gone", func(t *testing.T) {
 		p, secret := issue(t)
-		p.ok(logical.DeleteOperation, "roles/ci", nil)
+		p.OK(logical.DeleteOperation, "roles/ci", nil)
 		_, err := p.lease(logical.RevokeOperation, secret)
 		require.ErrorContains(t, err, "write the role again")
 	})
@@ -290,7 +291,7 @@ func TestDamagedLease(t *testing.T) {
 
 func TestInvalidation(t *testing.T) {
 	p := newPool(t)
-	p.read("creds/ci")
+	p.Read("creds/ci")
 	// Another node writes the config; this one only hears of it.
 	require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: fmt.Appendf(nil,
 		`{"aws_access_key_id":"AKIANEW","aws_secret_access_key":"s","cognito_endpoint":%q,"max_retries":0}`, p.Seed.Domain)}))
@@ -298,10 +299,10 @@ func TestInvalidation(t *testing.T) {
 		calls := p.Calls()
 		return calls.Calls[len(calls.Calls)-1].AccessKey
 	}
-	p.read("creds/ci")
+	p.Read("creds/ci")
 	require.Equal(t, "AKIAPLUGIN", lastKey(), "the connection is kept while nothing changes")
-	p.backend.InvalidateKey(t.Context(), "config")
-	p.read("creds/ci")
+	p.Backend.InvalidateKey(t.Context(), "config")
+	p.Read("creds/ci")
 	require.Equal(t, "AKIANEW", lastKey())
 }
 
@@ -313,16 +314,16 @@ func TestConfigWrittenWhileUsersAreIssued(t *testing.T) {
 	for i := range 8 {
 		group.Go(func() {
 			if i%2 == 0 {
-				p.read("creds/ci")
+				p.Read("creds/ci")
 				return
 			}
-			p.writeOK("config", map[string]any{"aws_access_key_id": fmt.Sprintf("AKIA%d", i), "aws_secret_access_key": "s"})
+			p.WriteOK("config", map[string]any{"aws_access_key_id": fmt.Sprintf("AKIA%d", i), "aws_secret_access_key": "s"})
 		})
 	}
 	group.Wait()
-	p.writeOK("config", map[string]any{"aws_access_key_id": "AKIALAST", "aws_secret_access_key": "s"})
+	p.WriteOK("config", map[string]any{"aws_access_key_id": "AKIALAST", "aws_secret_access_key": "s"})
 	require.NoError(t, p.Control.ResetCalls(t.Context()))
-	p.read("creds/ci")
+	p.Read("creds/ci")
 	calls := p.Calls()
 	for _, call := range calls.Calls {
 		require.Equal(t, "AKIALAST", call.AccessKey)
@@ -338,18 +339,18 @@ func TestUnusableRoles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(c.stored)}))
-			text := p.refused(logical.ReadOperation, "creds/old", nil)
+			text := p.Refused(logical.ReadOperation, "creds/old", nil)
 			require.Contains(t, text, `role "old" cannot be used as it is`)
 			require.Contains(t, text, c.says)
-			require.NotNil(t, p.read("roles/old"))
-			p.ok(logical.DeleteOperation, "roles/old", nil)
+			require.NotNil(t, p.Read("roles/old"))
+			p.OK(logical.DeleteOperation, "roles/old", nil)
 		})
 	}
 	t.Run("a damaged role can still be deleted", func(t *testing.T) {
 		require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(`{"ttl":"hush`)}))
-		_, err := p.request(t.Context(), logical.ReadOperation, "creds/old", nil)
+		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/old", nil)
 		require.ErrorContains(t, err, "damaged")
 		require.NotContains(t, err.Error(), "hush")
-		p.ok(logical.DeleteOperation, "roles/old", nil)
+		p.OK(logical.DeleteOperation, "roles/old", nil)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
+
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
@@ -81,17 +83,17 @@ func (d openAPI) operations(t *testing.T) map[string]openAPIOperation {
 
 // readHelp asks for the help of a path, or with an empty one for that of the
 // whole engine.
-func readHelp(t *testing.T, m *mount, path string) map[string]any {
+func readHelp(t *testing.T, m *backendtest.Mount, path string) map[string]any {
 	t.Helper()
-	m.system.PluginEnvironment = &logical.PluginEnvironment{}
-	response, err := m.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.HelpOperation, Path: path, Storage: m.storage})
+	m.System.PluginEnvironment = &logical.PluginEnvironment{}
+	response, err := m.Backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.HelpOperation, Path: path, Storage: m.Storage})
 	require.NoError(t, err)
 	return response.Data
 }
 
 func readOpenAPI(t *testing.T) openAPI {
 	t.Helper()
-	raw, err := json.Marshal(readHelp(t, newMount(t), "")["openapi"])
+	raw, err := json.Marshal(readHelp(t, backendtest.New(t), "")["openapi"])
 	require.NoError(t, err)
 	var document openAPI
 	require.NoError(t, json.Unmarshal(raw, &document))
@@ -197,7 +199,7 @@ func TestOpenAPIMarksSecrets(t *testing.T) {
 
 // TestPathHelp reads what vault path-help shows.
 func TestPathHelp(t *testing.T) {
-	m := newMount(t)
+	m := backendtest.New(t)
 	for _, path := range []string{
 		"config", "config/rotate-root", "roles/", "roles/ci", "creds/ci", "tokens/ci", "check/ci", "static-roles/", "static-roles/ann",
 		"static-creds/ann", "rotate-role/ann",

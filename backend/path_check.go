@@ -43,7 +43,7 @@ func pathCheck(b *backend) []*framework.Path {
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathCheckRead,
 				Summary:      "Say what would stop a role from working.",
-				Responses:    responds(checkFieldsShown()),
+				Responses:    responseSchema(checkResponseFields()),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "check"},
 			},
 		},
@@ -52,7 +52,7 @@ func pathCheck(b *backend) []*framework.Path {
 	}}
 }
 
-func checkFieldsShown() map[string]*framework.FieldSchema {
+func checkResponseFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"status": {
 			Type:        framework.TypeString,
@@ -84,7 +84,7 @@ func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data 
 		err = badRequest("kind %q is not allowed: it must be %q or %q", kind, checkKindRole, checkKindStatic)
 	}
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	return checkResponse(findings), nil
 }
@@ -128,7 +128,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 func checkResponse(findings []finding) *logical.Response {
 	shown := make([]any, 0, len(findings))
 	for _, f := range findings {
-		shown = append(shown, f.shown())
+		shown = append(shown, f.responseData())
 	}
 	return &logical.Response{Data: map[string]any{"status": worst(findings), "findings": shown}}
 }

@@ -24,16 +24,16 @@ type checked struct {
 }
 
 func (p *pool) check(role string) checked {
-	p.t.Helper()
-	data := p.read("check/" + role)
+	p.T.Helper()
+	data := p.Read("check/" + role)
 	c := checked{status: data["status"].(string), findings: map[string]map[string]any{}}
 	for _, one := range data["findings"].([]any) {
 		finding := one.(map[string]any)
-		require.NotEmpty(p.t, finding["detail"])
+		require.NotEmpty(p.T, finding["detail"])
 		c.findings[finding["name"].(string)] = finding
 	}
 	for _, secret := range []string{p.Seed.AppClientSecret, p.Seed.M2MClientSecret, "eyJ"} {
-		require.NotContains(p.t, fmt.Sprint(data), secret, "no secret and no token may be in it")
+		require.NotContains(p.T, fmt.Sprint(data), secret, "no secret and no token may be in it")
 	}
 	return c
 }
@@ -56,42 +56,42 @@ func (c checked) says(name string) string {
 
 // makeAppClient makes an app client of the seeded pool.
 func (p *pool) makeAppClient(input cip.CreateUserPoolClientInput) *types.UserPoolClientType {
-	p.t.Helper()
+	p.T.Helper()
 	if input.UserPoolId == nil {
 		input.UserPoolId = &p.Seed.UserPoolID
 	}
 	input.ClientName = aws.String("checked")
-	out, err := p.Admin.CreateUserPoolClient(p.t.Context(), &input)
-	require.NoError(p.t, err)
+	out, err := p.Admin.CreateUserPoolClient(p.T.Context(), &input)
+	require.NoError(p.T, err)
 	return out.UserPoolClient
 }
 
 // setMFA changes the MFA setting of the seeded pool.
 func (p *pool) setMFA(mode types.UserPoolMfaType, softwareTokens bool) {
-	p.t.Helper()
-	_, err := p.Admin.SetUserPoolMfaConfig(p.t.Context(), &cip.SetUserPoolMfaConfigInput{
+	p.T.Helper()
+	_, err := p.Admin.SetUserPoolMfaConfig(p.T.Context(), &cip.SetUserPoolMfaConfigInput{
 		UserPoolId: &p.Seed.UserPoolID, MfaConfiguration: mode,
 		SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: softwareTokens},
 	})
-	require.NoError(p.t, err)
+	require.NoError(p.T, err)
 }
 
 // usePool points the role "ci" at a pool with an app client of its own.
 func (p *pool) usePool(input *cip.CreateUserPoolInput, more map[string]any) {
-	p.t.Helper()
+	p.T.Helper()
 	id := p.MakePool(input)
 	client, secret := p.MakeClient(id)
 	role := map[string]any{"user_pool_id": id, "app_client_id": client, "app_client_secret": secret}
 	for name, value := range more {
 		role[name] = value
 	}
-	p.writeOK("roles/ci", role)
+	p.WriteOK("roles/ci", role)
 }
 
 func newCheckedPool(t *testing.T) *pool {
 	t.Helper()
 	p := newPool(t)
-	p.writeOK("config", map[string]any{"sts_endpoint": p.Seed.Domain, "region": "eu-west-1"})
+	p.WriteOK("config", map[string]any{"sts_endpoint": p.Seed.Domain, "region": "eu-west-1"})
 	return p
 }
 
@@ -111,7 +111,7 @@ func TestCheckFindsNothing(t *testing.T) {
 	t.Run("of a user with an authenticator", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.setMFA(types.UserPoolMfaTypeOn, true)
-		p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+		p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		require.Equal(t, "ok", p.check("ci").status)
 	})
 
@@ -133,7 +133,7 @@ func TestCheckFindsNothing(t *testing.T) {
 			require.Equal(t, "ok", c.status, c)
 			require.Len(t, c.findings, 9)
 		}
-		p.read("creds/machine")
+		p.Read("creds/machine")
 		require.Equal(t, 1, p.tokenRequests())
 	})
 
@@ -153,7 +153,7 @@ func TestCheckFindsNothing(t *testing.T) {
 		client := p.makeAppClient(cip.CreateUserPoolClientInput{
 			GenerateSecret: true, ExplicitAuthFlows: []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"}, AllowedOAuthScopes: []string{"api/read"},
 		})
-		p.writeOK("roles/machine", map[string]any{
+		p.WriteOK("roles/machine", map[string]any{
 			"token_source": "api", "user_pool_id": p.Seed.UserPoolID, "app_client_id": *client.ClientId, "scopes": "api/read",
 		})
 		c := p.check("machine")
@@ -174,11 +174,11 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 		}, "aws_identity", "AWS does not take the engine's credentials"},
 		"an IAM role that may not be assumed": {func(t *testing.T, p *pool) {
 			const arn = "arn:aws:iam::123456789012:role/vault"
-			p.writeOK("roles/ci", map[string]any{"aws_assume_role_arn": arn})
+			p.WriteOK("roles/ci", map[string]any{"aws_assume_role_arn": arn})
 			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{Roles: map[string]control.Role{arn: {Denied: true}}}))
 		}, "aws_identity", "sts:AssumeRole"},
 		"no such pool": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI"})
+			p.WriteOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI"})
 		}, "user_pool", "eu-west-1_AbCdEfGhI"},
 		"a Cognito that does not answer": {func(_ *testing.T, p *pool) {
 			for _, operation := range []string{"DescribeUserPool", "DescribeUserPoolClient", "GetGroup"} {
@@ -186,23 +186,23 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 			}
 		}, "user_pool", "no answer"},
 		"no such app client": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"app_client_id": "nobody", "app_client_secret": "hush"})
+			p.WriteOK("roles/ci", map[string]any{"app_client_id": "nobody", "app_client_secret": "hush"})
 		}, "app_client", "nobody"},
 		"an app client without the flow": {func(_ *testing.T, p *pool) {
 			client := p.makeAppClient(cip.CreateUserPoolClientInput{})
-			p.writeOK("roles/ci", map[string]any{"app_client_id": *client.ClientId, "app_client_secret": ""})
+			p.WriteOK("roles/ci", map[string]any{"app_client_id": *client.ClientId, "app_client_secret": ""})
 		}, "auth_flows", "ALLOW_ADMIN_USER_PASSWORD_AUTH"},
 		"a secret that the role lacks": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"app_client_secret": ""})
+			p.WriteOK("roles/ci", map[string]any{"app_client_secret": ""})
 		}, "client_secret", "has a secret and the role has none"},
 		"a secret of a client without": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": "hush"})
+			p.WriteOK("roles/ci", map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": "hush"})
 		}, "client_secret", "the app client has none"},
 		"another secret": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"app_client_secret": "hush"})
+			p.WriteOK("roles/ci", map[string]any{"app_client_secret": "hush"})
 		}, "client_secret", "not the app client's"},
 		"no such group": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"groups": "testers,nobodies"})
+			p.WriteOK("roles/ci", map[string]any{"groups": "testers,nobodies"})
 		}, "groups", `no group "nobodies"`},
 		"an e-mail pool and a plain username": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}}, nil)
@@ -222,15 +222,15 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 			}}, nil)
 		}, "required_attributes", `"family_name"`},
 		"an attribute that the pool does not know": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"user_attributes": map[string]any{"custom:team": "qa"}})
+			p.WriteOK("roles/ci", map[string]any{"user_attributes": map[string]any{"custom:team": "qa"}})
 		}, "attributes", `"custom:team"`},
 		"passwords that are too short": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(40)}}}, nil)
 		}, "password", "32 characters and the pool wants 40"},
 		"a password policy that is too weak": {func(_ *testing.T, p *pool) {
 			n := 0
-			p.system.SetPasswordPolicy("weak", func() (string, error) { n++; return fmt.Sprintf("longenough%d", n), nil })
-			p.writeOK("roles/ci", map[string]any{"password_policy": "weak"})
+			p.System.SetPasswordPolicy("weak", func() (string, error) { n++; return fmt.Sprintf("longenough%d", n), nil })
+			p.WriteOK("roles/ci", map[string]any{"password_policy": "weak"})
 		}, "password", "no capital letter"},
 		"a password policy that is gone": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "password_policy", "gone")
@@ -239,11 +239,11 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 			p.setMFA(types.UserPoolMfaTypeOn, true)
 		}, "mfa", "mfa=totp"},
 		"an authenticator where MFA is off": {func(_ *testing.T, p *pool) {
-			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+			p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		}, "mfa", "MFA off"},
 		"an authenticator where only SMS is allowed": {func(_ *testing.T, p *pool) {
 			p.setMFA(types.UserPoolMfaTypeOptional, false)
-			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+			p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		}, "mfa", "does not allow authenticator apps"},
 		"a role that an older version stored": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "user_pool_id", "nonsense")
@@ -273,7 +273,7 @@ func (p *pool) storeInRole(t *testing.T, field string, value any) {
 	entry, err = logical.StorageEntryJSON("roles/ci", stored)
 	require.NoError(t, err)
 	require.NoError(t, p.storage.Put(t.Context(), entry))
-	p.backend.InvalidateKey(t.Context(), "roles/ci")
+	p.Backend.InvalidateKey(t.Context(), "roles/ci")
 }
 
 func TestCheckWarns(t *testing.T) {
@@ -292,8 +292,8 @@ func TestCheckWarns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newCheckedPool(t)
-			p.writeOK("roles/ci", map[string]any{"app_client_id": *p.makeAppClient(c.client).ClientId, "app_client_secret": ""})
-			p.writeOK("roles/ci", c.role)
+			p.WriteOK("roles/ci", map[string]any{"app_client_id": *p.makeAppClient(c.client).ClientId, "app_client_secret": ""})
+			p.WriteOK("roles/ci", c.role)
 			result := p.check("ci")
 			require.Equal(t, "warn", result.status)
 			require.Equal(t, []string{c.finding}, result.of("warn"), result)
@@ -385,13 +385,13 @@ func TestCheckGoesByTheToken(t *testing.T) {
 
 	t.Run("a role with a static role has its app client and secret", func(t *testing.T) {
 		p := newCheckedPool(t)
-		p.writeOK("static-roles/api", map[string]any{
+		p.WriteOK("static-roles/api", map[string]any{
 			"credential_type": "app_client_secret", "user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.M2MClientID, "rotation_period": "1h",
 		})
-		p.writeOK("roles/machine", map[string]any{"static_role": "api", "cognito_pool_domain": p.Seed.Domain, "user_pool_id": p.Seed.UserPoolID})
+		p.WriteOK("roles/machine", map[string]any{"static_role": "api", "cognito_pool_domain": p.Seed.Domain, "user_pool_id": p.Seed.UserPoolID})
 		c := p.check("machine")
 		require.Equal(t, "ok", c.status, c)
-		p.ok(logical.DeleteOperation, "static-roles/api", nil)
+		p.OK(logical.DeleteOperation, "static-roles/api", nil)
 		c = p.check("machine")
 		require.Equal(t, []string{"role"}, c.of("fail"), c)
 		require.Contains(t, c.says("role"), `there is no static role "api"`)
@@ -424,7 +424,7 @@ func TestCheckWithoutRights(t *testing.T) {
 		t.Run(c.action, func(t *testing.T) {
 			p := newCheckedPool(t)
 			p.setMFA(types.UserPoolMfaTypeOptional, true)
-			p.writeOK("roles/ci", map[string]any{"mfa": "totp"})
+			p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 			p.Deny("cognito-idp:" + c.action)
 			result := p.check("ci")
 			require.Equal(t, "unknown", result.status)
@@ -437,6 +437,6 @@ func TestCheckWithoutRights(t *testing.T) {
 
 func TestCheckOfNothing(t *testing.T) {
 	p := newCheckedPool(t)
-	require.Contains(t, p.refused(logical.ReadOperation, "check/nobody", nil), `there is no role "nobody"`)
-	require.True(t, strings.HasPrefix(p.refused(logical.ReadOperation, "check/NOBODY", nil), "there is no role"))
+	require.Contains(t, p.Refused(logical.ReadOperation, "check/nobody", nil), `there is no role "nobody"`)
+	require.True(t, strings.HasPrefix(p.Refused(logical.ReadOperation, "check/NOBODY", nil), "there is no role"))
 }

@@ -7,18 +7,20 @@ import (
 	"encoding/json"
 	"testing"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
+
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
 
 func TestConfig(t *testing.T) {
 	t.Run("a mount without config has none to read", func(t *testing.T) {
-		require.Nil(t, newMount(t).read("config"))
+		require.Nil(t, backendtest.New(t).Read("config"))
 	})
 
 	t.Run("a read shows everything but the secrets", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{
 			"aws_access_key_id":     "AKIAEXAMPLE",
 			"aws_secret_access_key": "hush-secret",
 			"aws_session_token":     "hush-token",
@@ -45,7 +47,7 @@ func TestConfig(t *testing.T) {
 			"password_policy":       "",
 			"max_retries":           3,
 			"request_timeout":       int64(5),
-			"rate_limits":           m.read("config")["rate_limits"], // see TestRateLimits
+			"rate_limits":           m.Read("config")["rate_limits"], // see TestRateLimits
 
 			"identity_token_audience":    "",
 			"identity_token_ttl":         int64(3600),
@@ -53,64 +55,64 @@ func TestConfig(t *testing.T) {
 			"rotation_schedule":          "",
 			"rotation_window":            int64(0),
 			"disable_automated_rotation": false,
-		}, m.read("config"))
+		}, m.Read("config"))
 	})
 
 	t.Run("what is not given has its default", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"region": "eu-west-1"})
-		config := m.read("config")
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
+		config := m.Read("config")
 		require.Equal(t, 8, config["max_retries"])
 		require.Equal(t, int64(10), config["request_timeout"])
 	})
 
 	t.Run("a write changes only what it names", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"region": "eu-west-1", "max_retries": 0, "aws_access_key_id": "A", "aws_secret_access_key": "s"})
-		before := m.read("config")
-		m.writeOK("config", nil)
-		require.Equal(t, before, m.read("config"))
-		m.writeOK("config", map[string]any{"region": "us-gov-west-1"})
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"region": "eu-west-1", "max_retries": 0, "aws_access_key_id": "A", "aws_secret_access_key": "s"})
+		before := m.Read("config")
+		m.WriteOK("config", nil)
+		require.Equal(t, before, m.Read("config"))
+		m.WriteOK("config", map[string]any{"region": "us-gov-west-1"})
 		before["region"] = "us-gov-west-1"
-		require.Equal(t, before, m.read("config"))
+		require.Equal(t, before, m.Read("config"))
 	})
 
 	t.Run("a patch puts a null back to its default", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"region": "eu-west-1", "max_retries": 1, "request_timeout": 3})
-		m.ok(logical.PatchOperation, "config", map[string]any{"region": nil, "max_retries": nil})
-		config := m.read("config")
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"region": "eu-west-1", "max_retries": 1, "request_timeout": 3})
+		m.OK(logical.PatchOperation, "config", map[string]any{"region": nil, "max_retries": nil})
+		config := m.Read("config")
 		require.Equal(t, "", config["region"])
 		require.Equal(t, 8, config["max_retries"])
 		require.Equal(t, int64(3), config["request_timeout"])
 	})
 
 	t.Run("a patch of nothing is a 404", func(t *testing.T) {
-		_, err := newMount(t).request(t.Context(), logical.PatchOperation, "config", map[string]any{"region": "eu-west-1"})
+		_, err := backendtest.New(t).Request(t.Context(), logical.PatchOperation, "config", map[string]any{"region": "eu-west-1"})
 		requireStatus(t, 404, err)
 	})
 
 	t.Run("a deleted config is gone", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"region": "eu-west-1"})
-		m.ok(logical.DeleteOperation, "config", nil)
-		require.Nil(t, m.read("config"))
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
+		m.OK(logical.DeleteOperation, "config", nil)
+		require.Nil(t, m.Read("config"))
 	})
 
 	t.Run("new keys drop the session token of those before", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s", "aws_session_token": "t"})
-		m.writeOK("config", map[string]any{"aws_access_key_id": "B", "aws_secret_access_key": "u"})
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s", "aws_session_token": "t"})
+		m.WriteOK("config", map[string]any{"aws_access_key_id": "B", "aws_secret_access_key": "u"})
 		require.Equal(t, "", storedConfig(t, m)["aws_session_token"])
-		m.writeOK("config", map[string]any{"aws_access_key_id": ""})
+		m.WriteOK("config", map[string]any{"aws_access_key_id": ""})
 		require.Equal(t, "", storedConfig(t, m)["aws_secret_access_key"])
 	})
 
 	t.Run("what the older plugin stored is read", func(t *testing.T) {
-		m := newMount(t)
-		require.NoError(t, m.storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: []byte(
+		m := backendtest.New(t)
+		require.NoError(t, m.Storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: []byte(
 			`{"aws_access_key_id":"OLD","aws_assume_role_arn":"","aws_secret_access_key":"s","aws_session_token":""}`)}))
-		require.Equal(t, "OLD", m.read("config")["aws_access_key_id"])
+		require.Equal(t, "OLD", m.Read("config")["aws_access_key_id"])
 	})
 }
 
@@ -151,24 +153,24 @@ func TestConfigRefuses(t *testing.T) {
 		"another key without its secret": {map[string]any{"aws_access_key_id": "OTHER"}, "aws_secret_access_key is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMount(t)
-			require.Contains(t, m.writeRefused("config", c.data), c.says)
-			require.Nil(t, m.read("config"), "a refused write must not make an entry")
+			m := backendtest.New(t)
+			require.Contains(t, m.WriteRefused("config", c.data), c.says)
+			require.Nil(t, m.Read("config"), "a refused write must not make an entry")
 
-			m.writeOK("config", map[string]any{"aws_access_key_id": "KEY", "aws_secret_access_key": "hush"})
+			m.WriteOK("config", map[string]any{"aws_access_key_id": "KEY", "aws_secret_access_key": "hush"})
 			before := storedConfig(t, m)
 			if _, clears := c.data["aws_secret_access_key"]; clears || c.data["aws_session_token"] != nil {
 				return // fine once there is a key
 			}
-			m.writeRefused("config", c.data)
+			m.WriteRefused("config", c.data)
 			require.Equal(t, before, storedConfig(t, m), "a refused write must change nothing")
 		})
 	}
 }
 
-func storedConfig(t *testing.T, m *mount) map[string]any {
+func storedConfig(t *testing.T, m *backendtest.Mount) map[string]any {
 	t.Helper()
-	entry, err := m.storage.Get(t.Context(), "config")
+	entry, err := m.Storage.Get(t.Context(), "config")
 	require.NoError(t, err)
 	var stored map[string]any
 	require.NoError(t, json.Unmarshal(entry.Value, &stored))

@@ -18,7 +18,7 @@ func pathCreds(b *backend) []*framework.Path {
 			Summary:                     "Issue a user or a token.",
 			ForwardPerformanceStandby:   true,
 			ForwardPerformanceSecondary: true,
-			Responses:                   responds(credsFieldsShown()),
+			Responses:                   responseSchema(credsResponseFields()),
 			DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
 		}
 	}
@@ -56,8 +56,8 @@ func pathCreds(b *backend) []*framework.Path {
 	}}
 }
 
-func credsFieldsShown() map[string]*framework.FieldSchema {
-	return masked(map[string]*framework.FieldSchema{
+func credsResponseFields() map[string]*framework.FieldSchema {
+	return markSensitive(map[string]*framework.FieldSchema{
 		"username":      {Type: framework.TypeString, Description: "Cognito's own username of the user."},
 		"password":      {Type: framework.TypeString, Description: "Password of the user."},
 		"email":         {Type: framework.TypeString, Description: "E-mail address of the user, when it has one."},
@@ -88,14 +88,14 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 	name := roleName(data)
 	role, aws, err := b.usableRole(ctx, req, name)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	in := newInput(req, data)
-	if err := in.bounded(); err != nil {
-		return answer(err)
+	if err := in.checkSizes(); err != nil {
+		return toResponse(err)
 	}
 	if role.CredentialType == credentialTypeUser {
-		return b.issueUser(ctx, req, issuance{name: name, role: role.roleEntry, aws: aws, target: role.target(aws.region), input: in})
+		return b.issueUser(ctx, req, userIssue{name: name, role: role.roleEntry, aws: aws, target: role.target(aws.region), input: in})
 	}
 	return b.issueMachineToken(ctx, req, aws, name, role, in)
 }
@@ -103,7 +103,7 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 // refuseFields refuses request fields that make no sense for a role.
 func refuseFields(in input, role *roleEntry, fields ...string) error {
 	for _, field := range fields {
-		if in.names(field) {
+		if in.has(field) {
 			return badRequest("%s is not allowed for a role of credential_type %q", field, role.CredentialType)
 		}
 	}

@@ -6,7 +6,6 @@ package backend
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -26,7 +25,7 @@ func pathRoles(b *backend) []*framework.Path {
 				logical.ListOperation: &framework.PathOperation{
 					Callback: listNames(roleStoragePrefix),
 					Summary:  "List the names of all roles.",
-					Responses: responds(map[string]*framework.FieldSchema{
+					Responses: responseSchema(map[string]*framework.FieldSchema{
 						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, in order."},
 					}),
 				},
@@ -42,7 +41,7 @@ func pathRoles(b *backend) []*framework.Path {
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:  b.pathRoleRead,
 					Summary:   "Read a role, but for its secret.",
-					Responses: responds(roleFieldsShown()),
+					Responses: responseSchema(roleResponseFields()),
 				},
 				logical.CreateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
 				logical.UpdateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
@@ -62,7 +61,7 @@ func (b *backend) roleChange(callback framework.OperationFunc, summary string) *
 		Summary:                     summary,
 		ForwardPerformanceStandby:   true,
 		ForwardPerformanceSecondary: true,
-		Responses:                   respondsNothing(),
+		Responses:                   noContent(),
 	}
 }
 
@@ -76,24 +75,12 @@ func (b *backend) roleExists(ctx context.Context, req *logical.Request, data *fr
 	return entry != nil, nil
 }
 
-// listNames lists the entries below a storage prefix, in order.
-func listNames(prefix string) framework.OperationFunc {
-	return func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-		names, err := req.Storage.List(ctx, prefix)
-		if err != nil {
-			return nil, fmt.Errorf("listing %q: %w", prefix, err)
-		}
-		slices.Sort(names)
-		return logical.ListResponse(names), nil
-	}
-}
-
 func (b *backend) pathRoleRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	role, err := getRole(ctx, req.Storage, roleName(data))
 	if err != nil || role == nil {
 		return nil, err
 	}
-	return &logical.Response{Data: role.shown()}, nil
+	return &logical.Response{Data: role.responseData()}, nil
 }
 
 func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -118,21 +105,21 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	}
 	before := role.target(aws.region)
 	if err := role.update(newInput(req, data)); err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	role.remember(before, role.target(aws.region))
 	if err := role.validate(aws.region); err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
-	if err := b.tryRole(ctx, aws, name, req.MountPoint, role); err != nil {
-		return answer(err)
+	if err := b.dryRunRole(ctx, aws, name, req.MountPoint, role); err != nil {
+		return toResponse(err)
 	}
 	// Forgotten even after a failure: the storage may have taken the role all the same.
-	defer b.forgetRole(name)
+	defer b.dropCachedRole(name)
 	if err := putRole(ctx, req.Storage, name, role); err != nil {
 		return nil, err
 	}
-	return written(req, data, role.warnings(aws.region)...), nil
+	return writeResponse(req, data, role.warnings(aws.region)...), nil
 }
 
 func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -141,7 +128,7 @@ func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data
 	lock.Lock()
 	defer lock.Unlock()
 
-	defer b.forgetRole(name)
+	defer b.dropCachedRole(name)
 	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting role %q: %w", name, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
+
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
@@ -37,8 +39,8 @@ func machineRole(more map[string]any) map[string]any {
 
 func TestRoles(t *testing.T) {
 	t.Run("a role of type user reads back what was written", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/CI", userRole(map[string]any{
+		m := backendtest.New(t)
+		m.WriteOK("roles/CI", userRole(map[string]any{
 			"app_client_secret":   "hush",
 			"groups":              "b,a",
 			"dummy_email_domain":  "example.com",
@@ -72,12 +74,12 @@ func TestRoles(t *testing.T) {
 			"password_policy":       "",
 			"mfa":                   "totp",
 			"revocation":            "disable",
-		}, m.read("roles/ci"))
+		}, m.Read("roles/ci"))
 	})
 
 	t.Run("a role of type client_credentials_grant, the default, reads back what was written", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/m2m", machineRole(map[string]any{"scopes": "b/w,a/r", "cache_tokens": false, "min_token_ttl": "2m"}))
+		m := backendtest.New(t)
+		m.WriteOK("roles/m2m", machineRole(map[string]any{"scopes": "b/w,a/r", "cache_tokens": false, "min_token_ttl": "2m"}))
 		require.Equal(t, map[string]any{
 			"credential_type":       "client_credentials_grant",
 			"user_pool_id":          "",
@@ -93,15 +95,15 @@ func TestRoles(t *testing.T) {
 			"static_role":           "",
 			"cache_tokens":          false,
 			"min_token_ttl":         int64(120),
-		}, m.read("roles/m2m"))
+		}, m.Read("roles/m2m"))
 	})
 
 	t.Run("a machine needs no secret where it can be looked up, and no domain where there is an API", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", map[string]any{
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", map[string]any{
 			"app_client_id": "client", "user_pool_id": "eu-west-1_AbCdEfGhI", "region": "eu-west-1", "token_source": "api",
 		})
-		role := m.read("roles/x")
+		role := m.Read("roles/x")
 		require.Equal(t, false, role["app_client_secret_set"])
 		require.Equal(t, "api", role["token_source"])
 		require.Equal(t, true, role["cache_tokens"])
@@ -109,120 +111,120 @@ func TestRoles(t *testing.T) {
 	})
 
 	t.Run("a role that was never written has nothing to read", func(t *testing.T) {
-		require.Nil(t, newMount(t).read("roles/nobody"))
+		require.Nil(t, backendtest.New(t).Read("roles/nobody"))
 	})
 
 	t.Run("roles are listed in order", func(t *testing.T) {
-		m := newMount(t)
+		m := backendtest.New(t)
 		for _, name := range []string{"zebra", "Ape", "lion"} {
-			m.writeOK("roles/"+name, machineRole(nil))
+			m.WriteOK("roles/"+name, machineRole(nil))
 		}
-		require.Equal(t, []string{"ape", "lion", "zebra"}, m.ok(logical.ListOperation, "roles/", nil).Data["keys"])
+		require.Equal(t, []string{"ape", "lion", "zebra"}, m.OK(logical.ListOperation, "roles/", nil).Data["keys"])
 	})
 
 	t.Run("a deleted role is gone", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", machineRole(nil))
-		m.ok(logical.DeleteOperation, "roles/x", nil)
-		require.Nil(t, m.read("roles/x"))
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", machineRole(nil))
+		m.OK(logical.DeleteOperation, "roles/x", nil)
+		require.Nil(t, m.Read("roles/x"))
 	})
 
 	t.Run("a write changes only what it names", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "issue_tokens": true, "app_client_secret": "hush"}))
-		before := m.read("roles/x")
-		m.writeOK("roles/x", nil)
-		require.Equal(t, before, m.read("roles/x"))
-		m.writeOK("roles/x", map[string]any{"ttl": 120})
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "issue_tokens": true, "app_client_secret": "hush"}))
+		before := m.Read("roles/x")
+		m.WriteOK("roles/x", nil)
+		require.Equal(t, before, m.Read("roles/x"))
+		m.WriteOK("roles/x", map[string]any{"ttl": 120})
 		before["ttl"] = int64(120)
-		require.Equal(t, before, m.read("roles/x"))
+		require.Equal(t, before, m.Read("roles/x"))
 	})
 
 	t.Run("a patch changes what it names and clears what is null", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "max_ttl": 90, "issue_tokens": false, "app_client_secret": "hush"}))
-		want := m.read("roles/x")
-		m.ok(logical.PatchOperation, "roles/x", map[string]any{"max_ttl": nil, "issue_tokens": nil, "groups": nil, "ttl": 30, "app_client_secret": nil})
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "max_ttl": 90, "issue_tokens": false, "app_client_secret": "hush"}))
+		want := m.Read("roles/x")
+		m.OK(logical.PatchOperation, "roles/x", map[string]any{"max_ttl": nil, "issue_tokens": nil, "groups": nil, "ttl": 30, "app_client_secret": nil})
 		want["max_ttl"], want["issue_tokens"], want["groups"], want["group"] = int64(0), true, []string{}, ""
 		want["ttl"], want["app_client_secret_set"] = int64(30), false
-		require.Equal(t, want, m.read("roles/x"))
+		require.Equal(t, want, m.Read("roles/x"))
 	})
 
 	t.Run("a patch of a role that is not there is a 404", func(t *testing.T) {
-		_, err := newMount(t).request(t.Context(), logical.PatchOperation, "roles/x", userRole(nil))
+		_, err := backendtest.New(t).Request(t.Context(), logical.PatchOperation, "roles/x", userRole(nil))
 		requireStatus(t, 404, err)
 	})
 
 	t.Run("group is the older spelling of groups", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"group": "g"}))
-		require.Equal(t, []string{"g"}, m.read("roles/x")["groups"])
-		require.Equal(t, "g", m.read("roles/x")["group"])
-		m.writeOK("roles/x", map[string]any{"group": ""})
-		require.Equal(t, []string{}, m.read("roles/x")["groups"])
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"group": "g"}))
+		require.Equal(t, []string{"g"}, m.Read("roles/x")["groups"])
+		require.Equal(t, "g", m.Read("roles/x")["group"])
+		m.WriteOK("roles/x", map[string]any{"group": ""})
+		require.Equal(t, []string{}, m.Read("roles/x")["groups"])
 	})
 
 	t.Run("what was read can be written back", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"groups": "g"}))
-		role := m.read("roles/x")
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g"}))
+		role := m.Read("roles/x")
 		delete(role, "app_client_secret_set")
-		m.writeOK("roles/x", role)
+		m.WriteOK("roles/x", role)
 	})
 
 	t.Run("another app client needs a secret of its own, or none", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"app_client_secret": "hush\n"}))
-		require.Contains(t, m.writeRefused("roles/x", map[string]any{"app_client_id": "other"}), "app_client_secret is missing")
-		m.writeOK("roles/x", map[string]any{"app_client_id": "other", "app_client_secret": ""})
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret": "hush\n"}))
+		require.Contains(t, m.WriteRefused("roles/x", map[string]any{"app_client_id": "other"}), "app_client_secret is missing")
+		m.WriteOK("roles/x", map[string]any{"app_client_id": "other", "app_client_secret": ""})
 	})
 
 	t.Run("a pool that looks like one of another region is warned about", func(t *testing.T) {
-		response := newMount(t).writeOK("roles/x", userRole(map[string]any{"region": "eu-west-2"}))
+		response := backendtest.New(t).WriteOK("roles/x", userRole(map[string]any{"region": "eu-west-2"}))
 		require.Contains(t, strings.Join(response.Warnings, ""), `region "eu-west-1"`)
 	})
 
 	t.Run("a changed type forgets the fields of the type before", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60}))
-		m.writeOK("roles/x", machineRole(map[string]any{"credential_type": "client_credentials_grant"}))
-		m.writeOK("roles/x", map[string]any{"credential_type": "user"})
-		require.Equal(t, []string{}, m.read("roles/x")["groups"])
-		require.Equal(t, int64(0), m.read("roles/x")["ttl"])
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60}))
+		m.WriteOK("roles/x", machineRole(map[string]any{"credential_type": "client_credentials_grant"}))
+		m.WriteOK("roles/x", map[string]any{"credential_type": "user"})
+		require.Equal(t, []string{}, m.Read("roles/x")["groups"])
+		require.Equal(t, int64(0), m.Read("roles/x")["ttl"])
 	})
 
 	t.Run("the region may come from the config", func(t *testing.T) {
-		m := newMount(t)
+		m := backendtest.New(t)
 		role := userRole(nil)
 		delete(role, "region")
-		require.Contains(t, m.writeRefused("roles/x", role), "region is missing")
-		m.writeOK("config", map[string]any{"region": "eu-west-1"})
-		m.writeOK("roles/x", role)
+		require.Contains(t, m.WriteRefused("roles/x", role), "region is missing")
+		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
+		m.WriteOK("roles/x", role)
 	})
 
 	t.Run("no app client is needed where no tokens are issued", func(t *testing.T) {
-		m := newMount(t)
+		m := backendtest.New(t)
 		role := userRole(map[string]any{"issue_tokens": false})
 		delete(role, "app_client_id")
-		m.writeOK("roles/x", role)
+		m.WriteOK("roles/x", role)
 	})
 
 	t.Run("a field that nobody knows is warned about", func(t *testing.T) {
-		response := newMount(t).writeOK("roles/x", machineRole(map[string]any{"scope": "a"}))
+		response := backendtest.New(t).WriteOK("roles/x", machineRole(map[string]any{"scope": "a"}))
 		require.Contains(t, strings.Join(response.Warnings, "\n"), "[scope]")
 	})
 
 	t.Run("what the older plugin stored is read, and can be read by it again", func(t *testing.T) {
-		m := newMount(t)
-		require.NoError(t, m.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(
+		m := backendtest.New(t)
+		require.NoError(t, m.Storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(
 			`{"credential_type":"user","cognito_pool_domain":"","app_client_secret":"","region":"eu-west-1","app_client_id":"c",` +
 				`"user_pool_id":"eu-west-1_AbCdEfGhI","group":"g","dummy_email_domain":"example.com","ttl":300000000000,"max_ttl":0}`)}))
-		role := m.read("roles/old")
+		role := m.Read("roles/old")
 		require.Equal(t, []string{"g"}, role["groups"])
 		require.Equal(t, int64(300), role["ttl"])
 		require.Equal(t, true, role["issue_tokens"])
-		m.writeOK("roles/old", nil)
-		entry, err := m.storage.Get(t.Context(), "roles/old")
+		m.WriteOK("roles/old", nil)
+		entry, err := m.Storage.Get(t.Context(), "roles/old")
 		require.NoError(t, err)
 		require.Contains(t, string(entry.Value), `"group":"g"`)
 		require.Contains(t, string(entry.Value), `"ttl":300000000000`)
@@ -299,9 +301,9 @@ func TestRolesRefuse(t *testing.T) {
 		"an ARN that is no role's":     {machineRole(map[string]any{"aws_assume_role_arn": "me"}), "aws_assume_role_arn"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMount(t)
-			require.Contains(t, m.writeRefused("roles/x", c.role), c.says)
-			require.Nil(t, m.read("roles/x"), "a refused write must not make a role")
+			m := backendtest.New(t)
+			require.Contains(t, m.WriteRefused("roles/x", c.role), c.says)
+			require.Nil(t, m.Read("roles/x"), "a refused write must not make a role")
 		})
 	}
 }
@@ -317,9 +319,9 @@ func TestRoleDomainsAllowed(t *testing.T) {
 		"http://[::1]:4566",
 	} {
 		t.Run(domain, func(t *testing.T) {
-			m := newMount(t)
-			m.writeOK("roles/x", machineRole(map[string]any{"cognito_pool_domain": domain}))
-			require.Equal(t, domain, m.read("roles/x")["cognito_pool_domain"])
+			m := backendtest.New(t)
+			m.WriteOK("roles/x", machineRole(map[string]any{"cognito_pool_domain": domain}))
+			require.Equal(t, domain, m.Read("roles/x")["cognito_pool_domain"])
 		})
 	}
 }

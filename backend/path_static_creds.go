@@ -29,7 +29,7 @@ func pathStaticCreds(b *backend) []*framework.Path {
 					Summary:                     "Read the password or secret of a static role.",
 					ForwardPerformanceStandby:   true,
 					ForwardPerformanceSecondary: true,
-					Responses:                   responds(staticCredsFieldsShown()),
+					Responses:                   responseSchema(staticCredsResponseFields()),
 				},
 			},
 			HelpSynopsis:    "Read the password or secret of a static role.",
@@ -48,8 +48,8 @@ func pathStaticCreds(b *backend) []*framework.Path {
 	}
 }
 
-func staticCredsFieldsShown() map[string]*framework.FieldSchema {
-	fields := tokenFieldsShown()
+func staticCredsResponseFields() map[string]*framework.FieldSchema {
+	fields := tokenResponseFields()
 	for _, schema := range fields {
 		schema.Required = false
 	}
@@ -66,82 +66,31 @@ func staticCredsFieldsShown() map[string]*framework.FieldSchema {
 	} {
 		fields[name] = schema
 	}
-	return masked(fields, "password", "app_client_secret")
+	return markSensitive(fields, "password", "app_client_secret")
 }
 
 func (b *backend) pathStaticCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
-	role, err := b.settledStaticRole(ctx, req, name)
+	role, err := b.currentStaticRole(ctx, req, name)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
-	response := &logical.Response{Data: role.shownCreds(seconds(role.ttl(b.now())))}
+	response := &logical.Response{Data: role.credsData(seconds(role.ttl(b.now())))}
 	if role.LastError != "" {
 		response.AddWarning("the last rotation failed: " + role.LastError)
 	}
 	if !role.IssueTokens {
 		return response, nil
 	}
-	tokens, err := b.tokensOfStatic.get(name, role, b.now(), func() (cognito.Tokens, error) { return b.staticTokens(ctx, req, role) })
+	tokens, err := b.staticTokens.get(name, role, b.now(), func() (cognito.Tokens, error) { return b.signInStaticUser(ctx, req, role) })
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
-	maps.Copy(response.Data, shownTokens(tokens))
+	maps.Copy(response.Data, tokenData(tokens))
 	return response, nil
 }
 
-// settledStaticRole gives a role as it is when no rotation is under way: it
-// waits for one, and finishes one that died half way, because until then the
-// stored value may not be the one that Cognito takes.
-func (b *backend) settledStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	role, err := b.existingStaticRole(ctx, req, name)
-	if err != nil {
-		return nil, err
-	}
-	if role.CredentialType == staticTypeSecret && role.Value != "" {
-		return role, nil // an app client's secret stays good while the next one comes
-	}
-	lock := b.queue.lock(name)
-	lock.RLock()
-	role, err = b.existingStaticRole(ctx, req, name)
-	lock.RUnlock()
-	if err == nil && role.Pending != nil && !b.now().Before(role.RetryAt) {
-		role, err = b.finishDead(ctx, req, name)
-	}
-	if err == nil && role.Value == "" {
-		err = badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
-	}
-	return role, err
-}
-
-func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	role, err := b.staticRole(ctx, req.Storage, name)
-	if err == nil && role == nil {
-		err = badRequest("there is no static role %q", name)
-	}
-	return role, err
-}
-
-func (b *backend) finishDead(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := getStaticRole(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	if role == nil {
-		return nil, badRequest("there is no static role %q", name)
-	}
-	if role.Pending != nil && !b.now().Before(role.RetryAt) {
-		if err := b.rotate(ctx, req, name, role); err != nil {
-			b.Logger().Error("finishing the rotation of a static role failed", "name", name, "error", err)
-		}
-	}
-	return role, nil
-}
-
-func (r *staticRole) shownCreds(ttl int64) map[string]any {
+func (r *staticRole) credsData(ttl int64) map[string]any {
 	shown := map[string]any{
 		"last_vault_rotation": timeText(r.LastRotation),
 		"ttl":                 ttl,
@@ -159,23 +108,6 @@ func (r *staticRole) shownCreds(ttl int64) map[string]any {
 	return shown
 }
 
-// staticTokens signs the user in.
-func (b *backend) staticTokens(ctx context.Context, req *logical.Request, role *staticRole) (cognito.Tokens, error) {
-	aws, err := b.connect(ctx, req)
-	if err != nil {
-		return cognito.Tokens{}, err
-	}
-	pool, err := aws.Pool(ctx, role.target(aws.region))
-	if err != nil {
-		return cognito.Tokens{}, err
-	}
-	signIn := pool.SignIn
-	if role.SelfManaged {
-		signIn = pool.SignInSelf
-	}
-	return signIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Value}, nil)
-}
-
 func (b *backend) pathRotateRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
 	lock := b.queue.lock(name)
@@ -188,15 +120,7 @@ func (b *backend) pathRotateRoleWrite(ctx context.Context, req *logical.Request,
 	if err == nil {
 		err = b.rotate(ctx, req, name, role)
 	}
-	return answer(err)
-}
-
-// forgetStaticTokens drops the tokens that were bought with an app client's
-// secret, so that the roles which use it go on with the new one.
-func (b *backend) forgetStaticTokens(role *staticRole) {
-	if aws, _ := b.connections.look(configStoragePath); aws != nil && role.CredentialType == staticTypeSecret {
-		aws.ForgetMachineTokens(role.AppClientID)
-	}
+	return toResponse(err)
 }
 
 const (
@@ -211,6 +135,3 @@ The next rotation is counted from now. What failed before is tried again at once
 and not after its pause.
 `
 )
-
-// staticNameOf is the name in a storage key of a static role.
-func staticNameOf(key string) string { return strings.TrimPrefix(key, staticRoleStoragePrefix) }

@@ -51,7 +51,7 @@ func pathTokens(b *backend) []*framework.Path {
 				Summary:                     "Exchange a refresh token, or username and password, for tokens.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
-				Responses:                   responds(tokenFieldsShown()),
+				Responses:                   responseSchema(tokenResponseFields()),
 			},
 		},
 		HelpSynopsis:    tokensHelpSynopsis,
@@ -59,8 +59,8 @@ func pathTokens(b *backend) []*framework.Path {
 	}}
 }
 
-func tokenFieldsShown() map[string]*framework.FieldSchema {
-	return masked(map[string]*framework.FieldSchema{
+func tokenResponseFields() map[string]*framework.FieldSchema {
+	return markSensitive(map[string]*framework.FieldSchema{
 		"access_token":  {Type: framework.TypeString, Description: "Access token of the user, a JWT.", Required: true},
 		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT.", Required: true},
 		"refresh_token": {Type: framework.TypeString, Description: "Refresh token, when there is a new one."},
@@ -69,34 +69,25 @@ func tokenFieldsShown() map[string]*framework.FieldSchema {
 	}, "access_token", "id_token", "refresh_token")
 }
 
-// masked marks the fields of a response that a user interface should not show
-// unasked.
-func masked(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
-	for _, name := range names {
-		fields[name].DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
-	}
-	return fields
-}
-
 func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
 	role, target, err := b.roleForTokens(ctx, req, name)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	exchange, err := newExchange(name, role, newInput(req, data))
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	pool, err := b.userPool(ctx, req, target)
 	if err != nil {
-		return answer(err)
+		return toResponse(err)
 	}
 	tokens, err := exchange.run(ctx, pool)
 	if err != nil {
-		return answer(fmt.Errorf("role %q: %w", name, err))
+		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
-	return &logical.Response{Data: shownTokens(tokens)}, nil
+	return &logical.Response{Data: tokenData(tokens)}, nil
 }
 
 // roleForTokens gives the role of a name, or where there is none the like of
@@ -133,13 +124,13 @@ type exchange struct {
 
 func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 	e := exchange{role: role}
-	if err := in.bounded(); err != nil {
+	if err := in.checkSizes(); err != nil {
 		return e, err
 	}
-	take(in, "refresh_token", &e.refreshToken)
-	take(in, "username", &e.Username)
-	take(in, "password", &e.Password)
-	take(in, "totp_code", &e.TOTPCode)
+	setField(in, "refresh_token", &e.refreshToken)
+	setField(in, "username", &e.Username)
+	setField(in, "password", &e.Password)
+	setField(in, "totp_code", &e.TOTPCode)
 	switch {
 	case role.CredentialType != credentialTypeUser:
 		return e, badRequest("role %q is of credential_type %q, which has no users: read creds/%s instead", name, role.CredentialType, name)
@@ -160,7 +151,7 @@ func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error
 	return pool.SignIn(ctx, e.role.appClient(), e.Credentials, e.role.ClientMetadata)
 }
 
-func shownTokens(tokens cognito.Tokens) map[string]any {
+func tokenData(tokens cognito.Tokens) map[string]any {
 	shown := map[string]any{
 		"access_token": tokens.AccessToken,
 		"id_token":     tokens.IDToken,

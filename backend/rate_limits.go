@@ -13,12 +13,12 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// takeRateLimits takes limits as a whole: what a request does not name has its
+// setRateLimits takes limits as a whole: what a request does not name has its
 // default again.
-func takeRateLimits(in input, to *map[string]float64) error {
+func setRateLimits(in input, to *map[string]float64) error {
 	var given map[string]string
-	take(in, "rate_limits", &given)
-	if !in.names("rate_limits") {
+	setField(in, "rate_limits", &given)
+	if !in.has("rate_limits") {
 		return nil
 	}
 	limits := make(map[string]float64, len(given))
@@ -46,8 +46,8 @@ func parseRateLimit(category, text string) (float64, error) {
 	return limit, nil
 }
 
-// shownRateLimits are those in effect, defaults included.
-func shownRateLimits(given map[string]float64) map[string]any {
+// rateLimitsData are those in effect, defaults included.
+func rateLimitsData(given map[string]float64) map[string]any {
 	shown := map[string]any{}
 	for category, limit := range cognito.RateLimits(given) {
 		shown[category] = limit

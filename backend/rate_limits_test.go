@@ -8,47 +8,49 @@ import (
 	"testing"
 	"time"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
+
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
 
 // useUpCreations takes the only turn of the next quarter of an hour.
 func (p *pool) useUpCreations() {
-	p.t.Helper()
-	p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
-	p.read("creds/ci")
+	p.T.Helper()
+	p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
+	p.Read("creds/ci")
 }
 
 // readBriefly reads for somebody who waits ten seconds at the most.
 func (p *pool) readBriefly(path string) error {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	p.T.Helper()
+	ctx, cancel := context.WithTimeout(p.T.Context(), 10*time.Second)
 	defer cancel()
-	_, err := p.request(ctx, logical.ReadOperation, path, nil)
+	_, err := p.Request(ctx, logical.ReadOperation, path, nil)
 	return err
 }
 
 func TestRateLimits(t *testing.T) {
-	limitsOf := func(m *mount) map[string]any { return m.read("config")["rate_limits"].(map[string]any) }
+	limitsOf := func(m *backendtest.Mount) map[string]any { return m.Read("config")["rate_limits"].(map[string]any) }
 
 	t.Run("by default they are half of AWS's", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", nil)
+		m := backendtest.New(t)
+		m.WriteOK("config", nil)
 		require.InDelta(t, 12.5, limitsOf(m)["UserUpdate"], 0)
 		require.InDelta(t, 75, limitsOf(m)["ClientAuthentication"], 0)
 	})
 
 	t.Run("a write replaces them, and the others have their defaults", func(t *testing.T) {
-		m := newMount(t)
-		m.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 20, "UserRead": "0.5"}})
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 20, "UserRead": "0.5"}})
 		require.InDelta(t, 20, limitsOf(m)["UserUpdate"], 0)
 		require.InDelta(t, 0.5, limitsOf(m)["UserRead"], 0)
-		m.writeOK("config", map[string]any{"region": "eu-west-1"})
+		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
 		require.InDelta(t, 20, limitsOf(m)["UserUpdate"], 0)
-		m.writeOK("config", map[string]any{"rate_limits": []string{"UserRead=7"}})
+		m.WriteOK("config", map[string]any{"rate_limits": []string{"UserRead=7"}})
 		require.InDelta(t, 12.5, limitsOf(m)["UserUpdate"], 0)
 		require.InDelta(t, 7, limitsOf(m)["UserRead"], 0)
-		m.ok(logical.PatchOperation, "config", map[string]any{"rate_limits": nil})
+		m.OK(logical.PatchOperation, "config", map[string]any{"rate_limits": nil})
 		require.InDelta(t, 60, limitsOf(m)["UserRead"], 0)
 	})
 
@@ -61,7 +63,7 @@ func TestRateLimits(t *testing.T) {
 		"no end":                  {"UserRead", "Inf", "a positive number"},
 	} {
 		t.Run("refused: "+name, func(t *testing.T) {
-			says := newMount(t).writeRefused("config", map[string]any{"rate_limits": map[string]any{c.category: c.value}})
+			says := backendtest.New(t).WriteRefused("config", map[string]any{"rate_limits": map[string]any{c.category: c.value}})
 			require.Contains(t, says, c.says)
 		})
 	}
@@ -69,10 +71,10 @@ func TestRateLimits(t *testing.T) {
 	t.Run("a change of the config gives no second share", func(t *testing.T) {
 		p := newPool(t)
 		p.useUpCreations()
-		p.writeOK("config", map[string]any{"max_retries": 1})
+		p.WriteOK("config", map[string]any{"max_retries": 1})
 		requireStatus(t, 429, p.readBriefly("creds/ci"))
-		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 1000}})
-		p.read("creds/ci")
+		p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 1000}})
+		p.Read("creds/ci")
 	})
 
 	t.Run("a read that cannot wait for its turn is a 429 that names the category", func(t *testing.T) {
@@ -87,13 +89,13 @@ func TestRateLimits(t *testing.T) {
 
 	t.Run("a revocation keeps to them too", func(t *testing.T) {
 		p := newPool(t)
-		secret := p.ok(logical.ReadOperation, "creds/ci", nil).Secret
-		p.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})
-		other := p.ok(logical.ReadOperation, "creds/ci", nil).Secret
+		secret := p.OK(logical.ReadOperation, "creds/ci", nil).Secret
+		p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})
+		other := p.OK(logical.ReadOperation, "creds/ci", nil).Secret
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		for _, lease := range []*logical.Secret{secret, other} {
-			_, err := p.backend.HandleRequest(ctx, &logical.Request{
+			_, err := p.Backend.HandleRequest(ctx, &logical.Request{
 				Operation: logical.RevokeOperation, Path: "creds/ci", Secret: lease, Storage: p.storage, MountPoint: "cognito/",
 			})
 			require.ErrorContains(t, err, "the engine's own limit of 0.001 requests a second for the quota category UserUpdate")

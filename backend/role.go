@@ -91,36 +91,6 @@ type roleEntry struct {
 	Revocation       string            `json:"revocation,omitempty"`
 }
 
-// role gives a role for use, from memory where it can, or nil when there is
-// none of this name. It must not be changed.
-func (b *backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
-	held, err := b.heldRole(ctx, s, name)
-	if held == nil {
-		return nil, err
-	}
-	return held.roleEntry, err
-}
-
-func (b *backend) heldRole(ctx context.Context, s logical.Storage, name string) (*heldRole, error) {
-	return b.roles.get(name, func() (*heldRole, error) {
-		role, err := getRole(ctx, s, name)
-		if role == nil {
-			return nil, err
-		}
-		return &heldRole{roleEntry: role}, err
-	})
-}
-
-// forgetRole drops what is held in memory of a role: itself, and the tokens of
-// its app client.
-func (b *backend) forgetRole(name string) {
-	role := b.roles.drop(name)
-	connection, _ := b.connections.look(configStoragePath)
-	if role != nil && connection != nil {
-		connection.ForgetMachineTokens(role.AppClientID)
-	}
-}
-
 // formerPoolsMax bounds how many pools a role remembers.
 const formerPoolsMax = 5
 
@@ -170,37 +140,37 @@ func putRole(ctx context.Context, s logical.Storage, name string, role *roleEntr
 
 // update takes over what the request names.
 func (r *roleEntry) update(in input) error {
-	if err := in.bounded(); err != nil {
+	if err := in.checkSizes(); err != nil {
 		return err
 	}
-	if err := r.takeType(in); err != nil {
+	if err := r.setType(in); err != nil {
 		return err
 	}
-	if err := r.takeClient(in); err != nil {
+	if err := r.setClient(in); err != nil {
 		return err
 	}
-	takeText(in, "region", &r.Region)
-	takeText(in, "user_pool_id", &r.UserPoolID)
-	takeText(in, "aws_assume_role_arn", &r.AssumeRoleARN)
-	takeText(in, "aws_external_id", &r.ExternalID)
-	take(in, "client_metadata", &r.ClientMetadata)
-	takeText(in, "dummy_email_domain", &r.DummyEmailDomain)
-	takeText(in, "username_template", &r.UsernameTemplate)
-	take(in, "user_attributes", &r.UserAttributes)
-	takeText(in, "password_policy", &r.PasswordPolicy)
-	takeText(in, "mfa", &r.MFA)
-	takeText(in, "revocation", &r.Revocation)
-	takeText(in, "cognito_pool_domain", &r.CognitoPoolDomain)
-	takeText(in, "static_role", &r.StaticRole)
-	take(in, "scopes", &r.Scopes)
-	takeDuration(in, "ttl", &r.TTL)
-	takeDuration(in, "max_ttl", &r.MaxTTL)
-	takeOpposite(in, "issue_tokens", &r.NoTokens)
-	takeOpposite(in, "cache_tokens", &r.NoCache)
-	if in.names("token_source") {
+	setString(in, "region", &r.Region)
+	setString(in, "user_pool_id", &r.UserPoolID)
+	setString(in, "aws_assume_role_arn", &r.AssumeRoleARN)
+	setString(in, "aws_external_id", &r.ExternalID)
+	setField(in, "client_metadata", &r.ClientMetadata)
+	setString(in, "dummy_email_domain", &r.DummyEmailDomain)
+	setString(in, "username_template", &r.UsernameTemplate)
+	setField(in, "user_attributes", &r.UserAttributes)
+	setString(in, "password_policy", &r.PasswordPolicy)
+	setString(in, "mfa", &r.MFA)
+	setString(in, "revocation", &r.Revocation)
+	setString(in, "cognito_pool_domain", &r.CognitoPoolDomain)
+	setString(in, "static_role", &r.StaticRole)
+	setField(in, "scopes", &r.Scopes)
+	setDuration(in, "ttl", &r.TTL)
+	setDuration(in, "max_ttl", &r.MaxTTL)
+	setNegated(in, "issue_tokens", &r.NoTokens)
+	setNegated(in, "cache_tokens", &r.NoCache)
+	if in.has("token_source") {
 		r.Source = cognito.TokenSource(in.value("token_source").(string))
 	}
-	if in.names("min_token_ttl") {
+	if in.has("min_token_ttl") {
 		ttl := time.Duration(in.value("min_token_ttl").(int)) * time.Second
 		r.MinTokenTTL = &ttl
 	}
@@ -208,12 +178,12 @@ func (r *roleEntry) update(in input) error {
 	return r.takeGroups(in)
 }
 
-// takeClient sees to it that an app client and its secret change together.
-func (r *roleEntry) takeClient(in input) error {
+// setClient sees to it that an app client and its secret change together.
+func (r *roleEntry) setClient(in input) error {
 	before := r.AppClientID
-	takeText(in, "app_client_id", &r.AppClientID)
-	takeText(in, "app_client_secret", &r.AppClientSecret)
-	if before != "" && before != r.AppClientID && r.AppClientSecret != "" && !in.names("app_client_secret") {
+	setString(in, "app_client_id", &r.AppClientID)
+	setString(in, "app_client_secret", &r.AppClientSecret)
+	if before != "" && before != r.AppClientID && r.AppClientSecret != "" && !in.has("app_client_secret") {
 		return badRequest("app_client_secret is missing: the stored one belongs to another app_client_id; give an empty one for a client without")
 	}
 	return nil
@@ -228,17 +198,17 @@ func (r *roleEntry) warnings(defaultRegion string) []string {
 	return nil
 }
 
-// takeType refuses fields of the other type, and forgets those that a role
+// setType refuses fields of the other type, and forgets those that a role
 // has when it changes its type.
-func (r *roleEntry) takeType(in input) error {
+func (r *roleEntry) setType(in input) error {
 	before := r.CredentialType
-	take(in, "credential_type", &r.CredentialType)
+	setField(in, "credential_type", &r.CredentialType)
 	if _, known := fieldsOfType[r.CredentialType]; !known {
 		return unknownType(r.CredentialType)
 	}
 	for other, fields := range fieldsOfType {
 		for _, field := range fields {
-			if other != r.CredentialType && in.names(field) {
+			if other != r.CredentialType && in.has(field) {
 				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
 			}
 		}
@@ -270,10 +240,10 @@ func (r *roleEntry) common() roleEntry {
 
 // takeGroups reads both spellings: a list, or the older plugin's single one.
 func (r *roleEntry) takeGroups(in input) error {
-	take(in, "groups", &r.Groups)
-	if in.names("group") {
+	setField(in, "groups", &r.Groups)
+	if in.has("group") {
 		single := strings.Fields(in.value("group").(string))
-		if in.names("groups") && !slices.Equal(single, r.Groups) {
+		if in.has("groups") && !slices.Equal(single, r.Groups) {
 			return badRequest("group and groups are two spellings of one field and disagree: give groups only")
 		}
 		r.Groups = single
@@ -308,11 +278,11 @@ func (r *roleEntry) validateCommon() error {
 func (r *roleEntry) validateUser(defaultRegion string) error {
 	switch {
 	case r.UserPoolID == "":
-		return missing("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
+		return requiredField("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
 	case r.Region == "" && defaultRegion == "":
-		return missing("region", "the AWS region of the user pool, here or in the mount's config")
+		return requiredField("region", "the AWS region of the user pool, here or in the mount's config")
 	case r.AppClientID == "" && !r.NoTokens:
-		return missing("app_client_id", "the app client that signs users in; or set issue_tokens to false")
+		return requiredField("app_client_id", "the app client that signs users in; or set issue_tokens to false")
 	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
 		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
 			r.DummyEmailDomain, emailDomainMax)
@@ -332,7 +302,7 @@ func (r *roleEntry) validateChoices() error {
 	case r.mfa() != mfaNone && r.mfa() != mfaTOTP:
 		return badRequest("mfa %q is not allowed: it must be %q or %q", r.MFA, mfaNone, mfaTOTP)
 	case r.mfa() == mfaTOTP && r.AppClientID == "":
-		return missing("app_client_id", "the app client that signs users in, which mfa=totp needs")
+		return requiredField("app_client_id", "the app client that signs users in, which mfa=totp needs")
 	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
 		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
 	}
@@ -379,9 +349,9 @@ func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
 	case r.StaticRole != "" && r.AppClientSecret != "":
 		return badRequest("static_role and app_client_secret exclude each other: the secret is the static role's")
 	case r.StaticRole == "" && r.AppClientID == "":
-		return missing("app_client_id", "the app client whose token is issued")
+		return requiredField("app_client_id", "the app client whose token is issued")
 	case r.StaticRole == "" && r.AppClientSecret == "" && (r.UserPoolID == "" || region == ""):
-		return missing("app_client_secret", "the secret of the app client; or give user_pool_id and region to have it looked up")
+		return requiredField("app_client_secret", "the secret of the app client; or give user_pool_id and region to have it looked up")
 	case r.minTokenTTL() > minTokenTTLMax:
 		return badRequest("min_token_ttl %s is not allowed: no token lives longer than %s", r.minTokenTTL(), minTokenTTLMax)
 	}
@@ -397,7 +367,7 @@ func (r *roleEntry) validateSource(region string) error {
 		return r.validateDomain()
 	case cognito.SourceAPI:
 		if region == "" {
-			return missing("region", "the AWS region of the app client, here or in the mount's config")
+			return requiredField("region", "the AWS region of the app client, here or in the mount's config")
 		}
 		return nil
 	default:
@@ -407,7 +377,7 @@ func (r *roleEntry) validateSource(region string) error {
 
 func (r *roleEntry) validateDomain() error {
 	if r.CognitoPoolDomain == "" {
-		return missing("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
+		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
 	}
 	if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
 		return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
@@ -436,16 +406,12 @@ func (r *roleEntry) minTokenTTL() time.Duration {
 	return *r.MinTokenTTL
 }
 
-func missing(field, meaning string) error {
-	return badRequest("%s is missing: it must be %s", field, meaning)
-}
-
 func validEmailDomain(domain string) bool {
 	return len(domain) <= emailDomainMax && emailDomainPattern.MatchString(strings.ToLower(domain))
 }
 
 // shown is what a read tells: all but the secret.
-func (r *roleEntry) shown() map[string]any {
+func (r *roleEntry) responseData() map[string]any {
 	shown := map[string]any{
 		"credential_type":       r.CredentialType,
 		"app_client_id":         r.AppClientID,
@@ -454,22 +420,22 @@ func (r *roleEntry) shown() map[string]any {
 		"user_pool_id":          r.UserPoolID,
 		"aws_assume_role_arn":   r.AssumeRoleARN,
 		"aws_external_id":       r.ExternalID,
-		"client_metadata":       emptyNotNil(r.ClientMetadata),
+		"client_metadata":       orEmpty(r.ClientMetadata),
 	}
 	if r.CredentialType == credentialTypeUser {
-		maps.Copy(shown, r.shownUser())
+		maps.Copy(shown, r.userData())
 	} else {
-		maps.Copy(shown, r.shownMachine())
+		maps.Copy(shown, r.machineData())
 	}
 	return shown
 }
 
-func (r *roleEntry) shownUser() map[string]any {
+func (r *roleEntry) userData() map[string]any {
 	shown := map[string]any{
 		"groups":             append([]string{}, r.Groups...),
 		"dummy_email_domain": r.DummyEmailDomain,
 		"username_template":  r.UsernameTemplate,
-		"user_attributes":    emptyNotNil(r.UserAttributes),
+		"user_attributes":    orEmpty(r.UserAttributes),
 		"password_policy":    r.PasswordPolicy,
 		"issue_tokens":       !r.NoTokens,
 		"mfa":                r.mfa(),
@@ -483,7 +449,7 @@ func (r *roleEntry) shownUser() map[string]any {
 	return shown
 }
 
-func (r *roleEntry) shownMachine() map[string]any {
+func (r *roleEntry) machineData() map[string]any {
 	return map[string]any{
 		"token_source":        string(r.source()),
 		"static_role":         r.StaticRole,
@@ -494,7 +460,7 @@ func (r *roleEntry) shownMachine() map[string]any {
 	}
 }
 
-func emptyNotNil(m map[string]string) map[string]string {
+func orEmpty(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}
 	}

@@ -23,7 +23,7 @@ func roleFields() map[string]*framework.FieldSchema {
 	fields := commonRoleFields()
 	maps.Copy(fields, userRoleFields())
 	maps.Copy(fields, machineRoleFields())
-	return showingDefaults(fields)
+	return describeDefaults(fields)
 }
 
 func commonRoleFields() map[string]*framework.FieldSchema {
@@ -158,8 +158,8 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 	}
 }
 
-func roleFieldsShown() map[string]*framework.FieldSchema {
-	fields := without(roleFields(), "name", "app_client_secret")
+func roleResponseFields() map[string]*framework.FieldSchema {
+	fields := responseFields(roleFields(), "name", "app_client_secret")
 	fields["app_client_secret_set"] = &framework.FieldSchema{
 		Type:        framework.TypeBool,
 		Description: "Whether the role holds the app client's secret.",

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
@@ -53,53 +54,53 @@ type rotatable struct {
 func newRotatable(t *testing.T) *rotatable {
 	t.Helper()
 	clock := &handClock{now: time.Now().Truncate(time.Second)}
-	storage := &brittleStorage{Storage: &logical.InmemStorage{}}
+	storage := &backendtest.Storage{Storage: &logical.InmemStorage{}}
 	p := &pool{
-		mount:   newMountOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute, Now: clock.Now}),
+		Mount:   backendtest.NewOn(t, storage, backend.Options{Version: "v1.2.3", WALMinAge: time.Minute, Now: clock.Now}),
 		Cognito: emulatortest.Start(t),
 		storage: storage,
 	}
 	p.PlantKey("vault", rootKey, "hush")
-	p.writeOK("config", map[string]any{
+	p.WriteOK("config", map[string]any{
 		"aws_access_key_id": rootKey, "aws_secret_access_key": "hush", "region": emulatortest.Region, "max_retries": 0, "request_timeout": 1,
 		"cognito_endpoint": p.Seed.Domain, "sts_endpoint": p.Seed.Domain, "iam_endpoint": p.Seed.Domain,
 	})
-	p.writeOK("roles/ci", userRole(map[string]any{
+	p.WriteOK("roles/ci", userRole(map[string]any{
 		"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "groups": "testers",
 	}))
 	return &rotatable{pool: p, clock: clock}
 }
 
 func (r *rotatable) rotate() (*logical.Response, error) {
-	r.t.Helper()
-	return r.request(r.t.Context(), logical.UpdateOperation, "config/rotate-root", nil)
+	r.T.Helper()
+	return r.Request(r.T.Context(), logical.UpdateOperation, "config/rotate-root", nil)
 }
 
 // requireOneKey demands that the user has one key, with which the engine works.
 func (r *rotatable) requireOneKey() string {
-	r.t.Helper()
+	r.T.Helper()
 	keys := r.Keys()
-	require.Len(r.t, keys, 1)
-	stored := storedConfig(r.t, r.mount)
-	require.Equal(r.t, keys[0].ID, stored["aws_access_key_id"])
-	require.Equal(r.t, keys[0].Secret, stored["aws_secret_access_key"])
-	r.read("creds/ci")
+	require.Len(r.T, keys, 1)
+	stored := storedConfig(r.T, r.Mount)
+	require.Equal(r.T, keys[0].ID, stored["aws_access_key_id"])
+	require.Equal(r.T, keys[0].Secret, stored["aws_secret_access_key"])
+	r.Read("creds/ci")
 	calls := r.Calls().Calls
-	require.Equal(r.t, keys[0].ID, calls[len(calls)-1].AccessKey)
-	require.Empty(r.t, r.walEntries())
+	require.Equal(r.T, keys[0].ID, calls[len(calls)-1].AccessKey)
+	require.Empty(r.T, r.walEntries())
 	return keys[0].ID
 }
 
 func TestRotateRoot(t *testing.T) {
 	t.Run("the key is another one, and the secret is nowhere to be seen", func(t *testing.T) {
 		r := newRotatable(t)
-		r.read("creds/ci")
+		r.Read("creds/ci")
 		response, err := r.rotate()
 		require.NoError(t, err)
 		id := r.requireOneKey()
 		require.NotEqual(t, rootKey, id)
 		require.Equal(t, map[string]any{"aws_access_key_id": id}, response.Data)
-		shown := r.read("config")
+		shown := r.Read("config")
 		require.Equal(t, id, shown["aws_access_key_id"])
 		require.Equal(t, r.clock.Now().UTC().Format(time.RFC3339), shown["last_vault_rotation"])
 		require.NotContains(t, fmt.Sprint(shown), r.Keys()[0].Secret)
@@ -119,25 +120,25 @@ func TestRotateRoot(t *testing.T) {
 		require.NoError(t, r.Control.PlantAccessKey(t.Context(), control.AccessKey{DelayMS: 3_600_000}))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		_, err := r.request(ctx, logical.UpdateOperation, "config/rotate-root", nil)
+		_, err := r.Request(ctx, logical.UpdateOperation, "config/rotate-root", nil)
 		require.Error(t, err)
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
 
 	t.Run("without a key there is nothing to rotate", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"aws_access_key_id": ""})
-		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+		r.WriteOK("config", map[string]any{"aws_access_key_id": ""})
+		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
 
 	t.Run("without a config neither", func(t *testing.T) {
-		require.Contains(t, newMount(t).refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+		require.Contains(t, backendtest.New(t).Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
 
 	t.Run("a temporary key cannot be rotated", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"aws_session_token": "hush-token"})
-		text := r.refused(logical.UpdateOperation, "config/rotate-root", nil)
+		r.WriteOK("config", map[string]any{"aws_session_token": "hush-token"})
+		text := r.Refused(logical.UpdateOperation, "config/rotate-root", nil)
 		require.Contains(t, text, "temporary")
 		require.NotContains(t, text, "hush")
 	})
@@ -145,7 +146,7 @@ func TestRotateRoot(t *testing.T) {
 	t.Run("a second key of the user is nobody's to delete", func(t *testing.T) {
 		r := newRotatable(t)
 		r.PlantKey("vault", "AKIASECOND", "s")
-		text := r.refused(logical.UpdateOperation, "config/rotate-root", nil)
+		text := r.Refused(logical.UpdateOperation, "config/rotate-root", nil)
 		require.Contains(t, text, rootKey)
 		require.Contains(t, text, "AKIASECOND")
 		require.NoError(t, r.rollBack())
@@ -196,11 +197,11 @@ func TestRotateRootWhenNothingCanBeUndone(t *testing.T) {
 	require.Len(t, r.walEntries(), 1)
 
 	t.Run("another rotation is refused until then", func(t *testing.T) {
-		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "within minutes")
+		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "within minutes")
 	})
 	t.Run("even without the config", func(t *testing.T) {
 		r.Heal()
-		r.ok(logical.DeleteOperation, "config", nil)
+		r.OK(logical.DeleteOperation, "config", nil)
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.Keys()[0].ID)
 		require.Len(t, r.Keys(), 1)
@@ -224,13 +225,13 @@ func TestRotateRootLate(t *testing.T) {
 // TestRootKeyWAL is about entries of a process that died.
 func TestRootKeyWAL(t *testing.T) {
 	put := func(r *rotatable, newKey string, created time.Time) {
-		r.t.Helper()
+		r.T.Helper()
 		entry := map[string]any{"type": "root_key", "created_at": 1, "data": map[string]any{
-			"user": "vault", "before": storedConfig(r.t, r.mount), "new_key_id": newKey, "created": created,
+			"user": "vault", "before": storedConfig(r.T, r.Mount), "new_key_id": newKey, "created": created,
 		}}
 		raw, err := json.Marshal(entry)
-		require.NoError(r.t, err)
-		require.NoError(r.t, r.storage.Put(r.t.Context(), &logical.StorageEntry{Key: "wal/x", Value: raw}))
+		require.NoError(r.T, err)
+		require.NoError(r.T, r.storage.Put(r.T.Context(), &logical.StorageEntry{Key: "wal/x", Value: raw}))
 	}
 
 	t.Run("before the create there is nothing to do", func(t *testing.T) {
@@ -260,7 +261,7 @@ func TestRootKeyWAL(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "", r.clock.Now())
 		r.PlantKey("vault", "AKIATHEIRS", "s")
-		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIATHEIRS", "aws_secret_access_key": "s"})
+		r.WriteOK("config", map[string]any{"aws_access_key_id": "AKIATHEIRS", "aws_secret_access_key": "s"})
 		require.NoError(t, r.rollBack())
 		require.Len(t, r.Keys(), 2)
 	})
@@ -275,7 +276,7 @@ func TestRootKeyWAL(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "AKIANEW", r.clock.Now())
 		r.PlantKey("vault", "AKIANEW", "s")
-		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIANEW", "aws_secret_access_key": "s"})
+		r.WriteOK("config", map[string]any{"aws_access_key_id": "AKIANEW", "aws_secret_access_key": "s"})
 		require.NoError(t, r.rollBack())
 		require.Equal(t, "AKIANEW", r.requireOneKey())
 	})
@@ -300,36 +301,36 @@ func TestRootKeyWAL(t *testing.T) {
 func TestScheduledRootRotation(t *testing.T) {
 	t.Run("by period", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		start := r.clock.Now()
-		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
-		require.NotContains(t, r.read("config"), "last_vault_rotation")
+		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.Read("config")["next_vault_rotation"])
+		require.NotContains(t, r.Read("config"), "last_vault_rotation")
 
 		r.clock.advance(24*time.Hour - time.Second)
-		r.writeOK("config", map[string]any{"max_retries": 1, "rotation_period": "24h"})
+		r.WriteOK("config", map[string]any{"max_retries": 1, "rotation_period": "24h"})
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey(), "it is not time yet")
 
 		r.clock.advance(time.Second)
 		require.NoError(t, r.rollBack())
 		require.NotEqual(t, rootKey, r.requireOneKey())
-		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.read("config")["last_vault_rotation"])
-		require.Equal(t, rfc3339(start.Add(48*time.Hour)), r.read("config")["next_vault_rotation"])
+		require.Equal(t, rfc3339(start.Add(24*time.Hour)), r.Read("config")["last_vault_rotation"])
+		require.Equal(t, rfc3339(start.Add(48*time.Hour)), r.Read("config")["next_vault_rotation"])
 		require.NoError(t, r.rollBack())
 		require.Len(t, r.Calls().Of("CreateAccessKey"), 1)
 	})
 
 	t.Run("by schedule, within the window only", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
-		due, err := time.Parse(time.RFC3339, r.read("config")["next_vault_rotation"].(string))
+		r.WriteOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
+		due, err := time.Parse(time.RFC3339, r.Read("config")["next_vault_rotation"].(string))
 		require.NoError(t, err)
 		require.Equal(t, "03:00:00", due.UTC().Format(time.TimeOnly))
 
 		r.clock.advance(due.Add(61 * time.Minute).Sub(r.clock.Now()))
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey(), "the window is over")
-		require.Equal(t, rfc3339(due.Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
+		require.Equal(t, rfc3339(due.Add(24*time.Hour)), r.Read("config")["next_vault_rotation"])
 
 		r.clock.advance(due.Add(24*time.Hour + 59*time.Minute).Sub(r.clock.Now()))
 		require.NoError(t, r.rollBack())
@@ -338,8 +339,8 @@ func TestScheduledRootRotation(t *testing.T) {
 
 	t.Run("not when it is disabled", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "1h", "disable_automated_rotation": true})
-		require.NotContains(t, r.read("config"), "next_vault_rotation")
+		r.WriteOK("config", map[string]any{"rotation_period": "1h", "disable_automated_rotation": true})
+		require.NotContains(t, r.Read("config"), "next_vault_rotation")
 		r.clock.advance(48 * time.Hour)
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey())
@@ -347,8 +348,8 @@ func TestScheduledRootRotation(t *testing.T) {
 
 	t.Run("not when it was turned off", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "1h"})
-		r.ok(logical.PatchOperation, "config", map[string]any{"rotation_period": nil})
+		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
+		r.OK(logical.PatchOperation, "config", map[string]any{"rotation_period": nil})
 		r.clock.advance(48 * time.Hour)
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey())
@@ -356,16 +357,16 @@ func TestScheduledRootRotation(t *testing.T) {
 
 	t.Run("not on a performance standby", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "1h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
 		r.clock.advance(2 * time.Hour)
-		r.system.ReplicationStateVal = consts.ReplicationPerformanceStandby
+		r.System.ReplicationStateVal = consts.ReplicationPerformanceStandby
 		_ = r.rollBack()
 		require.Empty(t, r.Calls().Of("CreateAccessKey"))
 	})
 
 	t.Run("failures are repeated ever more seldom", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		r.Deny("iam:CreateAccessKey")
 		r.clock.advance(24 * time.Hour)
 		tries := func() int {
@@ -390,12 +391,12 @@ func TestScheduledRootRotation(t *testing.T) {
 
 	t.Run("an old key that stays for now does not make it rotate again", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		r.Deny("iam:DeleteAccessKey")
 		r.clock.advance(24 * time.Hour)
-		r.ok(logical.RollbackOperation, "", nil)
+		r.OK(logical.RollbackOperation, "", nil)
 		r.clock.advance(time.Hour)
-		r.ok(logical.RollbackOperation, "", nil)
+		r.OK(logical.RollbackOperation, "", nil)
 		require.Len(t, r.Calls().Of("CreateAccessKey"), 1)
 		r.Deny()
 		require.NoError(t, r.rollBack())
@@ -404,13 +405,13 @@ func TestScheduledRootRotation(t *testing.T) {
 
 	t.Run("another key begins anew", func(t *testing.T) {
 		r := newRotatable(t)
-		r.writeOK("config", map[string]any{"rotation_period": "24h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		_, err := r.rotate()
 		require.NoError(t, err)
 		r.clock.advance(time.Hour)
-		r.writeOK("config", map[string]any{"aws_access_key_id": "AKIAOTHER", "aws_secret_access_key": "s"})
-		require.NotContains(t, r.read("config"), "last_vault_rotation")
-		require.Equal(t, rfc3339(r.clock.Now().Add(24*time.Hour)), r.read("config")["next_vault_rotation"])
+		r.WriteOK("config", map[string]any{"aws_access_key_id": "AKIAOTHER", "aws_secret_access_key": "s"})
+		require.NotContains(t, r.Read("config"), "last_vault_rotation")
+		require.Equal(t, rfc3339(r.clock.Now().Add(24*time.Hour)), r.Read("config")["next_vault_rotation"])
 	})
 }
 
@@ -447,25 +448,25 @@ func (e *enterprise) GenerateIdentityToken(_ context.Context, req *pluginutil.Id
 
 // onEnterprise is the same mount, in another Vault.
 func onEnterprise(r *rotatable) *enterprise {
-	r.t.Helper()
-	system := &enterprise{StaticSystemView: r.system, jobs: map[string]*rotation.RotationJobConfigureRequest{}}
-	b, err := backend.Factory(backend.Options{Version: "v1.2.3", Now: r.clock.Now})(r.t.Context(), &logical.BackendConfig{
+	r.T.Helper()
+	system := &enterprise{StaticSystemView: r.System, jobs: map[string]*rotation.RotationJobConfigureRequest{}}
+	b, err := backend.Factory(backend.Options{Version: "v1.2.3", Now: r.clock.Now})(r.T.Context(), &logical.BackendConfig{
 		Logger: hclog.NewNullLogger(), System: system,
 	})
-	require.NoError(r.t, err)
-	r.backend = b
+	require.NoError(r.T, err)
+	r.Backend = b
 	return system
 }
 
 func TestRotationManager(t *testing.T) {
 	r := newRotatable(t)
 	vault := onEnterprise(r)
-	r.writeOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "2h"})
+	r.WriteOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "2h"})
 	job := vault.jobs["cognito/config"]
 	require.NotNil(t, job)
 	require.Equal(t, "0 3 * * *", job.RotationSchedule)
 	require.Equal(t, 2*time.Hour, job.RotationWindow)
-	require.Equal(t, rfc3339(time.Unix(2_000_000_000, 0)), r.read("config")["next_vault_rotation"])
+	require.Equal(t, rfc3339(time.Unix(2_000_000_000, 0)), r.Read("config")["next_vault_rotation"])
 
 	t.Run("the engine's own task leaves the key to it", func(t *testing.T) {
 		ahead := time.Unix(2_000_000_000, 0).Add(time.Minute).Sub(r.clock.Now())
@@ -475,18 +476,18 @@ func TestRotationManager(t *testing.T) {
 		r.clock.advance(-ahead)
 	})
 	t.Run("it rotates", func(t *testing.T) {
-		r.ok(logical.RotationOperation, "config", nil)
+		r.OK(logical.RotationOperation, "config", nil)
 		require.NotEqual(t, rootKey, r.requireOneKey())
 	})
 	t.Run("it hears of a failure", func(t *testing.T) {
 		r.Deny("iam:CreateAccessKey")
 		defer r.Deny()
-		_, err := r.request(t.Context(), logical.RotationOperation, "config", nil)
+		_, err := r.Request(t.Context(), logical.RotationOperation, "config", nil)
 		require.ErrorContains(t, err, "iam:CreateAccessKey")
 	})
 	t.Run("an old key that stays for now is no failure to it, or it would rotate again", func(t *testing.T) {
 		r.Deny("iam:DeleteAccessKey")
-		r.ok(logical.RotationOperation, "config", nil)
+		r.OK(logical.RotationOperation, "config", nil)
 		r.Deny()
 		require.NoError(t, r.rollBack())
 		r.requireOneKey()
@@ -494,18 +495,18 @@ func TestRotationManager(t *testing.T) {
 	t.Run("a Vault that fails refuses the write", func(t *testing.T) {
 		vault.fails = errors.New("out of order")
 		defer func() { vault.fails = nil }()
-		_, err := r.request(t.Context(), logical.UpdateOperation, "config", map[string]any{"rotation_window": "3h"})
+		_, err := r.Request(t.Context(), logical.UpdateOperation, "config", map[string]any{"rotation_window": "3h"})
 		require.ErrorContains(t, err, "out of order")
-		require.Equal(t, int64(7200), r.read("config")["rotation_window"])
+		require.Equal(t, int64(7200), r.Read("config")["rotation_window"])
 	})
 	t.Run("it is told of the end", func(t *testing.T) {
-		r.ok(logical.DeleteOperation, "config", nil)
+		r.OK(logical.DeleteOperation, "config", nil)
 		require.Empty(t, vault.jobs)
 	})
 	t.Run("one that is older than the SDK is like none", func(t *testing.T) {
 		r := newRotatable(t)
 		onEnterprise(r).fails = errors.New("rpc error: code = Unimplemented desc = unknown method RegisterRotationJobWithResponse for service pb.SystemView")
-		r.writeOK("config", map[string]any{"rotation_period": "1h"})
+		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
 		r.clock.advance(time.Hour)
 		require.NoError(t, r.rollBack())
 		require.NotEqual(t, rootKey, r.requireOneKey())
@@ -516,38 +517,38 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 	const mountRole, otherRole = "arn:aws:iam::123456789012:role/vault", "arn:aws:iam::210987654321:role/pools"
 	r := newRotatable(t)
 	vault := onEnterprise(r)
-	r.writeOK("config", map[string]any{
+	r.WriteOK("config", map[string]any{
 		"aws_access_key_id": "", "identity_token_audience": "aws", "identity_token_ttl": "10m", "aws_assume_role_arn": mountRole, "verify_connection": true,
 	})
 	require.Positive(t, vault.tokens)
-	require.Equal(t, int64(600), r.read("config")["identity_token_ttl"])
+	require.Equal(t, int64(600), r.Read("config")["identity_token_ttl"])
 
 	t.Run("the mount's role is assumed with a token", func(t *testing.T) {
 		require.NoError(t, r.Control.ResetCalls(t.Context()))
-		r.read("creds/ci")
+		r.Read("creds/ci")
 		calls := r.Calls()
 		require.Len(t, calls.Of("AssumeRoleWithWebIdentity"), 1)
 		require.Equal(t, mountRole, calls.Of("AssumeRoleWithWebIdentity")[0].RoleARN)
 		require.Empty(t, calls.Of("AssumeRole"))
-		r.read("creds/ci")
+		r.Read("creds/ci")
 		require.Len(t, r.Calls().Of("AssumeRoleWithWebIdentity"), 1, "the credentials are kept")
 	})
 	t.Run("another role is assumed from there", func(t *testing.T) {
-		r.writeOK("roles/ci", map[string]any{"aws_assume_role_arn": otherRole})
-		r.read("creds/ci")
+		r.WriteOK("roles/ci", map[string]any{"aws_assume_role_arn": otherRole})
+		r.Read("creds/ci")
 		require.Equal(t, otherRole, r.Calls().Of("AssumeRole")[0].RoleARN)
 	})
 	t.Run("a token that is not to be had is the engine's trouble", func(t *testing.T) {
 		vault.fails = errors.New("out of order")
 		defer func() { vault.fails = nil }()
-		_, err := r.request(t.Context(), logical.UpdateOperation, "config", map[string]any{"max_retries": 1})
+		_, err := r.Request(t.Context(), logical.UpdateOperation, "config", map[string]any{"max_retries": 1})
 		requireStatus(t, 502, err)
 	})
 	t.Run("there is no access key to rotate", func(t *testing.T) {
-		require.Contains(t, r.refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
+		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
 	t.Run("keys and audience exclude each other", func(t *testing.T) {
-		text := r.refused(logical.UpdateOperation, "config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s"})
+		text := r.Refused(logical.UpdateOperation, "config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s"})
 		require.Contains(t, text, "exclude each other")
 	})
 }
@@ -575,22 +576,22 @@ func TestVerifyConnection(t *testing.T) {
 				RejectedKeys: []string{"AKIABAD"}, Roles: map[string]control.Role{"arn:aws:iam::123456789012:role/closed": {Denied: true}},
 			}))
 			c.prepare(r)
-			before := storedConfig(t, r.mount)
+			before := storedConfig(t, r.Mount)
 			data := map[string]any{"verify_connection": true, "aws_role_session_name": "changed"}
 			for field, value := range c.data {
 				data[field] = value
 			}
-			_, err := r.request(t.Context(), logical.UpdateOperation, "config", data)
+			_, err := r.Request(t.Context(), logical.UpdateOperation, "config", data)
 			if c.status == 0 {
 				require.NoError(t, err)
-				require.Equal(t, "changed", r.read("config")["aws_role_session_name"])
-				require.NotContains(t, storedConfig(t, r.mount), "verify_connection")
+				require.Equal(t, "changed", r.Read("config")["aws_role_session_name"])
+				require.NotContains(t, storedConfig(t, r.Mount), "verify_connection")
 				return
 			}
 			requireStatus(t, c.status, err)
 			require.ErrorContains(t, err, c.says)
 			require.NotContains(t, err.Error(), "hush")
-			require.Equal(t, before, storedConfig(t, r.mount), "a refused write must change nothing")
+			require.Equal(t, before, storedConfig(t, r.Mount), "a refused write must change nothing")
 		})
 	}
 }

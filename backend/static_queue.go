@@ -73,7 +73,7 @@ func (q *staticQueue) wakeAt(name string, at time.Time) {
 	q.wake[name] = at
 }
 
-// lookAgain lets the next tick attend to a role that cannot be read now.
+// lookAgain lets the next tick processDue to a role that cannot be read now.
 func (q *staticQueue) lookAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,16 +178,16 @@ func (b *backend) rotateDue(ctx context.Context, req *logical.Request) error {
 			break
 		}
 		work.Go(func() error {
-			b.attend(ctx, req, name)
+			b.processDue(ctx, req, name)
 			return nil
 		})
 	}
 	return work.Wait()
 }
 
-// attend gives one static role what it needs. A failure is the role's own: it
+// processDue gives one static role what it needs. A failure is the role's own: it
 // is kept there, logged and told as an event.
-func (b *backend) attend(ctx context.Context, req *logical.Request, name string) {
+func (b *backend) processDue(ctx context.Context, req *logical.Request, name string) {
 	lock := b.queue.lock(name)
 	lock.Lock()
 	defer lock.Unlock()

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -104,7 +105,7 @@ func getStaticRole(ctx context.Context, s logical.Storage, name string) (*static
 // putStaticRole stores a static role and tells the queue when it is due.
 func (b *backend) putStaticRole(ctx context.Context, s logical.Storage, name string, role *staticRole) error {
 	// Dropped even after a failure: the storage may have taken it all the same.
-	defer b.staticRoles.drop(name)
+	defer b.staticRoles.Drop(name)
 	if err := putJSON(ctx, s, staticRoleStoragePrefix+name, role); err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (b *backend) putStaticRole(ctx context.Context, s logical.Storage, name str
 // staticRole gives a static role for use, from memory where it can, or nil. It
 // must not be changed.
 func (b *backend) staticRole(ctx context.Context, s logical.Storage, name string) (*staticRole, error) {
-	return b.staticRoles.get(name, func() (*staticRole, error) { return getStaticRole(ctx, s, name) })
+	return b.staticRoles.Get(ctx, name, nil, func(ctx context.Context) (*staticRole, error) { return getStaticRole(ctx, s, name) })
 }
 
 // identity tells what a static role owns: nobody else may own it too.
@@ -136,33 +137,33 @@ func (r *staticRole) appClient() cognito.AppClient {
 // update takes over what the request names. The second of two writes cannot
 // change what the role owns.
 func (r *staticRole) update(in input, isNew bool) error {
-	if err := in.bounded(); err != nil {
+	if err := in.checkSizes(); err != nil {
 		return err
 	}
 	owned := r.identity()
-	takeText(in, "credential_type", &r.CredentialType)
+	setString(in, "credential_type", &r.CredentialType)
 	if err := r.refuseOtherType(in); err != nil {
 		return err
 	}
-	takeText(in, "user_pool_id", &r.UserPoolID)
-	takeText(in, "region", &r.Region)
-	takeText(in, "aws_assume_role_arn", &r.AssumeRoleARN)
-	takeText(in, "aws_external_id", &r.ExternalID)
-	takeText(in, "app_client_id", &r.AppClientID)
-	takeText(in, "username", &r.Username)
+	setString(in, "user_pool_id", &r.UserPoolID)
+	setString(in, "region", &r.Region)
+	setString(in, "aws_assume_role_arn", &r.AssumeRoleARN)
+	setString(in, "aws_external_id", &r.ExternalID)
+	setString(in, "app_client_id", &r.AppClientID)
+	setString(in, "username", &r.Username)
 	if r.CredentialType == staticTypePassword {
-		takeText(in, "app_client_secret", &r.AppClientSecret)
+		setString(in, "app_client_secret", &r.AppClientSecret)
 	}
-	takeText(in, "password_policy", &r.PasswordPolicy)
-	take(in, "issue_tokens", &r.IssueTokens)
-	take(in, "sign_out_on_rotation", &r.SignOutOnRotation)
-	takeText(in, "cognito_pool_domain", &r.CognitoPoolDomain)
-	take(in, "scopes", &r.Scopes)
-	takeDuration(in, "rotation_period", &r.RotationPeriod)
-	takeText(in, "rotation_schedule", &r.RotationSchedule)
-	takeDuration(in, "rotation_window", &r.RotationWindow)
+	setString(in, "password_policy", &r.PasswordPolicy)
+	setField(in, "issue_tokens", &r.IssueTokens)
+	setField(in, "sign_out_on_rotation", &r.SignOutOnRotation)
+	setString(in, "cognito_pool_domain", &r.CognitoPoolDomain)
+	setField(in, "scopes", &r.Scopes)
+	setDuration(in, "rotation_period", &r.RotationPeriod)
+	setString(in, "rotation_schedule", &r.RotationSchedule)
+	setDuration(in, "rotation_window", &r.RotationWindow)
 	wasSelfManaged := r.SelfManaged
-	take(in, "self_managed", &r.SelfManaged)
+	setField(in, "self_managed", &r.SelfManaged)
 	if !isNew && (r.identity() != owned || r.SelfManaged != wasSelfManaged) {
 		return badRequest("credential_type, user_pool_id, username, self_managed and app_client_id of a secret cannot change: delete the static role and write another")
 	}
@@ -174,7 +175,7 @@ func (r *staticRole) update(in input, isNew bool) error {
 func (r *staticRole) ignoredLater(in input) []string {
 	var warnings []string
 	for _, field := range []string{r.presentValueField(), "skip_import_rotation"} {
-		if in.names(field) {
+		if in.has(field) {
 			warnings = append(warnings, field+" is ignored: Vault owns the value since the static role was first written")
 		}
 	}
@@ -196,7 +197,7 @@ func (r *staticRole) refuseOtherType(in input) error {
 	}
 	for other, fields := range staticFieldsOfType {
 		for _, field := range fields {
-			if other != r.CredentialType && in.names(field) {
+			if other != r.CredentialType && in.has(field) {
 				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
 			}
 		}
@@ -207,11 +208,11 @@ func (r *staticRole) refuseOtherType(in input) error {
 func (r *staticRole) validate(defaultRegion string) error {
 	switch {
 	case r.UserPoolID == "":
-		return missing("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
+		return requiredField("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
 	case !userPoolIDPattern.MatchString(r.UserPoolID):
 		return badRequest("user_pool_id %q is not allowed: it must be the id of a user pool, such as eu-west-1_AbCdEfGhI", r.UserPoolID)
 	case r.Region == "" && defaultRegion == "":
-		return missing("region", "the AWS region of the user pool, here or in the mount's config")
+		return requiredField("region", "the AWS region of the user pool, here or in the mount's config")
 	case r.AppClientID != "" && !appClientIDPattern.MatchString(r.AppClientID):
 		return badRequest("app_client_id %q is not allowed: it must be up to 128 letters, digits, _ or +", r.AppClientID)
 	}
@@ -231,20 +232,20 @@ func (r *staticRole) validateType() error {
 	}
 	switch {
 	case r.Username == "":
-		return missing("username", "the user whose password Vault owns")
+		return requiredField("username", "the user whose password Vault owns")
 	case !usernamePattern.MatchString(r.Username):
 		return badRequest("username %q is not allowed: it must be 1 to 128 characters without spaces", r.Username)
 	case r.SelfManaged && r.AppClientID == "":
-		return missing("app_client_id", "the app client that the user signs in through, which self_managed needs")
+		return requiredField("app_client_id", "the app client that the user signs in through, which self_managed needs")
 	case r.IssueTokens && r.AppClientID == "":
-		return missing("app_client_id", "the app client that the user signs in through, which issue_tokens needs")
+		return requiredField("app_client_id", "the app client that the user signs in through, which issue_tokens needs")
 	}
 	return nil
 }
 
 func (r *staticRole) validateSecret() error {
 	if r.AppClientID == "" {
-		return missing("app_client_id", "the app client whose secret Vault owns")
+		return requiredField("app_client_id", "the app client whose secret Vault owns")
 	}
 	if r.CognitoPoolDomain != "" {
 		if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
@@ -260,7 +261,7 @@ func (r *staticRole) timetable() timetable {
 
 func (r *staticRole) validateSchedule() error {
 	if r.RotationPeriod == 0 && r.RotationSchedule == "" {
-		return missing("rotation_period", "how often to rotate, 60s at least; or give a rotation_schedule")
+		return requiredField("rotation_period", "how often to rotate, 60s at least; or give a rotation_schedule")
 	}
 	return r.timetable().validate()
 }
@@ -324,7 +325,7 @@ func (r *staticRole) period() time.Duration {
 }
 
 // shown is what a read of the role tells: no secret.
-func (r *staticRole) shown() map[string]any {
+func (r *staticRole) responseData() map[string]any {
 	shown := map[string]any{
 		"credential_type":     r.CredentialType,
 		"user_pool_id":        r.UserPoolID,
@@ -353,9 +354,13 @@ func (r *staticRole) shown() map[string]any {
 	return shown
 }
 
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return ""
+func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	role, err := b.staticRole(ctx, req.Storage, name)
+	if err == nil && role == nil {
+		err = badRequest("there is no static role %q", name)
 	}
-	return t.UTC().Format(time.RFC3339)
+	return role, err
 }
+
+// staticNameOf is the name in a storage key of a static role.
+func staticNameOf(key string) string { return strings.TrimPrefix(key, staticRoleStoragePrefix) }

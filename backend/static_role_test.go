@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
@@ -44,7 +45,7 @@ func newKeeper(t *testing.T) *keeper {
 	t.Helper()
 	k := &keeper{time: time.Now().Truncate(time.Second)}
 	k.pool = newPoolOn(t, backend.Options{Now: k.now})
-	k.writeOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
+	k.WriteOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
 	k.addUser(staticUser)
 	out, err := k.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientName: aws.String("users"), GenerateSecret: true,
@@ -77,20 +78,20 @@ func (k *keeper) pass(d time.Duration) {
 }
 
 func (k *keeper) addUser(username string) {
-	k.t.Helper()
-	_, err := k.Admin.AdminCreateUser(k.t.Context(), &cip.AdminCreateUserInput{
+	k.T.Helper()
+	_, err := k.Admin.AdminCreateUser(k.T.Context(), &cip.AdminCreateUserInput{
 		UserPoolId: &k.Seed.UserPoolID, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("hush-First-1"),
 	})
-	require.NoError(k.t, err)
+	require.NoError(k.T, err)
 	k.setPassword(username, presentPassword)
 }
 
 func (k *keeper) setPassword(username, password string) {
-	k.t.Helper()
-	_, err := k.Admin.AdminSetUserPassword(k.t.Context(), &cip.AdminSetUserPasswordInput{
+	k.T.Helper()
+	_, err := k.Admin.AdminSetUserPassword(k.T.Context(), &cip.AdminSetUserPasswordInput{
 		UserPoolId: &k.Seed.UserPoolID, Username: &username, Password: &password, Permanent: true,
 	})
-	require.NoError(k.t, err)
+	require.NoError(k.T, err)
 }
 
 // kinds are the static roles that there are, by what tells them apart.
@@ -125,8 +126,8 @@ func eachKind(t *testing.T, test func(t *testing.T, k *keeper, role map[string]a
 
 // value is what static-creds hands out.
 func (k *keeper) value() string {
-	k.t.Helper()
-	data := k.read("static-creds/x")
+	k.T.Helper()
+	data := k.Read("static-creds/x")
 	if password, ok := data["password"].(string); ok {
 		return password
 	}
@@ -135,33 +136,33 @@ func (k *keeper) value() string {
 
 // works tells whether Cognito accepts a value.
 func (k *keeper) works(role map[string]any, value string) bool {
-	k.t.Helper()
+	k.T.Helper()
 	name, data := "tokens/ci", map[string]any{"username": staticUser, "password": value}
 	if role["credential_type"] == "app_client_secret" {
-		k.writeOK("roles/probe", machineRole(map[string]any{
+		k.WriteOK("roles/probe", machineRole(map[string]any{
 			"app_client_id": k.Seed.M2MClientID, "app_client_secret": value, "cognito_pool_domain": k.Seed.Domain, "cache_tokens": false,
 		}))
-		response, err := k.request(k.t.Context(), logical.ReadOperation, "creds/probe", nil)
+		response, err := k.Request(k.T.Context(), logical.ReadOperation, "creds/probe", nil)
 		return err == nil && !response.IsError()
 	}
-	response, err := k.request(k.t.Context(), logical.UpdateOperation, name, data)
+	response, err := k.Request(k.T.Context(), logical.UpdateOperation, name, data)
 	return err == nil && !response.IsError()
 }
 
 func (k *keeper) requireEqualAtBothEnds(role map[string]any) {
-	k.t.Helper()
-	require.True(k.t, k.works(role, k.value()), "what Vault hands out must be what Cognito accepts")
+	k.T.Helper()
+	require.True(k.T, k.works(role, k.value()), "what Vault hands out must be what Cognito accepts")
 }
 
 func (k *keeper) tick() {
-	k.t.Helper()
-	k.ok(logical.RollbackOperation, "", nil)
+	k.T.Helper()
+	k.OK(logical.RollbackOperation, "", nil)
 }
 
 func TestStaticRole(t *testing.T) {
 	t.Run("a new one rotates at once, then when it is due, and on demand", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/X", role)
+			k.WriteOK("static-roles/X", role)
 			first := k.value()
 			require.NotEqual(t, presentPassword, first)
 			k.requireEqualAtBothEnds(role)
@@ -170,13 +171,13 @@ func TestStaticRole(t *testing.T) {
 			k.tick()
 			require.Equal(t, first, k.value())
 			k.pass(time.Minute)
-			require.EqualValues(t, 0, k.read("static-creds/x")["ttl"], "no full ttl before the rotation has happened")
+			require.EqualValues(t, 0, k.Read("static-creds/x")["ttl"], "no full ttl before the rotation has happened")
 			k.tick()
 			second := k.value()
 			require.NotEqual(t, first, second)
 			k.requireEqualAtBothEnds(role)
 
-			k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+			k.OK(logical.UpdateOperation, "rotate-role/x", nil)
 			require.NotEqual(t, second, k.value())
 			k.requireEqualAtBothEnds(role)
 		})
@@ -184,15 +185,15 @@ func TestStaticRole(t *testing.T) {
 
 	t.Run("a read shows the schedule and no secret", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/x", role)
-			shown := k.read("static-roles/x")
+			k.WriteOK("static-roles/x", role)
+			shown := k.Read("static-roles/x")
 			require.Equal(t, k.now().UTC().Format(time.RFC3339), shown["last_vault_rotation"])
 			require.Equal(t, k.now().Add(time.Hour).UTC().Format(time.RFC3339), shown["next_vault_rotation"])
 			require.Equal(t, "", shown["last_error"])
 			for _, secret := range []string{k.value(), k.clientSecret, presentPassword} {
 				require.NotContains(t, fmt.Sprint(shown), secret)
 			}
-			creds := k.read("static-creds/x")
+			creds := k.Read("static-creds/x")
 			require.Equal(t, int64(3600), creds["ttl"])
 			require.Equal(t, int64(3600), creds["rotation_period"])
 			require.Equal(t, shown["last_vault_rotation"], creds["last_vault_rotation"])
@@ -207,9 +208,9 @@ func TestStaticRole(t *testing.T) {
 				present = map[string]any{"app_client_secret": k.Seed.M2MClientSecret}
 			}
 			delete(role, "password")
-			require.Contains(t, k.writeRefused("static-roles/x", role), "is missing")
+			require.Contains(t, k.WriteRefused("static-roles/x", role), "is missing")
 			maps.Copy(role, present)
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			require.Contains(t, []string{presentPassword, k.Seed.M2MClientSecret}, k.value())
 			k.pass(time.Hour)
 			k.tick()
@@ -220,10 +221,10 @@ func TestStaticRole(t *testing.T) {
 
 	t.Run("nobody else can own the same", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			value := k.value()
-			require.Contains(t, k.writeRefused("static-roles/y", role), `static role "x" owns the same`)
-			require.Nil(t, k.read("static-roles/y"))
+			require.Contains(t, k.WriteRefused("static-roles/y", role), `static role "x" owns the same`)
+			require.Nil(t, k.Read("static-roles/y"))
 			require.Equal(t, value, k.value())
 		})
 	})
@@ -231,20 +232,20 @@ func TestStaticRole(t *testing.T) {
 	t.Run("one that another node deleted owns nothing", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		require.NoError(t, k.storage.Delete(t.Context(), "static-roles/x"))
-		k.backend.InvalidateKey(t.Context(), "static-roles/x")
-		k.writeOK("static-roles/y", role)
+		k.Backend.InvalidateKey(t.Context(), "static-roles/x")
+		k.WriteOK("static-roles/y", role)
 	})
 
 	t.Run("a deleted one leaves things as they are, and says so", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			value := k.value()
-			response := k.ok(logical.DeleteOperation, "static-roles/x", nil)
+			response := k.OK(logical.DeleteOperation, "static-roles/x", nil)
 			require.Contains(t, strings.Join(response.Warnings, ""), "stays as it is")
 			require.True(t, k.works(role, value))
-			k.refused(logical.ReadOperation, "static-creds/x", nil)
+			k.Refused(logical.ReadOperation, "static-creds/x", nil)
 			k.pass(2 * time.Hour)
 			k.tick()
 			require.True(t, k.works(role, value))
@@ -253,12 +254,12 @@ func TestStaticRole(t *testing.T) {
 
 	t.Run("a changed schedule counts from now", func(t *testing.T) {
 		k := newKeeper(t)
-		k.writeOK("static-roles/x", k.kinds()["a password"])
+		k.WriteOK("static-roles/x", k.kinds()["a password"])
 		k.pass(30 * time.Minute)
-		k.writeOK("static-roles/x", map[string]any{"rotation_period": "2h"})
-		require.Equal(t, int64(7200), k.read("static-creds/x")["ttl"])
-		k.ok(logical.PatchOperation, "static-roles/x", map[string]any{"rotation_period": nil, "rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
-		creds := k.read("static-creds/x")
+		k.WriteOK("static-roles/x", map[string]any{"rotation_period": "2h"})
+		require.Equal(t, int64(7200), k.Read("static-creds/x")["ttl"])
+		k.OK(logical.PatchOperation, "static-roles/x", map[string]any{"rotation_period": nil, "rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
+		creds := k.Read("static-creds/x")
 		require.Equal(t, "0 3 * * *", creds["rotation_schedule"])
 		require.Equal(t, int64(24*3600), creds["rotation_period"])
 		require.NotZero(t, creds["ttl"])
@@ -269,9 +270,9 @@ func TestStaticRole(t *testing.T) {
 		role := k.kinds()["a password"]
 		delete(role, "rotation_period")
 		role["rotation_schedule"], role["rotation_window"] = "0 3 * * *", "1h"
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		first := k.value()
-		next, err := time.Parse(time.RFC3339, k.read("static-roles/x")["next_vault_rotation"].(string))
+		next, err := time.Parse(time.RFC3339, k.Read("static-roles/x")["next_vault_rotation"].(string))
 		require.NoError(t, err)
 		k.pass(next.Sub(k.now()) + 2*time.Hour)
 		k.tick()
@@ -283,7 +284,7 @@ func TestStaticRole(t *testing.T) {
 
 	t.Run("roles in storage are found by a new process", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			first := k.value()
 			k.pass(3 * time.Hour)
 			k.restart()
@@ -296,23 +297,23 @@ func TestStaticRole(t *testing.T) {
 
 	t.Run("a machine's role follows the rotations of its static role", func(t *testing.T) {
 		k := newKeeper(t)
-		k.writeOK("static-roles/x", k.kinds()["a secret"])
-		k.writeOK("roles/m", map[string]any{"static_role": "x", "cognito_pool_domain": k.Seed.Domain})
-		first := k.read("creds/m")["access_token"]
-		require.Equal(t, first, k.read("creds/m")["access_token"])
+		k.WriteOK("static-roles/x", k.kinds()["a secret"])
+		k.WriteOK("roles/m", map[string]any{"static_role": "x", "cognito_pool_domain": k.Seed.Domain})
+		first := k.Read("creds/m")["access_token"]
+		require.Equal(t, first, k.Read("creds/m")["access_token"])
 		for range 3 {
-			k.ok(logical.UpdateOperation, "rotate-role/x", nil)
-			require.NotEqual(t, first, k.read("creds/m")["access_token"])
+			k.OK(logical.UpdateOperation, "rotate-role/x", nil)
+			require.NotEqual(t, first, k.Read("creds/m")["access_token"])
 		}
 	})
 
 	t.Run("the secret before the newest lives until the next rotation", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a secret"]
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		first := k.value()
 		require.True(t, k.works(role, k.Seed.M2MClientSecret))
-		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		k.OK(logical.UpdateOperation, "rotate-role/x", nil)
 		require.True(t, k.works(role, first))
 		require.False(t, k.works(role, k.Seed.M2MClientSecret))
 	})
@@ -321,48 +322,48 @@ func TestStaticRole(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
 		role["issue_tokens"] = true
-		k.writeOK("static-roles/x", role)
-		first := k.read("static-creds/x")
+		k.WriteOK("static-roles/x", role)
+		first := k.Read("static-creds/x")
 		k.pass(30 * time.Minute)
-		second := k.read("static-creds/x")
+		second := k.Read("static-creds/x")
 		require.Equal(t, first["access_token"], second["access_token"])
 		require.Equal(t, int64(1800), second["expires_in"])
-		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
-		third := k.read("static-creds/x")
+		k.OK(logical.UpdateOperation, "rotate-role/x", nil)
+		third := k.Read("static-creds/x")
 		require.NotEqual(t, first["access_token"], third["access_token"])
 		client, secret := k.MakeClient(k.Seed.UserPoolID)
-		k.writeOK("static-roles/x", map[string]any{"app_client_id": client, "app_client_secret": secret})
-		fourth := k.read("static-creds/x")
+		k.WriteOK("static-roles/x", map[string]any{"app_client_id": client, "app_client_secret": secret})
+		fourth := k.Read("static-creds/x")
 		require.NotEqual(t, third["access_token"], fourth["access_token"], "it is of another app client")
-		k.writeOK("config", map[string]any{"max_retries": 1})
-		require.NotEqual(t, fourth["access_token"], k.read("static-creds/x")["access_token"])
+		k.WriteOK("config", map[string]any{"max_retries": 1})
+		require.NotEqual(t, fourth["access_token"], k.Read("static-creds/x")["access_token"])
 	})
 
 	t.Run("tokens of a user that were on their way when the config changed are not kept", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
 		role["issue_tokens"] = true
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		require.NoError(t, k.Control.ResetCalls(t.Context()))
 		require.NoError(t, k.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 300}}))
 		var late map[string]any
 		var group sync.WaitGroup
-		group.Go(func() { late = k.read("static-creds/x") })
+		group.Go(func() { late = k.Read("static-creds/x") })
 		require.Eventually(t, func() bool { return len(k.Calls().Of("AdminInitiateAuth")) == 1 }, 5*time.Second, time.Millisecond)
-		k.writeOK("config", map[string]any{"max_retries": 1})
+		k.WriteOK("config", map[string]any{"max_retries": 1})
 		group.Wait()
 		require.NotEmpty(t, late["access_token"])
-		require.NotEqual(t, late["access_token"], k.read("static-creds/x")["access_token"])
+		require.NotEqual(t, late["access_token"], k.Read("static-creds/x")["access_token"])
 	})
 
 	t.Run("nothing is rotated any more before an unmount", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		before := k.value()
 		k.pass(2 * time.Hour)
-		k.system.TaintedVal = true
-		k.ok(logical.RollbackOperation, "", nil)
+		k.System.TaintedVal = true
+		k.OK(logical.RollbackOperation, "", nil)
 		require.Equal(t, before, k.value())
 		require.True(t, k.works(role, before))
 	})
@@ -371,15 +372,15 @@ func TestStaticRole(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
 		role["sign_out_on_rotation"] = true
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		require.Len(t, k.Calls().Of("AdminUserGlobalSignOut"), 1)
 	})
 }
 
 // restart is a new process on the same storage.
 func (k *keeper) restart() {
-	k.t.Helper()
-	k.pool.mount = newMountOn(k.t, k.storage, backend.Options{Now: k.now})
+	k.T.Helper()
+	k.pool.Mount = backendtest.NewOn(k.T, k.storage, backend.Options{Now: k.now})
 }
 
 func TestStaticRoleRefuses(t *testing.T) {
@@ -418,10 +419,10 @@ func TestStaticRoleRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKeeper(t)
-			text := k.writeRefused("static-roles/x", base(k, c.kind, c.change))
+			text := k.WriteRefused("static-roles/x", base(k, c.kind, c.change))
 			require.Contains(t, text, c.says)
 			require.NotContains(t, text, "hush")
-			require.Nil(t, k.read("static-roles/x"))
+			require.Nil(t, k.Read("static-roles/x"))
 			// The user's password is still what it was.
 			require.True(t, k.works(map[string]any{}, presentPassword))
 		})
@@ -431,7 +432,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 		k := newKeeper(t)
 		_, err := k.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
 		require.NoError(t, err)
-		text := k.writeRefused("static-roles/x", k.kinds()["a secret"])
+		text := k.WriteRefused("static-roles/x", k.kinds()["a secret"])
 		require.Contains(t, text, "a second secret")
 		require.Empty(t, k.Calls().Of("DeleteUserPoolClientSecret"))
 	})
@@ -439,7 +440,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 	t.Run("a foreign secret that came later, by its id", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a secret"]
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		value := k.value()
 		secrets, err := k.Admin.ListUserPoolClientSecrets(t.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
 		require.NoError(t, err)
@@ -447,7 +448,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 			Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 			Body: fmt.Sprintf(`{"ClientSecrets":[{"ClientSecretId":%q},{"ClientSecretId":"client--1"}]}`, *secrets.ClientSecrets[0].ClientSecretId),
 		})
-		require.Contains(t, k.refused(logical.UpdateOperation, "rotate-role/x", nil), `"client--1"`)
+		require.Contains(t, k.Refused(logical.UpdateOperation, "rotate-role/x", nil), `"client--1"`)
 		require.Empty(t, k.Calls().Of("DeleteUserPoolClientSecret"))
 		require.True(t, k.works(role, value))
 	})
@@ -456,18 +457,18 @@ func TestStaticRoleRefuses(t *testing.T) {
 func TestStaticRotationRefusals(t *testing.T) {
 	t.Run("a password that the pool refuses is replaced by another, and not for ever", func(t *testing.T) {
 		k := newKeeper(t)
-		k.writeOK("static-roles/x", k.kinds()["a password"])
+		k.WriteOK("static-roles/x", k.kinds()["a password"])
 		first := k.value()
 		require.NoError(t, k.Control.ResetCalls(t.Context()))
 		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InvalidPasswordException", Message: "no"})
-		require.Contains(t, k.refused(logical.UpdateOperation, "rotate-role/x", nil), "InvalidPasswordException")
+		require.Contains(t, k.Refused(logical.UpdateOperation, "rotate-role/x", nil), "InvalidPasswordException")
 		require.Len(t, k.Calls().Of("AdminSetUserPassword"), 3)
 		require.Equal(t, first, k.value())
-		require.EqualValues(t, 0, k.read("static-creds/x")["ttl"])
-		require.Contains(t, k.read("static-roles/x")["last_error"], "InvalidPasswordException")
+		require.EqualValues(t, 0, k.Read("static-creds/x")["ttl"])
+		require.Contains(t, k.Read("static-roles/x")["last_error"], "InvalidPasswordException")
 		k.Heal()
 		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "PasswordHistoryPolicyViolationException", Times: 1})
-		k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+		k.OK(logical.UpdateOperation, "rotate-role/x", nil)
 		require.NotEqual(t, first, k.value())
 		k.requireEqualAtBothEnds(k.kinds()["a password"])
 	})
@@ -475,9 +476,9 @@ func TestStaticRotationRefusals(t *testing.T) {
 	t.Run("a failing role backs off and holds up no other", func(t *testing.T) {
 		k := newKeeper(t)
 		role := k.kinds()["a password"]
-		k.writeOK("static-roles/x", role)
-		k.writeOK("static-roles/m", k.kinds()["a secret"])
-		secret := k.read("static-creds/m")["app_client_secret"]
+		k.WriteOK("static-roles/x", role)
+		k.WriteOK("static-roles/m", k.kinds()["a secret"])
+		secret := k.Read("static-creds/m")["app_client_secret"]
 		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InternalErrorException"})
 		k.pass(time.Hour)
 		require.NoError(t, k.Control.ResetCalls(t.Context()))
@@ -485,12 +486,12 @@ func TestStaticRotationRefusals(t *testing.T) {
 			k.tick()
 		}
 		require.Len(t, k.Calls().Of("AdminSetUserPassword"), 1, "no second try before the pause is over")
-		require.NotEqual(t, secret, k.read("static-creds/m")["app_client_secret"])
+		require.NotEqual(t, secret, k.Read("static-creds/m")["app_client_secret"])
 		k.Heal()
 		k.pass(time.Minute)
 		k.tick()
 		k.requireEqualAtBothEnds(role)
-		require.Equal(t, "", k.read("static-roles/x")["last_error"])
+		require.Equal(t, "", k.Read("static-roles/x")["last_error"])
 	})
 
 	t.Run("a federated user is refused", func(t *testing.T) {
@@ -499,7 +500,7 @@ func TestStaticRotationRefusals(t *testing.T) {
 			Operation: "AdminGetUser", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 			Body: `{"Username":"ann","UserStatus":"EXTERNAL_PROVIDER","Enabled":true,"UserAttributes":[]}`,
 		})
-		require.Contains(t, k.writeRefused("static-roles/x", k.kinds()["a password"]), "another provider")
+		require.Contains(t, k.WriteRefused("static-roles/x", k.kinds()["a password"]), "another provider")
 	})
 
 	t.Run("a user with a temporary password manages itself from then on", func(t *testing.T) {
@@ -510,7 +511,7 @@ func TestStaticRotationRefusals(t *testing.T) {
 		})
 		require.NoError(t, err)
 		role["password"] = "hush-Temporary-1"
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		k.requireEqualAtBothEnds(role)
 	})
 }
@@ -519,42 +520,42 @@ func TestStaticRotationRefusals(t *testing.T) {
 // change is on its way.
 func TestStaticRoleChangedWhileItRotates(t *testing.T) {
 	for name, change := range map[string]func(k *keeper){
-		"is deleted": func(k *keeper) { k.ok(logical.DeleteOperation, "static-roles/x", nil) },
-		"is updated": func(k *keeper) { k.writeOK("static-roles/x", map[string]any{"rotation_period": "2h"}) },
+		"is deleted": func(k *keeper) { k.OK(logical.DeleteOperation, "static-roles/x", nil) },
+		"is updated": func(k *keeper) { k.WriteOK("static-roles/x", map[string]any{"rotation_period": "2h"}) },
 	} {
 		t.Run("a role that "+name, func(t *testing.T) {
 			k := newKeeper(t)
 			role := k.kinds()["a password"]
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			require.NoError(t, k.Control.ResetCalls(t.Context()))
 			require.NoError(t, k.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminSetUserPassword": 300}}))
 			var group sync.WaitGroup
-			group.Go(func() { k.ok(logical.UpdateOperation, "rotate-role/x", nil) })
+			group.Go(func() { k.OK(logical.UpdateOperation, "rotate-role/x", nil) })
 			require.Eventually(t, func() bool { return len(k.Calls().Of("AdminSetUserPassword")) == 1 }, 5*time.Second, time.Millisecond)
 			group.Go(func() { change(k) })
 			group.Wait()
 			if name == "is deleted" {
-				require.Nil(t, k.read("static-roles/x"))
+				require.Nil(t, k.Read("static-roles/x"))
 				k.tick()
-				require.Nil(t, k.read("static-roles/x"), "a rotation must not bring it back")
+				require.Nil(t, k.Read("static-roles/x"), "a rotation must not bring it back")
 				return
 			}
 			k.requireEqualAtBothEnds(role)
-			require.Equal(t, int64(7200), k.read("static-roles/x")["rotation_period"])
+			require.Equal(t, int64(7200), k.Read("static-roles/x")["rotation_period"])
 		})
 	}
 }
 
 func TestTokensOfAStaticUser(t *testing.T) {
 	k := newKeeper(t)
-	k.writeOK("static-roles/x", k.kinds()["a password"])
-	creds := k.read("static-creds/x")
-	tokens := k.ok(logical.UpdateOperation, "tokens/x", map[string]any{"username": creds["username"], "password": creds["password"]})
+	k.WriteOK("static-roles/x", k.kinds()["a password"])
+	creds := k.Read("static-creds/x")
+	tokens := k.OK(logical.UpdateOperation, "tokens/x", map[string]any{"username": creds["username"], "password": creds["password"]})
 	require.NotEmpty(t, tokens.Data["access_token"])
-	again := k.ok(logical.UpdateOperation, "tokens/x", map[string]any{"refresh_token": tokens.Data["refresh_token"]})
+	again := k.OK(logical.UpdateOperation, "tokens/x", map[string]any{"refresh_token": tokens.Data["refresh_token"]})
 	require.NotEmpty(t, again.Data["access_token"])
-	k.writeOK("static-roles/m", k.kinds()["a secret"])
-	require.Contains(t, k.refused(logical.UpdateOperation, "tokens/m", map[string]any{"refresh_token": "x"}), `there is no role "m"`)
+	k.WriteOK("static-roles/m", k.kinds()["a secret"])
+	require.Contains(t, k.Refused(logical.UpdateOperation, "tokens/m", map[string]any{"refresh_token": "x"}), `there is no role "m"`)
 }
 
 func TestOnboardingHalfWay(t *testing.T) {
@@ -570,9 +571,9 @@ func TestOnboardingHalfWay(t *testing.T) {
 			}
 			// Nor can a sign-in settle it now.
 			k.Fault(control.Fault{Operation: "InitiateAuth", Kind: control.FaultCutBefore, Skip: 1})
-			_, err := k.request(t.Context(), logical.CreateOperation, "static-roles/x", role)
+			_, err := k.Request(t.Context(), logical.CreateOperation, "static-roles/x", role)
 			requireStatus(t, 502, err)
-			require.NotNil(t, k.read("static-roles/x"))
+			require.NotNil(t, k.Read("static-roles/x"))
 			k.Heal()
 			k.pass(time.Hour)
 			k.tick()
@@ -583,19 +584,19 @@ func TestOnboardingHalfWay(t *testing.T) {
 	t.Run("one that was refused leaves no role, and nothing changed", func(t *testing.T) {
 		k := newKeeper(t)
 		k.Deny("cognito-idp:AdminSetUserPassword")
-		_, err := k.request(t.Context(), logical.CreateOperation, "static-roles/x", k.kinds()["a password"])
+		_, err := k.Request(t.Context(), logical.CreateOperation, "static-roles/x", k.kinds()["a password"])
 		requireStatus(t, 403, err)
-		require.Nil(t, k.read("static-roles/x"))
+		require.Nil(t, k.Read("static-roles/x"))
 		require.True(t, k.works(map[string]any{}, presentPassword))
 		k.Deny()
-		k.writeOK("static-roles/x", k.kinds()["a password"])
+		k.WriteOK("static-roles/x", k.kinds()["a password"])
 	})
 }
 
 func TestCheckOfStaticRoles(t *testing.T) {
 	check := func(k *keeper) (string, map[string]map[string]any) {
-		k.t.Helper()
-		data := k.ok(logical.ReadOperation, "check/x", map[string]any{"kind": "static"}).Data
+		k.T.Helper()
+		data := k.OK(logical.ReadOperation, "check/x", map[string]any{"kind": "static"}).Data
 		findings := map[string]map[string]any{}
 		for _, f := range data["findings"].([]any) {
 			findings[f.(map[string]any)["name"].(string)] = f.(map[string]any)
@@ -605,7 +606,7 @@ func TestCheckOfStaticRoles(t *testing.T) {
 
 	t.Run("all is well after a write", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-			k.writeOK("static-roles/x", role)
+			k.WriteOK("static-roles/x", role)
 			value := k.value()
 			status, findings := check(k)
 			require.Equal(t, "ok", status, "%v", findings)
@@ -621,22 +622,22 @@ func TestCheckOfStaticRoles(t *testing.T) {
 		status  string
 	}{
 		"a user that is gone": {"a password", func(k *keeper) {
-			_, err := k.Admin.AdminDeleteUser(k.t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser)})
-			require.NoError(k.t, err)
+			_, err := k.Admin.AdminDeleteUser(k.T.Context(), &cip.AdminDeleteUserInput{UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser)})
+			require.NoError(k.T, err)
 		}, "user", "fail"},
 		"a user that is disabled": {"a password", func(k *keeper) { k.disable(staticUser) }, "user", "warn"},
 		"a right that is denied":  {"a password", func(k *keeper) { k.Deny("cognito-idp:AdminGetUser") }, "user", "unknown"},
 		"a rotation that failed": {"a password", func(k *keeper) {
 			k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InternalErrorException"})
-			_, _ = k.request(k.t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+			_, _ = k.Request(k.T.Context(), logical.UpdateOperation, "rotate-role/x", nil)
 			k.Heal()
 		}, "rotation", "fail"},
 		"a client that does not let users sign in": {"a password", func(k *keeper) {
-			_, err := k.Admin.UpdateUserPoolClient(k.t.Context(), &cip.UpdateUserPoolClientInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client})
-			require.NoError(k.t, err)
+			_, err := k.Admin.UpdateUserPoolClient(k.T.Context(), &cip.UpdateUserPoolClientInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client})
+			require.NoError(k.T, err)
 		}, "auth_flows", "fail"},
 		"a domain that is not there": {"a secret", func(k *keeper) {
-			k.writeOK("static-roles/x", map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
+			k.WriteOK("static-roles/x", map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
 		}, "token", "fail"},
 		"a secret that somebody deleted": {"a secret", func(k *keeper) {
 			k.Fault(control.Fault{Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
@@ -646,7 +647,7 @@ func TestCheckOfStaticRoles(t *testing.T) {
 		t.Run(name+" is found", func(t *testing.T) {
 			t.Parallel()
 			k := newKeeper(t)
-			k.writeOK("static-roles/x", k.kinds()[c.kind])
+			k.WriteOK("static-roles/x", k.kinds()[c.kind])
 			c.breakIt(k)
 			_, findings := check(k)
 			require.Equal(t, c.status, findings[c.finding]["status"], "%v", findings)
@@ -661,17 +662,17 @@ func TestCheckOfStaticRoles(t *testing.T) {
 
 	t.Run("what is no static role, or no kind, is a 400", func(t *testing.T) {
 		k := newKeeper(t)
-		require.Contains(t, k.refused(logical.ReadOperation, "check/nobody", map[string]any{"kind": "static"}), `there is no static role "nobody"`)
-		require.Contains(t, k.refused(logical.ReadOperation, "check/ci", map[string]any{"kind": "odd"}), `kind "odd"`)
+		require.Contains(t, k.Refused(logical.ReadOperation, "check/nobody", map[string]any{"kind": "static"}), `there is no static role "nobody"`)
+		require.Contains(t, k.Refused(logical.ReadOperation, "check/ci", map[string]any{"kind": "odd"}), `kind "odd"`)
 	})
 }
 
 func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
 	k := newKeeper(t)
-	require.Nil(t, k.ok(logical.DeleteOperation, "config", nil))
+	require.Nil(t, k.OK(logical.DeleteOperation, "config", nil))
 	k = newKeeper(t)
-	k.writeOK("static-roles/x", k.kinds()["a password"])
-	response := k.ok(logical.DeleteOperation, "config", nil)
+	k.WriteOK("static-roles/x", k.kinds()["a password"])
+	response := k.OK(logical.DeleteOperation, "config", nil)
 	require.Contains(t, strings.Join(response.Warnings, ""), "1 static roles are left")
 }
 
@@ -680,12 +681,12 @@ func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
 func TestSecretInUseIsNotRetired(t *testing.T) {
 	k := newKeeper(t)
 	role := k.kinds()["a secret"]
-	k.writeOK("static-roles/x", role)
-	k.ok(logical.UpdateOperation, "rotate-role/x", nil)
+	k.WriteOK("static-roles/x", role)
+	k.OK(logical.UpdateOperation, "rotate-role/x", nil)
 	handedOut := k.value()
 	k.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 	for range 3 {
-		_, err := k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+		_, err := k.Request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
 		require.Error(t, err)
 	}
 	k.Heal()
@@ -698,19 +699,19 @@ func TestSecretInUseIsNotRetired(t *testing.T) {
 func TestManyRolesDueAtOnce(t *testing.T) {
 	const roles = 30
 	k := newKeeper(t)
-	k.writeOK("config", map[string]any{"rate_limits": map[string]any{"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000}})
+	k.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000}})
 	values := map[string]any{}
 	for i := range roles {
 		name := fmt.Sprintf("user%02d", i)
 		k.addUser(name)
 		role := k.kinds()["a password"]
 		role["username"] = name
-		k.writeOK("static-roles/"+name, role)
-		values[name] = k.read("static-creds/" + name)["password"]
+		k.WriteOK("static-roles/"+name, role)
+		values[name] = k.Read("static-creds/" + name)["password"]
 	}
 	rotated := func() (n int) {
 		for name, before := range values {
-			if k.read("static-creds/" + name)["password"] != before {
+			if k.Read("static-creds/" + name)["password"] != before {
 				n++
 			}
 		}
@@ -733,12 +734,12 @@ func TestManyRolesDueAtOnce(t *testing.T) {
 
 func TestStaticRotationsAtOnce(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		var group sync.WaitGroup
 		for i := range 6 {
 			group.Go(func() {
 				if i%2 == 0 {
-					_, _ = k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+					_, _ = k.Request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
 					return
 				}
 				k.tick()
@@ -754,10 +755,10 @@ func TestStaticRotationsAtOnce(t *testing.T) {
 func TestRotationInDoubtIsSettledSoon(t *testing.T) {
 	k := newKeeper(t)
 	role := k.kinds()["a password"]
-	k.writeOK("static-roles/x", role)
+	k.WriteOK("static-roles/x", role)
 	k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultCutAfter})
 	for range 10 {
-		_, err := k.request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
+		_, err := k.Request(t.Context(), logical.UpdateOperation, "rotate-role/x", nil)
 		require.Error(t, err)
 	}
 	k.restart()
@@ -769,17 +770,17 @@ func TestRotationInDoubtIsSettledSoon(t *testing.T) {
 func TestLaterWritesOfAStaticRole(t *testing.T) {
 	k := newKeeper(t)
 	role := k.kinds()["a password"]
-	k.writeOK("static-roles/x", role)
+	k.WriteOK("static-roles/x", role)
 
 	t.Run("whether it is self-managed cannot change", func(t *testing.T) {
-		text := k.writeRefused("static-roles/x", map[string]any{"self_managed": true, "password": presentPassword})
+		text := k.WriteRefused("static-roles/x", map[string]any{"self_managed": true, "password": presentPassword})
 		require.Contains(t, text, "self_managed")
 		require.Contains(t, text, "cannot change")
 	})
 
 	t.Run("a password is ignored, with a warning", func(t *testing.T) {
 		value := k.value()
-		response := k.writeOK("static-roles/x", map[string]any{"password": presentPassword, "rotation_period": "2h", "self_managed": false})
+		response := k.WriteOK("static-roles/x", map[string]any{"password": presentPassword, "rotation_period": "2h", "self_managed": false})
 		require.Len(t, response.Warnings, 1)
 		require.Contains(t, response.Warnings[0], "password is ignored")
 		require.Equal(t, value, k.value())

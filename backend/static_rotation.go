@@ -121,7 +121,7 @@ func (b *backend) finishRotation(ctx context.Context, req *logical.Request, name
 		return err
 	}
 	*role = finished
-	b.forgetStaticTokens(role)
+	b.dropMachineTokens(role)
 	return nil
 }
 
@@ -271,4 +271,47 @@ func (s *ownPasswordSetter) inForce(ctx context.Context, role *staticRole) (bool
 	default:
 		return false, err
 	}
+}
+
+// currentStaticRole gives a role as it is when no rotation is under way: it
+// waits for one, and finishes one that died half way, because until then the
+// stored value may not be the one that Cognito takes.
+func (b *backend) currentStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	role, err := b.existingStaticRole(ctx, req, name)
+	if err != nil {
+		return nil, err
+	}
+	if role.CredentialType == staticTypeSecret && role.Value != "" {
+		return role, nil // an app client's secret stays good while the next one comes
+	}
+	lock := b.queue.lock(name)
+	lock.RLock()
+	role, err = b.existingStaticRole(ctx, req, name)
+	lock.RUnlock()
+	if err == nil && role.Pending != nil && !b.now().Before(role.RetryAt) {
+		role, err = b.resumeRotation(ctx, req, name)
+	}
+	if err == nil && role.Value == "" {
+		err = badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
+	}
+	return role, err
+}
+
+func (b *backend) resumeRotation(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	lock := b.queue.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, badRequest("there is no static role %q", name)
+	}
+	if role.Pending != nil && !b.now().Before(role.RetryAt) {
+		if err := b.rotate(ctx, req, name, role); err != nil {
+			b.Logger().Error("finishing the rotation of a static role failed", "name", name, "error", err)
+		}
+	}
+	return role, nil
 }

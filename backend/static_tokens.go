@@ -4,8 +4,11 @@
 package backend
 
 import (
+	"context"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
@@ -81,4 +84,29 @@ func (c *staticTokenCache) dropAll() {
 	defer c.mu.Unlock()
 	c.generation++
 	clear(c.held)
+}
+
+// signInStaticUser signs the user in.
+func (b *backend) signInStaticUser(ctx context.Context, req *logical.Request, role *staticRole) (cognito.Tokens, error) {
+	aws, err := b.connect(ctx, req)
+	if err != nil {
+		return cognito.Tokens{}, err
+	}
+	pool, err := aws.Pool(ctx, role.target(aws.region))
+	if err != nil {
+		return cognito.Tokens{}, err
+	}
+	signIn := pool.SignIn
+	if role.SelfManaged {
+		signIn = pool.SignInSelf
+	}
+	return signIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Value}, nil)
+}
+
+// dropMachineTokens drops the tokens that were bought with an app client's
+// secret, so that the roles which use it go on with the new one.
+func (b *backend) dropMachineTokens(role *staticRole) {
+	if aws, _ := b.connections.Peek(configStoragePath); aws != nil && role.CredentialType == staticTypeSecret {
+		aws.ForgetMachineTokens(role.AppClientID)
+	}
 }

@@ -6,7 +6,11 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"vault-plugin-secrets-cognito/internal/cache"
+
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
@@ -26,6 +30,12 @@ func getJSON(ctx context.Context, s logical.Storage, path string, into any) (boo
 	return true, nil
 }
 
+// newEntryCache returns a cache of what is made of storage entries. A missing
+// entry is not cached.
+func newEntryCache[T any](lifetime context.Context) *cache.Cache[string, *T] {
+	return cache.New[string](cache.Options[*T]{Lifetime: lifetime, Keep: func(entry *T) bool { return entry != nil }})
+}
+
 func putJSON(ctx context.Context, s logical.Storage, path string, value any) error {
 	entry, err := logical.StorageEntryJSON(path, value)
 	if err != nil {
@@ -35,4 +45,16 @@ func putJSON(ctx context.Context, s logical.Storage, path string, value any) err
 		return fmt.Errorf("storing %q: %w", path, err)
 	}
 	return nil
+}
+
+// listNames lists the entries below a storage prefix, in order.
+func listNames(prefix string) framework.OperationFunc {
+	return func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+		names, err := req.Storage.List(ctx, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("listing %q: %w", prefix, err)
+		}
+		slices.Sort(names)
+		return logical.ListResponse(names), nil
+	}
 }

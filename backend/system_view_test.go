@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend"
+	"vault-plugin-secrets-cognito/backend/backendtest"
 )
 
 // askedView counts how often Vault is asked, and calls nothing itself.
@@ -37,14 +38,14 @@ func TestReadsDoNotAskVaultForItsReplicationState(t *testing.T) {
 	const onPrimary = consts.ReplicationPerformanceDisabled | consts.ReplicationDRDisabled
 	view := &askedView{state: onPrimary}
 	clock := &handClock{now: time.Now()}
-	m := &mount{t: t, storage: &logical.InmemStorage{}}
+	m := &backendtest.Mount{T: t, Storage: &logical.InmemStorage{}}
 	var err error
-	m.backend, err = backend.Factory(backend.Options{Now: clock.Now})(t.Context(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: view})
+	m.Backend, err = backend.Factory(backend.Options{Now: clock.Now})(t.Context(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: view})
 	require.NoError(t, err)
 	require.Zero(t, view.asked, "Vault knows nothing yet when it makes a mount")
 	// There is no such role, which is said by the engine and not by the SDK.
 	answered := func() bool {
-		_, err := m.request(context.Background(), logical.ReadOperation, "creds/nobody", nil)
+		_, err := m.Request(context.Background(), logical.ReadOperation, "creds/nobody", nil)
 		if err != nil {
 			require.ErrorIs(t, err, logical.ErrReadOnly)
 		}

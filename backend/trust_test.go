@@ -13,11 +13,12 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 func TestNoPathIsOpen(t *testing.T) {
-	special := newMount(t).backend.SpecialPaths()
+	special := backendtest.New(t).Backend.SpecialPaths()
 	require.Empty(t, special.Unauthenticated)
 	require.Empty(t, special.Root)
 	require.Empty(t, special.WriteForwardedStorage)
@@ -29,14 +30,14 @@ func TestNoPathIsOpen(t *testing.T) {
 func TestEventsHoldNoSecret(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
 		events := logical.NewMockEventSender()
-		require.NoError(t, k.backend.Setup(t.Context(), &logical.BackendConfig{
-			Logger: hclog.NewNullLogger(), System: k.system, EventsSender: events,
+		require.NoError(t, k.Backend.Setup(t.Context(), &logical.BackendConfig{
+			Logger: hclog.NewNullLogger(), System: k.System, EventsSender: events,
 		}))
-		k.writeOK("static-roles/x", role)
+		k.WriteOK("static-roles/x", role)
 		k.tick()
 		k.pass(2 * time.Hour)
 		k.tick()
-		k.read("static-creds/x")
+		k.Read("static-creds/x")
 		k.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultError, Code: "InvalidParameterException", Message: "it holds " + presentPassword})
 		k.pass(2 * time.Hour)
 		k.tick()
@@ -53,13 +54,13 @@ func TestEventsHoldNoSecret(t *testing.T) {
 
 // requireNoSecret looks for everything that Cognito ever took for a secret.
 func (p *pool) requireNoSecret(text string) {
-	p.t.Helper()
-	secrets, err := p.Control.Secrets(p.t.Context())
-	require.NoError(p.t, err)
-	require.NotEmpty(p.t, secrets)
+	p.T.Helper()
+	secrets, err := p.Control.Secrets(p.T.Context())
+	require.NoError(p.T, err)
+	require.NotEmpty(p.T, secrets)
 	for _, secret := range secrets {
-		require.NotContains(p.t, text, secret.Value, secret.Field)
-		require.NotContains(p.t, text, url.QueryEscape(secret.Value), secret.Field)
-		require.NotContains(p.t, text, base64.StdEncoding.EncodeToString([]byte(secret.Value)), secret.Field)
+		require.NotContains(p.T, text, secret.Value, secret.Field)
+		require.NotContains(p.T, text, url.QueryEscape(secret.Value), secret.Field)
+		require.NotContains(p.T, text, base64.StdEncoding.EncodeToString([]byte(secret.Value)), secret.Field)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 // docs/acceptance.md says how to use these variables, and what rights they need.
@@ -41,7 +41,7 @@ func TestSecondOpinionAWS(t *testing.T) {
 	for _, p := range asked {
 		t.Run(p.asks, func(t *testing.T) {
 			if why := account.lacks[p.needs]; why != "" {
-				tally.Skip(t, why)
+				counters.Skip(t, why)
 			}
 			theirs, ours := p.answer(newBench(t, account)), p.answer(newBench(t, emulator))
 			t.Logf("AWS answers %q, the emulator %q", theirs, ours)
@@ -61,7 +61,7 @@ var lacksOfAWS = map[need]string{
 func realAWS(t *testing.T) *provider {
 	t.Helper()
 	if os.Getenv(accVariable) != "1" {
-		tally.Skip(t, accVariable+"=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
+		counters.Skip(t, accVariable+"=1 is not set: docs/acceptance.md says how to run this on a real AWS account")
 	}
 	account, err := config.LoadDefaultConfig(t.Context())
 	require.NoError(t, err)

@@ -11,8 +11,8 @@ import (
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // motoVariable names a moto_server, which scripts/moto.sh installs.
@@ -36,7 +36,7 @@ func startMoto(t *testing.T) *provider {
 	t.Helper()
 	binary := os.Getenv(motoVariable)
 	if binary == "" {
-		tally.Skip(t, motoVariable+" is not set: `make test-moto` installs moto and sets it")
+		counters.Skip(t, motoVariable+" is not set: `make test-moto` installs moto and sets it")
 	}
 	moto, err := sandbox.StartMoto(t.Context(), sandbox.MotoOptions{Binary: binary})
 	require.NoError(t, err)

@@ -22,9 +22,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // acceptanceCase is a line of the acceptance table: something that is done
@@ -95,20 +95,20 @@ func acceptanceRights(t *testing.T) []string {
 // is left there.
 func accept(t *testing.T, p *provider) {
 	t.Helper()
-	count := tally.Open(t, "Second opinion", "acceptance table on "+p.name)
+	count := counters.Open(t, "Second opinion", "acceptance table on "+p.name)
 	e := makeEstate(t, p)
 	for _, c := range acceptanceCases {
 		t.Run(c.does, func(t *testing.T) {
 			for _, need := range c.needs {
 				if why := p.lacks[need]; why != "" {
-					tally.Skip(t, fmt.Sprintf("%s lacks %s: %s", p.name, need, why))
+					counters.Skip(t, fmt.Sprintf("%s lacks %s: %s", p.name, need, why))
 				}
 			}
 			count.Tried(1)
 			c.try(newAcceptance(t, e))
 		})
 	}
-	count.Lost(tally.UsersLeft, len(e.usersNamed(t, "vault-")))
+	count.Lost(counters.UsersLeft, len(e.usersNamed(t, "vault-")))
 }
 
 func newAcceptance(t *testing.T, e *estate) *acceptance {

@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // terms is how many leaders follow each other: of three servers one leads twice,
@@ -41,8 +41,8 @@ func TestCluster(t *testing.T) {
 	c.client = patient(c.client)
 	c.writeFollower("api/read")
 
-	c.askStandbys(tally.Open(t, "Cluster", "requests to a standby"))
-	c.succeed(tally.Open(t, "Cluster", "changes seen by the next leader"))
+	c.askStandbys(counters.Open(t, "Cluster", "requests to a standby"))
+	c.succeed(counters.Open(t, "Cluster", "changes seen by the next leader"))
 	c.liveThrough("Cluster", "", c.ways())
 }
 
@@ -62,7 +62,7 @@ func patient(client *api.Client) *api.Client {
 }
 
 // askStandbys does everything through servers that are not active.
-func (c *clustered) askStandbys(count *tally.Count) {
+func (c *clustered) askStandbys(count *counters.Counter) {
 	c.Helper()
 	standbys := c.cluster.Standbys(c.Context())
 	require.Len(c, standbys, 2)
@@ -89,7 +89,7 @@ func (c *clustered) askStandbys(count *tally.Count) {
 }
 
 // succeed changes everything on one leader and looks at it on the next.
-func (c *clustered) succeed(count *tally.Count) {
+func (c *clustered) succeed(count *counters.Counter) {
 	c.Helper()
 	leader, err := c.cluster.Leader(c.Context())
 	require.NoError(c, err)

@@ -21,9 +21,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 const (
@@ -117,7 +117,7 @@ type mortal struct {
 	// rotated is the one of this round, or nil.
 	rotated *rootMount
 	// origin is the line of the table under which a user was seen first.
-	origin map[string]*tally.Count
+	origin map[string]*counters.Counter
 
 	// hangUp makes the clients of a round go away.
 	hangUp context.CancelFunc
@@ -159,7 +159,7 @@ func newMortal(t *testing.T, servers ...*sandbox.Server) *mortal {
 	t.Logf("RELIABILITY_SEED=%d", seed)
 	m := &mortal{
 		world: newWorldIn(t, servers[0].Vault), servers: servers, seed: seed, random: rand.New(rand.NewPCG(seed, 0)),
-		origin: map[string]*tally.Count{}, sum: map[string]*score{},
+		origin: map[string]*counters.Counter{}, sum: map[string]*score{},
 	}
 	for _, server := range servers[1:] {
 		watched(t, server.Vault)
@@ -188,10 +188,10 @@ func (m *mortal) rounds() int {
 // liveThrough dies in all ways, in an order of chance.
 func (m *mortal) liveThrough(suite, where string, ways []way) {
 	m.Helper()
-	counts := make([]*tally.Count, len(ways))
+	counts := make([]*counters.Counter, len(ways))
 	var deck []int
 	for i, way := range ways {
-		counts[i] = tally.Open(m, suite, way.name+where)
+		counts[i] = counters.Open(m, suite, way.name+where)
 		counts[i].Note(fmt.Sprintf("seed %d", m.seed))
 		for range m.rounds() {
 			deck = append(deck, i)
@@ -219,7 +219,7 @@ type task func(context.Context, *api.Client) error
 
 // round begins some work, dies in the middle, and sees what is left. It
 // reports whether Vault came back.
-func (m *mortal) round(count *tally.Count, way way) bool {
+func (m *mortal) round(count *counters.Counter, way way) bool {
 	m.Helper()
 	count.Tried(1)
 	tasks := m.plan()
@@ -229,7 +229,7 @@ func (m *mortal) round(count *tally.Count, way way) bool {
 	done := m.begin(tasks, way.name)
 	m.await(when, done)
 	if err := errors.Join(way.die(), m.awaitPlugin()); err != nil {
-		count.Lost(tally.Panics, 1)
+		count.Lost(counters.Panics, 1)
 		count.Note(err.Error())
 		return false
 	}
@@ -400,7 +400,7 @@ func (m *mortal) awaitPlugin() error {
 
 // check holds Vault to what it said: who holds a lease signs in, who was
 // revoked does not, and what a static role hands out works. Then life goes on.
-func (m *mortal) check(count *tally.Count, how string) {
+func (m *mortal) check(count *counters.Counter, how string) {
 	m.Helper()
 	users := m.Users()
 	for _, user := range users {
@@ -410,43 +410,43 @@ func (m *mortal) check(count *tally.Count, how string) {
 	}
 	for _, user := range m.handed {
 		if user.ended && contains(users, user.username) {
-			m.lose(count, tally.UsersLeft, "%s: user %s outlived its revocation", how, user.username)
+			m.lose(count, counters.UsersLeft, "%s: user %s outlived its revocation", how, user.username)
 		}
 	}
 	for _, user := range m.living() {
 		if !m.passwordWorks(user.username, user.password) && time.Now().Before(user.until) {
-			m.lose(count, tally.LeasesStuck, "%s: user %s is gone before its time", how, user.username)
+			m.lose(count, counters.LeasesStuck, "%s: user %s is gone before its time", how, user.username)
 		}
 	}
 	m.checkStatic(count, how)
 	if m.rotated != nil {
 		m.checkRoot(count, how, m.rotated)
 	}
-	count.Lost(tally.Panics, m.hung)
+	count.Lost(counters.Panics, m.hung)
 	m.hung = 0
 	require.NoError(m, m.create(m.Context(), m.client), "after: %s", how)
 }
 
-func (m *mortal) lose(count *tally.Count, loss tally.Loss, format string, args ...any) {
+func (m *mortal) lose(count *counters.Counter, loss counters.Loss, format string, args ...any) {
 	m.Logf(format, args...)
 	count.Lost(loss, 1)
 }
 
-func (m *mortal) checkStatic(count *tally.Count, how string) {
+func (m *mortal) checkStatic(count *counters.Counter, how string) {
 	m.Helper()
 	for _, role := range []string{"ann", "bob", "client"} {
 		if !m.handsOutWhatWorks(role) {
-			m.lose(count, tally.PasswordsLost, "%s: static-creds/%s hands out what Cognito refuses; it says: %v", how, role, m.read("static-roles/"+role).Data)
+			m.lose(count, counters.PasswordsLost, "%s: static-creds/%s hands out what Cognito refuses; it says: %v", how, role, m.read("static-roles/"+role).Data)
 		}
 	}
 }
 
 // checkRoot demands that the key in the config is one that AWS takes.
-func (m *mortal) checkRoot(count *tally.Count, how string, root *rootMount) {
+func (m *mortal) checkRoot(count *counters.Counter, how string, root *rootMount) {
 	m.Helper()
 	secret, err := root.tryRead("creds/ci")
 	if err != nil {
-		m.lose(count, tally.PasswordsLost, "%s: the root key does not work: %v", how, err)
+		m.lose(count, counters.PasswordsLost, "%s: the root key does not work: %v", how, err)
 		return
 	}
 	root.revoke(secret.LeaseID)
@@ -485,7 +485,7 @@ func (m *mortal) keysOf(root *rootMount) []string {
 
 // rest revokes all leases and waits until Vault has cleaned up after all those
 // deaths: nobody but the owned users is left, and every IAM user has one key.
-func (m *mortal) rest(counts []*tally.Count) {
+func (m *mortal) rest(counts []*counters.Counter) {
 	m.Helper()
 	_, err := m.client.Logical().WriteWithContext(m.Context(), "sys/leases/revoke-prefix/"+m.mount, map[string]any{"sync": true})
 	require.NoError(m, err)
@@ -495,12 +495,12 @@ func (m *mortal) rest(counts []*tally.Count) {
 		<-time.After(200 * time.Millisecond)
 	}
 	for _, user := range m.strangers() {
-		m.lose(m.origin[user.Username], tally.UsersLeft, "user %s is left", user.Username)
+		m.lose(m.origin[user.Username], counters.UsersLeft, "user %s is left", user.Username)
 	}
 	for _, root := range m.rootsInDoubt() {
-		m.lose(counts[0], tally.PasswordsLost, "%s still has the keys %v", root.user, m.keysOf(root))
+		m.lose(counts[0], counters.PasswordsLost, "%s still has the keys %v", root.user, m.keysOf(root))
 	}
-	counts[0].Lost(tally.LeasesStuck, m.irrevocable())
+	counts[0].Lost(counters.LeasesStuck, m.irrevocable())
 	for _, role := range []string{"ann", "bob", "client"} {
 		m.write("rotate-role/"+role, nil)
 	}
@@ -543,12 +543,12 @@ func (m *mortal) irrevocable() int {
 	return n
 }
 
-func (m *mortal) lookThroughLogs(count *tally.Count) {
+func (m *mortal) lookThroughLogs(count *counters.Counter) {
 	m.Helper()
 	for _, server := range m.servers {
 		for _, word := range []string{"panic:", "fatal error:"} {
 			if at := strings.Index(server.LogText(), word); at >= 0 {
-				m.lose(count, tally.Panics, "the log says: %s", server.LogText()[at:min(at+2000, len(server.LogText()))])
+				m.lose(count, counters.Panics, "the log says: %s", server.LogText()[at:min(at+2000, len(server.LogText()))])
 			}
 		}
 	}

@@ -25,10 +25,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/zclconf/go-cty/cty"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // exampleWorld is what the examples describe: a pool and an IAM role as in examples/terraform/aws, and a Vault of its own
@@ -95,7 +95,7 @@ func needsCommands(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			tally.Skip(t, "the scripts call "+name+", and there is none here")
+			counters.Skip(t, "the scripts call "+name+", and there is none here")
 		}
 	}
 }

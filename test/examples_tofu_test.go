@@ -18,7 +18,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 // What `tofu plan -detailed-exitcode` ends with.
@@ -53,7 +53,7 @@ func tofuBinary() string { return os.Getenv("TOFU_BIN") }
 func needsTofu(t *testing.T) {
 	t.Helper()
 	if tofuBinary() == "" {
-		tally.Skip(t, "it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
+		counters.Skip(t, "it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 // residentMax is what the plugin's process may hold after ten-megabyte values:
@@ -85,7 +85,7 @@ func hostileRequests() []hostileRequest {
 }
 
 func TestHostileRequests(t *testing.T) {
-	count := tally.Open(t, "Hostile input", "through a real Vault")
+	count := counters.Open(t, "Hostile input", "through a real Vault")
 	w := newWorldApart(t)
 	before, err := w.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
@@ -101,13 +101,13 @@ func TestHostileRequests(t *testing.T) {
 	after, err := w.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
 	if len(after) != 1 || after[0] != before[0] {
-		count.Lost(tally.Panics, 1)
+		count.Lost(counters.Panics, 1)
 	}
 	require.NotContains(t, w.vault.LogText(), "hush-hostile", "Vault's log shows a secret")
 	require.NotEmpty(t, w.read("creds/ci").Data["password"], "the role is as it was")
 	t.Run("the plugin's memory stays bounded", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			tally.Skip(t, "the resident memory of another process is read from /proc, which only Linux has")
+			counters.Skip(t, "the resident memory of another process is read from /proc, which only Linux has")
 		}
 		resident := residentMemory(t, before[0])
 		count.Note(fmt.Sprintf("the plugin held %d MiB afterwards", resident>>20))

@@ -17,9 +17,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
@@ -121,7 +121,7 @@ func TestReadme(t *testing.T) {
 func TestReadmeInstall(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		tally.Skip(t, "the text is about Linux, where sha256sum and install have these options")
+		counters.Skip(t, "the text is about Linux, where sha256sum and install have these options")
 	}
 	needsCommands(t, "bash", "sha256sum", "install")
 	plugins, downloads := t.TempDir(), t.TempDir()

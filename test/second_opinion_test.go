@@ -15,7 +15,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 const secondOpinionDoc = "../docs/second-opinion.md"
@@ -70,7 +70,7 @@ func outcome(err error) string {
 func TestEmulatorAgainstMoto(t *testing.T) {
 	t.Parallel()
 	moto, emulator := makeEstate(t, startMoto(t)), makeEstate(t, emulated(t))
-	count := tally.Open(t, "Second opinion", "same requests to emulator and moto")
+	count := counters.Open(t, "Second opinion", "same requests to emulator and moto")
 	for _, p := range probes {
 		t.Run(p.asks, func(t *testing.T) {
 			count.Tried(1)

@@ -16,9 +16,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // awsQuotas are AWS's own, in requests a second for an account and region.
@@ -72,7 +72,7 @@ func TestStorm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStorm(t)
-			count := tally.Open(t, "Storm", name)
+			count := counters.Open(t, "Storm", name)
 			end(s)
 			s.awaitBegin()
 			began := time.Now()
@@ -81,8 +81,8 @@ func TestStorm(t *testing.T) {
 			count.Note(fmt.Sprintf("%d leases at half of AWS's quota of 25 deletions/s: over in %.0f s; %d users made meanwhile, the slowest in %.1f s",
 				len(s.users), time.Since(began).Seconds(), len(made), slowest.Seconds()))
 			s.clear()
-			count.Lost(tally.UsersLeft, len(s.Users()))
-			count.Lost(tally.LeasesStuck, s.irrevocable()+len(leases(s.world, "creds/storm")))
+			count.Lost(counters.UsersLeft, len(s.Users()))
+			count.Lost(counters.LeasesStuck, s.irrevocable()+len(leases(s.world, "creds/storm")))
 			throttled, overtook := s.requireCalm(), s.requireFair(made)
 			count.Note(fmt.Sprintf("%d calls throttled, at most %d deletions between the steps of one user", throttled, overtook))
 		})

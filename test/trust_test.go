@@ -21,8 +21,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // pathParameter is a place in a path of an OpenAPI document for a name.
@@ -210,7 +210,7 @@ func TestProxiesCarryNothingInTheClear(t *testing.T) {
 func TestMlock(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/status"); err != nil {
-		tally.Skip(t, "only Linux shows how much memory a process has locked")
+		counters.Skip(t, "only Linux shows how much memory a process has locked")
 	}
 	for name, c := range map[string]struct {
 		disabled string
@@ -225,7 +225,7 @@ func TestMlock(t *testing.T) {
 				DataDir: t.TempDir(),
 			})
 			if err != nil && strings.Contains(err.Error(), "Failed to lock memory") {
-				tally.Skip(t, "this system lets Vault lock no memory: that takes CAP_IPC_LOCK or a large RLIMIT_MEMLOCK")
+				counters.Skip(t, "this system lets Vault lock no memory: that takes CAP_IPC_LOCK or a large RLIMIT_MEMLOCK")
 			}
 			require.NoError(t, err)
 			t.Cleanup(server.Stop)

@@ -24,9 +24,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // auditPath is the audit device that the witness enables in every Vault.
@@ -273,7 +273,7 @@ func (w *witness) testify() error {
 		return err
 	}
 	fmt.Printf("%d secrets %s: %d shown\n", found.secrets, found.note, len(found.finds))
-	err = tally.Record("Secrets", "end-to-end tests", found.secrets, tally.SecretsShown, len(found.finds), found.note)
+	err = counters.Record("Secrets", "end-to-end tests", found.secrets, counters.SecretsShown, len(found.finds), found.note)
 	return errors.Join(err, shown(found.finds))
 }
 

@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command cognito-emulator is a strict local Amazon Cognito to develop and test against.
+// Command cognito-emulator runs a strict local Amazon Cognito for development and tests.
 package main
 
 import (
@@ -37,7 +37,7 @@ type settings struct {
 	exitWithStdin bool
 }
 
-// greeting is the one line on stdout. What comes of the seed is left out when there is none.
+// greeting is the single line on stdout. Without a seed it holds only the endpoint.
 type greeting struct {
 	Endpoint string `json:"endpoint"`
 	*emulator.Seed
@@ -60,7 +60,7 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	return s, nil
 }
 
-// run serves until the context is done or, if so told, standard input ends.
+// run serves until the context ends or, with -exit-with-stdin, until standard input ends.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	s, err := readSettings(args, stderr)
 	if err != nil {
@@ -81,11 +81,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return running.Close()
 }
 
-// listen makes the signing key beforehand, so that the first sign-in takes no longer than the others.
+// listen generates the signing key first, so that the first sign-in is as fast as the others.
 func listen(ctx context.Context, address string) (*emulator.Running, error) {
 	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
 	if err != nil {
-		return nil, fmt.Errorf("making the signing key: %w", err)
+		return nil, fmt.Errorf("generating the signing key: %w", err)
 	}
 	return emulator.Listen(ctx, address, emulator.Options{SigningKey: key})
 }
@@ -102,8 +102,8 @@ func greet(running *emulator.Running, s settings, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(hello)
 }
 
-// untilEnd is a context that is done when the reader comes to its end, which is when the process at the other end of
-// the pipe closes it or dies.
+// untilEnd returns a context that ends with the reader: the process at the other end of the pipe
+// closed it or died.
 func untilEnd(ctx context.Context, stdin io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	asEmulator = "COGNITO_EMULATOR_TEST_MAIN"
-	patience   = 30 * time.Second
+	asEmulator  = "COGNITO_EMULATOR_TEST_MAIN"
+	exitTimeout = 30 * time.Second
 )
 
-// TestMain lets the test binary stand in for the emulator.
+// TestMain runs the emulator instead of the tests if the environment says so.
 func TestMain(m *testing.M) {
 	if os.Getenv(asEmulator) != "" {
 		main()
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is an emulator in a process of its own.
+// process is an emulator in its own process.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -56,7 +56,7 @@ func start(t *testing.T, args ...string) *process {
 	return p
 }
 
-// greeting reads the first line.
+// greeting returns the first line of stdout.
 func (p *process) greeting() map[string]any {
 	p.t.Helper()
 	line, err := p.stdout.ReadBytes('\n')
@@ -66,7 +66,7 @@ func (p *process) greeting() map[string]any {
 	return hello
 }
 
-// rest waits for the end of the process and returns what else it said on stdout.
+// rest waits for the end of the process and returns the rest of stdout.
 func (p *process) rest() (string, error) {
 	p.t.Helper()
 	type end struct {
@@ -81,8 +81,8 @@ func (p *process) rest() (string, error) {
 	select {
 	case e := <-ended:
 		return e.said, e.err
-	case <-time.After(patience):
-		require.Fail(p.t, "the emulator does not end")
+	case <-time.After(exitTimeout):
+		require.Fail(p.t, "the emulator did not stop in time")
 		return "", nil
 	}
 }
@@ -92,15 +92,15 @@ func TestGreeting(t *testing.T) {
 		args []string
 		keys []string
 	}{
-		"without a seed it tells the endpoint": {keys: []string{"endpoint"}},
-		"with a seed it tells all there is": {
+		"without a seed the greeting has the endpoint": {keys: []string{"endpoint"}},
+		"with a seed the greeting has all ids and secrets": {
 			args: []string{"-seed"},
 			keys: []string{
 				"endpoint", "region", "user_pool_id", "app_client_id", "app_client_secret", "public_client_id", "group", "groups",
 				"m2m_client_id", "m2m_client_secret", "domain", "scopes",
 			},
 		},
-		"a double dash is fine too": {args: []string{"--listen", "127.0.0.1:0"}, keys: []string{"endpoint"}},
+		"flags with a double dash are accepted": {args: []string{"--listen", "127.0.0.1:0"}, keys: []string{"endpoint"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestEndOfStandardInput(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestStandardInputIsIgnoredUnlessToldSo(t *testing.T) {
+func TestEndOfStandardInputIsIgnoredByDefault(t *testing.T) {
 	p := start(t)
 	hello := p.greeting()
 	require.NoError(t, p.stdin.Close())
@@ -157,11 +157,11 @@ func TestStandardInputIsIgnoredUnlessToldSo(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestMistakesOnTheCommandLine(t *testing.T) {
+func TestInvalidCommandLines(t *testing.T) {
 	for name, args := range map[string][]string{
-		"a flag that is not there":  {"-nonsense"},
-		"an argument too many":      {"extra"},
-		"an address that is no use": {"-listen", "nowhere:none"},
+		"an unknown flag is refused":    {"-nonsense"},
+		"an argument is refused":        {"extra"},
+		"an invalid address is refused": {"-listen", "nowhere:none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, args...)

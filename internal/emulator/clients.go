@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const (
@@ -41,13 +43,13 @@ type client struct {
 	settings clientSettings
 	created  time.Time
 	modified time.Time
-	// secrets are those that are active; a client created without one never has any.
+	// secrets are the active ones; a client created without a secret never has any.
 	secrets []clientSecret
-	// lastSecretSecond is in the id of the newest secret.
+	// lastSecretSecond is the number in the newest secret's id.
 	lastSecretSecond int64
 }
 
-// clientSettings are the settings that are shown as they were given, and that the emulator acts on.
+// clientSettings are the settings that are returned as they were sent.
 type clientSettings struct {
 	ClientName                      string
 	AccessTokenValidity             *int                `json:",omitempty"`
@@ -128,7 +130,7 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 	return clientOutput{c.describe()}, nil
 }
 
-// updateUserPoolClient resets what the request does not say, all but the name.
+// updateUserPoolClient resets every setting that the request leaves out, except the name.
 func (r *request) updateUserPoolClient(in updateClientInput) (any, error) {
 	c, err := r.findClient(in.clientInput)
 	if err != nil {
@@ -164,7 +166,7 @@ func (r *request) deleteUserPoolClient(in clientInput) (any, error) {
 	return empty{}, nil
 }
 
-// findClient finds an app client of a pool, which has to be in the region of the request.
+// findClient returns an app client of a pool in the region of the request.
 func (r *request) findClient(in clientInput) (*client, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -180,7 +182,7 @@ func (r *request) findClient(in clientInput) (*client, error) {
 	return c, nil
 }
 
-// findClientAnywhere finds an app client for calls that name no pool.
+// findClientAnywhere returns an app client for operations that name no pool.
 func (r *request) findClientAnywhere(id string) (*client, error) {
 	if err := checkClientID(id); err != nil {
 		return nil, err
@@ -200,7 +202,8 @@ func checkClientID(id string) error {
 	return nil
 }
 
-// describe shows the secret that the client was created with, as long as it is active, and never another one.
+// describe includes the secret that the client was created with while that is active, and never
+// another one.
 func (c *client) describe() clientDescription {
 	d := clientDescription{
 		clientSettings:   c.settings,
@@ -217,7 +220,33 @@ func (c *client) describe() clientDescription {
 	return d
 }
 
-// allows tells whether users may sign in by a flow.
+// sortedClients returns the app clients of the pool by id.
+func (p *pool) sortedClients() []*client {
+	clients := make([]*client, 0, len(p.clients))
+	for _, c := range p.clients {
+		clients = append(clients, c)
+	}
+	slices.SortFunc(clients, func(a, b *client) int { return strings.Compare(a.id, b.id) })
+	return clients
+}
+
+// report returns the app client as the control API shows it.
+func (c *client) report() control.AppClient {
+	report := control.AppClient{
+		UserPoolID: c.pool.id,
+		ClientID:   c.id,
+		Name:       c.settings.ClientName,
+		Scopes:     slices.Clone(c.settings.AllowedOAuthScopes),
+		Secrets:    []control.ClientSecret{},
+		Created:    c.created.UTC(),
+	}
+	for _, secret := range c.secrets {
+		report.Secrets = append(report.Secrets, control.ClientSecret{ID: secret.id, Value: secret.value})
+	}
+	return report
+}
+
+// allows reports whether users may sign in by a flow.
 func (c *client) allows(flow string) bool {
 	switch flow {
 	case flowAdminPassword, flowAdminPasswordLegacy:

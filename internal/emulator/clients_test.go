@@ -22,45 +22,45 @@ func TestCreateClientRefusals(t *testing.T) {
 		change func(*input)
 		code   string
 	}{
-		"a client that says nothing is fine":       {change: func(in *input) { in.ExplicitAuthFlows = nil }},
-		"a name is needed":                         {change: func(in *input) { in.ClientName = aws.String("") }, code: "InvalidParameterException"},
-		"old and new flows do not mix":             {change: withFlows("ADMIN_NO_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"), code: "InvalidParameterException"},
-		"an unknown flow is refused":               {change: withFlows("ALLOW_ANYTHING"), code: "InvalidParameterException"},
-		"access tokens live five minutes at least": {change: func(in *input) { in.AccessTokenValidity = aws.Int32(4); in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
-		"access tokens live a day at most":         {change: func(in *input) { in.AccessTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
-		"ID tokens live a day at most":             {change: func(in *input) { in.IdTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
-		"refresh tokens live an hour at least":     {change: func(in *input) { in.RefreshTokenValidity = 59; in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
-		"refresh tokens live ten years at most":    {change: func(in *input) { in.RefreshTokenValidity = 3651 }, code: "InvalidParameterException"},
-		"refresh tokens live longer than access tokens": {change: func(in *input) {
+		"a client without flows gets the default flows":       {change: func(in *input) { in.ExplicitAuthFlows = nil }},
+		"a client without a name is refused":                  {change: func(in *input) { in.ClientName = aws.String("") }, code: "InvalidParameterException"},
+		"legacy flows mixed with ALLOW flows are refused":     {change: withFlows("ADMIN_NO_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"), code: "InvalidParameterException"},
+		"an unknown flow is refused":                          {change: withFlows("ALLOW_ANYTHING"), code: "InvalidParameterException"},
+		"an access token lifetime below 5 minutes is refused": {change: func(in *input) { in.AccessTokenValidity = aws.Int32(4); in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
+		"an access token lifetime above 1 day is refused":     {change: func(in *input) { in.AccessTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
+		"an ID token lifetime above 1 day is refused":         {change: func(in *input) { in.IdTokenValidity = aws.Int32(25) }, code: "InvalidParameterException"},
+		"a refresh token lifetime below 1 hour is refused":    {change: func(in *input) { in.RefreshTokenValidity = 59; in.TokenValidityUnits = minutes() }, code: "InvalidParameterException"},
+		"a refresh token lifetime above 10 years is refused":  {change: func(in *input) { in.RefreshTokenValidity = 3651 }, code: "InvalidParameterException"},
+		"a refresh token lifetime below that of access tokens is refused": {change: func(in *input) {
 			in.RefreshTokenValidity = 1
 			in.TokenValidityUnits = &types.TokenValidityUnitsType{RefreshToken: "hours"}
 			in.AccessTokenValidity = aws.Int32(2)
 		}, code: "InvalidParameterException"},
-		"a challenge lives three minutes at least":  {change: func(in *input) { in.AuthSessionValidity = aws.Int32(2) }, code: "InvalidParameterException"},
-		"a challenge lives fifteen minutes at most": {change: func(in *input) { in.AuthSessionValidity = aws.Int32(16) }, code: "InvalidParameterException"},
-		"rotation goes without its flow":            {change: withRotation(60)},
-		"rotation and its flow exclude each other": {change: func(in *input) {
+		"an auth session below 3 minutes is refused":      {change: func(in *input) { in.AuthSessionValidity = aws.Int32(2) }, code: "InvalidParameterException"},
+		"an auth session above 15 minutes is refused":     {change: func(in *input) { in.AuthSessionValidity = aws.Int32(16) }, code: "InvalidParameterException"},
+		"rotation without refresh token auth is accepted": {change: withRotation(60)},
+		"rotation with refresh token auth is refused": {change: func(in *input) {
 			withRotation(0)(in)
 			in.ExplicitAuthFlows = append(in.ExplicitAuthFlows, "ALLOW_REFRESH_TOKEN_AUTH")
 		}, code: "InvalidParameterException"},
-		"a grace period lasts a minute at most": {change: withRotation(61), code: "InvalidParameterException"},
-		"client credentials need a secret":      {change: func(in *input) { machineClient("api/read")(in); in.GenerateSecret = false }, code: "InvalidOAuthFlowException"},
-		"client credentials stand alone": {change: func(in *input) {
+		"a grace period above 60 seconds is refused":      {change: withRotation(61), code: "InvalidParameterException"},
+		"client credentials without a secret are refused": {change: func(in *input) { machineClient("api/read")(in); in.GenerateSecret = false }, code: "InvalidOAuthFlowException"},
+		"client credentials with another OAuth flow are refused": {change: func(in *input) {
 			machineClient("api/read")(in)
 			in.AllowedOAuthFlows = append(in.AllowedOAuthFlows, "code")
 		}, code: "InvalidOAuthFlowException"},
-		"OAuth needs scopes":                       {change: machineClient(), code: "InvalidOAuthFlowException"},
-		"a scope has to be there":                  {change: machineClient("api/delete"), code: "ScopeDoesNotExistException"},
-		"a resource server has to be there":        {change: machineClient("other/read"), code: "ScopeDoesNotExistException"},
-		"machines have no use for standard scopes": {change: machineClient("openid"), code: "ScopeDoesNotExistException"},
-		"ALLOW_CLIENT_TOKEN_AUTH is a flow":        {change: clientTokenClient},
-		"ALLOW_CLIENT_TOKEN_AUTH stands alone": {change: func(in *input) {
+		"OAuth without scopes is refused":                    {change: machineClient(), code: "InvalidOAuthFlowException"},
+		"an unknown scope is refused":                        {change: machineClient("api/delete"), code: "ScopeDoesNotExistException"},
+		"a scope of an unknown resource server is refused":   {change: machineClient("other/read"), code: "ScopeDoesNotExistException"},
+		"a standard scope for client credentials is refused": {change: machineClient("openid"), code: "ScopeDoesNotExistException"},
+		"ALLOW_CLIENT_TOKEN_AUTH alone is accepted":          {change: clientTokenClient},
+		"ALLOW_CLIENT_TOKEN_AUTH with another flow is refused": {change: func(in *input) {
 			clientTokenClient(in)
 			in.ExplicitAuthFlows = append(in.ExplicitAuthFlows, "ALLOW_REFRESH_TOKEN_AUTH")
 		}, code: "InvalidParameterException"},
-		"ALLOW_CLIENT_TOKEN_AUTH needs a secret": {change: func(in *input) { clientTokenClient(in); in.GenerateSecret = false }, code: "InvalidParameterException"},
+		"ALLOW_CLIENT_TOKEN_AUTH without a secret is refused": {change: func(in *input) { clientTokenClient(in); in.GenerateSecret = false }, code: "InvalidParameterException"},
 	}
-	b := newBench(t)
+	b := newEnv(t)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			in := &input{UserPoolId: &b.seed.UserPoolID, ClientName: aws.String("client")}
@@ -75,8 +75,8 @@ func minutes() *types.TokenValidityUnitsType {
 	return &types.TokenValidityUnitsType{AccessToken: "minutes", IdToken: "minutes", RefreshToken: "minutes"}
 }
 
-func TestRotationIsNotForTheLiteTier(t *testing.T) {
-	b := newBench(t)
+func TestLiteTierRefusesRefreshTokenRotation(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) { in.UserPoolTier = types.UserPoolTierTypeLite })
 	in := &cognitoidentityprovider.CreateUserPoolClientInput{UserPoolId: &pool, ClientName: aws.String("client")}
 	withRotation(0)(in)
@@ -85,7 +85,7 @@ func TestRotationIsNotForTheLiteTier(t *testing.T) {
 }
 
 func TestDescribeClientShowsWhatWasCreated(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	created := b.createClient(b.seed.UserPoolID, withSecret)
 	require.NotEmpty(t, *created.ClientSecret)
 	got, err := b.describeClient(*created.ClientId)
@@ -93,7 +93,7 @@ func TestDescribeClientShowsWhatWasCreated(t *testing.T) {
 	require.Equal(t, created, got)
 }
 
-func (b *bench) describeClient(id string) (*types.UserPoolClientType, error) {
+func (b *env) describeClient(id string) (*types.UserPoolClientType, error) {
 	out, err := b.cognito.DescribeUserPoolClient(b.ctx, &cognitoidentityprovider.DescribeUserPoolClientInput{UserPoolId: &b.seed.UserPoolID, ClientId: &id})
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (b *bench) describeClient(id string) (*types.UserPoolClientType, error) {
 }
 
 func TestDefaultsOfClients(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, withFlows())
 	require.ElementsMatch(t, []types.ExplicitAuthFlowsType{
 		"ALLOW_CUSTOM_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH",
@@ -113,8 +113,8 @@ func TestDefaultsOfClients(t *testing.T) {
 	require.Nil(t, client.ClientSecret)
 }
 
-func TestUpdateResetsWhatIsNotSent(t *testing.T) {
-	b := newBench(t)
+func TestUpdateClientResetsSettingsThatAreNotSent(t *testing.T) {
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
 		in.GenerateSecret = true
 		in.AccessTokenValidity = aws.Int32(2)
@@ -137,7 +137,7 @@ func TestUpdateResetsWhatIsNotSent(t *testing.T) {
 }
 
 func TestDeletedClientIsNotFound(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.createClient(b.seed.UserPoolID, nil)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	tokens := b.mustSignIn(client, "ann")
@@ -151,12 +151,12 @@ func TestDeletedClientIsNotFound(t *testing.T) {
 	requireCode(t, err, "ResourceNotFoundException")
 }
 
-// secretBench is a machine client whose secrets come and go.
-type secretBench struct {
-	*bench
+// secretEnv is a machine client whose secrets are added and deleted.
+type secretEnv struct {
+	*env
 }
 
-func (b secretBench) add(secret *string) (*types.ClientSecretDescriptorType, error) {
+func (b secretEnv) add(secret *string) (*types.ClientSecretDescriptorType, error) {
 	out, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
 		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID, ClientSecret: secret,
 	})
@@ -166,14 +166,14 @@ func (b secretBench) add(secret *string) (*types.ClientSecretDescriptorType, err
 	return out.ClientSecretDescriptor, nil
 }
 
-func (b secretBench) remove(id string) error {
+func (b secretEnv) remove(id string) error {
 	_, err := b.cognito.DeleteUserPoolClientSecret(b.ctx, &cognitoidentityprovider.DeleteUserPoolClientSecretInput{
 		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID, ClientSecretId: &id,
 	})
 	return err
 }
 
-func (b secretBench) list() []types.ClientSecretDescriptorType {
+func (b secretEnv) list() []types.ClientSecretDescriptorType {
 	b.t.Helper()
 	out, err := b.cognito.ListUserPoolClientSecrets(b.ctx, &cognitoidentityprovider.ListUserPoolClientSecretsInput{
 		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.M2MClientID,
@@ -182,17 +182,17 @@ func (b secretBench) list() []types.ClientSecretDescriptorType {
 	return out.ClientSecrets
 }
 
-func (b secretBench) works(secret string) bool {
+func (b secretEnv) works(secret string) bool {
 	b.t.Helper()
 	return b.askToken(clientCredentials(), b.seed.M2MClientID, secret).status == 200
 }
 
-func TestTwoSecretsWorkSideBySide(t *testing.T) {
-	b := secretBench{newBench(t)}
+func TestBothSecretsOfAClientWork(t *testing.T) {
+	b := secretEnv{newEnv(t)}
 	own := "MyOwnSecret_0123456789+abc"
 	added, err := b.add(&own)
 	require.NoError(t, err)
-	require.Nil(t, added.ClientSecretValue, "a secret of one's own is not shown again")
+	require.Nil(t, added.ClientSecretValue, "a chosen secret is not returned")
 	require.Regexp(t, "^"+b.seed.M2MClientID+`--\d+$`, *added.ClientSecretId)
 	require.True(t, b.works(own))
 	require.True(t, b.works(b.seed.M2MClientSecret))
@@ -205,7 +205,7 @@ func TestTwoSecretsWorkSideBySide(t *testing.T) {
 }
 
 func TestGeneratedSecretIsShownOnce(t *testing.T) {
-	b := secretBench{newBench(t)}
+	b := secretEnv{newEnv(t)}
 	added, err := b.add(nil)
 	require.NoError(t, err)
 	require.True(t, b.works(*added.ClientSecretValue))
@@ -214,7 +214,7 @@ func TestGeneratedSecretIsShownOnce(t *testing.T) {
 }
 
 func TestDeletedSecretStopsWorking(t *testing.T) {
-	b := secretBench{newBench(t)}
+	b := secretEnv{newEnv(t)}
 	original := *b.list()[0].ClientSecretId
 	added, err := b.add(nil)
 	require.NoError(t, err)
@@ -224,13 +224,13 @@ func TestDeletedSecretStopsWorking(t *testing.T) {
 
 	got, err := b.describeClient(b.seed.M2MClientID)
 	require.NoError(t, err)
-	require.Nil(t, got.ClientSecret, "no other secret takes the place of the original one")
+	require.Nil(t, got.ClientSecret, "no other secret replaces the original one")
 	requireCode(t, b.remove(*added.ClientSecretId), "InvalidParameterException")
 	requireCode(t, b.remove(original), "ResourceNotFoundException")
 }
 
 func TestDescribeKeepsShowingTheOriginalSecret(t *testing.T) {
-	b := secretBench{newBench(t)}
+	b := secretEnv{newEnv(t)}
 	_, err := b.add(nil)
 	require.NoError(t, err)
 	got, err := b.describeClient(b.seed.M2MClientID)
@@ -238,21 +238,21 @@ func TestDescribeKeepsShowingTheOriginalSecret(t *testing.T) {
 	require.Equal(t, b.seed.M2MClientSecret, *got.ClientSecret)
 }
 
-func TestSecretsOfOnesOwn(t *testing.T) {
+func TestChosenClientSecrets(t *testing.T) {
 	tests := map[string]struct {
 		secret string
 		code   string
 	}{
-		"24 characters are enough":          {secret: strings.Repeat("a", 24)},
-		"23 characters are too few":         {secret: strings.Repeat("a", 23), code: "InvalidParameterException"},
-		"64 characters are accepted":        {secret: strings.Repeat("a", 64)},
-		"65 characters are too many":        {secret: strings.Repeat("a", 65), code: "InvalidParameterException"},
-		"a plus and an underscore are fine": {secret: "+_" + strings.Repeat("a", 24)},
-		"a minus is not":                    {secret: "-" + strings.Repeat("a", 24), code: "InvalidParameterException"},
+		"a secret of 24 characters is accepted":         {secret: strings.Repeat("a", 24)},
+		"a secret of 23 characters is refused":          {secret: strings.Repeat("a", 23), code: "InvalidParameterException"},
+		"a secret of 64 characters is accepted":         {secret: strings.Repeat("a", 64)},
+		"a secret of 65 characters is refused":          {secret: strings.Repeat("a", 65), code: "InvalidParameterException"},
+		"a secret with plus and underscore is accepted": {secret: "+_" + strings.Repeat("a", 24)},
+		"a secret with a minus is refused":              {secret: "-" + strings.Repeat("a", 24), code: "InvalidParameterException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := secretBench{newBench(t)}
+			b := secretEnv{newEnv(t)}
 			_, err := b.add(&test.secret)
 			requireOutcome(t, err, test.code)
 		})
@@ -260,7 +260,7 @@ func TestSecretsOfOnesOwn(t *testing.T) {
 }
 
 func TestPublicClientGetsNoSecret(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	_, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
 		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.PublicClientID,
 	})
@@ -268,7 +268,7 @@ func TestPublicClientGetsNoSecret(t *testing.T) {
 }
 
 func TestSecretHashMayUseEitherSecret(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	client := b.seededClient()
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	out, err := b.cognito.AddUserPoolClientSecret(b.ctx, &cognitoidentityprovider.AddUserPoolClientSecretInput{
@@ -280,8 +280,8 @@ func TestSecretHashMayUseEitherSecret(t *testing.T) {
 	b.mustSignIn(client, "ann")
 }
 
-func TestTokenValidityIsForgottenByReset(t *testing.T) {
-	b := newBench(t)
+func TestResetEndsTokenValidityOverride(t *testing.T) {
+	b := newEnv(t)
 	require.NoError(t, b.control.SetTokenValidity(b.ctx, control.TokenValidity{ClientID: b.seed.M2MClientID, AccessSeconds: 5}))
 	answer := b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret)
 	require.InEpsilon(t, 5, answer.body["expires_in"], 0)

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// operation is one operation of Cognito's API.
+// operation is an operation of Cognito's API.
 type operation struct {
-	// quotas are the buckets that a call draws on.
+	// quotas returns the buckets that a call uses.
 	quotas func(envelope) []quotaUse
 	// unsigned operations need no AWS credentials.
 	unsigned bool
 	run      func(*request, []byte) (any, error)
 }
 
-// request is one call while it is carried out. The server's state is locked for it, so what it returns must not
-// point into the state.
+// request is a call while it is performed. The server's state is locked meanwhile, so the result
+// must not point into the state.
 type request struct {
 	*state
 	server *Server
@@ -30,10 +30,10 @@ func (s *Server) newRequest(region string) *request {
 	return &request{state: s.state, server: s, region: region, now: s.now()}
 }
 
-// empty is the answer of operations that have nothing to say.
+// empty is the answer of operations that return nothing.
 type empty struct{}
 
-// signed makes an operation that needs AWS credentials out of its quota category and what it does.
+// signed builds an operation that needs AWS credentials from its quota category and its handler.
 func signed[In any](category string, do func(*request, In) (any, error)) operation {
 	return operation{
 		quotas: func(envelope) []quotaUse { return drawOn(category) },
@@ -41,14 +41,14 @@ func signed[In any](category string, do func(*request, In) (any, error)) operati
 	}
 }
 
-// unsigned makes an operation that anyone may call.
+// unsigned builds an operation that needs no AWS credentials.
 func unsigned[In any](category string, do func(*request, In) (any, error)) operation {
 	op := signed(category, do)
 	op.unsigned = true
 	return op
 }
 
-// answersChallenge counts an operation as the answer to a challenge.
+// answersChallenge lets an operation use the quota of challenge answers.
 func answersChallenge(op operation) operation {
 	op.quotas = func(e envelope) []quotaUse { return drawForChallengeAnswer(e.ChallengeName) }
 	return op
@@ -64,8 +64,9 @@ func decodeAnd[In any](do func(*request, In) (any, error)) func(*request, []byte
 	}
 }
 
-// operations is what the emulator can do. The three operations on client secrets are on no page about quotas; they are
-// counted with the other updates of app clients.
+// operations maps the names of operations to their quota categories and handlers. The page on
+// quotas does not list the operations on client secrets; it is a guess that they count like other
+// operations on app clients.
 func operations() map[string]operation {
 	return map[string]operation{
 		"CreateUserPool":         signed(userPoolUpdate, (*request).createUserPool),

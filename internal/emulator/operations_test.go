@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// signedOperations are those that name a pool and need AWS credentials.
+// signedOperations are the operations that name a pool and need AWS credentials.
 func signedOperations() []string {
 	return []string{
 		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateResourceServer",
@@ -30,7 +30,7 @@ func TestSignedOperations(t *testing.T) {
 		signature = "AWS4-HMAC-SHA256 Credential=AKIA/20260301/eu-west-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=00"
 		body      = `{"UserPoolId":"eu-west-1_nowhere","ClientId":"x","Username":"x","GroupName":"x","Domain":"x"}`
 	)
-	b := newBench(t)
+	b := newEnv(t)
 	for _, operation := range signedOperations() {
 		t.Run(operation+" needs a signature and a pool", func(t *testing.T) {
 			_, answer, _ := b.post(operation, "", body)
@@ -41,9 +41,9 @@ func TestSignedOperations(t *testing.T) {
 	}
 }
 
-func TestOperationsOnUsersDoNotFindThoseWhoAreNotThere(t *testing.T) {
+func TestOperationsOnUnknownUsersAnswerUserNotFound(t *testing.T) {
 	const signature = "AWS4-HMAC-SHA256 Credential=AKIA/20260301/eu-west-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=00"
-	b := newBench(t)
+	b := newEnv(t)
 	body := `{"UserPoolId":"` + b.seed.UserPoolID + `","Username":"nobody","GroupName":"testers"}`
 	for _, operation := range []string{
 		"AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser", "AdminSetUserPassword", "AdminGetUser",
@@ -68,7 +68,7 @@ func TestUnsignedOperations(t *testing.T) {
 		"AssociateSoftwareToken":    "NotAuthorizedException",
 		"VerifySoftwareToken":       "NotAuthorizedException",
 	}
-	b := newBench(t)
+	b := newEnv(t)
 	for operation, code := range tests {
 		t.Run(operation+" needs no signature", func(t *testing.T) {
 			_, answer, _ := b.post(operation, "", `{"ClientId":"nobody"}`)
@@ -91,16 +91,16 @@ func TestResourceServers(t *testing.T) {
 		scopes     []types.ResourceServerScopeType
 		code       string
 	}{
-		"an identifier may be a URL":           {identifier: "https://api.example.com", name: "API", scopes: scopes("read")},
-		"an identifier has no spaces":          {identifier: "my api", name: "API", code: "InvalidParameterException"},
-		"an identifier is there once":          {identifier: "api", name: "API", code: "InvalidParameterException"},
-		"a scope has no slash":                 {identifier: "other", name: "API", scopes: scopes("read/write"), code: "InvalidParameterException"},
-		"a hundred scopes are enough":          {identifier: "other", name: "API", scopes: scopes(make([]string, 101)...), code: "InvalidParameterException"},
-		"a server without scopes is still one": {identifier: "other", name: "API"},
+		"a URL as identifier is accepted":              {identifier: "https://api.example.com", name: "API", scopes: scopes("read")},
+		"an identifier with a space is refused":        {identifier: "my api", name: "API", code: "InvalidParameterException"},
+		"an identifier that exists is refused":         {identifier: "api", name: "API", code: "InvalidParameterException"},
+		"a scope name with a slash is refused":         {identifier: "other", name: "API", scopes: scopes("read/write"), code: "InvalidParameterException"},
+		"101 scopes are refused":                       {identifier: "other", name: "API", scopes: scopes(make([]string, 101)...), code: "InvalidParameterException"},
+		"a resource server without scopes is accepted": {identifier: "other", name: "API"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			_, err := b.cognito.CreateResourceServer(b.ctx, &cognitoidentityprovider.CreateResourceServerInput{
 				UserPoolId: &b.seed.UserPoolID, Identifier: &test.identifier, Name: &test.name, Scopes: test.scopes,
 			})
@@ -112,8 +112,8 @@ func TestResourceServers(t *testing.T) {
 	}
 }
 
-func TestDomainsHaveOnePoolAndPoolsOneDomain(t *testing.T) {
-	b := newBench(t)
+func TestDomainBelongsToOnePool(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(nil)
 	create := func(domain string) error {
 		_, err := b.cognito.CreateUserPoolDomain(b.ctx, &cognitoidentityprovider.CreateUserPoolDomainInput{UserPoolId: &pool, Domain: &domain})
@@ -124,8 +124,8 @@ func TestDomainsHaveOnePoolAndPoolsOneDomain(t *testing.T) {
 	requireCode(t, create("second"), "InvalidParameterException")
 }
 
-func TestDeveloperOnlyAttributesHaveAPrefixMore(t *testing.T) {
-	b := newBench(t)
+func TestDeveloperOnlyAttributesHaveTheirOwnPrefix(t *testing.T) {
+	b := newEnv(t)
 	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) {
 		in.Schema = []types.SchemaAttributeType{{
 			Name: aws.String("team"), AttributeDataType: types.AttributeDataTypeString, DeveloperOnlyAttribute: aws.Bool(true),

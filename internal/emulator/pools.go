@@ -31,18 +31,20 @@ type pool struct {
 	settings poolSettings
 	schema   schema
 	domain   string
-	// softwareTokens tells whether users may have one for a second factor.
+	// softwareTokens is whether the pool allows software tokens as a second factor.
 	softwareTokens bool
 
 	clients         map[string]*client
 	groups          map[string]*group
 	resourceServers map[string]*resourceServer
-	// users is by folded username, aliases by folded sign-in name other than the username.
+	// users is keyed by folded username, aliases by every other folded sign-in name.
 	users   map[string]*user
 	aliases map[string]*user
+	// active are the monthly active users.
+	active activeUsers
 }
 
-// poolSettings are the settings that are shown as they were given, and that the emulator acts on.
+// poolSettings are the settings that are returned as they were sent.
 type poolSettings struct {
 	Policies               *policies              `json:",omitempty"`
 	AliasAttributes        []string               `json:",omitempty"`
@@ -123,10 +125,11 @@ func (r *request) newPool(name string) *pool {
 		resourceServers: map[string]*resourceServer{},
 		users:           map[string]*user{},
 		aliases:         map[string]*user{},
+		active:          activeUsers{},
 	}
 }
 
-// complete checks the settings of a new pool and fills in what Cognito would.
+// complete checks the settings of a new pool and adds Cognito's defaults.
 func (s poolSettings) complete() (poolSettings, error) {
 	if len(s.AliasAttributes) > 0 && len(s.UsernameAttributes) > 0 {
 		return s, invalidParameter("Only one of the aliasAttributes or usernameAttributes can be set in a user pool.")
@@ -174,7 +177,7 @@ func (r *request) describeUserPool(in poolInput) (any, error) {
 	return poolOutput{p.describe()}, nil
 }
 
-// deleteUserPool takes the domain along, where Cognito wants it deleted first.
+// deleteUserPool also deletes the domain, whereas Cognito requires it to be deleted first.
 func (r *request) deleteUserPool(in poolInput) (any, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -184,7 +187,7 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 		return nil, invalidParameter("The user pool cannot be deleted because deletion protection is activated. Deletion protection must be inactivated first.")
 	}
 	for _, u := range p.users {
-		r.forgetSignIns(u)
+		r.deleteSignIns(u)
 	}
 	for id := range p.clients {
 		delete(r.clients, id)
@@ -194,7 +197,7 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 	return empty{}, nil
 }
 
-// findPool finds pools only in the region that the request is signed for.
+// findPool returns a pool in the region that the request is signed for.
 func (r *request) findPool(id string) (*pool, error) {
 	if id == "" {
 		return nil, invalidParameter("1 validation error detected: Value at 'userPoolId' failed to satisfy constraint: Member must not be null")

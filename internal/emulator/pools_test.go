@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func (b *bench) describePool(pool string) (*types.UserPoolType, error) {
+func (b *env) describePool(pool string) (*types.UserPoolType, error) {
 	out, err := b.cognito.DescribeUserPool(b.ctx, &cognitoidentityprovider.DescribeUserPoolInput{UserPoolId: &pool})
 	if err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func (b *bench) describePool(pool string) (*types.UserPoolType, error) {
 }
 
 func TestDescribePool(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) {
 		withRequiredName(in)
 		emailPool(in)
@@ -53,7 +53,7 @@ func TestDescribePool(t *testing.T) {
 }
 
 func TestCustomAttributesHaveTheirPrefix(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	got, err := b.describePool(b.createPool(withTestSchema))
 	require.NoError(t, err)
 	var names []string
@@ -65,11 +65,11 @@ func TestCustomAttributesHaveTheirPrefix(t *testing.T) {
 
 func TestCustomAttributesHaveLimits(t *testing.T) {
 	for name, attribute := range map[string]types.SchemaAttributeType{
-		"21 characters are too long a name": {Name: aws.String("abcdefghijklmnopqrstu")},
-		"none can be required":              {Name: aws.String("team"), Required: aws.Bool(true)},
+		"a custom attribute name of 21 characters is refused": {Name: aws.String("abcdefghijklmnopqrstu")},
+		"a required custom attribute is refused":              {Name: aws.String("team"), Required: aws.Bool(true)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			_, err := b.cognito.CreateUserPool(b.ctx, &cognitoidentityprovider.CreateUserPoolInput{
 				PoolName: aws.String("pool"), Schema: []types.SchemaAttributeType{attribute},
 			})
@@ -78,8 +78,8 @@ func TestCustomAttributesHaveLimits(t *testing.T) {
 	}
 }
 
-func TestDeletedPoolTakesEverythingAlong(t *testing.T) {
-	b := newBench(t)
+func TestDeletedPoolDeletesItsContent(t *testing.T) {
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	client := b.seededClient()
 	b.createConfirmedUser(pool, "ann")
@@ -101,7 +101,7 @@ func TestDeletedPoolTakesEverythingAlong(t *testing.T) {
 }
 
 func TestProtectedPoolIsNotDeleted(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(func(in *cognitoidentityprovider.CreateUserPoolInput) {
 		in.DeletionProtection = types.DeletionProtectionTypeActive
 	})
@@ -110,10 +110,10 @@ func TestProtectedPoolIsNotDeleted(t *testing.T) {
 }
 
 func TestPoolIDs(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	for id, code := range map[string]string{
 		"eu-west-1_nowhere": "ResourceNotFoundException",
-		"no pool id":        "InvalidParameterException",
+		"not a pool id":     "InvalidParameterException",
 	} {
 		_, err := b.describePool(id)
 		requireCode(t, err, code)
@@ -121,7 +121,7 @@ func TestPoolIDs(t *testing.T) {
 }
 
 func TestDomains(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	pool := b.createPool(nil)
 	_, err := b.cognito.CreateUserPoolDomain(b.ctx, &cognitoidentityprovider.CreateUserPoolDomainInput{UserPoolId: &pool, Domain: aws.String("mine")})
 	require.NoError(t, err)
@@ -142,7 +142,7 @@ func TestDomains(t *testing.T) {
 }
 
 func TestSeed(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	require.Equal(t, testRegion, b.seed.Region)
 	require.Equal(t, b.url, b.seed.Domain)
 	require.Equal(t, "testers", b.seed.Group)

@@ -1,8 +1,6 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulator is a strict Amazon Cognito in memory: it speaks the wire protocols of Cognito user pools, of STS,
-// of IAM and of the OAuth2 token endpoint, and enforces what Cognito enforces, so that code which works here works there.
 package emulator
 
 import (
@@ -10,30 +8,31 @@ import (
 	"crypto/rsa"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const defaultAccountID = "123456789012"
 
-// Options are what the emulator would otherwise take from its surroundings. All may be left out.
+// Options holds the emulator's dependencies. The zero value is usable.
 type Options struct {
-	// Now is the clock of everything but latency; time.Now by default.
+	// Now is the clock for everything except latency; the default is time.Now.
 	Now func() time.Time
-	// Random is where identifiers, secrets and refresh tokens come from; crypto/rand by default.
+	// Random is the source of identifiers, secrets and refresh tokens; the default is crypto/rand.
 	Random io.Reader
-	// SigningKey signs the JWTs; one is made at the first need by default. It takes tenths of a second to make one, so
-	// tests that start many emulators may want to share theirs.
+	// SigningKey signs the JWTs; by default it is generated when it is first needed. That takes
+	// tenths of a second, so tests with many emulators may share a key.
 	SigningKey *rsa.PrivateKey
-	// AccountID is the AWS account that owns everything; 123456789012 by default.
+	// CheapTokens is for model tests only: JWTs have a valid header and valid claims, but all of
+	// them carry the same RS256 signature, which is computed once. The emulator accepts them; other
+	// verifiers do not. A token then costs microseconds instead of a millisecond.
+	CheapTokens bool
+	// AccountID is the AWS account that owns everything; the default is 123456789012.
 	AccountID string
 }
 
-// Server is the emulator as an http.Handler. Give its ConnContext to the http.Server, or connections are not counted;
-// Start does so.
+// Server is the emulator as an http.Handler. Connections are only counted if the http.Server uses
+// its ConnContext, as Start does.
 type Server struct {
 	now       func() time.Time
 	accountID string
@@ -50,18 +49,18 @@ type Server struct {
 	calls   *callLog
 	secrets *issuedSecrets
 
-	// mu guards state. It is never held while a fault or latency keeps a call waiting.
+	// mu guards state. It is not held while a fault or latency keeps a call waiting.
 	mu    sync.Mutex
 	state *state
 }
 
-// New returns an emulator with nothing in it.
+// New returns an empty emulator.
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	s := &Server{
 		now:        opts.Now,
 		accountID:  opts.AccountID,
-		keys:       newSigningKeys(opts.SigningKey),
+		keys:       newSigningKeys(opts.SigningKey, opts.CheapTokens),
 		random:     random{opts.Random},
 		operations: operations(),
 		faults:     newFaults(),
@@ -87,44 +86,4 @@ func (o Options) withDefaults() Options {
 		o.AccountID = defaultAccountID
 	}
 	return o
-}
-
-// ServeHTTP answers Cognito, STS, IAM, the token endpoint, the key sets and the control API on one port.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	arrived := time.Now()
-	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
-		s.control.ServeHTTP(w, r)
-		return
-	}
-	s.calls.countConnection(r)
-	x, err := s.receive(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	s.serve(w, r, x, arrived)
-}
-
-// serve logs the end of a call before it answers, so that a client which waits for the answer never seems to overlap
-// with itself.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, x *exchange, arrived time.Time) {
-	entry := s.calls.begin(x.call)
-	a, delivery := s.carry(r.Context(), x, arrived)
-	s.calls.end(entry, a)
-	delivery(w, a)
-}
-
-// performUnlessRefused is the call without faults or latency.
-func (s *Server) performUnlessRefused(x *exchange) answer {
-	if err := s.quotas.take(x.quotas); err != nil {
-		return x.refuse(err)
-	}
-	if x.authorize != nil {
-		if err := x.authorize(); err != nil {
-			return x.refuse(err)
-		}
-	}
-	a := x.perform()
-	s.secrets.learn(a.body)
-	return a
 }

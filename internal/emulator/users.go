@@ -27,20 +27,22 @@ type user struct {
 	groups     map[string]bool
 	mfa        mfa
 
-	// passwords are the present one and those before it, newest first.
+	// passwords are the present one and the earlier ones, newest first.
 	passwords []string
-	// temporaryUntil is when a temporary password stops working.
+	// temporaryUntil is when a temporary password expires.
 	temporaryUntil time.Time
 	attempts       attempts
+	// wrongSignIns are the times of all sign-ins with a wrong password.
+	wrongSignIns []time.Time
 
 	invitations int
 	created     time.Time
 	modified    time.Time
-	// visibleFrom is when others than AdminCreateUser begin to see the user.
+	// visibleFrom is when operations other than AdminCreateUser begin to see the user.
 	visibleFrom time.Time
-	// signIns are those that have not been forgotten.
+	// signIns are all sign-ins, including revoked ones.
 	signIns []*signIn
-	// indexed are the names that the pool's aliases hold for the user.
+	// indexed are the keys in the pool's aliases that point to the user.
 	indexed []string
 }
 
@@ -70,7 +72,7 @@ func (u *user) describe() userDescription {
 	}
 }
 
-// attributeList is the attributes by name, the sub among them.
+// attributeList returns the attributes by name, including the sub.
 func (u *user) attributeList() []attribute {
 	list := []attribute{{Name: attributeSub, Value: u.sub}}
 	for name, value := range u.attributes {
@@ -80,7 +82,7 @@ func (u *user) attributeList() []attribute {
 	return list
 }
 
-// groupNames are the names of the user's groups, in order.
+// groupNames returns the sorted names of the user's groups.
 func (u *user) groupNames() []string {
 	names := make([]string, 0, len(u.groups))
 	for name := range u.groups {
@@ -90,26 +92,29 @@ func (u *user) groupNames() []string {
 	return names
 }
 
-// report is the user as the control API shows it.
-func (u *user) report() control.User {
+// report returns the user as the control API shows it.
+func (u *user) report(now time.Time) control.User {
 	attributes := map[string]string{}
 	for _, a := range u.attributeList() {
 		attributes[a.Name] = a.Value
 	}
 	return control.User{
-		UserPoolID:  u.pool.id,
-		Username:    u.username,
-		Sub:         u.sub,
-		Status:      u.status,
-		Enabled:     !u.disabled,
-		Groups:      u.groupNames(),
-		Attributes:  attributes,
-		Invitations: u.invitations,
-		Created:     u.created.UTC(),
+		UserPoolID:   u.pool.id,
+		Username:     u.username,
+		Sub:          u.sub,
+		Status:       u.status,
+		Enabled:      !u.disabled,
+		Groups:       u.groupNames(),
+		Attributes:   attributes,
+		Invitations:  u.invitations,
+		Created:      u.created.UTC(),
+		Sessions:     u.sessions(now),
+		WrongSignIns: slices.Clone(u.wrongSignIns),
+		LockedUntil:  u.attempts.lockedUntil,
 	}
 }
 
-// findUser finds a visible user of a pool, which has to be in the region of the request.
+// findUser returns a visible user of a pool in the region of the request.
 func (r *request) findUser(in userInput) (*user, error) {
 	p, err := r.findPool(in.UserPoolId)
 	if err != nil {
@@ -133,7 +138,7 @@ func (r *request) visibleUser(p *pool, name string) *user {
 	return u
 }
 
-// changeUser finds a user and does something to it.
+// changeUser finds a user and applies a change.
 func (r *request) changeUser(in userInput, change func(*user)) (any, error) {
 	u, err := r.findUser(in)
 	if err != nil {
@@ -160,6 +165,7 @@ func (r *request) adminGetUser(in userInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.countActive(u)
 	return adminGetUserOutput{
 		Username:             u.username,
 		UserAttributes:       u.attributeList(),
@@ -178,7 +184,7 @@ func (r *request) adminDeleteUser(in userInput) (any, error) {
 
 func (r *request) deleteUser(u *user) {
 	u.pool.unindex(u)
-	r.forgetSignIns(u)
+	r.deleteSignIns(u)
 }
 
 func (r *request) adminDisableUser(in userInput) (any, error) {
@@ -193,63 +199,8 @@ func (r *request) adminEnableUser(in userInput) (any, error) {
 }
 
 func (r *request) adminUserGlobalSignOut(in userInput) (any, error) {
-	return r.changeUser(in, (*user).revokeSignIns)
-}
-
-type adminUpdateUserAttributesInput struct {
-	userInput
-	UserAttributes []attribute
-}
-
-func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (any, error) {
-	u, err := r.findUser(in.userInput)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.pool.schema.checkUpdate(in.UserAttributes); err != nil {
-		return nil, err
-	}
-	if err := u.setAttributes(in.UserAttributes); err != nil {
-		return nil, err
-	}
-	u.modified = r.now
-	return empty{}, nil
-}
-
-// setAttributes fails when an alias that comes with the attributes is another user's. An empty value takes the
-// attribute away.
-func (u *user) setAttributes(attributes []attribute) error {
-	if err := u.checkAliases(withAttributes(u.attributes, attributes)); err != nil {
-		return err
-	}
-	u.replaceAttributes(attributes)
-	return nil
-}
-
-// checkAliases fails when a user with these attributes would go by another user's alias.
-func (u *user) checkAliases(attributes map[string]string) error {
-	if u.pool.ownerOfAlias(u, u.pool.aliasesOf(attributes)) == nil {
-		return nil
-	}
-	return newException(codeAliasExists, "An account with the given email, phone number or preferred username already exists.")
-}
-
-func (u *user) replaceAttributes(attributes []attribute) {
-	u.attributes = withAttributes(u.attributes, attributes)
-	u.pool.index(u)
-}
-
-// withAttributes is a copy of old with the changes in it.
-func withAttributes(old map[string]string, changes []attribute) map[string]string {
-	changed := map[string]string{}
-	for name, value := range old {
-		changed[name] = value
-	}
-	for _, a := range changes {
-		changed[a.Name] = a.Value
-		if a.Value == "" {
-			delete(changed, a.Name)
-		}
-	}
-	return changed
+	return r.changeUser(in, func(u *user) {
+		u.revokeSignIns()
+		r.countActive(u)
+	})
 }

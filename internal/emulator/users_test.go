@@ -15,7 +15,7 @@ import (
 )
 
 func TestCreatedUserHasToChangeItsPassword(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	user := b.createUser(b.seed.UserPoolID, "ann", "email", "ann@example.com")
 
 	require.Equal(t, "ann", *user.Username)
@@ -36,42 +36,42 @@ func TestAdminCreateUserRefusals(t *testing.T) {
 		code       string
 		words      string
 	}{
-		"a username that exists is taken":               {username: "taken", code: "UsernameExistsException"},
+		"a username that exists is refused":             {username: "taken", code: "UsernameExistsException"},
 		"a username of 128 characters is accepted":      {username: strings.Repeat("u", 128)},
-		"a username of 129 characters is too long":      {username: strings.Repeat("u", 129), code: "InvalidParameterException", words: "username"},
+		"a username of 129 characters is refused":       {username: strings.Repeat("u", 129), code: "InvalidParameterException", words: "username"},
 		"a username with a space is refused":            {username: "two words", code: "InvalidParameterException", words: "username"},
 		"a username of symbols and letters is accepted": {username: "vault-ü+1@x"},
 		"an unknown attribute is refused": {
 			username: "new", attributes: attributesOf("shoe_size", "43"), code: "InvalidParameterException",
 			words: "Attributes did not conform to the schema",
 		},
-		"a custom attribute that the pool has not is refused": {
+		"a custom attribute that the pool does not have is refused": {
 			username: "new", attributes: attributesOf("custom:team", "red"), code: "InvalidParameterException",
 			words: "Attributes did not conform to the schema",
 		},
-		"the sub cannot be chosen": {
+		"a chosen sub is refused": {
 			username: "new", attributes: attributesOf("sub", "1"), code: "InvalidParameterException",
 		},
-		"an e-mail address has to look like one": {
+		"an invalid e-mail address is refused": {
 			username: "new", attributes: attributesOf("email", "nowhere"), code: "InvalidParameterException", words: "Invalid email",
 		},
-		"a phone number has to look like one": {
+		"an invalid phone number is refused": {
 			username: "new", attributes: attributesOf("phone_number", "0123"), code: "InvalidParameterException", words: "Invalid phone",
 		},
-		"email_verified is a boolean": {
+		"an email_verified that is not a boolean is refused": {
 			username: "new", attributes: attributesOf("email_verified", "yes"), code: "InvalidParameterException", words: "boolean",
 		},
-		"a value of 2049 characters is too long": {
+		"a value of 2049 characters is refused": {
 			username: "new", attributes: attributesOf("name", strings.Repeat("n", 2049)), code: "InvalidParameterException",
 		},
-		"a temporary password follows the policy too": {username: "new", temporary: "weak", code: "InvalidPasswordException"},
-		"an unknown message action is refused":        {username: "new", action: "SHOUT", code: "InvalidParameterException"},
-		"an invitation for nobody cannot be resent":   {username: "new", action: "RESEND", code: "UserNotFoundException"},
-		"a temporary password may be left to Cognito": {username: "new"},
+		"a temporary password against the policy is refused": {username: "new", temporary: "weak", code: "InvalidPasswordException"},
+		"an unknown message action is refused":               {username: "new", action: "SHOUT", code: "InvalidParameterException"},
+		"RESEND for an unknown user is refused":              {username: "new", action: "RESEND", code: "UserNotFoundException"},
+		"a user without a temporary password is created":     {username: "new"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			b.createUser(b.seed.UserPoolID, "taken")
 			in := &cognitoidentityprovider.AdminCreateUserInput{
 				UserPoolId: &b.seed.UserPoolID, Username: &test.username, UserAttributes: test.attributes, MessageAction: test.action,
@@ -90,14 +90,14 @@ func TestInvitationsAreSentUnlessSuppressed(t *testing.T) {
 		actions     []types.MessageActionType
 		invitations int
 	}{
-		"the default sends one":          {actions: []types.MessageActionType{""}, invitations: 1},
-		"SUPPRESS sends none":            {actions: []types.MessageActionType{"SUPPRESS"}, invitations: 0},
-		"RESEND sends one more":          {actions: []types.MessageActionType{"", "RESEND"}, invitations: 2},
-		"RESEND after SUPPRESS is first": {actions: []types.MessageActionType{"SUPPRESS", "RESEND"}, invitations: 1},
+		"no action sends an invitation":                    {actions: []types.MessageActionType{""}, invitations: 1},
+		"SUPPRESS sends no invitation":                     {actions: []types.MessageActionType{"SUPPRESS"}, invitations: 0},
+		"RESEND sends another invitation":                  {actions: []types.MessageActionType{"", "RESEND"}, invitations: 2},
+		"RESEND after SUPPRESS sends the first invitation": {actions: []types.MessageActionType{"SUPPRESS", "RESEND"}, invitations: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			for _, action := range test.actions {
 				_, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{
 					UserPoolId: &b.seed.UserPoolID, Username: aws.String("ann"), MessageAction: action,
@@ -110,7 +110,7 @@ func TestInvitationsAreSentUnlessSuppressed(t *testing.T) {
 }
 
 func TestInvitationOfConfirmedUserCannotBeResent(t *testing.T) {
-	b := newBench(t)
+	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")
 	_, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{
 		UserPoolId: &b.seed.UserPoolID, Username: aws.String("ann"), MessageAction: types.MessageActionTypeResend,
@@ -118,8 +118,8 @@ func TestInvitationOfConfirmedUserCannotBeResent(t *testing.T) {
 	requireCode(t, err, "UnsupportedUserStateException")
 }
 
-func TestResendSetsTheClockOfTheTemporaryPasswordBack(t *testing.T) {
-	b := newBench(t)
+func TestResendRestartsTheTemporaryPassword(t *testing.T) {
+	b := newEnv(t)
 	b.createUser(b.seed.UserPoolID, "ann")
 	b.clock.Advance(6 * 24 * time.Hour)
 	_, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{
@@ -132,8 +132,8 @@ func TestResendSetsTheClockOfTheTemporaryPasswordBack(t *testing.T) {
 	require.Equal(t, types.ChallengeNameTypeNewPasswordRequired, out.ChallengeName)
 }
 
-func TestUserGoesThroughItsLife(t *testing.T) {
-	b := newBench(t)
+func TestLifeCycleOfUser(t *testing.T) {
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	b.createUser(pool, "ann")
 
@@ -164,19 +164,19 @@ func TestUpdateUserAttributes(t *testing.T) {
 		attributes []types.AttributeType
 		code       string
 	}{
-		"a standard attribute can be changed":             {attributes: attributesOf("name", "Ann")},
-		"a custom attribute can be set":                   {attributes: attributesOf("custom:team", "red")},
-		"a number takes digits":                           {attributes: attributesOf("custom:age", "43")},
-		"a number takes nothing else":                     {attributes: attributesOf("custom:age", "old"), code: "InvalidParameterException"},
-		"a value has its longest length":                  {attributes: attributesOf("custom:team", "turquoise"), code: "InvalidParameterException"},
-		"a value has its shortest length":                 {attributes: attributesOf("custom:team", "r"), code: "InvalidParameterException"},
-		"an immutable attribute cannot be changed":        {attributes: attributesOf("custom:origin", "x"), code: "InvalidParameterException"},
-		"an attribute that is not there cannot be set":    {attributes: attributesOf("custom:none", "x"), code: "InvalidParameterException"},
-		"an attribute needs its prefix when it is custom": {attributes: attributesOf("team", "red"), code: "InvalidParameterException"},
+		"a standard attribute can be changed":              {attributes: attributesOf("name", "Ann")},
+		"a custom attribute can be set":                    {attributes: attributesOf("custom:team", "red")},
+		"a number attribute accepts digits":                {attributes: attributesOf("custom:age", "43")},
+		"a number attribute refuses letters":               {attributes: attributesOf("custom:age", "old"), code: "InvalidParameterException"},
+		"a value above the maximum length is refused":      {attributes: attributesOf("custom:team", "turquoise"), code: "InvalidParameterException"},
+		"a value below the minimum length is refused":      {attributes: attributesOf("custom:team", "r"), code: "InvalidParameterException"},
+		"a change of an immutable attribute is refused":    {attributes: attributesOf("custom:origin", "x"), code: "InvalidParameterException"},
+		"an unknown attribute is refused":                  {attributes: attributesOf("custom:none", "x"), code: "InvalidParameterException"},
+		"a custom attribute without its prefix is refused": {attributes: attributesOf("team", "red"), code: "InvalidParameterException"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newEnv(t)
 			pool := b.createPool(withTestSchema)
 			b.createUser(pool, "ann", "custom:origin", "here")
 			_, err := b.cognito.AdminUpdateUserAttributes(b.ctx, &cognitoidentityprovider.AdminUpdateUserAttributesInput{
@@ -190,7 +190,7 @@ func TestUpdateUserAttributes(t *testing.T) {
 	}
 }
 
-// withTestSchema gives a pool custom attributes of several kinds.
+// withTestSchema adds custom attributes of several types to a pool.
 func withTestSchema(in *cognitoidentityprovider.CreateUserPoolInput) {
 	in.Schema = []types.SchemaAttributeType{
 		{
@@ -202,8 +202,8 @@ func withTestSchema(in *cognitoidentityprovider.CreateUserPoolInput) {
 	}
 }
 
-func TestEmptyValueTakesAnAttributeAway(t *testing.T) {
-	b := newBench(t)
+func TestEmptyValueDeletesAnAttribute(t *testing.T) {
+	b := newEnv(t)
 	b.createUser(b.seed.UserPoolID, "ann", "name", "Ann")
 	_, err := b.cognito.AdminUpdateUserAttributes(b.ctx, &cognitoidentityprovider.AdminUpdateUserAttributesInput{
 		UserPoolId: &b.seed.UserPoolID, Username: aws.String("ann"), UserAttributes: attributesOf("name", ""),
@@ -212,8 +212,8 @@ func TestEmptyValueTakesAnAttributeAway(t *testing.T) {
 	require.NotContains(t, b.user(b.seed.UserPoolID, "ann").Attributes, "name")
 }
 
-func TestLateUsersAreInvisibleForAWhile(t *testing.T) {
-	b := newBench(t)
+func TestLateUsersAreInvisibleUntilTheirLagEnds(t *testing.T) {
+	b := newEnv(t)
 	pool := b.seed.UserPoolID
 	require.NoError(t, b.control.LateUsers(b.ctx, 300*time.Millisecond))
 	b.createUser(pool, "ann")

@@ -19,7 +19,7 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 // startWithPlugin starts a dev server on which the test plugin is mounted at "test", and returns it with the process id
@@ -94,7 +94,7 @@ func TestNothingIsLeft(t *testing.T) {
 
 func TestVaultEndsWithItsParent(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		tally.Skip(t, "this system has no parent-death signal")
+		counters.Skip(t, "this system has no parent-death signal")
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 // binaries returns the options with which `make dev` runs.
@@ -23,7 +23,7 @@ func binaries(t *testing.T) options {
 	t.Helper()
 	o := options{plugin: os.Getenv("PLUGIN_BIN"), emulator: os.Getenv("EMULATOR_BIN")}
 	if o.plugin == "" || o.emulator == "" {
-		tally.Skip(t, "PLUGIN_BIN and EMULATOR_BIN are not set; make test-e2e builds both")
+		counters.Skip(t, "PLUGIN_BIN and EMULATOR_BIN are not set; make test-e2e builds both")
 	}
 	var err error
 	o.vault, err = sandbox.FindVault(t.Context())

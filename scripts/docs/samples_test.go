@@ -25,9 +25,9 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 	"vault-plugin-secrets-cognito/internal/sandbox"
-	"vault-plugin-secrets-cognito/internal/tally"
 )
 
 const (
@@ -81,10 +81,10 @@ func newReader(t *testing.T) *reader {
 	t.Helper()
 	plugin := os.Getenv("PLUGIN_BIN")
 	if plugin == "" {
-		tally.Skip(t, "PLUGIN_BIN is not set; make test-e2e builds it")
+		counters.Skip(t, "PLUGIN_BIN is not set; make test-e2e builds it")
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
-		tally.Skip(t, "the reference uses curl, and there is none here")
+		counters.Skip(t, "the reference uses curl, and there is none here")
 	}
 	binary, err := sandbox.FindVault(t.Context())
 	require.NoError(t, err)

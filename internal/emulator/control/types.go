@@ -5,108 +5,123 @@ package control
 
 import "time"
 
-// What a Fault does to the calls it catches.
+// Kinds of Fault.
 const (
 	// FaultError answers with Code, Status and Message; the call has no effect.
 	FaultError = "error"
-	// FaultHang holds the request open without effect, until the client goes away or the faults are cleared.
+	// FaultErrorAfter performs the call, then answers as FaultError does, as a Lambda trigger that
+	// fails afterwards makes Cognito do.
+	FaultErrorAfter = "error_after"
+	// FaultHang holds the request without effect until the client disconnects or the faults are
+	// cleared.
 	FaultHang = "hang"
-	// FaultHangAfter carries the call out, then holds the request open like FaultHang.
+	// FaultHangAfter performs the call, then holds the request as FaultHang does.
 	FaultHangAfter = "hang_after"
-	// FaultCutBefore closes the TCP connection without effect and without an answer.
+	// FaultCutBefore closes the connection without effect and without an answer.
 	FaultCutBefore = "cut_before"
-	// FaultCutAfter carries the call out, then closes the TCP connection without an answer.
+	// FaultCutAfter performs the call, then closes the connection without an answer.
 	FaultCutAfter = "cut_after"
-	// FaultRaw answers exactly Status, ContentType and Body; the call has no effect.
+	// FaultRaw answers with exactly Status, ContentType and Body; the call has no effect.
 	FaultRaw = "raw"
-	// FaultCutBody carries the call out, announces the whole answer, sends half of it and closes the connection.
+	// FaultCutBody performs the call, announces the whole answer, sends half of it and closes the
+	// connection.
 	FaultCutBody = "cut_body"
 )
 
-// Names of operations that are not names of an AWS operation.
+// Operations that are not AWS operations.
 const (
 	// OperationAny matches every operation in a Fault.
 	OperationAny = "*"
 	// OperationToken is POST /oauth2/token.
 	OperationToken = "Token"
-	// OperationJWKS is the reading of a key set.
+	// OperationJWKS is GET of a key set.
 	OperationJWKS = "JWKS"
 )
 
-// Fault makes calls of one operation go wrong.
+// Fault changes the outcome of calls of one operation.
 type Fault struct {
 	// Operation is an AWS operation name, OperationToken or OperationAny.
 	Operation string `json:"operation"`
+	// Username, GroupName, ClientID and ClientName restrict the fault to calls with these values in
+	// the request; empty ones match all calls. A call with an access token has the token's username.
+	Username   string `json:"username,omitempty"`
+	GroupName  string `json:"group_name,omitempty"`
+	ClientID   string `json:"client_id,omitempty"`
+	ClientName string `json:"client_name,omitempty"`
 	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
-	// Code is the exception of a FaultError, or the OAuth2 error for OperationToken.
+	// Code is the exception of a FaultError or FaultErrorAfter, or the OAuth2 error for OperationToken.
 	Code string `json:"code,omitempty"`
-	// Status is the HTTP status of a FaultError or FaultRaw; 0 is that of the code (400 for most), or 200 for raw.
+	// Status is the HTTP status of the answer; 0 means the status that belongs to the code (400 for
+	// most), or 200 for FaultRaw.
 	Status int `json:"status,omitempty"`
-	// Message goes with Code.
+	// Message is the text that the exception carries.
 	Message string `json:"message,omitempty"`
 	// ContentType and Body are the answer of a FaultRaw.
 	ContentType string `json:"content_type,omitempty"`
 	Body        string `json:"body,omitempty"`
-	// Times is how many calls it catches; 0 is all of them until the faults are cleared.
+	// Times is how many calls the fault applies to; 0 means all calls until the faults are cleared.
 	Times int `json:"times"`
-	// Skip lets that many matching calls through first.
+	// Skip is how many matching calls pass before the fault applies.
 	Skip int `json:"skip,omitempty"`
 }
 
-// SigningKey is the RSA key that signs tokens from now on; those before it stay in the key set.
+// SigningKey is the RSA key that signs tokens from now on; earlier keys stay in the key set.
 type SigningKey struct {
-	// Bits are Cognito's own 2048 at first. Fewer, 1024 at least, take less of the processor.
+	// Bits is the size of the key, at least 1024. Cognito uses 2048; a smaller key saves CPU time.
 	Bits int `json:"bits"`
 }
 
-// Latency is how long every call takes, in milliseconds: it is carried out after half of it, and answered after all.
+// Latency is how long every call takes, in milliseconds: the call is performed after half of it and
+// answered after all of it.
 type Latency struct {
 	DefaultMS  int            `json:"default_ms"`
 	Operations map[string]int `json:"operations,omitempty"`
 }
 
-// Quotas are requests a second by quota category, such as "UserCreation"; a category that is absent is not limited.
+// Quotas are requests per second by quota category, such as "UserCreation"; an absent category is
+// unlimited.
 type Quotas map[string]float64
 
 // IAM is what the principals that sign requests may do.
 type IAM struct {
-	// DeniedActions, such as "cognito-idp:AdminCreateUser", are answered with AccessDeniedException.
+	// DeniedActions, such as "cognito-idp:AdminCreateUser", are answered with
+	// AccessDeniedException.
 	DeniedActions []string `json:"denied_actions"`
-	// AllowedActions, unless nil, are the only ones that are not denied.
+	// AllowedActions are the only actions that are allowed, unless the list is nil.
 	AllowedActions []string `json:"allowed_actions"`
 	// RejectedKeys are access key ids that AWS does not know.
 	RejectedKeys []string `json:"rejected_keys"`
-	// Roles sets conditions on sts:AssumeRole by role ARN; a role that is absent can be assumed by anyone.
+	// Roles sets conditions on sts:AssumeRole by role ARN; any principal may assume an absent role.
 	Roles map[string]Role `json:"roles,omitempty"`
 }
 
 // Role is the trust policy of an IAM role.
 type Role struct {
-	// ExternalID, unless empty, has to be sent with AssumeRole.
+	// ExternalID must be sent with AssumeRole unless it is empty.
 	ExternalID string `json:"external_id,omitempty"`
-	// Denied refuses everybody.
+	// Denied refuses every principal.
 	Denied bool `json:"denied,omitempty"`
 }
 
-// AccessKey is an access key of an IAM user. The user is made with its first key. Only the keys of users made so are
-// enforced: a deleted one is refused, and there are two at most.
+// AccessKey is an access key of an IAM user. The first key creates the user. Only the keys of such
+// users are enforced: a deleted key is refused, and a user has at most two keys.
 type AccessKey struct {
 	// User and ID are both empty in a request that only sets the delay.
 	User   string `json:"user"`
 	ID     string `json:"access_key"`
 	Secret string `json:"secret"`
-	// DelayMS is how long keys that are created from now on are not yet taken, in milliseconds.
+	// DelayMS is after how many milliseconds a key that is created from now on becomes valid.
 	DelayMS int `json:"delay_ms"`
 }
 
-// AccessKeyList holds the access keys that the planted users have.
+// AccessKeyList is the answer of the access_keys path.
 type AccessKeyList struct {
 	Keys []AccessKey `json:"keys"`
 }
 
-// TokenValidity overrides the lifetimes of one app client's tokens, in seconds; 0 leaves what the app client says.
-// It may go below the five minutes that Cognito allows.
+// TokenValidity overrides the lifetimes of one app client's tokens, in seconds; 0 means the setting
+// of the app client. Values may be below Cognito's minimum of five minutes.
 type TokenValidity struct {
 	ClientID       string `json:"client_id"`
 	AccessSeconds  int    `json:"access_seconds,omitempty"`
@@ -114,31 +129,35 @@ type TokenValidity struct {
 	RefreshSeconds int    `json:"refresh_seconds,omitempty"`
 }
 
-// CallLog is what the emulator was asked since it started or since the last ResetCalls.
+// CallLog holds the calls since the start or the last ResetCalls.
 type CallLog struct {
 	// Connections is how many TCP connections carried at least one call.
 	Connections int    `json:"connections"`
 	Calls       []Call `json:"calls"`
 }
 
-// Call is one request. Begin and End are positions in one count of events, so that two calls overlapped exactly when
-// their intervals do; End is 0 while the call is open.
+// Call is one request. Begin and End are positions in one sequence of events: two calls overlapped
+// if and only if their intervals do. End is 0 while the call is open.
 type Call struct {
 	Operation string `json:"operation"`
 	Begin     int64  `json:"begin"`
 	End       int64  `json:"end"`
-	// Status is 0 when the connection was closed without an answer.
+	// Status is 0 if the connection was closed without an answer.
 	Status int `json:"status"`
-	// Code is the exception or OAuth2 error that was answered.
+	// Code is the exception or OAuth2 error in the answer.
 	Code      string `json:"code"`
 	AccessKey string `json:"access_key"`
 	Region    string `json:"region"`
-	// Resource is the group name or else the username in the request.
+	// Resource is the group name of the request, or else the username.
 	Resource string `json:"resource"`
-	// ClientID is the app client in the request.
+	// Username, GroupName, ClientID and ClientName are those of the request. A call with an access
+	// token has the token's username.
+	Username       string            `json:"username,omitempty"`
+	GroupName      string            `json:"group_name,omitempty"`
 	ClientID       string            `json:"client_id,omitempty"`
+	ClientName     string            `json:"client_name,omitempty"`
 	ClientMetadata map[string]string `json:"client_metadata,omitempty"`
-	// The last three are of AssumeRole.
+	// RoleARN, RoleSessionName and ExternalID are parameters of AssumeRole.
 	RoleARN         string `json:"role_arn,omitempty"`
 	RoleSessionName string `json:"role_session_name,omitempty"`
 	ExternalID      string `json:"external_id,omitempty"`
@@ -155,7 +174,7 @@ func (l *CallLog) Of(operation string) []Call {
 	return calls
 }
 
-// User is a user as it is in a pool, without its password.
+// User is a user of a pool, without the password.
 type User struct {
 	UserPoolID string            `json:"user_pool_id"`
 	Username   string            `json:"username"`
@@ -167,14 +186,55 @@ type User struct {
 	// Invitations is how many messages AdminCreateUser has sent to the user.
 	Invitations int       `json:"invitations"`
 	Created     time.Time `json:"created"`
+	// Sessions is how many sign-ins have a refresh token that still works.
+	Sessions int `json:"sessions"`
+	// WrongSignIns are the times of all sign-ins with a wrong password, oldest first. A successful
+	// sign-in does not delete them.
+	WrongSignIns []time.Time `json:"wrong_sign_ins"`
+	// LockedUntil is when the lock-out after too many wrong passwords ends; it is zero without one.
+	LockedUntil time.Time `json:"locked_until"`
 }
 
-// LateUsers is for how long a new user stays invisible, in milliseconds.
+// AppClient is an app client of a pool, with its secrets.
+type AppClient struct {
+	UserPoolID string         `json:"user_pool_id"`
+	ClientID   string         `json:"client_id"`
+	Name       string         `json:"name"`
+	Scopes     []string       `json:"scopes"`
+	Secrets    []ClientSecret `json:"secrets"`
+	Created    time.Time      `json:"created"`
+}
+
+// ClientSecret is an active secret of an app client.
+type ClientSecret struct {
+	ID    string `json:"id"`
+	Value string `json:"value"`
+}
+
+// AppClientList is the answer of the app_clients path.
+type AppClientList struct {
+	AppClients []AppClient `json:"app_clients"`
+}
+
+// MonthlyActiveUsers is how many users of a pool were active in a calendar month in UTC, such as
+// "2026-03". Deleted users count.
+type MonthlyActiveUsers struct {
+	UserPoolID string `json:"user_pool_id"`
+	Month      string `json:"month"`
+	Users      int    `json:"users"`
+}
+
+// MonthlyActiveUsersList is the answer of the monthly_active_users path.
+type MonthlyActiveUsersList struct {
+	Counts []MonthlyActiveUsers `json:"counts"`
+}
+
+// LateUsers is how long a new user stays invisible, in milliseconds.
 type LateUsers struct {
 	Milliseconds int `json:"milliseconds"`
 }
 
-// Secret is a value that nobody but Cognito and its caller may see, with the name of the field that it was in.
+// Secret is a secret value, with the name of the field that held it.
 type Secret struct {
 	Field string `json:"field"`
 	Value string `json:"value"`

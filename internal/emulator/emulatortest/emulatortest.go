@@ -1,7 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulatortest gives a test a Cognito of its own.
+// Package emulatortest starts emulators for tests. Start returns one that listens on a port;
+// Transport reaches one in the same process. It may import the emulator and test libraries only.
 package emulatortest
 
 import (
@@ -20,11 +21,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// Region is where the seeded pool is.
+// Region is the region of the seeded pool.
 const Region = "eu-west-1"
 
-// SigningKey signs the tokens of every Cognito of a test binary: making one
-// for each takes longer than most tests.
+// SigningKey returns a key that all emulators of a test binary share, because generating one takes
+// longer than most tests.
 var SigningKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
 	if err != nil {
@@ -37,7 +38,7 @@ var SigningKey = sync.OnceValue(func() *rsa.PrivateKey {
 type Cognito struct {
 	Seed    emulator.Seed
 	Control *control.Client
-	// Admin is Cognito's API as the owner of the pool sees it.
+	// Admin calls Cognito's API with administrator rights.
 	Admin *cip.Client
 
 	t *testing.T
@@ -61,19 +62,19 @@ func Start(t *testing.T) *Cognito {
 	}
 }
 
-// Fault makes calls of one operation go wrong.
+// Fault adds a fault.
 func (c *Cognito) Fault(fault control.Fault) {
 	c.t.Helper()
 	require.NoError(c.t, c.Control.Fault(c.t.Context(), fault))
 }
 
-// Heal ends all faults.
+// Heal clears all faults.
 func (c *Cognito) Heal() {
 	c.t.Helper()
 	require.NoError(c.t, c.Control.ClearFaults(c.t.Context()))
 }
 
-// Deny lets IAM deny actions, in place of those it denied before.
+// Deny sets the denied IAM actions and replaces the earlier ones.
 func (c *Cognito) Deny(actions ...string) {
 	c.t.Helper()
 	require.NoError(c.t, c.Control.SetIAM(c.t.Context(), control.IAM{DeniedActions: actions}))
@@ -85,7 +86,7 @@ func (c *Cognito) PlantKey(user, id, secret string) {
 	require.NoError(c.t, c.Control.PlantAccessKey(c.t.Context(), control.AccessKey{User: user, ID: id, Secret: secret}))
 }
 
-// Keys are the access keys that planted IAM users have.
+// Keys returns the access keys of the planted IAM users.
 func (c *Cognito) Keys() []control.AccessKey {
 	c.t.Helper()
 	keys, err := c.Control.AccessKeys(c.t.Context())
@@ -93,7 +94,7 @@ func (c *Cognito) Keys() []control.AccessKey {
 	return keys
 }
 
-// Users are those of all pools.
+// Users returns the users of all pools.
 func (c *Cognito) Users() []control.User {
 	c.t.Helper()
 	users, err := c.Control.Users(c.t.Context(), "")
@@ -101,7 +102,7 @@ func (c *Cognito) Users() []control.User {
 	return users
 }
 
-// Calls are those to AWS so far, but for those of Admin.
+// Calls returns the calls so far, including those of Admin.
 func (c *Cognito) Calls() *control.CallLog {
 	c.t.Helper()
 	calls, err := c.Control.Calls(c.t.Context())
@@ -109,7 +110,7 @@ func (c *Cognito) Calls() *control.CallLog {
 	return calls
 }
 
-// MakePool makes another pool, with a group "testers".
+// MakePool creates another pool with a group "testers".
 func (c *Cognito) MakePool(input *cip.CreateUserPoolInput) (poolID string) {
 	c.t.Helper()
 	input.PoolName = aws.String("another")
@@ -120,14 +121,14 @@ func (c *Cognito) MakePool(input *cip.CreateUserPoolInput) (poolID string) {
 	return *pool.UserPool.Id
 }
 
-// MakeClient makes a confidential app client that signs users in.
+// MakeClient creates a confidential app client with admin password sign-in.
 func (c *Cognito) MakeClient(poolID string) (id, secret string) {
 	c.t.Helper()
 	made := c.makeClient(poolID, true)
 	return *made.ClientId, *made.ClientSecret
 }
 
-// MakePublicClient makes one without a secret.
+// MakePublicClient creates an app client with admin password sign-in and without a secret.
 func (c *Cognito) MakePublicClient(poolID string) (id string) {
 	c.t.Helper()
 	return *c.makeClient(poolID, false).ClientId

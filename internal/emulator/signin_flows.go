@@ -1,0 +1,151 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package emulator
+
+// Names of parameters and challenge responses.
+const (
+	parameterUsername     = "USERNAME"
+	parameterPassword     = "PASSWORD"
+	parameterSecretHash   = "SECRET_HASH"
+	parameterRefreshToken = "REFRESH_TOKEN"
+)
+
+type initiateAuthInput struct {
+	clientInput
+	AuthFlow       string
+	AuthParameters map[string]string
+}
+
+// authOutput holds tokens or a challenge.
+type authOutput struct {
+	AuthenticationResult *authenticationResult `json:",omitempty"`
+	ChallengeName        string                `json:",omitempty"`
+	ChallengeParameters  map[string]string
+	Session              string `json:",omitempty"`
+}
+
+type authenticationResult struct {
+	AccessToken  *token
+	IdToken      *token
+	RefreshToken string `json:",omitempty"`
+	ExpiresIn    int
+	TokenType    string
+}
+
+func (r *request) adminInitiateAuth(in initiateAuthInput) (any, error) {
+	c, err := r.findClient(in.clientInput)
+	if err != nil {
+		return nil, err
+	}
+	switch in.AuthFlow {
+	case flowAdminPassword, flowAdminPasswordLegacy:
+		return r.signInByPassword(c, in)
+	case flowRefresh, flowRefreshAlias:
+		return r.signInByRefreshToken(c, in)
+	default:
+		return nil, methodNotSupported()
+	}
+}
+
+func (r *request) initiateAuth(in initiateAuthInput) (any, error) {
+	c, err := r.findClientAnywhere(in.ClientId)
+	if err != nil {
+		return nil, err
+	}
+	switch in.AuthFlow {
+	case flowPassword:
+		return r.signInByPassword(c, in)
+	case flowRefresh, flowRefreshAlias:
+		return r.signInByRefreshToken(c, in)
+	default:
+		return nil, methodNotSupported()
+	}
+}
+
+// methodNotSupported is also the answer to Cognito's flows that the emulator does not have.
+func methodNotSupported() error {
+	return invalidParameter("Initiate Auth method not supported.")
+}
+
+func flowNotEnabled() error {
+	return invalidParameter("Auth flow not enabled for this client")
+}
+
+func requireParameters(given map[string]string, names ...string) error {
+	for _, name := range names {
+		if given[name] == "" {
+			return invalidParameter("Missing required parameter %s", name)
+		}
+	}
+	return nil
+}
+
+// signInByPassword verifies the secret hash with the name as it was sent, even if that is an alias.
+func (r *request) signInByPassword(c *client, in initiateAuthInput) (any, error) {
+	if !c.allows(in.AuthFlow) {
+		return nil, flowNotEnabled()
+	}
+	if err := requireParameters(in.AuthParameters, parameterUsername, parameterPassword); err != nil {
+		return nil, err
+	}
+	name := in.AuthParameters[parameterUsername]
+	if err := c.checkSecretHash(name, in.AuthParameters[parameterSecretHash]); err != nil {
+		return nil, err
+	}
+	u, err := r.userSigningIn(c, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.checkPassword(in.AuthParameters[parameterPassword], r.now); err != nil {
+		return nil, err
+	}
+	return r.afterPassword(c, u), nil
+}
+
+func (r *request) userSigningIn(c *client, name string) (*user, error) {
+	u := r.visibleUser(c.pool, name)
+	switch {
+	case u == nil && c.hidesUnknownUsers():
+		return nil, incorrectPassword()
+	case u == nil:
+		return nil, userNotFound()
+	case u.disabled:
+		return nil, userDisabled()
+	default:
+		return u, nil
+	}
+}
+
+func userDisabled() error {
+	return notAuthorized("User is disabled.")
+}
+
+// afterPassword returns the user's next challenge, or the tokens.
+func (r *request) afterPassword(c *client, u *user) authOutput {
+	if u.status == statusForceChangePassword {
+		return r.challengeNewPassword(c, u)
+	}
+	if name := u.mfaChallenge(); name != "" {
+		return r.challengeMFA(c, u, name)
+	}
+	return r.signInUser(c, u)
+}
+
+// signInByRefreshToken verifies the secret hash with the user's own username, never with an alias.
+func (r *request) signInByRefreshToken(c *client, in initiateAuthInput) (any, error) {
+	if !c.allows(flowRefresh) {
+		return nil, flowNotEnabled()
+	}
+	if err := requireParameters(in.AuthParameters, parameterRefreshToken); err != nil {
+		return nil, err
+	}
+	t, err := r.findRefreshToken(c, in.AuthParameters[parameterRefreshToken])
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkSecretHash(t.signIn.user.username, in.AuthParameters[parameterSecretHash]); err != nil {
+		return nil, err
+	}
+	return authOutput{AuthenticationResult: r.tokensOf(t.signIn), ChallengeParameters: map[string]string{}}, nil
+}
