@@ -70,7 +70,7 @@ emulator: ## Build the Cognito emulator
 .PHONY: dev
 dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=1: show it and end)
 	@go build -o bin/dev ./scripts/dev
-	@vault=$$(scripts/vault-bin.sh) && \
+	@vault=$$(scripts/server.sh) && \
 		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
 # counting NAME is a shell function: it runs a target and prints what its reliability tests tried and lost. Each run
@@ -100,14 +100,14 @@ test-unit: ## Run the tests that need nothing but Go
 
 .PHONY: test-e2e
 test-e2e: test-binaries terraform-tools ## Run the tests that start a real Vault with the built plugin
-	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/vault-bin.sh) && export VAULT_BIN && \
+	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
 		export TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
 		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
 .PHONY: test-moto
 test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Python 3.10 with venv)
-	@MOTO_SERVER=$$(scripts/moto.sh) && VAULT_BIN=$$(scripts/vault-bin.sh) && export MOTO_SERVER VAULT_BIN && \
+	@MOTO_SERVER=$$(scripts/moto.sh) && VAULT_BIN=$$(scripts/server.sh) && export MOTO_SERVER VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
@@ -132,7 +132,7 @@ fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targ
 
 .PHONY: bench
 bench: build emulator ## Measure how fast it is, against what a plugin costs at least; writes docs/performance.md
-	@vault=$$(scripts/vault-bin.sh) && go build -o bin/bench ./test/bench && \
+	@vault=$$(scripts/server.sh) && go build -o bin/bench ./test/bench && \
 		bin/bench -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -out docs/performance.md $(if $(PROFILES),-profiles '$(PROFILES)')
 
 .PHONY: vet

@@ -49,6 +49,7 @@ type backend struct {
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
 	now          func() time.Time
+	metrics      *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -87,7 +88,9 @@ func newBackend(options Options) *backend {
 		roleLocks: locksutil.CreateLocks(),
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
+		metrics:   newMetrics(options.Version, options.Now),
 	}
+	b.metrics.watch(b.metricSources())
 	b.periodicTasks = []periodicTask{b.endHandovers, b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser, walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
@@ -113,6 +116,7 @@ func newBackend(options Options) *backend {
 			pathRoles(b),
 			pathCheck(b),
 			pathStaticRoles(b),
+			pathMetrics(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},
 		InitializeFunc:    b.initialize,

@@ -122,6 +122,7 @@ func TestOpenAPIOperations(t *testing.T) {
 		"post /creds/{name}":          "cognito-generate-credentials-with-parameters",
 		"post /tokens/{name}":         "cognito-exchange-tokens",
 		"get /check/{name}":           "cognito-check-role",
+		"get /metrics":                "cognito-read-metrics",
 		"get /static-roles/":          "cognito-list-static-roles",
 		"get /static-roles/{name}":    "cognito-read-static-role",
 		"post /static-roles/{name}":   "cognito-write-static-role",
@@ -170,6 +171,7 @@ func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	for name, want := range map[string][]string{
 		"get /creds/{name}": {"min_ttl", "scopes", "ttl"},
 		"get /check/{name}": {"kind"},
+		"get /metrics":      {"format"},
 	} {
 		var names []string
 		for _, parameter := range operations[name].Parameters {
@@ -202,7 +204,7 @@ func TestPathHelp(t *testing.T) {
 	m := backendtest.New(t)
 	for _, path := range []string{
 		"config", "config/rotate-root", "roles/", "roles/ci", "creds/ci", "tokens/ci", "check/ci", "static-roles/", "static-roles/ann",
-		"static-creds/ann", "rotate-role/ann",
+		"static-creds/ann", "rotate-role/ann", "metrics",
 	} {
 		t.Run(path, func(t *testing.T) {
 			synopsis, description := helpTexts(t, readHelp(t, m, path)["help"].(string))

@@ -10,12 +10,14 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/check"
 )
 
-// checkTimeout bounds a check: what has not answered by then is unknown.
+// checkTimeout bounds a check. What AWS has not answered by then is unknown.
 const checkTimeout = 30 * time.Second
 
-// What a check can be of.
+// Kinds of roles that can be checked.
 const (
 	checkKindRole   = "role"
 	checkKindStatic = "static"
@@ -36,13 +38,13 @@ func pathCheck(b *backend) []*framework.Path {
 				Query:         true,
 				Default:       checkKindRole,
 				AllowedValues: []any{checkKindRole, checkKindStatic},
-				Description:   `What is checked: "role", or "static" for a static role.`,
+				Description:   `Kind of the role: "role", or "static" for a static role.`,
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathCheckRead,
-				Summary:      "Say what would stop a role from working.",
+				Summary:      "Report what would stop a role from working.",
 				Responses:    responseSchema(checkResponseFields()),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "check"},
 			},
@@ -56,12 +58,17 @@ func checkResponseFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"status": {
 			Type:        framework.TypeString,
-			Description: "The worst of the findings: fail, else unknown, else warn, else ok.",
+			Description: "The most severe status of the findings: fail, unknown, warn or ok.",
+			Required:    true,
+		},
+		"problems": {
+			Type:        framework.TypeStringSlice,
+			Description: "One sentence per finding that is not ok, the most severe first. They are also returned as warnings.",
 			Required:    true,
 		},
 		"findings": {
 			Type:        framework.TypeSlice,
-			Description: "What was looked at, each with name, status (ok, warn, fail or unknown), detail and remedy.",
+			Description: "What was compared, each with name, status (ok, warn, unknown or fail), detail and remedy.",
 			Required:    true,
 		},
 	}
@@ -74,7 +81,7 @@ func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data 
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var findings []finding
+	var findings []check.Finding
 	switch kind := data.Get("kind").(string); kind {
 	case checkKindRole:
 		findings, err = b.checkNamedRole(ctx, req, roleName(data), aws)
@@ -89,7 +96,7 @@ func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data 
 	return checkResponse(findings), nil
 }
 
-func (b *backend) checkNamedRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]finding, error) {
+func (b *backend) checkNamedRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]check.Finding, error) {
 	role, err := b.role(ctx, req.Storage, name)
 	if err == nil && role == nil {
 		err = badRequest("there is no role %q", name)
@@ -100,53 +107,43 @@ func (b *backend) checkNamedRole(ctx context.Context, req *logical.Request, name
 	return b.checkRole(ctx, req, name, role, aws), nil
 }
 
-func (b *backend) checkNamedStaticRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]finding, error) {
+func (b *backend) checkNamedStaticRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]check.Finding, error) {
 	role, err := b.existingStaticRole(ctx, req, name)
 	if err != nil {
 		return nil, err
 	}
-	return b.checkStaticRole(ctx, role, aws), nil
+	return checkStaticRole(ctx, role, aws), nil
 }
 
-// checkRole looks at a role that lacks nothing; one that does cannot be used,
-// and nothing else matters.
-func (b *backend) checkRole(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) []finding {
-	if err := role.validate(aws.region); err != nil {
-		return []finding{failed("role", err.Error(), "Write the role again, with the field mended.")}
-	}
-	usable := ok("role", "The role's own fields are complete.")
-	if role.CredentialType == credentialTypeUser {
-		return append([]finding{usable}, b.checkUserRole(ctx, req, name, role, aws)...)
-	}
-	role, err := b.withStaticSecret(ctx, req, role)
-	if err != nil {
-		return []finding{failed("role", err.Error(), "Mend static_role, or the static role that it names.")}
-	}
-	return append([]finding{usable}, b.checkMachineRole(ctx, role, aws)...)
-}
-
-func checkResponse(findings []finding) *logical.Response {
-	shown := make([]any, 0, len(findings))
+func checkResponse(findings []check.Finding) *logical.Response {
+	list := make([]any, 0, len(findings))
 	for _, f := range findings {
-		shown = append(shown, f.responseData())
+		list = append(list, map[string]any{"name": f.Name, "status": f.Status, "detail": f.Detail, "remedy": f.Remedy})
 	}
-	return &logical.Response{Data: map[string]any{"status": worst(findings), "findings": shown}}
+	problems := check.Problems(findings)
+	return &logical.Response{
+		Data:     map[string]any{"status": check.Worst(findings), "problems": problems, "findings": list},
+		Warnings: problems,
+	}
 }
 
 const (
-	checkHelpSynopsis    = `Say what would stop a role from working.`
+	checkHelpSynopsis    = `Report what would stop a role from working.`
 	checkHelpDescription = `
-The check reads the user pool, the app client and the groups of a role, and
-compares them with what the role says. It changes nothing in Cognito and makes
-no user. For a role of credential_type "client_credentials_grant" it gets a
-token as a read of creds/ does: from memory where there is one, or else it buys
-one.
+A check reads the user pool, the app client and the groups of a role, and
+compares them with the role. It changes nothing in Cognito and creates no user.
+For a role of type "client_credentials_grant" it requests a token as a read of
+creds/ does: from the cache if there is one, and otherwise a new, billable one.
 
-With kind=static it checks a static role: its rotations, its user or the secrets
-of its app client. It signs nobody in.
+With kind=static it checks a static role: its rotations, and its user or the
+secrets of its app client. It signs in no user.
 
-What IAM does not allow the engine to look at is "unknown", and the finding
-names the action. Whether IAM allows what creds/ does to users cannot be known
-without doing it.
+"problems" lists what to correct, the most severe first. A finding that the
+engine's IAM permissions do not allow to check is "unknown" and names the
+missing action. Permissions to change users are not checked, because AWS offers
+no way to test them without changing one.
+
+    $ vault read cognito/check/ci-user
+    $ vault read cognito/check/payments kind=static
 `
 )

@@ -17,7 +17,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// checked is what a check says: its status, and its findings by their names.
+// checked is the answer of a check, with the findings by name.
 type checked struct {
 	status   string
 	findings map[string]map[string]any
@@ -32,13 +32,14 @@ func (p *pool) check(role string) checked {
 		require.NotEmpty(p.T, finding["detail"])
 		c.findings[finding["name"].(string)] = finding
 	}
+	require.Equal(p.T, c.status != "ok", len(data["problems"].([]string)) > 0, data)
 	for _, secret := range []string{p.Seed.AppClientSecret, p.Seed.M2MClientSecret, "eyJ"} {
-		require.NotContains(p.T, fmt.Sprint(data), secret, "no secret and no token may be in it")
+		require.NotContains(p.T, fmt.Sprint(data), secret, "a check must not show a secret or token")
 	}
 	return c
 }
 
-// of names the findings of a status, in no order.
+// of returns the names of the findings that have a status, in no order.
 func (c checked) of(status string) []string {
 	var names []string
 	for name, finding := range c.findings {
@@ -49,12 +50,12 @@ func (c checked) of(status string) []string {
 	return names
 }
 
-// says is the text of one finding.
+// says returns the text of one finding.
 func (c checked) says(name string) string {
 	return fmt.Sprint(c.findings[name]["detail"], " ", c.findings[name]["remedy"])
 }
 
-// makeAppClient makes an app client of the seeded pool.
+// makeAppClient creates an app client, by default in the seeded pool.
 func (p *pool) makeAppClient(input cip.CreateUserPoolClientInput) *types.UserPoolClientType {
 	p.T.Helper()
 	if input.UserPoolId == nil {
@@ -66,7 +67,7 @@ func (p *pool) makeAppClient(input cip.CreateUserPoolClientInput) *types.UserPoo
 	return out.UserPoolClient
 }
 
-// setMFA changes the MFA setting of the seeded pool.
+// setMFA changes the MFA settings of the seeded pool.
 func (p *pool) setMFA(mode types.UserPoolMfaType, softwareTokens bool) {
 	p.T.Helper()
 	_, err := p.Admin.SetUserPoolMfaConfig(p.T.Context(), &cip.SetUserPoolMfaConfigInput{
@@ -76,7 +77,7 @@ func (p *pool) setMFA(mode types.UserPoolMfaType, softwareTokens bool) {
 	require.NoError(p.T, err)
 }
 
-// usePool points the role "ci" at a pool with an app client of its own.
+// usePool creates a pool with an app client and points the role "ci" at them.
 func (p *pool) usePool(input *cip.CreateUserPoolInput, more map[string]any) {
 	p.T.Helper()
 	id := p.MakePool(input)
@@ -95,27 +96,27 @@ func newCheckedPool(t *testing.T) *pool {
 	return p
 }
 
-func TestCheckFindsNothing(t *testing.T) {
-	t.Run("of a user", func(t *testing.T) {
+func TestCheckOfAWorkingRole(t *testing.T) {
+	t.Run("a user role passes every check", func(t *testing.T) {
 		p := newCheckedPool(t)
 		c := p.check("ci")
 		require.Equal(t, "ok", c.status, c)
 		require.Len(t, c.of("ok"), len(c.findings))
 		require.Contains(t, c.says("aws_identity"), "arn:aws:iam::")
-		require.Empty(t, p.Users(), "a check makes no user")
+		require.Empty(t, p.Users(), "a check creates no user")
 		for _, call := range p.Calls().Calls {
 			require.Contains(t, []string{"GetCallerIdentity", "DescribeUserPool", "DescribeUserPoolClient", "GetGroup"}, call.Operation)
 		}
 	})
 
-	t.Run("of a user with an authenticator", func(t *testing.T) {
+	t.Run("a user role with TOTP passes every check", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.setMFA(types.UserPoolMfaTypeOn, true)
 		p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		require.Equal(t, "ok", p.check("ci").status)
 	})
 
-	t.Run("of a user of an e-mail pool", func(t *testing.T) {
+	t.Run("a user role of an e-mail pool passes every check", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.usePool(&cip.CreateUserPoolInput{
 			UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail},
@@ -125,7 +126,7 @@ func TestCheckFindsNothing(t *testing.T) {
 		require.Equal(t, "ok", c.status, c)
 	})
 
-	t.Run("of a machine, whose token is bought once", func(t *testing.T) {
+	t.Run("a machine role passes every check with one token for all reads", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID})
 		for range 2 {
@@ -137,7 +138,7 @@ func TestCheckFindsNothing(t *testing.T) {
 		require.Equal(t, 1, p.tokenRequests())
 	})
 
-	t.Run("of a machine without a pool, which needs no AWS", func(t *testing.T) {
+	t.Run("a machine role without a pool is checked without AWS credentials", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.writeMachine(nil)
 		c := p.check("machine")
@@ -148,7 +149,7 @@ func TestCheckFindsNothing(t *testing.T) {
 		}
 	})
 
-	t.Run("of a machine whose tokens come from the API", func(t *testing.T) {
+	t.Run("a machine role with token_source=api passes every check", func(t *testing.T) {
 		p := newCheckedPool(t)
 		client := p.makeAppClient(cip.CreateUserPoolClientInput{
 			GenerateSecret: true, ExplicitAuthFlows: []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"}, AllowedOAuthScopes: []string{"api/read"},
@@ -161,91 +162,90 @@ func TestCheckFindsNothing(t *testing.T) {
 	})
 }
 
-// TestCheckFindsFaultsOfUsers breaks one thing at a time: the check must find
-// that, and nothing else that it cannot know.
+// TestCheckFindsFaultsOfUsers breaks one thing at a time. The check must find exactly that.
 func TestCheckFindsFaultsOfUsers(t *testing.T) {
 	for name, c := range map[string]struct {
 		breakIt func(t *testing.T, p *pool)
 		finding string
 		says    string
 	}{
-		"keys that AWS does not take": {func(t *testing.T, p *pool) {
+		"AWS rejects the access key": {func(t *testing.T, p *pool) {
 			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{RejectedKeys: []string{"AKIAPLUGIN"}}))
-		}, "aws_identity", "AWS does not take the engine's credentials"},
-		"an IAM role that may not be assumed": {func(t *testing.T, p *pool) {
+		}, "aws_identity", "the engine's credentials"},
+		"the IAM role must not be assumed": {func(t *testing.T, p *pool) {
 			const arn = "arn:aws:iam::123456789012:role/vault"
 			p.WriteOK("roles/ci", map[string]any{"aws_assume_role_arn": arn})
 			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{Roles: map[string]control.Role{arn: {Denied: true}}}))
 		}, "aws_identity", "sts:AssumeRole"},
-		"no such pool": {func(_ *testing.T, p *pool) {
+		"the pool does not exist": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI"})
 		}, "user_pool", "eu-west-1_AbCdEfGhI"},
-		"a Cognito that does not answer": {func(_ *testing.T, p *pool) {
+		"Cognito does not answer": {func(_ *testing.T, p *pool) {
 			for _, operation := range []string{"DescribeUserPool", "DescribeUserPoolClient", "GetGroup"} {
 				p.Fault(control.Fault{Operation: operation, Kind: control.FaultCutBefore})
 			}
 		}, "user_pool", "no answer"},
-		"no such app client": {func(_ *testing.T, p *pool) {
+		"the app client does not exist": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"app_client_id": "nobody", "app_client_secret": "hush"})
 		}, "app_client", "nobody"},
-		"an app client without the flow": {func(_ *testing.T, p *pool) {
+		"the app client does not allow the flow": {func(_ *testing.T, p *pool) {
 			client := p.makeAppClient(cip.CreateUserPoolClientInput{})
 			p.WriteOK("roles/ci", map[string]any{"app_client_id": *client.ClientId, "app_client_secret": ""})
 		}, "auth_flows", "ALLOW_ADMIN_USER_PASSWORD_AUTH"},
-		"a secret that the role lacks": {func(_ *testing.T, p *pool) {
+		"the role lacks the client secret": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"app_client_secret": ""})
-		}, "client_secret", "has a secret and the role has none"},
-		"a secret of a client without": {func(_ *testing.T, p *pool) {
+		}, "client_secret", "app_client_secret is not set"},
+		"the role has a secret and the app client none": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"app_client_id": p.Seed.PublicClientID, "app_client_secret": "hush"})
 		}, "client_secret", "the app client has none"},
-		"another secret": {func(_ *testing.T, p *pool) {
+		"the role has another secret than the app client": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"app_client_secret": "hush"})
-		}, "client_secret", "not the app client's"},
-		"no such group": {func(_ *testing.T, p *pool) {
+		}, "client_secret", "not the app client's secret"},
+		"a group does not exist": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"groups": "testers,nobodies"})
 		}, "groups", `no group "nobodies"`},
-		"an e-mail pool and a plain username": {func(_ *testing.T, p *pool) {
+		"an e-mail pool does not accept plain usernames": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}}, nil)
 		}, "username", "dummy_email_domain"},
-		"an alias pool and an address": {func(_ *testing.T, p *pool) {
+		"an alias pool does not accept addresses as usernames": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}}, map[string]any{"dummy_email_domain": "example.com"})
 		}, "username", "username_template"},
-		"a template that no longer works": {func(t *testing.T, p *pool) {
+		"the username template no longer renders": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "username_template", "{{.Nothing}}")
 		}, "username", "username_template"},
-		"an attribute whose template no longer works": {func(t *testing.T, p *pool) {
+		"the template of an attribute no longer renders": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "user_attributes", map[string]any{"name": "{{.Nothing}}"})
 		}, "attributes", "user_attributes"},
-		"a required attribute": {func(_ *testing.T, p *pool) {
+		"the role does not set a required attribute": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{Schema: []types.SchemaAttributeType{
 				{Name: aws.String("family_name"), Required: aws.Bool(true), AttributeDataType: types.AttributeDataTypeString},
 			}}, nil)
 		}, "required_attributes", `"family_name"`},
-		"an attribute that the pool does not know": {func(_ *testing.T, p *pool) {
+		"the pool does not have an attribute of the role": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"user_attributes": map[string]any{"custom:team": "qa"}})
 		}, "attributes", `"custom:team"`},
-		"passwords that are too short": {func(_ *testing.T, p *pool) {
+		"passwords are too short for the pool": {func(_ *testing.T, p *pool) {
 			p.usePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(40)}}}, nil)
-		}, "password", "32 characters and the pool wants 40"},
-		"a password policy that is too weak": {func(_ *testing.T, p *pool) {
+		}, "password", "32 characters and the pool requires 40"},
+		"the password policy is too weak for the pool": {func(_ *testing.T, p *pool) {
 			n := 0
 			p.System.SetPasswordPolicy("weak", func() (string, error) { n++; return fmt.Sprintf("longenough%d", n), nil })
 			p.WriteOK("roles/ci", map[string]any{"password_policy": "weak"})
-		}, "password", "no capital letter"},
-		"a password policy that is gone": {func(t *testing.T, p *pool) {
+		}, "password", "no uppercase letter"},
+		"the password policy no longer exists": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "password_policy", "gone")
 		}, "password", `"gone"`},
-		"a pool that requires MFA": {func(_ *testing.T, p *pool) {
+		"the pool requires MFA and the role has none": {func(_ *testing.T, p *pool) {
 			p.setMFA(types.UserPoolMfaTypeOn, true)
 		}, "mfa", "mfa=totp"},
-		"an authenticator where MFA is off": {func(_ *testing.T, p *pool) {
+		"the role has TOTP and the pool has MFA off": {func(_ *testing.T, p *pool) {
 			p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		}, "mfa", "MFA off"},
-		"an authenticator where only SMS is allowed": {func(_ *testing.T, p *pool) {
+		"the role has TOTP and the pool allows SMS only": {func(_ *testing.T, p *pool) {
 			p.setMFA(types.UserPoolMfaTypeOptional, false)
 			p.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
 		}, "mfa", "does not allow authenticator apps"},
-		"a role that an older version stored": {func(t *testing.T, p *pool) {
+		"an older version stored an invalid field": {func(t *testing.T, p *pool) {
 			p.storeInRole(t, "user_pool_id", "nonsense")
 		}, "role", `user_pool_id "nonsense"`},
 	} {
@@ -262,7 +262,7 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 	}
 }
 
-// storeInRole changes the stored role, as an older version or another node might.
+// storeInRole changes the stored role, as an older version or another node may.
 func (p *pool) storeInRole(t *testing.T, field string, value any) {
 	t.Helper()
 	entry, err := p.storage.Get(t.Context(), "roles/ci")
@@ -282,11 +282,11 @@ func TestCheckWarns(t *testing.T) {
 		role    map[string]any
 		finding string
 	}{
-		"of tokens that outlive the lease": {cip.CreateUserPoolClientInput{
+		"tokens outlive the lease": {cip.CreateUserPoolClientInput{
 			ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth}, AccessTokenValidity: aws.Int32(10),
 			TokenValidityUnits: &types.TokenValidityUnitsType{AccessToken: types.TimeUnitsTypeMinutes},
 		}, map[string]any{"ttl": "5m"}, "token_life"},
-		"of the older name of the flow": {cip.CreateUserPoolClientInput{
+		"the app client uses the older name of the flow": {cip.CreateUserPoolClientInput{
 			ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAdminNoSrpAuth},
 		}, nil, "auth_flows"},
 	} {
@@ -307,37 +307,37 @@ func TestCheckFindsFaultsOfMachines(t *testing.T) {
 		finding string
 		says    string
 	}{
-		"an app client for users": {func(_ *testing.T, p *pool) {
+		"the app client does not allow client_credentials": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret, "scopes": ""})
 		}, "auth_flows", "client_credentials"},
-		"tokens from the API for a client of the endpoint": {func(_ *testing.T, p *pool) {
+		"token_source=api needs a flow that the app client does not allow": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "token_source": "api", "cognito_pool_domain": ""})
 		}, "auth_flows", "ALLOW_CLIENT_TOKEN_AUTH"},
-		"another secret": {func(_ *testing.T, p *pool) {
+		"the role has another secret than the app client": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_secret": "wrong"})
-		}, "client_secret", "not the app client's"},
-		"another secret, and no pool": {func(_ *testing.T, p *pool) {
+		}, "client_secret", "not the app client's secret"},
+		"the role has another secret and names no pool": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"app_client_secret": "wrong"})
 		}, "token", "invalid_client"},
-		"no such app client": {func(_ *testing.T, p *pool) {
+		"the app client does not exist": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "app_client_id": "nobody", "app_client_secret": "hush"})
 		}, "app_client", "nobody"},
-		"a scope that the client may not have": {func(_ *testing.T, p *pool) {
+		"the app client is not allowed a scope": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "scopes": "api/read,api/admin"})
 		}, "scopes", `"api/admin"`},
-		"a domain that is no pool's": {func(_ *testing.T, p *pool) {
+		"no pool has the domain": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "none.auth.eu-west-1.amazoncognito.com"})
 		}, "domain", "No user pool"},
-		"a domain of another pool": {func(t *testing.T, p *pool) {
+		"the domain belongs to another pool": {func(t *testing.T, p *pool) {
 			other := p.MakePool(&cip.CreateUserPoolInput{})
 			_, err := p.Admin.CreateUserPoolDomain(t.Context(), &cip.CreateUserPoolDomainInput{Domain: aws.String("taken"), UserPoolId: &other})
 			require.NoError(t, err)
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "taken.auth.eu-west-1.amazoncognito.com"})
-		}, "domain", "is that of user pool"},
-		"a domain that does not answer": {func(_ *testing.T, p *pool) {
+		}, "domain", "belongs to user pool"},
+		"the domain does not answer": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": "http://127.0.0.1:1"})
 		}, "token", "no answer"},
-		"no pool to look the secret up in": {func(_ *testing.T, p *pool) {
+		"the pool to look the secret up in does not exist": {func(_ *testing.T, p *pool) {
 			p.writeMachine(map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI", "app_client_secret": ""})
 		}, "user_pool", "eu-west-1_AbCdEfGhI"},
 	} {
@@ -349,14 +349,14 @@ func TestCheckFindsFaultsOfMachines(t *testing.T) {
 			require.Equal(t, []string{c.finding}, result.of("fail"), result)
 			require.Contains(t, result.says(c.finding), c.says)
 			if c.finding != "token" {
-				require.Zero(t, p.tokenRequests(), "a token that cannot be had must not be asked for")
+				require.Zero(t, p.tokenRequests(), "a check that failed before must not request a token")
 			}
 		})
 	}
 }
 
-func TestCheckGoesByTheToken(t *testing.T) {
-	t.Run("a role with a secret of its own needs no AWS", func(t *testing.T) {
+func TestCheckOfMachineTokens(t *testing.T) {
+	t.Run("a role that stores its secret works without AWS credentials", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.writeMachine(map[string]any{"user_pool_id": p.Seed.UserPoolID})
 		require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{RejectedKeys: []string{"AKIAPLUGIN"}}))
@@ -366,7 +366,7 @@ func TestCheckGoesByTheToken(t *testing.T) {
 		require.Contains(t, c.of("ok"), "token")
 	})
 
-	t.Run("a second secret, which Cognito does not show, is proven by it", func(t *testing.T) {
+	t.Run("a token proves a second secret that Cognito does not show", func(t *testing.T) {
 		p := newCheckedPool(t)
 		const second = "aSecondSecretOf24CharactersOrMore"
 		_, err := p.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{
@@ -383,7 +383,7 @@ func TestCheckGoesByTheToken(t *testing.T) {
 		require.Contains(t, c.says("client_secret"), "cognito-idp:ListUserPoolClientSecrets")
 	})
 
-	t.Run("a role with a static role has its app client and secret", func(t *testing.T) {
+	t.Run("a role with static_role uses the static role's app client and secret", func(t *testing.T) {
 		p := newCheckedPool(t)
 		p.WriteOK("static-roles/api", map[string]any{
 			"credential_type": "app_client_secret", "user_pool_id": p.Seed.UserPoolID, "app_client_id": p.Seed.M2MClientID, "rotation_period": "1h",
@@ -414,7 +414,7 @@ func TestCheckOfDomainsThatAreNotActive(t *testing.T) {
 	}
 }
 
-func TestCheckWithoutRights(t *testing.T) {
+func TestCheckWithoutPermissions(t *testing.T) {
 	for _, c := range []struct{ action, finding string }{
 		{"DescribeUserPool", "user_pool"},
 		{"DescribeUserPoolClient", "app_client"},
@@ -435,7 +435,7 @@ func TestCheckWithoutRights(t *testing.T) {
 	}
 }
 
-func TestCheckOfNothing(t *testing.T) {
+func TestCheckOfAMissingRole(t *testing.T) {
 	p := newCheckedPool(t)
 	require.Contains(t, p.Refused(logical.ReadOperation, "check/nobody", nil), `there is no role "nobody"`)
 	require.True(t, strings.HasPrefix(p.Refused(logical.ReadOperation, "check/NOBODY", nil), "there is no role"))

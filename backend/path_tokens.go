@@ -112,7 +112,8 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 	if err != nil {
 		return nil, cognito.Target{}, err
 	}
-	return static.likeness(), static.target(aws.region), nil
+	client := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
+	return client, static.target(aws.region), nil
 }
 
 // exchange is what tokens are asked for.

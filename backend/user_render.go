@@ -15,6 +15,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
+// attributeEmail is the standard attribute of an e-mail address.
+const attributeEmail = "email"
+
 // renderUser makes up a user as its role describes it, but for the password.
 func renderUser(aws *connection, role *roleEntry, data templateData) (cognito.NewUser, error) {
 	username, err := role.username(aws, data)

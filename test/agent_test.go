@@ -30,15 +30,14 @@ template {
 }
 `
 
-// TestVaultAgent lets the real Vault Agent keep a token in a file. Nothing but
-// what the answer says about itself can make it fetch again: there is no
-// lease, and its own interval is an hour.
+// TestVaultAgent lets the server's own agent keep a token in a file. Only the fields of the answer make
+// it read again: there is no lease, and its own interval is an hour.
 func TestVaultAgent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.M2MClientID, AccessSeconds: 30}))
-	w.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
-	rendered := runAgent(w, "creds/machine", "access_token")
+	e := newEnv(t)
+	require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.M2MClientID, AccessSeconds: 30}))
+	e.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
+	rendered := runAgent(e, "creds/machine", "access_token")
 
 	seen := map[string]bool{}
 	check := func() bool {
@@ -46,34 +45,33 @@ func TestVaultAgent(t *testing.T) {
 		if err != nil {
 			return false // not rendered yet
 		}
-		require.True(t, expiry(t, string(token)).After(time.Now()), "the file must never hold a token that has ended")
+		require.True(t, expiry(t, string(token)).After(time.Now()), "the file must never hold an expired token")
 		seen[string(token)] = true
 		return len(seen) == 3
 	}
 	require.Eventually(t, check, 2*time.Minute, 100*time.Millisecond, "only %d tokens were rendered", len(seen))
-	require.LessOrEqual(t, len(w.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
+	require.LessOrEqual(t, len(e.Calls().Of(control.OperationToken)), 4, "only needed tokens are requested")
 }
 
-// runAgent starts a Vault Agent that renders one field of a path, and gives
-// the file that it renders to.
-func runAgent(w *world, path, field string) string {
-	w.Helper()
-	dir := w.TempDir()
+// runAgent starts an agent that renders one field of a path, and returns the rendered file.
+func runAgent(e *env, path, field string) string {
+	e.Helper()
+	dir := e.TempDir()
 	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")
-	require.NoError(w, os.WriteFile(tokenFile, []byte(w.vault.Token), 0o600))
-	require.NoError(w, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, w.vault.Addr, tokenFile, w.mount+"/"+path, field, rendered), 0o600))
+	require.NoError(e, os.WriteFile(tokenFile, []byte(e.vault.Token), 0o600))
+	require.NoError(e, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, e.vault.Addr, tokenFile, e.mount+"/"+path, field, rendered), 0o600))
 
 	ctx, stop := context.WithCancel(context.Background())
 	agent := exec.CommandContext(ctx, binaries.vault, "agent", "-config="+configFile)
 	agent.Env = []string{"HOME=" + dir}
 	var output bytes.Buffer
 	agent.Stdout, agent.Stderr = &output, &output
-	require.NoError(w, agent.Start())
-	w.Cleanup(func() {
+	require.NoError(e, agent.Start())
+	e.Cleanup(func() {
 		stop()
 		_ = agent.Wait() // killed, which is an error
-		if w.Failed() {
-			w.Logf("Vault Agent said:\n%s", output.String())
+		if e.Failed() {
+			e.Logf("the agent wrote:\n%s", output.String())
 		}
 	})
 	return rendered

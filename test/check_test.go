@@ -10,15 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// checked is what a check says: its status, and the statuses of its findings.
+// checked holds the status of a check and the statuses of its findings.
 type checked struct {
 	status   string
 	findings map[string]string
 }
 
-func (w *world) check(role string) checked {
-	w.Helper()
-	data := w.read("check/" + role).Data
+func (e *env) check(role string) checked {
+	e.Helper()
+	data := e.read("check/" + role).Data
 	c := checked{status: data["status"].(string), findings: map[string]string{}}
 	for _, finding := range data["findings"].([]any) {
 		f := finding.(map[string]any)
@@ -29,26 +29,26 @@ func (w *world) check(role string) checked {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	e := newEnv(t)
 
-	t.Run("a role that works", func(t *testing.T) {
-		w.writeRole("good", map[string]any{"ttl": "2h", "max_ttl": "2h"})
-		c := w.check("good")
+	t.Run("the check of a working role is ok and leaves no user", func(t *testing.T) {
+		e.writeRole("good", map[string]any{"ttl": "2h", "max_ttl": "2h"})
+		c := e.check("good")
 		require.Equal(t, "ok", c.status, c)
 		require.Equal(t, "ok", c.findings["aws_identity"])
-		require.Equal(t, "ok", w.check("machine").status)
-		require.Empty(t, w.Users())
+		require.Equal(t, "ok", e.check("machine").status)
+		require.Empty(t, e.Users())
 	})
 
-	t.Run("tokens that outlive the lease", func(t *testing.T) {
-		c := w.check("ci")
+	t.Run("the check warns about tokens that outlive the lease", func(t *testing.T) {
+		c := e.check("ci")
 		require.Equal(t, "warn", c.status)
 		require.Equal(t, "warn", c.findings["token_life"])
 	})
 
-	t.Run("a group that is not there, as the vault command shows it", func(t *testing.T) {
-		w.writeRole("nobodies", map[string]any{"groups": "nobodies"})
-		out, err := w.vault.CLI(t.Context(), "read", "-format=json", w.mount+"/check/nobodies")
+	t.Run("the check of a role with a missing group fails only for the group", func(t *testing.T) {
+		e.writeRole("nobodies", map[string]any{"groups": "nobodies"})
+		out, err := e.vault.CLI(t.Context(), "read", "-format=json", e.mount+"/check/nobodies")
 		require.NoError(t, err)
 		var answer struct {
 			Data struct {
@@ -58,24 +58,24 @@ func TestCheck(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal([]byte(out), &answer))
 		require.Equal(t, "fail", answer.Data.Status)
-		require.NotContains(t, out, w.Seed.AppClientSecret)
+		require.NotContains(t, out, e.Seed.AppClientSecret)
 		for _, finding := range answer.Data.Findings {
 			require.Equal(t, finding.Name == "groups", finding.Status == "fail", finding)
 		}
 	})
 
-	t.Run("a password policy of Vault's that the pool refuses", func(t *testing.T) {
-		_, err := w.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+w.mount, map[string]any{
+	t.Run("the check fails for a password policy that the pool rejects", func(t *testing.T) {
+		_, err := e.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+e.mount, map[string]any{
 			"policy": `length = 12  rule "charset" { charset = "abcdefghijklmnopqrstuvwxyz" }`,
 		})
 		require.NoError(t, err)
-		w.writeRole("weak", map[string]any{"password_policy": w.mount})
-		require.Equal(t, "fail", w.check("weak").findings["password"])
+		e.writeRole("weak", map[string]any{"password_policy": e.mount})
+		require.Equal(t, "fail", e.check("weak").findings["password"])
 	})
 
-	t.Run("a role that is not there is a 400", func(t *testing.T) {
-		_, err := w.tryRead("check/nobody")
-		status, text := w.refusal(err)
+	t.Run("the check of a missing role is a 400", func(t *testing.T) {
+		_, err := e.tryRead("check/nobody")
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, `there is no role "nobody"`)
 	})

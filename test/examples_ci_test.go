@@ -30,19 +30,19 @@ const (
 	circleOrg        = "7f3e2a51-0c55-4d4b-9a93-1d1c2f7b6a10"
 	circleProject    = "c2b8a1de-55f0-4a3e-8f6e-0f4d7f0a9b21"
 
-	// installStep fetches the vault command from the network. The tests have one, so it is the only step they leave out.
+	// installStep downloads the vault command. The tests have one, so they leave out this step only.
 	installStep = "Install Vault"
-	// apiStep is the first step that uses what the job took.
+	// apiStep is the first step that uses the credentials.
 	apiStep      = "Test the API"
 	loginStep    = "Log in to Vault"
 	giveBackStep = "Give the test user back"
 )
 
-// issuer is who issues the tokens of CI jobs: GitHub, which is asked for them, and CircleCI.
+// issuer issues the identity tokens of CI jobs, as GitHub and CircleCI do.
 type issuer struct {
 	*httptest.Server
 	t *testing.T
-	// request is the token with which a GitHub job asks for its token, repository the one that the job belongs to.
+	// request is the token with which a GitHub job requests its identity token, repository its repository.
 	request, repository string
 }
 
@@ -68,14 +68,14 @@ func newIssuer(t *testing.T) *issuer {
 func (i *issuer) key() *rsa.PrivateKey {
 	key, err := issuerKey()
 	if err != nil {
-		panic(err) // as emulatortest does: there is no randomness
+		panic(err) // as emulatortest does: it fails only without randomness
 	}
 	return key
 }
 
 func (*issuer) reply(rw http.ResponseWriter, answer any) {
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(answer) // whoever asked has gone
+	_ = json.NewEncoder(rw).Encode(answer) // it fails if the client is gone
 }
 
 func (i *issuer) describe(rw http.ResponseWriter, url string) {
@@ -85,7 +85,7 @@ func (i *issuer) describe(rw http.ResponseWriter, url string) {
 	})
 }
 
-// issueForGitHub answers as ACTIONS_ID_TOKEN_REQUEST_URL does.
+// issueForGitHub answers like ACTIONS_ID_TOKEN_REQUEST_URL.
 func (i *issuer) issueForGitHub(rw http.ResponseWriter, req *http.Request) {
 	if req.Header.Get("Authorization") != "bearer "+i.request {
 		http.Error(rw, "it is not the job that asks", http.StatusUnauthorized)
@@ -101,7 +101,7 @@ func (i *issuer) issueForGitHub(rw http.ResponseWriter, req *http.Request) {
 	i.reply(rw, map[string]any{"count": 1, "value": token})
 }
 
-// issueForCircle makes a job's CIRCLE_OIDC_TOKEN_V2.
+// issueForCircle returns a job's CIRCLE_OIDC_TOKEN_V2.
 func (i *issuer) issueForCircle(project string) string {
 	i.t.Helper()
 	token, err := i.sign(i.URL+"/org/"+circleOrg, circleOrg, "org/"+circleOrg+"/project/"+project, map[string]any{
@@ -123,67 +123,67 @@ func (i *issuer) sign(issuer, audience, subject string, more map[string]any) (st
 	}).Claims(more).Serialize()
 }
 
-// step is one of a job, as both CI systems have it.
+// step is one step of a job, in the form that both CI systems share.
 type step struct {
 	name, script string
-	// always lets it run after a failure, and ifSet only when that variable has a value.
+	// always runs the step after a failure, too. ifSet runs it only if that variable has a value.
 	always bool
 	ifSet  string
 }
 
-// ciSystem runs the steps of a job as one of the CI systems does.
+// ciSystem runs the steps of a job like one of the CI systems.
 type ciSystem interface {
-	// job reads the example: its variables and steps.
+	// job reads the example and returns its variables and steps.
 	job() (variables map[string]string, steps []step)
-	// own are the variables that the system itself gives a job, which lives in dir.
+	// own returns the variables that the system itself sets for a job in dir.
 	own(dir string) map[string]string
-	// shell is the command that runs a script in a file.
+	// shell returns the command that runs a script in a file.
 	shell() []string
-	// after takes over what a step of that output leaves to the next ones, and returns the output that the log shows.
+	// after adds what a step leaves for the next ones to variables, and returns the output as the log shows it.
 	after(variables map[string]string, output string) string
-	// secrets are those that the system gave the job.
+	// secrets returns the secrets that the system gave the job.
 	secrets() []string
-	// intrude makes the job one that Vault lets nothing do.
+	// intrude turns the job into one that no policy allows anything.
 	intrude()
 }
 
-// jobRun is what became of a job.
+// jobRun is the result of a job.
 type jobRun struct {
 	failed bool
 	log    string
 	ran    []string
-	// variables are those that its last step had.
+	// variables holds the variables of its last step.
 	variables map[string]string
 }
 
-// runJob runs an example's job, with our Vault and API in the place of the example's.
-func (w *exampleWorld) runJob(ci ciSystem, api string) jobRun {
-	w.Helper()
+// runJob runs the job of an example against the test's server and API.
+func (e *exampleEnv) runJob(ci ciSystem, api string) jobRun {
+	e.Helper()
 	variables, steps := ci.job()
-	for name, value := range map[string]string{"VAULT_ADDR": w.vault.Addr, "API_URL": api} {
-		require.Contains(w, variables, name)
+	for name, value := range map[string]string{"VAULT_ADDR": e.vault.Addr, "API_URL": api} {
+		require.Contains(e, variables, name)
 		variables[name] = value
 	}
-	maps.Copy(variables, ci.own(w.TempDir()))
+	maps.Copy(variables, ci.own(e.TempDir()))
 	r := jobRun{variables: variables}
 	for _, s := range steps {
 		if s.name == installStep || r.failed && !s.always || s.ifSet != "" && variables[s.ifSet] == "" {
 			continue
 		}
 		r.ran = append(r.ran, s.name)
-		output, err := w.runStep(ci.shell(), s.script, variables)
+		output, err := e.runStep(ci.shell(), s.script, variables)
 		r.failed = r.failed || err != nil
 		r.log += ci.after(variables, output)
 	}
 	return r
 }
 
-func (w *exampleWorld) runStep(shell []string, script string, variables map[string]string) (string, error) {
-	w.Helper()
-	file := filepath.Join(w.TempDir(), "step.sh")
-	require.NoError(w, os.WriteFile(file, []byte(script), 0o600))
-	command := exec.CommandContext(w.Context(), shell[0], append(shell[1:], file)...)
-	command.Env = w.environment()
+func (e *exampleEnv) runStep(shell []string, script string, variables map[string]string) (string, error) {
+	e.Helper()
+	file := filepath.Join(e.TempDir(), "step.sh")
+	require.NoError(e, os.WriteFile(file, []byte(script), 0o600))
+	command := exec.CommandContext(e.Context(), shell[0], append(shell[1:], file)...)
+	command.Env = e.environment()
 	for name, value := range variables {
 		command.Env = append(command.Env, name+"="+value)
 	}
@@ -191,12 +191,12 @@ func (w *exampleWorld) runStep(shell []string, script string, variables map[stri
 	return string(output), err
 }
 
-// github is GitHub Actions.
+// github runs jobs like GitHub Actions.
 type github struct {
-	*exampleWorld
-	// repository is the one that the job belongs to.
+	*exampleEnv
+	// repository is the repository of the job.
 	repository, envFile string
-	// masks are what the runner hides in the log from then on.
+	// masks holds the values that the runner hides in the log.
 	masks []string
 }
 
@@ -220,7 +220,7 @@ func (g *github) job() (map[string]string, []step) {
 	return job.Env, steps
 }
 
-// condition understands what the example's conditions are made of.
+// condition evaluates the conditions that the example uses.
 func (g *github) condition(s step, text string) step {
 	g.Helper()
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "${{"), "}}")
@@ -242,7 +242,7 @@ func (g *github) condition(s step, text string) step {
 
 func (g *github) own(dir string) map[string]string {
 	g.envFile, g.issuer.repository = filepath.Join(dir, "env"), g.repository
-	g.after(map[string]string{}, "") // makes the file
+	g.after(map[string]string{}, "") // creates the file
 	return map[string]string{
 		"GITHUB_ENV":                     g.envFile,
 		"ACTIONS_ID_TOKEN_REQUEST_URL":   g.issuer.URL + "/request?api-version=2.0",
@@ -252,8 +252,8 @@ func (g *github) own(dir string) map[string]string {
 
 func (*github) shell() []string { return []string{"bash", "-e"} }
 
-// after reads NAME=value lines from the file that the step may have written, and starts another; and takes the masks
-// out of the log, as the runner does.
+// after reads the NAME=value lines of the file that the step may have written, starts a new file, and
+// removes the masked values from the log, like the runner.
 func (g *github) after(variables map[string]string, output string) (log string) {
 	g.Helper()
 	if exported, err := os.ReadFile(g.envFile); err == nil {
@@ -276,12 +276,12 @@ func (g *github) after(variables map[string]string, output string) (log string) 
 
 func (g *github) secrets() []string { return []string{g.issuer.request} }
 
-func (g *github) intrude() { g.repository = "somebody/else" }
+func (g *github) intrude() { g.repository = "another/repository" }
 
-// circleCI is CircleCI.
+// circleCI runs jobs like CircleCI.
 type circleCI struct {
-	*exampleWorld
-	// project is the one that the job belongs to.
+	*exampleEnv
+	// project is the project of the job.
 	project, bashEnv, token string
 }
 
@@ -313,7 +313,7 @@ func (c *circleCI) own(dir string) map[string]string {
 
 func (*circleCI) shell() []string { return []string{"bash", "-eo", "pipefail"} }
 
-// after notes what the next step will find in the file that bash reads first.
+// after reads the file that bash sources at the start of each step.
 func (c *circleCI) after(variables map[string]string, output string) string {
 	c.Helper()
 	command := exec.CommandContext(c.Context(), "bash", "-c", `printf '%s\n' "${VAULT_TOKEN:-}" "${TEST_USERNAME:-}" "${TEST_PASSWORD:-}" "${ACCESS_TOKEN:-}"`)
@@ -331,61 +331,61 @@ func (c *circleCI) secrets() []string { return []string{c.token} }
 
 func (c *circleCI) intrude() { c.project = "another-project" }
 
-func (w *exampleWorld) parse(path string, into any) {
-	w.Helper()
+func (e *exampleEnv) parse(path string, into any) {
+	e.Helper()
 	text, err := os.ReadFile(path)
-	require.NoError(w, err)
-	require.NoError(w, yaml.Unmarshal(text, into))
+	require.NoError(e, err)
+	require.NoError(e, yaml.Unmarshal(text, into))
 }
 
-// TestCIExamples runs the jobs of the examples, with every step as it stands but for the one that installs Vault.
+// TestCIExamples runs the jobs of the examples with all their steps, except the one that installs Vault.
 func TestCIExamples(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "bash", "curl")
-	w := newExampleWorld(t)
-	for name, system := range map[string]func(*exampleWorld) ciSystem{
-		"GitHub Actions": func(w *exampleWorld) ciSystem { return &github{exampleWorld: w, repository: githubRepository} },
-		"CircleCI":       func(w *exampleWorld) ciSystem { return &circleCI{exampleWorld: w, project: circleProject} },
+	e := newExampleEnv(t)
+	for name, system := range map[string]func(*exampleEnv) ciSystem{
+		"GitHub Actions": func(e *exampleEnv) ciSystem { return &github{exampleEnv: e, repository: githubRepository} },
+		"CircleCI":       func(e *exampleEnv) ciSystem { return &circleCI{exampleEnv: e, project: circleProject} },
 	} {
-		t.Run(name, func(t *testing.T) { testJob(t, w, system) })
+		t.Run(name, func(t *testing.T) { testJob(t, e, system) })
 	}
 }
 
-func testJob(t *testing.T, w *exampleWorld, system func(*exampleWorld) ciSystem) {
-	t.Run("a job that passes", func(t *testing.T) {
-		ci, api := system(w), newService(t)
-		r := w.runJob(ci, api.URL)
+func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
+	t.Run("a successful job calls the API as its user and leaves no user", func(t *testing.T) {
+		ci, api := system(e), newService(t)
+		r := e.runJob(ci, api.URL)
 		require.False(t, r.failed, r.log)
-		w.calledAPI(t, r, api)
-		w.awaitNobody()
-		w.keptSecrets(t, r, ci)
+		e.calledAPI(t, r, api)
+		e.awaitNoUsers()
+		e.keptSecrets(t, r, ci)
 	})
 
-	t.Run("a job whose test fails", func(t *testing.T) {
-		ci, api := system(w), newService(t)
+	t.Run("a failed job leaves no user", func(t *testing.T) {
+		ci, api := system(e), newService(t)
 		api.fails.Store(true)
-		r := w.runJob(ci, api.URL)
+		r := e.runJob(ci, api.URL)
 		require.True(t, r.failed, "the job must be red")
 		require.Equal(t, giveBackStep, r.ran[len(r.ran)-1])
-		w.calledAPI(t, r, api)
-		w.awaitNobody()
-		w.keptSecrets(t, r, ci)
+		e.calledAPI(t, r, api)
+		e.awaitNoUsers()
+		e.keptSecrets(t, r, ci)
 	})
 
-	t.Run("a job of somebody else's", func(t *testing.T) {
-		ci, api := system(w), newService(t)
+	t.Run("a job of another project gets nothing", func(t *testing.T) {
+		ci, api := system(e), newService(t)
 		ci.intrude()
-		r := w.runJob(ci, api.URL)
+		r := e.runJob(ci, api.URL)
 		require.True(t, r.failed, "the job must be red")
 		require.Equal(t, loginStep, r.ran[0])
 		require.NotContains(t, r.ran, apiStep)
 		require.Empty(t, r.variables["VAULT_TOKEN"])
-		require.Empty(t, w.testers())
+		require.Empty(t, e.testers())
 	})
 }
 
-// calledAPI demands that the API was called once, as the job's user, who was in its groups.
-func (w *exampleWorld) calledAPI(t *testing.T, r jobRun, api *service) {
+// calledAPI checks that the API was called once, by the job's user, which was in its groups.
+func (e *exampleEnv) calledAPI(t *testing.T, r jobRun, api *service) {
 	t.Helper()
 	callers := api.callers()
 	require.Len(t, callers, 1, r.log)
@@ -393,22 +393,22 @@ func (w *exampleWorld) calledAPI(t *testing.T, r jobRun, api *service) {
 	require.ElementsMatch(t, []string{"testers", "admins"}, callers[0].Groups)
 }
 
-// keptSecrets demands that the job's log shows no secret, that GitHub was told to hide them all, and that what the job
-// got from Vault is of no use any more.
-func (w *exampleWorld) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
+// keptSecrets checks that the job's log shows no secret, that all of them were masked, and that what the
+// job got from the server no longer works.
+func (e *exampleEnv) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
 	t.Helper()
 	token := r.variables["VAULT_TOKEN"]
 	require.NotEmpty(t, token)
-	w.showsNoSecret(r.log, append(ci.secrets(), token)...)
+	e.requireNoSecretIn(r.log, append(ci.secrets(), token)...)
 	if g, ok := ci.(*github); ok {
 		for _, name := range []string{"VAULT_TOKEN", "TEST_PASSWORD", "ACCESS_TOKEN"} {
 			require.True(t, slices.Contains(g.masks, r.variables[name]), "%s is not hidden", name)
 		}
 	}
-	client := w.vault.Client()
+	client := e.vault.Client()
 	client.SetToken(token)
 	_, err := client.Auth().Token().LookupSelfWithContext(t.Context())
-	status, _ := w.refusal(err)
+	status, _ := e.refusal(err)
 	require.Equal(t, http.StatusForbidden, status, "the token must have ended")
-	require.False(t, w.passwordWorks(r.variables["TEST_USERNAME"], r.variables["TEST_PASSWORD"]))
+	require.False(t, e.passwordWorks(r.variables["TEST_USERNAME"], r.variables["TEST_PASSWORD"]))
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// policyCase is a request, and whose policy allows it.
+// policyCase is a request and the policies that allow it.
 type policyCase struct {
 	method, path string
 	data         map[string]any
 	allowed      []string
-	// status is what is answered besides a success, where it is not 403.
+	// status is the expected status if it is neither a success nor 403.
 	status int
 }
 
-// policyCases are in an order in which each finds what it needs.
+// policyCases returns the requests in an order in which each finds what it needs.
 func policyCases(pool string) []policyCase {
 	const operator, ci, service = "operator", "ci", "service"
 	role := map[string]any{"credential_type": "user", "user_pool_id": pool, "issue_tokens": false}
@@ -71,16 +71,16 @@ func policyCases(pool string) []policyCase {
 // TestPolicyExamples tries every request with a token of each policy, and no other.
 func TestPolicyExamples(t *testing.T) {
 	t.Parallel()
-	w := newExampleWorld(t)
+	e := newExampleEnv(t)
 	clients := map[string]*api.Client{}
 	for _, policy := range []string{"operator", "ci", "service"} {
-		clients[policy] = w.vault.Client()
-		clients[policy].SetToken(w.tokenWith("cognito-" + policy))
+		clients[policy] = e.vault.Client()
+		clients[policy].SetToken(e.tokenWith("cognito-" + policy))
 	}
-	for _, c := range policyCases(w.Seed.UserPoolID) {
+	for _, c := range policyCases(e.Seed.UserPoolID) {
 		for policy, client := range clients {
 			t.Run(policy+" "+c.method+" "+c.path, func(t *testing.T) {
-				status := w.statusOf(client, c)
+				status := e.statusOf(client, c)
 				switch {
 				case !slices.Contains(c.allowed, policy):
 					require.Equal(t, http.StatusForbidden, status)
@@ -94,17 +94,17 @@ func TestPolicyExamples(t *testing.T) {
 	}
 }
 
-// statusOf is what Vault answers.
-func (w *exampleWorld) statusOf(client *api.Client, c policyCase) int {
-	w.Helper()
+// statusOf returns the status of the answer.
+func (e *exampleEnv) statusOf(client *api.Client, c policyCase) int {
+	e.Helper()
 	req := client.NewRequest(c.method, "/v1/"+c.path)
-	require.NoError(w, req.SetJSONBody(c.data))
+	require.NoError(e, req.SetJSONBody(c.data))
 	if c.method == http.MethodPatch {
 		req.Headers.Set("Content-Type", "application/merge-patch+json")
 	}
-	resp, err := client.RawRequestWithContext(w.Context(), req) //nolint:staticcheck // the others hide the status
+	resp, err := client.RawRequestWithContext(e.Context(), req) //nolint:staticcheck // the other methods hide the status
 	if resp == nil {
-		require.NoError(w, err)
+		require.NoError(e, err)
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode

@@ -28,103 +28,106 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
+	"vault-plugin-secrets-cognito/internal/leakscan"
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// exampleWorld is what the examples describe: a pool and an IAM role as in examples/terraform/aws, and a Vault of its own
-// as in examples/terraform/vault, with the engine at cognito/.
-type exampleWorld struct {
-	*world
+// exampleEnv is the set-up that the examples describe: a pool and an IAM role as in
+// examples/terraform/aws, and a server as in examples/terraform/vault, with the engine at cognito/.
+type exampleEnv struct {
+	*env
 	infrastructure *infrastructure
 	issuer         *issuer
 	tofu           *tofu
 }
 
-func newExampleWorld(t *testing.T) *exampleWorld {
+func newExampleEnv(t *testing.T) *exampleEnv {
 	t.Helper()
 	needsTofu(t)
-	w := newBareWorld(t)
-	w.infrastructure, w.issuer = &infrastructure{world: w.world}, newIssuer(t)
-	variables := applyAWS(w.infrastructure)
+	e := newBareEnv(t)
+	e.infrastructure, e.issuer = &infrastructure{env: e.env}, newIssuer(t)
+	variables := applyAWS(e.infrastructure)
 	for name, value := range map[string]string{
-		"vault_addr":    w.vault.Addr,
-		"github_issuer": w.issuer.URL, "github_repository": githubRepository,
-		"circleci_url": w.issuer.URL, "circleci_org_id": circleOrg, "circleci_project_id": circleProject,
+		"vault_addr":    e.vault.Addr,
+		"github_issuer": e.issuer.URL, "github_repository": githubRepository,
+		"circleci_url": e.issuer.URL, "circleci_org_id": circleOrg, "circleci_project_id": circleProject,
 	} {
 		variables[name] = cty.StringVal(value)
 	}
 	variables["endpoints"] = cty.MapVal(map[string]cty.Value{
-		"cognito_endpoint": cty.StringVal(w.Seed.Domain), "sts_endpoint": cty.StringVal(w.Seed.Domain),
+		"cognito_endpoint": cty.StringVal(e.Seed.Domain), "sts_endpoint": cty.StringVal(e.Seed.Domain),
 	})
-	w.tofu = applyVault(w.world, variables)
-	return w
+	e.tofu = applyVault(e.env, variables)
+	return e
 }
 
-// newBareWorld is one in which nothing is set up yet.
-func newBareWorld(t *testing.T) *exampleWorld {
+// newBareEnv starts a server and an emulator and sets up nothing.
+func newBareEnv(t *testing.T) *exampleEnv {
 	t.Helper()
-	vault, err := sandbox.StartVault(t.Context(), sandbox.VaultOptions{
-		Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin),
-		Env: []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // as an instance role would
+	vault := startDev(t, sandbox.VaultOptions{
+		PluginDir: filepath.Dir(binaries.plugin),
+		Env:       []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // like an instance role
 	})
-	require.NoError(t, err)
-	t.Cleanup(vault.Stop)
-	w := &world{T: t, Cognito: emulatortest.Start(t), vault: watched(t, vault), client: vault.Client(), mount: "cognito"}
-	t.Cleanup(func() { remembered(t, w.Control) })
-	return &exampleWorld{world: w}
+	e := &env{T: t, Cognito: emulatortest.Start(t), vault: watchLeaks(t, vault), client: vault.Client(), mount: "cognito"}
+	t.Cleanup(func() { learnSecrets(t, e.Control) })
+	return &exampleEnv{env: e}
 }
 
-// tokenWith makes a Vault token that has some of the examples' policies, and no other.
-func (w *exampleWorld) tokenWith(policies ...string) string {
-	w.Helper()
-	secret, err := w.client.Auth().Token().CreateWithContext(w.Context(), &api.TokenCreateRequest{Policies: policies, NoDefaultPolicy: true})
-	require.NoError(w, err)
+// tokenWith returns a token that has exactly these policies.
+func (e *exampleEnv) tokenWith(policies ...string) string {
+	e.Helper()
+	secret, err := e.client.Auth().Token().CreateWithContext(e.Context(), &api.TokenCreateRequest{Policies: policies, NoDefaultPolicy: true})
+	require.NoError(e, err)
 	return secret.Auth.ClientToken
 }
 
-// environment is that of a program that finds the vault command on its path.
-func (w *exampleWorld) environment(more ...string) []string {
-	w.Helper()
-	dir := w.TempDir()
-	require.NoError(w, os.Symlink(binaries.vault, filepath.Join(dir, "vault")))
+// environment returns the environment of a program that finds the server's binary on PATH as vault.
+func (e *exampleEnv) environment(more ...string) []string {
+	e.Helper()
+	dir := e.TempDir()
+	require.NoError(e, os.Symlink(binaries.vault, filepath.Join(dir, "vault")))
 	return append(more, "HOME="+dir, "RUNNER_TEMP="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
 }
 
-// needsCommands skips a test whose scripts call what is not there.
+// needsCommands skips a test whose scripts need a command that is missing.
 func needsCommands(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			counters.Skip(t, "the scripts call "+name+", and there is none here")
+			counters.Skip(t, "the scripts need "+name+", which is not installed")
 		}
 	}
 }
 
-// testers are the users of the pool that the engine made: all have its prefix.
-func (w *exampleWorld) testers() []control.User {
-	w.Helper()
-	return slices.DeleteFunc(w.Users(), func(u control.User) bool { return !strings.HasPrefix(u.Username, "vault-") })
+// testers returns the users that the engine created. All have its prefix.
+func (e *exampleEnv) testers() []control.User {
+	e.Helper()
+	return slices.DeleteFunc(e.Users(), func(u control.User) bool { return !strings.HasPrefix(u.Username, "vault-") })
 }
 
-// awaitNobody waits until the users that the engine made are gone, and their leases.
-func (w *exampleWorld) awaitNobody() {
-	w.Helper()
-	gone := func() bool { return len(w.testers()) == 0 && len(leases(w.world, "creds/ci-user")) == 0 }
-	require.Eventually(w, gone, time.Minute, 20*time.Millisecond, "a user or its lease is left")
+// awaitNoUsers waits until the users that the engine created and their leases are gone.
+func (e *exampleEnv) awaitNoUsers() {
+	e.Helper()
+	gone := func() bool { return len(e.testers()) == 0 && len(e.leases("creds/ci-user")) == 0 }
+	require.Eventually(e, gone, time.Minute, 20*time.Millisecond, "a user or its lease is left")
 }
 
-// showsNoSecret demands that a program's output holds nothing that Cognito or Vault keeps secret.
-func (w *exampleWorld) showsNoSecret(output string, more ...string) {
-	w.Helper()
-	secrets, err := w.Control.Secrets(w.Context())
-	require.NoError(w, err)
-	for _, value := range more {
-		secrets = append(secrets, control.Secret{Field: "of Vault or CI", Value: value})
+// requireNoSecretIn checks that the output of a program holds no secret of Cognito or the server.
+func (e *exampleEnv) requireNoSecretIn(output string, more ...string) {
+	e.Helper()
+	known, err := e.Control.Secrets(e.Context())
+	require.NoError(e, err)
+	var secrets []leakscan.Secret
+	for _, secret := range known {
+		secrets = append(secrets, leakscan.Secret{Field: secret.Field, Value: secret.Value})
 	}
-	require.Empty(w, newNeedles(secrets).in([]byte(output)), "the output shows a secret")
+	for _, value := range more {
+		secrets = append(secrets, leakscan.Secret{Field: "of the server or CI", Value: value})
+	}
+	require.Empty(e, leakscan.Find(output, secrets...), "the output shows a secret")
 }
 
-// service is an API that takes bearer tokens of the pool.
+// service is an API that accepts bearer tokens of the pool.
 type service struct {
 	*httptest.Server
 	fails atomic.Bool
@@ -158,7 +161,7 @@ func (s *service) answer(rw http.ResponseWriter, req *http.Request) {
 	var life jwt.Claims
 	err = token.Claims(emulatortest.SigningKey().Public(), &caller, &life)
 	if err != nil || life.ValidateWithLeeway(jwt.Expected{Time: time.Now()}, 0) != nil {
-		http.Error(rw, "no token of the pool's that is good now", http.StatusUnauthorized)
+		http.Error(rw, "no valid token of the pool", http.StatusUnauthorized)
 		return
 	}
 	s.mu.Lock()
@@ -169,14 +172,14 @@ func (s *service) answer(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// callers are those of all calls so far.
+// callers returns the claims of all callers so far.
 func (s *service) callers() []claims {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.seen)
 }
 
-// distinct counts the values that callers have, less the empty one.
+// distinct counts the distinct values of the callers, except the empty one.
 func (s *service) distinct(of func(claims) string) int {
 	values := map[string]bool{}
 	for _, caller := range s.callers() {
@@ -189,13 +192,13 @@ func (s *service) distinct(of func(claims) string) int {
 
 func TestVaultAgentExample(t *testing.T) {
 	t.Parallel()
-	w := newExampleWorld(t)
+	e := newExampleEnv(t)
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS("../examples/vault-agent")))
-	w.writeAppRole(dir)
+	e.writeAppRole(dir)
 
 	agent := exec.CommandContext(t.Context(), binaries.vault, "agent", "-config=agent.hcl")
-	agent.Dir, agent.Env = dir, w.environment("VAULT_ADDR="+w.vault.Addr)
+	agent.Dir, agent.Env = dir, e.environment("VAULT_ADDR="+e.vault.Addr)
 	var output bytes.Buffer
 	agent.Stdout, agent.Stderr = &output, &output
 	require.NoError(t, agent.Start())
@@ -205,8 +208,8 @@ func TestVaultAgentExample(t *testing.T) {
 	})
 	t.Cleanup(stop)
 
-	w.awaitFile(filepath.Join(dir, "token"))
-	w.awaitFile(filepath.Join(dir, "account.json"))
+	e.awaitFile(filepath.Join(dir, "token"))
+	e.awaitFile(filepath.Join(dir, "account.json"))
 	token, err := os.ReadFile(filepath.Join(dir, "token"))
 	require.NoError(t, err)
 	require.Equal(t, "api/read api/write", claimsOf(t, string(token))["scope"])
@@ -214,56 +217,56 @@ func TestVaultAgentExample(t *testing.T) {
 	require.NoError(t, err)
 	var account struct{ Username, Password string }
 	require.NoError(t, json.Unmarshal(text, &account))
-	require.True(t, w.passwordWorks(account.Username, account.Password))
+	require.True(t, e.passwordWorks(account.Username, account.Password))
 
 	stop()
-	w.showsNoSecret(output.String())
+	e.requireNoSecretIn(output.String())
 }
 
-// writeAppRole makes an AppRole with the policy of a service, and puts what logs in with it into a directory.
-func (w *exampleWorld) writeAppRole(dir string) {
-	w.Helper()
+// writeAppRole creates an AppRole with the policy of a service, and writes its credentials into a directory.
+func (e *exampleEnv) writeAppRole(dir string) {
+	e.Helper()
 	const role = "auth/approle/role/service"
-	vault := w.client.Logical()
-	require.NoError(w, w.client.Sys().EnableAuthWithOptionsWithContext(w.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
-	_, err := vault.WriteWithContext(w.Context(), role, map[string]any{"token_policies": "cognito-service", "token_no_default_policy": true})
-	require.NoError(w, err)
-	roleID, err := vault.ReadWithContext(w.Context(), role+"/role-id")
-	require.NoError(w, err)
-	secretID, err := vault.WriteWithContext(w.Context(), role+"/secret-id", nil)
-	require.NoError(w, err)
+	vault := e.client.Logical()
+	require.NoError(e, e.client.Sys().EnableAuthWithOptionsWithContext(e.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
+	_, err := vault.WriteWithContext(e.Context(), role, map[string]any{"token_policies": "cognito-service", "token_no_default_policy": true})
+	require.NoError(e, err)
+	roleID, err := vault.ReadWithContext(e.Context(), role+"/role-id")
+	require.NoError(e, err)
+	secretID, err := vault.WriteWithContext(e.Context(), role+"/secret-id", nil)
+	require.NoError(e, err)
 	for file, value := range map[string]any{"role_id": roleID.Data["role_id"], "secret_id": secretID.Data["secret_id"]} {
-		require.NoError(w, os.WriteFile(filepath.Join(dir, file), []byte(value.(string)), 0o600))
+		require.NoError(e, os.WriteFile(filepath.Join(dir, file), []byte(value.(string)), 0o600))
 	}
 }
 
-// awaitFile waits for a file that nobody but its owner may read. It is there at once with all that is in it.
-func (w *exampleWorld) awaitFile(path string) {
-	w.Helper()
-	require.Eventually(w, func() bool {
+// awaitFile waits for a file that only its owner may read. It is renamed into place, so it is complete.
+func (e *exampleEnv) awaitFile(path string) {
+	e.Helper()
+	require.Eventually(e, func() bool {
 		_, err := os.Stat(path)
 		return err == nil
 	}, time.Minute, 20*time.Millisecond, "%s is not there", path)
 	info, err := os.Stat(path)
-	require.NoError(w, err)
-	require.Equal(w, os.FileMode(0o600), info.Mode())
+	require.NoError(e, err)
+	require.Equal(e, os.FileMode(0o600), info.Mode())
 }
 
 func TestGoExample(t *testing.T) {
 	t.Parallel()
-	w := newExampleWorld(t)
+	e := newExampleEnv(t)
 	binary := filepath.Join(t.TempDir(), "probe")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../examples/go/probe").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	t.Run("it keeps its user and has good tokens", func(t *testing.T) {
-		w.write("roles/ci-user", map[string]any{"ttl": "12s", "max_ttl": "1h"})
-		// It asks for another ten seconds before a token ends.
-		require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.PublicClientID, AccessSeconds: 12}))
-		renewals := len(w.Calls().Of("AdminGetUser"))
-		run := w.startProbe(t, binary)
+	t.Run("the example renews its lease and its tokens", func(t *testing.T) {
+		e.write("roles/ci-user", map[string]any{"ttl": "12s", "max_ttl": "1h"})
+		// The example requests new tokens ten seconds before the old ones expire.
+		require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.PublicClientID, AccessSeconds: 12}))
+		renewals := len(e.Calls().Of("AdminGetUser"))
+		run := e.startProbe(t, binary)
 		require.Eventually(t, func() bool {
-			return len(w.Calls().Of("AdminGetUser"))-renewals >= 2 // one at once, and one after two thirds of the lease
+			return len(e.Calls().Of("AdminGetUser"))-renewals >= 2 // one at once, and one after two thirds of the lease
 		}, time.Minute, 50*time.Millisecond)
 		require.GreaterOrEqual(t, run.api.distinct(func(c claims) string {
 			if c.Username == "" {
@@ -271,27 +274,27 @@ func TestGoExample(t *testing.T) {
 			}
 			return c.ID
 		}), 3, "tokens of its user")
-		require.Equal(t, 1, run.api.distinct(func(c claims) string { return c.Username }), "it has one user all the time")
+		require.Equal(t, 1, run.api.distinct(func(c claims) string { return c.Username }), "it must keep its user")
 		run.stop()
 	})
 
-	t.Run("it takes another user when the first has had its time", func(t *testing.T) {
-		w.write("roles/ci-user", map[string]any{"ttl": "2s", "max_ttl": "4s"})
-		require.NoError(t, w.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: w.Seed.PublicClientID, AccessSeconds: 900}))
-		run := w.startProbe(t, binary)
+	t.Run("the example requests another user when the lease expires", func(t *testing.T) {
+		e.write("roles/ci-user", map[string]any{"ttl": "2s", "max_ttl": "4s"})
+		require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.PublicClientID, AccessSeconds: 900}))
+		run := e.startProbe(t, binary)
 		require.Eventually(t, func() bool {
 			return run.api.distinct(func(c claims) string { return c.Username }) >= 2
 		}, time.Minute, 50*time.Millisecond)
 		run.stop()
 	})
 
-	t.Run("it gives its user back when the API fails", func(t *testing.T) {
-		w.write("roles/ci-user", map[string]any{"ttl": "15m", "max_ttl": "1h"})
-		run := w.startProbe(t, binary)
+	t.Run("the example revokes its user if the API fails", func(t *testing.T) {
+		e.write("roles/ci-user", map[string]any{"ttl": "15m", "max_ttl": "1h"})
+		run := e.startProbe(t, binary)
 		run.api.fails.Store(true)
 		require.Error(t, run.process.Wait())
 		require.Contains(t, run.output.String(), "the API answered 500")
-		w.awaitNobody()
+		e.awaitNoUsers()
 	})
 }
 
@@ -300,24 +303,24 @@ type probeRun struct {
 	api     *service
 	process *exec.Cmd
 	output  bytes.Buffer
-	// stop ends the program as a deployment would, and sees that nothing is left of it.
+	// stop ends the program like a deployment would, and checks that no user and no secret is left.
 	stop func()
 }
 
-func (w *exampleWorld) startProbe(t *testing.T, binary string) *probeRun {
+func (e *exampleEnv) startProbe(t *testing.T, binary string) *probeRun {
 	t.Helper()
-	token := w.tokenWith("cognito-ci", "cognito-service")
+	token := e.tokenWith("cognito-ci", "cognito-service")
 	run := &probeRun{api: newService(t)}
 	run.process = exec.CommandContext(t.Context(), binary, "-every", "50ms")
-	run.process.Env = w.environment("VAULT_ADDR="+w.vault.Addr, "VAULT_TOKEN="+token, "API_URL="+run.api.URL)
+	run.process.Env = e.environment("VAULT_ADDR="+e.vault.Addr, "VAULT_TOKEN="+token, "API_URL="+run.api.URL)
 	run.process.Stdout, run.process.Stderr = &run.output, &run.output
 	require.NoError(t, run.process.Start())
 	run.stop = func() {
 		t.Helper()
 		require.NoError(t, run.process.Process.Signal(syscall.SIGTERM))
 		require.NoError(t, run.process.Wait(), "%s", run.output.String())
-		w.awaitNobody()
-		w.showsNoSecret(run.output.String(), token)
+		e.awaitNoUsers()
+		e.requireNoSecretIn(run.output.String(), token)
 	}
 	return run
 }

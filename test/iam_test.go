@@ -21,7 +21,7 @@ import (
 
 const iamDoc = "../docs/iam.md"
 
-// statement is one of a policy in docs/iam.md.
+// statement is one statement of a policy in docs/iam.md.
 type statement struct {
 	Principal        any
 	Action, Resource []string
@@ -29,8 +29,7 @@ type statement struct {
 
 var policyBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```json\n(.*?)```")
 
-// documentedPolicies are the statements in docs/iam.md by the headings that
-// they stand under, less trust policies.
+// documentedPolicies returns the statements in docs/iam.md by their heading, except trust policies.
 func documentedPolicies(t *testing.T) map[string][]statement {
 	t.Helper()
 	page, err := os.ReadFile(iamDoc)
@@ -59,73 +58,73 @@ func actionsUnder(t *testing.T, heading string) []string {
 	return actions
 }
 
-// iamFeature is a feature that docs/iam.md has a policy for.
+// iamFeature is a feature for which docs/iam.md has a policy.
 type iamFeature struct {
-	// with are the headings whose policies it needs besides its own.
+	// with lists the headings of other policies that the feature needs.
 	with []string
-	// prepare sets up pools and roles, with all rights.
-	prepare func(w *iamWorld)
-	// drive uses the feature and says whether all of it worked.
-	drive func(w *iamWorld) bool
+	// prepare sets up pools and roles with all permissions.
+	prepare func(e *iamEnv)
+	// drive uses the feature and reports whether all of it worked.
+	drive func(e *iamEnv) bool
 }
 
 var iamFeatures = map[string]iamFeature{
-	"Users": {drive: func(w *iamWorld) bool {
-		user, err := w.tryRead("creds/ci")
+	"Users": {drive: func(e *iamEnv) bool {
+		user, err := e.tryRead("creds/ci")
 		if err != nil {
 			return false
 		}
-		w.disable(user.Data["username"].(string))
-		_, renewal := w.client.Sys().RenewWithContext(w.Context(), user.LeaseID, 0)
-		return renewal != nil && w.revokes(user.LeaseID)
+		e.disable(user.Data["username"].(string))
+		_, renewal := e.client.Sys().RenewWithContext(e.Context(), user.LeaseID, 0)
+		return renewal != nil && e.revokes(user.LeaseID)
 	}},
-	"Users without AdminSetUserPassword": {drive: func(w *iamWorld) bool { return w.readsAndRevokes("creds/ci") }},
+	"Users without AdminSetUserPassword": {drive: func(e *iamEnv) bool { return e.readsAndRevokes("creds/ci") }},
 	"Disabling users": {
 		with:    []string{"Users"},
-		prepare: func(w *iamWorld) { w.writeRole("kept", map[string]any{"revocation": "disable"}) },
-		drive:   func(w *iamWorld) bool { return w.readsAndRevokes("creds/kept") },
+		prepare: func(e *iamEnv) { e.writeRole("kept", map[string]any{"revocation": "disable"}) },
+		drive:   func(e *iamEnv) bool { return e.readsAndRevokes("creds/kept") },
 	},
 	"Authenticators": {
 		with: []string{"Users"},
-		prepare: func(w *iamWorld) {
-			w.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)
-			w.writeTOTPRole("required", types.UserPoolMfaTypeOn)
+		prepare: func(e *iamEnv) {
+			e.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)
+			e.writeTOTPRole("required", types.UserPoolMfaTypeOn)
 		},
-		drive: func(w *iamWorld) bool {
-			return w.readsAndRevokes("creds/optional") && w.readsAndRevokes("creds/required")
+		drive: func(e *iamEnv) bool {
+			return e.readsAndRevokes("creds/optional") && e.readsAndRevokes("creds/required")
 		},
 	},
 	"Machine tokens": {
-		prepare: func(w *iamWorld) {
-			w.writeMachineRole("machine", map[string]any{"user_pool_id": w.Seed.UserPoolID, "app_client_secret": "", "cache_tokens": false})
+		prepare: func(e *iamEnv) {
+			e.writeMachineRole("machine", map[string]any{"user_pool_id": e.Seed.UserPoolID, "app_client_secret": "", "cache_tokens": false})
 		},
-		drive: func(w *iamWorld) bool {
-			_, err := w.tryRead("creds/machine")
+		drive: func(e *iamEnv) bool {
+			_, err := e.tryRead("creds/machine")
 			return err == nil
 		},
 	},
 	"Static roles for passwords": {
-		prepare: func(w *iamWorld) { w.addUser("ann") },
-		drive: func(w *iamWorld) bool {
-			return w.takes("static-roles/ann", map[string]any{
-				"credential_type": "user_password", "user_pool_id": w.Seed.UserPoolID, "username": "ann", "rotation_period": "1h",
-				"app_client_id": w.Seed.AppClientID, "app_client_secret": w.Seed.AppClientSecret, "sign_out_on_rotation": true,
+		prepare: func(e *iamEnv) { e.addUser("ann") },
+		drive: func(e *iamEnv) bool {
+			return e.takes("static-roles/ann", map[string]any{
+				"credential_type": "user_password", "user_pool_id": e.Seed.UserPoolID, "username": "ann", "rotation_period": "1h",
+				"app_client_id": e.Seed.AppClientID, "app_client_secret": e.Seed.AppClientSecret, "sign_out_on_rotation": true,
 			})
 		},
 	},
 	"Static roles for secrets": {
-		drive: func(w *iamWorld) bool {
-			return w.takes("static-roles/client", map[string]any{
-				"credential_type": "app_client_secret", "user_pool_id": w.Seed.UserPoolID, "rotation_period": "1h",
-				"app_client_id": w.Seed.M2MClientID, "cognito_pool_domain": w.Seed.Domain,
-			}) && w.takes("rotate-role/client", nil)
+		drive: func(e *iamEnv) bool {
+			return e.takes("static-roles/client", map[string]any{
+				"credential_type": "app_client_secret", "user_pool_id": e.Seed.UserPoolID, "rotation_period": "1h",
+				"app_client_id": e.Seed.M2MClientID, "cognito_pool_domain": e.Seed.Domain,
+			}) && e.takes("rotate-role/client", nil)
 		},
 	},
 	"Checking a role": {
-		prepare: func(w *iamWorld) { w.writeRolesToCheck() },
-		drive: func(w *iamWorld) bool {
+		prepare: func(e *iamEnv) { e.writeRolesToCheck() },
+		drive: func(e *iamEnv) bool {
 			for _, role := range []string{"optional", "mistaken", "named"} {
-				if w.check(role).status == "unknown" {
+				if e.check(role).status == "unknown" {
 					return false
 				}
 			}
@@ -134,30 +133,30 @@ var iamFeatures = map[string]iamFeature{
 	},
 	"Assuming a role": {
 		with: []string{"Users"},
-		prepare: func(w *iamWorld) {
-			w.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault-cognito"})
+		prepare: func(e *iamEnv) {
+			e.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault-cognito"})
 		},
-		drive: func(w *iamWorld) bool { return w.readsAndRevokes("creds/ci") },
+		drive: func(e *iamEnv) bool { return e.readsAndRevokes("creds/ci") },
 	},
 	"Rotating the root key": {
-		prepare: func(w *iamWorld) { w.plantRootKey(nil) },
-		drive: func(w *iamWorld) bool {
-			_, err := w.client.Logical().WriteWithContext(w.Context(), w.mount+"/config/rotate-root", nil)
+		prepare: func(e *iamEnv) { e.plantRootKey(nil) },
+		drive: func(e *iamEnv) bool {
+			_, err := e.client.Logical().WriteWithContext(e.Context(), e.mount+"/config/rotate-root", nil)
 			return err == nil
 		},
 	},
 }
 
 // takes reports whether a write succeeds.
-func (w *iamWorld) takes(path string, data map[string]any) bool {
-	_, err := w.client.Logical().WriteWithContext(w.Context(), w.mount+"/"+path, data)
+func (e *iamEnv) takes(path string, data map[string]any) bool {
+	_, err := e.client.Logical().WriteWithContext(e.Context(), e.mount+"/"+path, data)
 	return err == nil
 }
 
 func TestIAM(t *testing.T) {
 	t.Parallel()
 	for heading, feature := range iamFeatures {
-		t.Run(heading, func(t *testing.T) {
+		t.Run("the policy for "+heading+" is sufficient and minimal", func(t *testing.T) {
 			t.Parallel()
 			own := actionsUnder(t, heading)
 			all := slices.Clone(own)
@@ -173,22 +172,22 @@ func TestIAM(t *testing.T) {
 	}
 }
 
-// works tries the feature on a mount of its own, with these actions and no other.
+// works tries the feature on a new mount that is allowed exactly these actions.
 func (f iamFeature) works(t *testing.T, actions []string) bool {
 	t.Helper()
-	w := &iamWorld{world: newWorld(t)}
+	e := &iamEnv{env: newEnv(t)}
 	if f.prepare != nil {
-		f.prepare(w)
+		f.prepare(e)
 	}
-	w.allow(actions)
-	return f.drive(w)
+	e.allow(actions)
+	return f.drive(e)
 }
 
 func TestIAMMachineTokensNeedNoRights(t *testing.T) {
 	t.Parallel()
-	w := &iamWorld{world: newWorld(t)}
-	w.allow([]string{})
-	require.NotEmpty(t, w.read("creds/machine").Data["access_token"])
+	e := &iamEnv{env: newEnv(t)}
+	e.allow([]string{})
+	require.NotEmpty(t, e.read("creds/machine").Data["access_token"])
 }
 
 func TestIAMDocument(t *testing.T) {
@@ -199,7 +198,7 @@ func TestIAMDocument(t *testing.T) {
 		for _, s := range statements {
 			require.NotEmpty(t, s.Resource, heading)
 			if slices.Equal(s.Action, []string{"cognito-idp:DescribeUserPoolDomain"}) {
-				continue // AWS takes no ARN for it
+				continue // AWS accepts no ARN for it
 			}
 			for _, text := range append(s.Action, s.Resource...) {
 				require.NotContains(t, text, "*", "%s: it is wider than it must be", heading)
@@ -208,76 +207,75 @@ func TestIAMDocument(t *testing.T) {
 	}
 }
 
-// iamWorld is a world in which IAM allows some actions only.
-type iamWorld struct {
-	*world
+// iamEnv is an env in which IAM allows some actions only.
+type iamEnv struct {
+	*env
 	allowed []string
 }
 
-// allow lets IAM allow exactly these actions.
-func (w *iamWorld) allow(actions []string) {
-	w.Helper()
-	w.allowed = actions
-	require.NoError(w, w.Control.SetIAM(w.Context(), control.IAM{AllowedActions: actions}))
+// allow makes IAM allow exactly these actions.
+func (e *iamEnv) allow(actions []string) {
+	e.Helper()
+	e.allowed = actions
+	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{AllowedActions: actions}))
 }
 
-// disable disables a user as the owner of the pool, who may.
-func (w *iamWorld) disable(username string) {
-	w.Helper()
-	require.NoError(w, w.Control.SetIAM(w.Context(), control.IAM{}))
-	_, err := w.Admin.AdminDisableUser(w.Context(), &cip.AdminDisableUserInput{UserPoolId: &w.Seed.UserPoolID, Username: &username})
-	require.NoError(w, err)
-	w.allow(w.allowed)
+// disable disables a user as the owner of the pool.
+func (e *iamEnv) disable(username string) {
+	e.Helper()
+	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{}))
+	_, err := e.Admin.AdminDisableUser(e.Context(), &cip.AdminDisableUserInput{UserPoolId: &e.Seed.UserPoolID, Username: &username})
+	require.NoError(e, err)
+	e.allow(e.allowed)
 }
 
-func (w *iamWorld) readsAndRevokes(path string) bool {
-	w.Helper()
-	secret, err := w.tryRead(path)
-	return err == nil && w.revokes(secret.LeaseID)
+func (e *iamEnv) readsAndRevokes(path string) bool {
+	e.Helper()
+	secret, err := e.tryRead(path)
+	return err == nil && e.revokes(secret.LeaseID)
 }
 
-func (w *iamWorld) revokes(leaseID string) bool {
-	w.Helper()
-	_, err := w.client.Logical().WriteWithContext(w.Context(), "sys/leases/revoke", map[string]any{"lease_id": leaseID, "sync": true})
+func (e *iamEnv) revokes(leaseID string) bool {
+	e.Helper()
+	_, err := e.client.Logical().WriteWithContext(e.Context(), "sys/leases/revoke", map[string]any{"lease_id": leaseID, "sync": true})
 	return err == nil
 }
 
-// writeTOTPRole makes a pool with this MFA setting, and a role for it.
-func (w *iamWorld) writeTOTPRole(name string, mfa types.UserPoolMfaType) {
-	w.Helper()
-	pool := w.MakePool(&cip.CreateUserPoolInput{})
-	_, err := w.Admin.SetUserPoolMfaConfig(w.Context(), &cip.SetUserPoolMfaConfigInput{
+// writeTOTPRole creates a pool with this MFA setting and a role for it.
+func (e *iamEnv) writeTOTPRole(name string, mfa types.UserPoolMfaType) {
+	e.Helper()
+	pool := e.MakePool(&cip.CreateUserPoolInput{})
+	_, err := e.Admin.SetUserPoolMfaConfig(e.Context(), &cip.SetUserPoolMfaConfigInput{
 		UserPoolId: &pool, MfaConfiguration: mfa, SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
 	})
-	require.NoError(w, err)
-	client, secret := w.MakeClient(pool)
-	w.writeRole(name, map[string]any{
+	require.NoError(e, err)
+	client, secret := e.MakeClient(pool)
+	e.writeRole(name, map[string]any{
 		"user_pool_id": pool, "app_client_id": client, "app_client_secret": secret, "groups": "testers", "mfa": "totp", "ttl": "2h", "max_ttl": "2h",
 	})
 }
 
-// writeRolesToCheck makes roles whose checks need every right: one with an
-// authenticator, one whose secret is not the one that Cognito shows, and one
-// with a domain that is a name.
-func (w *iamWorld) writeRolesToCheck() {
-	w.Helper()
-	w.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)
-	w.writeRole("mistaken", map[string]any{"app_client_secret": "hush"})
-	pool := w.MakePool(&cip.CreateUserPoolInput{})
-	_, err := w.Admin.CreateUserPoolDomain(w.Context(), &cip.CreateUserPoolDomainInput{Domain: aws.String("localhost"), UserPoolId: &pool})
-	require.NoError(w, err)
-	_, err = w.Admin.CreateResourceServer(w.Context(), &cip.CreateResourceServerInput{
+// writeRolesToCheck writes roles whose checks need all permissions: one with an authenticator, one whose
+// secret differs from the one that Cognito shows, and one with the name of a domain.
+func (e *iamEnv) writeRolesToCheck() {
+	e.Helper()
+	e.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)
+	e.writeRole("mistaken", map[string]any{"app_client_secret": "hush"})
+	pool := e.MakePool(&cip.CreateUserPoolInput{})
+	_, err := e.Admin.CreateUserPoolDomain(e.Context(), &cip.CreateUserPoolDomainInput{Domain: aws.String("localhost"), UserPoolId: &pool})
+	require.NoError(e, err)
+	_, err = e.Admin.CreateResourceServer(e.Context(), &cip.CreateResourceServerInput{
 		UserPoolId: &pool, Identifier: aws.String("api"), Name: aws.String("api"),
 		Scopes: []types.ResourceServerScopeType{{ScopeName: aws.String("read"), ScopeDescription: aws.String("read")}},
 	})
-	require.NoError(w, err)
-	client, err := w.Admin.CreateUserPoolClient(w.Context(), &cip.CreateUserPoolClientInput{
+	require.NoError(e, err)
+	client, err := e.Admin.CreateUserPoolClient(e.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &pool, ClientName: aws.String("machine"), GenerateSecret: true, AllowedOAuthFlowsUserPoolClient: true,
 		AllowedOAuthFlows: []types.OAuthFlowType{types.OAuthFlowTypeClientCredentials}, AllowedOAuthScopes: []string{"api/read"},
 	})
-	require.NoError(w, err)
-	w.writeMachineRole("named", map[string]any{
+	require.NoError(e, err)
+	e.writeMachineRole("named", map[string]any{
 		"user_pool_id": pool, "app_client_id": *client.UserPoolClient.ClientId, "app_client_secret": *client.UserPoolClient.ClientSecret,
-		"cognito_pool_domain": strings.Replace(w.Seed.Domain, "127.0.0.1", "localhost", 1),
+		"cognito_pool_domain": strings.Replace(e.Seed.Domain, "127.0.0.1", "localhost", 1),
 	})
 }

@@ -1,8 +1,12 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package test drives the built plugin, as a process of its own, through a
-// real Vault, with a Cognito on the other side that it reaches over HTTP.
+// Package test holds the end-to-end tests: they drive the built plugin, as a process of its own,
+// through a real server (Vault or OpenBao), against a Cognito emulator that it reaches over HTTP.
+//
+// An env is what one test has to itself: a mount on a server, and an emulator. Most tests share one
+// server; a test that kills or reloads something starts its own. Package leakscan searches everything
+// that all of them left behind for secrets, when the last test has ended.
 package test
 
 import (
@@ -15,26 +19,31 @@ import (
 	"strings"
 	"testing"
 
+	"vault-plugin-secrets-cognito/internal/counters"
+	"vault-plugin-secrets-cognito/internal/leakscan"
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
 const (
 	pluginName = "vault-plugin-secrets-cognito"
 
-	// processDied is what Vault logs when a plugin's process ends.
+	// processDied is what the server logs when a plugin's process ends.
 	processDied = "plugin process exited"
 )
 
-// binaries are what the tests run. The Makefile names them in the environment;
-// a plain `go test` builds what is missing there.
+// binaries holds the paths of the programs that the tests run. The Makefile sets them in the
+// environment; a plain `go test` builds those that are missing there.
 var binaries struct {
 	vault string
 	// plugin is built as for a release, fastPlugin with a WAL age of five seconds.
 	plugin, fastPlugin string
 }
 
-// shared is the Vault of all tests that do not break theirs.
+// shared is the server of all tests that do not break theirs.
 var shared *sandbox.Vault
+
+// leaks records the secrets of all tests and where they must not be.
+var leaks *leakscan.Recorder
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -55,7 +64,7 @@ func run(m *testing.M) (code int, err error) {
 	if err := findBinaries(ctx, dir); err != nil {
 		return 0, err
 	}
-	if seen, err = startWitness(dir); err != nil {
+	if leaks, err = startLeakscan(dir); err != nil {
 		return 0, err
 	}
 	shared, err = sandbox.StartVault(ctx, sandbox.VaultOptions{
@@ -65,34 +74,46 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer shared.Stop()
-	if err := errors.Join(seen.watch(ctx, shared), seen.listen(shared)); err != nil {
+	if err := errors.Join(leaks.WatchLogs(ctx, shared), leaks.WatchAnswers(shared)); err != nil {
 		return 0, err
 	}
 	code = m.Run()
-	healthy := stillHealthy()
-	shared.Stop() // then all that it logs has arrived
-	return code, errors.Join(healthy, seen.testify())
+	healthy := requireHealthy()
+	shared.Stop() // then its log is complete
+	return code, errors.Join(healthy, reportLeaks())
 }
 
-func startWitness(dir string) (*witness, error) {
-	dir = filepath.Join(dir, "witness")
+func startLeakscan(dir string) (*leakscan.Recorder, error) {
+	dir = filepath.Join(dir, "leakscan")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return newWitness(dir)
+	return leakscan.New(dir)
 }
 
-// stillHealthy sees to it that no test made the shared plugin panic: Vault
-// would have started another process, and most tests would not have noticed.
-func stillHealthy() error {
+// reportLeaks searches for all secrets of the run, prints and counts the result, and returns an error
+// if one was found. All servers must have stopped.
+func reportLeaks() error {
+	report, err := leaks.Scan()
+	if err != nil || report.Secrets == 0 {
+		return err // without secrets, the tests that ran had no Cognito
+	}
+	fmt.Printf("%d secrets, %d leaks; %s\n", report.Secrets, len(report.Leaks), report.Summary)
+	err = counters.Record("Secrets", "end-to-end tests", report.Secrets, counters.SecretsShown, len(report.Leaks), report.Summary)
+	return errors.Join(err, report.Err())
+}
+
+// requireHealthy returns an error if the shared plugin panicked or its process ended: the server
+// starts another one, so most tests would not notice.
+func requireHealthy() error {
 	if log := shared.LogText(); strings.Contains(log, "panic") || strings.Contains(log, processDied) {
-		return errors.New("the plugin's process died on the way, see Vault's log:\n" + log)
+		return errors.New("the plugin's process ended during the tests, see the server's log:\n" + log)
 	}
 	return nil
 }
 
 func findBinaries(ctx context.Context, dir string) (err error) {
-	if binaries.vault, err = sandbox.FindVault(ctx); err != nil {
+	if binaries.vault, err = sandbox.FindServer(ctx); err != nil {
 		return err
 	}
 	if binaries.plugin, err = pluginBinary(ctx, "PLUGIN_BIN", filepath.Join(dir, "plugins"), ""); err != nil {

@@ -17,12 +17,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// poolKinds are the kinds of pool that Cognito knows, each with what a role
-// has to say for its users to be taken.
+// poolKinds lists kinds of user pools, each with the role fields that its users need.
 var poolKinds = map[string]struct {
 	pool cip.CreateUserPoolInput
 	role map[string]any
-	// username is what the user must be called, by a prefix, or "sub".
+	// username is the prefix of the expected username, or "sub".
 	username   string
 	attributes map[string]string
 }{
@@ -86,22 +85,22 @@ var poolKinds = map[string]struct {
 
 func TestPoolKinds(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	e := newEnv(t)
 	for name, kind := range poolKinds {
 		for _, client := range []string{"confidential", "public"} {
-			t.Run("a pool "+name+", a "+client+" client", func(t *testing.T) {
-				pool := w.MakePool(&kind.pool)
-				id, secret := w.MakeClient(pool)
+			t.Run("users of a pool "+name+" and a "+client+" client work", func(t *testing.T) {
+				pool := e.MakePool(&kind.pool)
+				id, secret := e.MakeClient(pool)
 				if client == "public" {
-					id, secret = w.MakePublicClient(pool), ""
+					id, secret = e.MakePublicClient(pool), ""
 				}
 				role := map[string]any{"user_pool_id": pool, "app_client_id": id, "app_client_secret": secret, "groups": "testers"}
 				for field, value := range kind.role {
 					role[field] = value
 				}
-				w.delete("roles/user")
-				w.writeRole("user", role)
-				user := w.read("creds/user")
+				e.delete("roles/user")
+				e.writeRole("user", role)
+				user := e.read("creds/user")
 
 				if kind.username == "sub" {
 					require.Equal(t, user.Data["sub"], user.Data["username"])
@@ -109,26 +108,25 @@ func TestPoolKinds(t *testing.T) {
 					require.True(t, strings.HasPrefix(user.Data["username"].(string), kind.username), user.Data["username"])
 				}
 				require.Equal(t, []any{"testers"}, claimsOf(t, user.Data["access_token"])["cognito:groups"])
-				inPool := w.Users()
+				inPool := e.Users()
 				require.Len(t, inPool, 1)
 				for attribute, value := range kind.attributes {
 					require.Equal(t, value, inPool[0].Attributes[attribute], attribute)
 				}
 				if by := inPool[0].Attributes["custom:created_by"]; by != "" {
-					require.Equal(t, "token through "+w.mount+"/user", by)
+					require.Equal(t, "token through "+e.mount+"/user", by)
 				}
-				_, err := w.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
+				_, err := e.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
 				require.NoError(t, err)
-				w.write("tokens/user", map[string]any{"refresh_token": user.Data["refresh_token"]})
-				w.revoke(user.LeaseID)
-				require.Empty(t, w.Users())
+				e.write("tokens/user", map[string]any{"refresh_token": user.Data["refresh_token"]})
+				e.revoke(user.LeaseID)
+				require.Empty(t, e.Users())
 			})
 		}
 	}
 }
 
-// TestPoolsRefuse shows what a reader learns when the pool does not take what
-// the role says.
+// TestPoolsRefuse shows the error when the pool rejects what the role says.
 func TestPoolsRefuse(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -136,60 +134,60 @@ func TestPoolsRefuse(t *testing.T) {
 		role map[string]any
 		says string
 	}{
-		"an attribute that it does not know": {
+		"an unknown attribute": {
 			role: map[string]any{"user_attributes": map[string]any{"custom:nothing": "x"}}, says: "custom:nothing",
 		},
-		"a name where it wants an address": {
+		"a username that is no e-mail address": {
 			pool: cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}},
 			role: map[string]any{}, says: "should be an email",
 		},
-		"a password that is too short for it": {
+		"a short password": {
 			pool: cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(99)}}},
 			role: map[string]any{}, says: "InvalidPasswordException",
 		},
-		"a group that it does not have": {
+		"a missing group": {
 			role: map[string]any{"groups": "testers,nobodys"}, says: `to group "nobodys"`,
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("a pool rejects "+name+" with a 400", func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			pool := w.MakePool(&c.pool)
+			e := newEnv(t)
+			pool := e.MakePool(&c.pool)
 			role := map[string]any{"user_pool_id": pool, "app_client_id": "", "app_client_secret": "", "issue_tokens": false, "groups": "testers"}
 			for field, value := range c.role {
 				role[field] = value
 			}
-			w.writeRole("user", role)
-			_, err := w.tryRead("creds/user")
-			status, text := w.refusal(err)
+			e.writeRole("user", role)
+			_, err := e.tryRead("creds/user")
+			status, text := e.refusal(err)
 			require.Equal(t, 400, status, text)
 			require.Contains(t, text, c.says)
-			require.Empty(t, w.Users())
+			require.Empty(t, e.Users())
 		})
 	}
 
-	t.Run("an address that is somebody else's alias", func(t *testing.T) {
+	t.Run("a user whose e-mail address is another user's alias is rejected", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
-		pool := w.MakePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
-		w.writeRole("user", map[string]any{
+		e := newEnv(t)
+		pool := e.MakePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
+		e.writeRole("user", map[string]any{
 			"user_pool_id": pool, "app_client_id": "", "app_client_secret": "", "issue_tokens": false, "groups": "testers",
 			"user_attributes": map[string]any{"email": "one@example.com"},
 		})
-		w.read("creds/user")
-		_, err := w.tryRead("creds/user")
-		status, text := w.refusal(err)
+		e.read("creds/user")
+		_, err := e.tryRead("creds/user")
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status, text)
 		require.Contains(t, text, "AliasExistsException")
-		require.Len(t, w.Users(), 1, "whose alias it is keeps it")
+		require.Len(t, e.Users(), 1, "the first user keeps its alias")
 	})
 
-	t.Run("a Lambda trigger's refusal is told in its own words", func(t *testing.T) {
+	t.Run("the message of a Lambda trigger is part of the error", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
-		w.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "UserLambdaValidationException", Message: "PreSignUp failed with error no guests today."})
-		_, err := w.tryRead("creds/ci")
-		status, text := w.refusal(err)
+		e := newEnv(t)
+		e.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "UserLambdaValidationException", Message: "PreSignUp failed with error no guests today."})
+		_, err := e.tryRead("creds/ci")
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "no guests today")
 	})
@@ -197,106 +195,106 @@ func TestPoolsRefuse(t *testing.T) {
 
 func TestPasswordPolicy(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	e := newEnv(t)
 	policy := `length = 20
 rule "charset" { charset = "abcdefghij" min-chars = 1 }
 rule "charset" { charset = "ABCDEFGHIJ" min-chars = 1 }
 rule "charset" { charset = "0123456789" min-chars = 1 }
 rule "charset" { charset = "!" min-chars = 1 }`
-	policyName := "policy-of-" + w.mount
-	_, err := w.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+policyName, map[string]any{"policy": policy})
+	policyName := "policy-of-" + e.mount
+	_, err := e.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+policyName, map[string]any{"policy": policy})
 	require.NoError(t, err)
 
-	t.Run("a role's policy makes the password", func(t *testing.T) {
-		w.writeRole("ci", map[string]any{"password_policy": policyName})
-		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, w.read("creds/ci").Data["password"])
+	t.Run("the password follows the policy of the role", func(t *testing.T) {
+		e.writeRole("ci", map[string]any{"password_policy": policyName})
+		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, e.read("creds/ci").Data["password"])
 	})
 
-	t.Run("and so does the mount's", func(t *testing.T) {
-		w.writeRole("ci", map[string]any{"password_policy": ""})
-		w.configure(map[string]any{"password_policy": policyName})
-		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, w.read("creds/ci").Data["password"])
+	t.Run("the password follows the policy of the mount", func(t *testing.T) {
+		e.writeRole("ci", map[string]any{"password_policy": ""})
+		e.configure(map[string]any{"password_policy": policyName})
+		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, e.read("creds/ci").Data["password"])
 	})
 
-	t.Run("a policy that is not there is refused when it is written", func(t *testing.T) {
+	t.Run("a missing policy is rejected when the role or config is written", func(t *testing.T) {
 		for _, path := range []string{"roles/ci", "config"} {
-			_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/"+path, map[string]any{"password_policy": "nobodys"})
-			status, text := w.refusal(err)
+			_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, map[string]any{"password_policy": "nobodys"})
+			status, text := e.refusal(err)
 			require.Equal(t, 400, status)
 			require.Contains(t, text, `password_policy "nobodys"`)
 		}
 	})
 }
 
-func TestMountsUsernameTemplate(t *testing.T) {
+func TestUsernameTemplateOfTheMount(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.configure(map[string]any{"username_template": "mount-{{random 20}}"})
-	require.Contains(t, w.read("creds/ci").Data["username"], "mount-")
-	w.writeRole("ci", map[string]any{"username_template": "role-{{random 20}}"})
-	require.Contains(t, w.read("creds/ci").Data["username"], "role-")
-	_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config", map[string]any{"username_template": "always-the-same"})
-	status, text := w.refusal(err)
+	e := newEnv(t)
+	e.configure(map[string]any{"username_template": "mount-{{random 20}}"})
+	require.Contains(t, e.read("creds/ci").Data["username"], "mount-")
+	e.writeRole("ci", map[string]any{"username_template": "role-{{random 20}}"})
+	require.Contains(t, e.read("creds/ci").Data["username"], "role-")
+	_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config", map[string]any{"username_template": "always-the-same"})
+	status, text := e.refusal(err)
 	require.Equal(t, 400, status)
 	require.Contains(t, text, "username_template")
 }
 
-// TestTOTPEndToEnd signs a user in again with nothing but what the read gave.
+// TestTOTPEndToEnd signs a user in again with nothing but the answer of the read.
 func TestTOTPEndToEnd(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	_, err := w.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{
-		UserPoolId: &w.Seed.UserPoolID, MfaConfiguration: types.UserPoolMfaTypeOn,
+	e := newEnv(t)
+	_, err := e.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{
+		UserPoolId: &e.Seed.UserPoolID, MfaConfiguration: types.UserPoolMfaTypeOn,
 		SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
 	})
 	require.NoError(t, err)
-	_, err = w.tryRead("creds/ci")
-	status, text := w.refusal(err)
+	_, err = e.tryRead("creds/ci")
+	status, text := e.refusal(err)
 	require.Equal(t, 400, status)
-	require.Contains(t, text, "mfa=totp", "the reader learns what the role lacks")
+	require.Contains(t, text, "mfa=totp", "the error names the missing field")
 
-	w.writeRole("ci", map[string]any{"mfa": "totp"})
-	user := w.read("creds/ci")
+	e.writeRole("ci", map[string]any{"mfa": "totp"})
+	user := e.read("creds/ci")
 	require.True(t, strings.HasPrefix(user.Data["totp_url"].(string), "otpauth://totp/"))
 	signIn := map[string]any{"username": user.Data["username"], "password": user.Data["password"]}
-	_, err = w.client.Logical().WriteWithContext(t.Context(), w.mount+"/tokens/ci", signIn)
-	_, text = w.refusal(err)
+	_, err = e.client.Logical().WriteWithContext(t.Context(), e.mount+"/tokens/ci", signIn)
+	_, text = e.refusal(err)
 	require.Contains(t, text, "totp_code")
 
-	// The code of the next half minute: that of this one was used for the enrolment.
+	// The code of the next 30 seconds, because the current one was used for the enrolment.
 	code, err := totp.GenerateCode(user.Data["totp_secret"].(string), time.Now().Add(30*time.Second))
 	require.NoError(t, err)
 	signIn["totp_code"] = code
-	require.NotEmpty(t, w.write("tokens/ci", signIn).Data["access_token"])
-	w.revoke(user.LeaseID)
-	require.Empty(t, w.Users())
+	require.NotEmpty(t, e.write("tokens/ci", signIn).Data["access_token"])
+	e.revoke(user.LeaseID)
+	require.Empty(t, e.Users())
 }
 
 func TestRevocationByDisabling(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.writeRole("ci", map[string]any{"revocation": "disable"})
-	user := w.read("creds/ci")
-	w.delete("roles/ci")
-	w.revoke(user.LeaseID)
-	kept := w.Users()
+	e := newEnv(t)
+	e.writeRole("ci", map[string]any{"revocation": "disable"})
+	user := e.read("creds/ci")
+	e.delete("roles/ci")
+	e.revoke(user.LeaseID)
+	kept := e.Users()
 	require.Len(t, kept, 1)
 	require.False(t, kept[0].Enabled)
-	require.Len(t, w.Calls().Of("AdminUserGlobalSignOut"), 1)
+	require.Len(t, e.Calls().Of("AdminUserGlobalSignOut"), 1)
 
-	t.Run("a user that is gone is no reason to keep the lease", func(t *testing.T) {
-		w.writeRole("ci", map[string]any{"revocation": "disable"})
-		user := w.read("creds/ci")
-		_, err := w.Admin.AdminDeleteUser(t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &w.Seed.UserPoolID, Username: aws.String(user.Data["username"].(string))})
+	t.Run("the revocation of a deleted user succeeds", func(t *testing.T) {
+		e.writeRole("ci", map[string]any{"revocation": "disable"})
+		user := e.read("creds/ci")
+		_, err := e.Admin.AdminDeleteUser(t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &e.Seed.UserPoolID, Username: aws.String(user.Data["username"].(string))})
 		require.NoError(t, err)
-		w.revoke(user.LeaseID)
+		e.revoke(user.LeaseID)
 	})
 
-	t.Run("a user that was never handed out is deleted all the same", func(t *testing.T) {
-		before := len(w.Users())
-		w.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-		_, err := w.tryRead("creds/ci")
+	t.Run("a user that was never returned is deleted and not disabled", func(t *testing.T) {
+		before := len(e.Users())
+		e.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
+		_, err := e.tryRead("creds/ci")
 		require.Error(t, err)
-		require.Len(t, w.Users(), before)
+		require.Len(t, e.Users(), before)
 	})
 }

@@ -24,8 +24,8 @@ import (
 
 var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
 
-// readmeScript is the first block of commands under a heading of README.md, with other values for what the text says
-// that its reader has to replace.
+// readmeScript returns the first block of commands under a heading of README.md, with the given values
+// in place of the ones that the reader has to replace.
 func readmeScript(t *testing.T, heading string, values map[string]string) string {
 	t.Helper()
 	return replaced(t, readmeScripts(t, heading)[0], values)
@@ -52,24 +52,24 @@ func readmeScripts(t *testing.T, heading string) (scripts []string) {
 func replaced(t *testing.T, script string, values map[string]string) string {
 	t.Helper()
 	for old, value := range values {
-		require.Contains(t, script, old, "README.md has another value in its place")
+		require.Contains(t, script, old, "README.md has no such value")
 		script = strings.ReplaceAll(script, old, value)
 	}
 	return script
 }
 
-// shell runs a script as its reader would paste it, with vault on the path and input for what reads from the terminal.
-func (w *exampleWorld) shell(dir, script, input string, environment ...string) string {
-	w.Helper()
-	command := exec.CommandContext(w.Context(), "bash", "-euxc", script)
+// shell runs a script as a reader would paste it, with vault on PATH and input for its prompts.
+func (e *exampleEnv) shell(dir, script, input string, environment ...string) string {
+	e.Helper()
+	command := exec.CommandContext(e.Context(), "bash", "-euxc", script)
 	command.Dir, command.Stdin = dir, strings.NewReader(input)
-	command.Env = w.environment(append(environment, "VAULT_ADDR="+w.vault.Addr, "VAULT_TOKEN="+w.vault.Token)...)
+	command.Env = e.environment(append(environment, "VAULT_ADDR="+e.vault.Addr, "VAULT_TOKEN="+e.vault.Token)...)
 	output, err := command.CombinedOutput()
-	require.NoError(w, err, "%s", output)
+	require.NoError(e, err, "%s", output)
 	return string(output)
 }
 
-// commands are those of a script one by one, less comments.
+// commands returns the commands of a script one by one, without comments.
 func commands(script string) (all []string) {
 	script = strings.ReplaceAll(script, "\\\n", "")
 	for line := range strings.Lines(script) {
@@ -83,80 +83,77 @@ func commands(script string) (all []string) {
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "bash")
-	w := newBareWorld(t)
-	require.NoError(t, w.client.Sys().MountWithContext(t.Context(), w.mount, &api.MountInput{Type: pluginName}))
-	w.plantRootKey(nil) // and so the config has the emulator's endpoints
-	w.addUser("ann")
+	e := newBareEnv(t)
+	require.NoError(t, e.client.Sys().MountWithContext(t.Context(), e.mount, &api.MountInput{Type: pluginName}))
+	e.plantRootKey(nil) // this also sets the emulator's endpoints
+	e.addUser("ann")
 
-	t.Run("Configure", func(t *testing.T) {
+	t.Run("the commands under Configure work", func(t *testing.T) {
 		script := readmeScript(t, "Configure", map[string]string{
-			"AKIAIOSFODNN7EXAMPLE": firstKey, "eu-west-1_AbCdEfGhI": w.Seed.UserPoolID,
-			"1h57kf5cpq17m0eml12EXAMPLE": w.Seed.AppClientID, "3l79ab8def26n0fgh34EXAMPLE": w.Seed.M2MClientID,
-			"example.auth.eu-west-1.amazoncognito.com": w.Seed.Domain,
+			"AKIAIOSFODNN7EXAMPLE": firstKey, "eu-west-1_AbCdEfGhI": e.Seed.UserPoolID,
+			"1h57kf5cpq17m0eml12EXAMPLE": e.Seed.AppClientID, "3l79ab8def26n0fgh34EXAMPLE": e.Seed.M2MClientID,
+			"example.auth.eu-west-1.amazoncognito.com": e.Seed.Domain,
 		})
 		for _, command := range commands(script) {
-			input := w.Seed.AppClientSecret
+			input := e.Seed.AppClientSecret
 			if strings.Contains(command, "aws_secret_access_key=-") {
 				input = secretKey
 			}
-			w.shell(t.TempDir(), command, input)
+			e.shell(t.TempDir(), command, input)
 		}
-		require.NotEqual(t, firstKey, w.read("config").Data["aws_access_key_id"], "the key that somebody knew is in use")
-		user := w.read("creds/ci-user")
+		require.NotEqual(t, firstKey, e.read("config").Data["aws_access_key_id"], "the key from the README is still in use")
+		user := e.read("creds/ci-user")
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, user.Data["id_token"])["cognito:groups"])
-		w.revoke(user.LeaseID)
-		require.Equal(t, "api/read api/write", w.read("creds/machine").Data["scope"])
-		require.True(t, w.passwordWorks("ann", w.read("static-creds/ann").Data["password"].(string)))
-		require.NotEmpty(t, w.read("static-creds/api").Data["app_client_secret"])
+		e.revoke(user.LeaseID)
+		require.Equal(t, "api/read api/write", e.read("creds/machine").Data["scope"])
+		require.True(t, e.passwordWorks("ann", e.read("static-creds/ann").Data["password"].(string)))
+		require.NotEmpty(t, e.read("static-creds/api").Data["app_client_secret"])
 	})
 
-	t.Run("Five minutes", func(t *testing.T) {
-		dir, lease := t.TempDir(), w.read("creds/ci-user").LeaseID
-		w.shell(dir, readmeScript(t, "Five minutes", map[string]string{"<lease_id>": lease}), "")
+	t.Run("the commands under Five minutes work", func(t *testing.T) {
+		dir, lease := t.TempDir(), e.read("creds/ci-user").LeaseID
+		e.shell(dir, readmeScript(t, "Five minutes", map[string]string{"<lease_id>": lease}), "")
 		require.FileExists(t, filepath.Join(dir, "user.json"))
-		w.awaitNobody()
+		e.awaitNoUsers()
 	})
 }
 
 func TestReadmeInstall(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		counters.Skip(t, "the text is about Linux, where sha256sum and install have these options")
+		counters.Skip(t, "the commands need the options of sha256sum and install on Linux")
 	}
 	needsCommands(t, "bash", "sha256sum", "install")
 	plugins, downloads := t.TempDir(), t.TempDir()
-	vault, err := sandbox.StartServer(t.Context(), sandbox.ServerOptions{
-		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: plugins}, DataDir: t.TempDir(),
-	})
+	vault, err := tryStartServer(t, sandbox.VaultOptions{PluginDir: plugins})
 	require.NoError(t, err)
-	t.Cleanup(vault.Stop)
-	w := &exampleWorld{world: &world{
-		T: t, Cognito: emulatortest.Start(t), vault: watched(t, vault.Vault), client: vault.Client(), mount: "cognito",
+	e := &exampleEnv{env: &env{
+		T: t, Cognito: emulatortest.Start(t), vault: watchLeaks(t, vault.Vault), client: vault.Client(), mount: "cognito",
 	}}
 
 	version := download(t, downloads)
 	script := readmeScript(t, "Install", map[string]string{"/etc/vault/plugins": plugins})
 	script = regexp.MustCompile(`\bVERSION=v\S+`).ReplaceAllString(script, "VERSION="+version)
-	w.shell(downloads, script, "")
-	w.configure(nil)
-	w.writeRole("ci", nil)
-	require.Equal(t, version, w.runningVersion())
+	e.shell(downloads, script, "")
+	e.configure(nil)
+	e.writeRole("ci", nil)
+	require.Equal(t, version, e.runningVersion())
 
 	const next = "v1.0.1"
-	user := w.read("creds/ci")
+	user := e.read("creds/ci")
 	register := fmt.Sprintf("vault plugin register -sha256=%s -version=%s -command=%s secret %s",
 		sumOf(t, buildVersion(t, next, plugins)), next, pluginName+"_"+next, pluginName)
-	w.shell(t.TempDir(), register, "")
-	w.shell(t.TempDir(), replaced(t, readmeScripts(t, "Install")[1], map[string]string{next: next}), "", "PLUGIN="+pluginName)
-	require.Equal(t, next, w.runningVersion())
-	w.revoke(user.LeaseID)
-	require.Empty(t, w.Users())
+	e.shell(t.TempDir(), register, "")
+	e.shell(t.TempDir(), replaced(t, readmeScripts(t, "Install")[1], map[string]string{next: next}), "", "PLUGIN="+pluginName)
+	require.Equal(t, next, e.runningVersion())
+	e.revoke(user.LeaseID)
+	require.Empty(t, e.Users())
 }
 
-func (w *exampleWorld) runningVersion() string {
-	w.Helper()
-	mounts, err := w.client.Sys().ListMountsWithContext(w.Context())
-	require.NoError(w, err)
+func (e *exampleEnv) runningVersion() string {
+	e.Helper()
+	mounts, err := e.client.Sys().ListMountsWithContext(e.Context())
+	require.NoError(e, err)
 	return mounts["cognito/"].RunningVersion
 }
 
@@ -171,7 +168,7 @@ func buildVersion(t *testing.T, version, dir string) (path string) {
 	return path
 }
 
-// download puts the plugin into a directory as a release has it, and tells its version.
+// download puts the plugin into a directory, named as in a release, and returns its version.
 func download(t *testing.T, dir string) (version string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), binaries.plugin, "-version").Output()

@@ -21,145 +21,145 @@ import (
 const firstKey = "AKIAPLUGIN"
 
 // plantRootKey makes the key in the config that of an IAM user.
-func (w *world) plantRootKey(more map[string]any) {
-	w.Helper()
-	w.PlantKey("vault", firstKey, secretKey)
-	config := map[string]any{"iam_endpoint": w.Seed.Domain}
+func (e *env) plantRootKey(more map[string]any) {
+	e.Helper()
+	e.PlantKey("vault", firstKey, secretKey)
+	config := map[string]any{"iam_endpoint": e.Seed.Domain}
 	for field, value := range more {
 		config[field] = value
 	}
-	w.configure(config)
+	e.configure(config)
 }
 
-// askAs asks STS with a key who that is.
-func (w *world) askAs(id, secret string) error {
+// askAs calls STS with a key.
+func (e *env) askAs(id, secret string) error {
 	client := sts.New(sts.Options{
-		Region: emulatortest.Region, BaseEndpoint: &w.Seed.Domain, Retryer: aws.NopRetryer{},
+		Region: emulatortest.Region, BaseEndpoint: &e.Seed.Domain, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider(id, secret, ""),
 	})
-	_, err := client.GetCallerIdentity(w.Context(), &sts.GetCallerIdentityInput{})
+	_, err := client.GetCallerIdentity(e.Context(), &sts.GetCallerIdentityInput{})
 	return err
 }
 
-// onlyKey demands that the user has one key and that the engine works with it.
-func (w *world) onlyKey() control.AccessKey {
-	w.Helper()
-	keys := w.Keys()
-	require.Len(w, keys, 1)
-	require.Equal(w, keys[0].ID, w.read("config").Data["aws_access_key_id"])
-	secret := w.read("creds/ci")
-	calls := w.Calls().Of("AdminCreateUser")
-	require.Equal(w, keys[0].ID, calls[len(calls)-1].AccessKey)
-	w.revoke(secret.LeaseID)
+// onlyKey checks that the user has exactly one key and that the engine uses it, and returns it.
+func (e *env) onlyKey() control.AccessKey {
+	e.Helper()
+	keys := e.Keys()
+	require.Len(e, keys, 1)
+	require.Equal(e, keys[0].ID, e.read("config").Data["aws_access_key_id"])
+	secret := e.read("creds/ci")
+	calls := e.Calls().Of("AdminCreateUser")
+	require.Equal(e, keys[0].ID, calls[len(calls)-1].AccessKey)
+	e.revoke(secret.LeaseID)
 	return keys[0]
 }
 
 func TestRootRotation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.plantRootKey(nil)
-	lease := w.read("creds/ci")
-	answer := w.write("config/rotate-root", nil)
+	e := newEnv(t)
+	e.plantRootKey(nil)
+	lease := e.read("creds/ci")
+	answer := e.write("config/rotate-root", nil)
 
-	key := w.onlyKey()
+	key := e.onlyKey()
 	require.NotEqual(t, firstKey, key.ID)
 	require.Equal(t, map[string]any{"aws_access_key_id": key.ID}, answer.Data)
 	var refusal smithy.APIError
-	require.ErrorAs(t, w.askAs(firstKey, secretKey), &refusal)
+	require.ErrorAs(t, e.askAs(firstKey, secretKey), &refusal)
 	require.Equal(t, "InvalidClientTokenId", refusal.ErrorCode())
-	require.NoError(t, w.askAs(key.ID, key.Secret))
+	require.NoError(t, e.askAs(key.ID, key.Secret))
 
-	t.Run("a lease from before is ended with the new key", func(t *testing.T) {
-		w.revoke(lease.LeaseID)
-		require.Empty(t, w.Users())
+	t.Run("an older lease is revoked with the new key", func(t *testing.T) {
+		e.revoke(lease.LeaseID)
+		require.Empty(t, e.Users())
 	})
-	t.Run("nobody gets to see the secret", func(t *testing.T) {
-		config := w.read("config").Data
+	t.Run("neither config nor log shows the secret", func(t *testing.T) {
+		config := e.read("config").Data
 		require.NotEmpty(t, config["last_vault_rotation"])
 		require.NotContains(t, fmt.Sprint(config), key.Secret)
-		require.NotContains(t, w.vault.LogText(), key.Secret)
+		require.NotContains(t, e.vault.LogText(), key.Secret)
 	})
-	t.Run("a second key of the user is left alone", func(t *testing.T) {
-		w.PlantKey("vault", "AKIASECOND", "s")
-		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config/rotate-root", nil)
-		status, text := w.refusal(err)
+	t.Run("a second key of the IAM user is never deleted", func(t *testing.T) {
+		e.PlantKey("vault", "AKIASECOND", "s")
+		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "AKIASECOND")
-		require.Len(t, w.Keys(), 2)
+		require.Len(t, e.Keys(), 2)
 	})
-	t.Run("a denied action is named", func(t *testing.T) {
-		w.Deny("iam:GetUser")
-		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config/rotate-root", nil)
-		status, text := w.refusal(err)
+	t.Run("the error names a denied action", func(t *testing.T) {
+		e.Deny("iam:GetUser")
+		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
+		status, text := e.refusal(err)
 		require.Equal(t, 403, status)
 		require.Contains(t, text, "iam:GetUser")
 	})
 }
 
-// TestRootConfig is about what only a real Vault can answer.
+// TestRootConfig tests what depends on a real server.
 func TestRootConfig(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	e := newEnv(t)
 
-	t.Run("a community Vault rotates on schedule too", func(t *testing.T) {
+	t.Run("the engine rotates on schedule by itself", func(t *testing.T) {
 		for _, schedule := range []map[string]any{
 			{"rotation_period": "24h"},
 			{"rotation_period": 0, "rotation_schedule": "0 3 * * SAT", "rotation_window": "2h"},
 		} {
-			w.write("config", schedule)
-			next, err := time.Parse(time.RFC3339, w.read("config").Data["next_vault_rotation"].(string))
+			e.write("config", schedule)
+			next, err := time.Parse(time.RFC3339, e.read("config").Data["next_vault_rotation"].(string))
 			require.NoError(t, err)
 			require.True(t, next.After(time.Now()))
 		}
-		w.write("config", map[string]any{"disable_automated_rotation": true})
-		require.NotContains(t, w.read("config").Data, "next_vault_rotation")
+		e.write("config", map[string]any{"disable_automated_rotation": true})
+		require.NotContains(t, e.read("config").Data, "next_vault_rotation")
 	})
-	t.Run("a community Vault has no identity tokens", func(t *testing.T) {
-		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config", map[string]any{
+	t.Run("identity_token_audience is rejected without workload identity", func(t *testing.T) {
+		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config", map[string]any{
 			"aws_access_key_id": "", "disable_automated_rotation": true,
 			"identity_token_audience": "aws", "aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault",
 		})
-		status, text := w.refusal(err)
+		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, "Vault Enterprise")
-		require.Equal(t, firstKey, w.read("config").Data["aws_access_key_id"])
+		require.Equal(t, firstKey, e.read("config").Data["aws_access_key_id"])
 	})
-	t.Run("a connection that is asked for must be one", func(t *testing.T) {
-		w.configure(map[string]any{"verify_connection": true})
-		_, err := w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config", map[string]any{
+	t.Run("verify_connection rejects a config that does not connect", func(t *testing.T) {
+		e.configure(map[string]any{"verify_connection": true})
+		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config", map[string]any{
 			"sts_endpoint": "http://127.0.0.1:1", "verify_connection": true,
 		})
-		status, text := w.refusal(err)
+		status, text := e.refusal(err)
 		require.Equal(t, 502, status)
 		require.Contains(t, text, "connection refused")
-		require.Equal(t, w.Seed.Domain, w.read("config").Data["sts_endpoint"])
+		require.Equal(t, e.Seed.Domain, e.read("config").Data["sts_endpoint"])
 	})
 }
 
-// TestRootRotationDies kills the plugin in the middle of a rotation. The
-// write-ahead log leaves one key, and Vault is never locked out.
+// TestRootRotationDies kills the plugin in the middle of a rotation. The roll-back leaves one key that
+// works.
 func TestRootRotationDies(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"CreateAccessKey", "GetCallerIdentity", "DeleteAccessKey"} {
-		t.Run("in "+operation, func(t *testing.T) {
+		t.Run("one key that works is left if the plugin is killed in "+operation, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldApart(t)
-			w.plantRootKey(map[string]any{"request_timeout": "20s"})
-			w.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
+			e := newIsolatedEnv(t)
+			e.plantRootKey(map[string]any{"request_timeout": "20s"})
+			e.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_, _ = w.client.Logical().WriteWithContext(t.Context(), w.mount+"/config/rotate-root", nil)
+				_, _ = e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
 			}()
-			w.awaitCall(operation)
-			w.killPlugin()
+			e.awaitCall(operation)
+			e.killPlugin()
 			<-done
-			require.NoError(t, awaitPlugin(t.Context(), w.client, w.mount))
-			w.revoke(w.read("creds/ci").LeaseID)
-			require.Eventually(t, func() bool { return len(w.Keys()) == 1 }, 150*time.Second, 200*time.Millisecond)
-			w.onlyKey()
-			w.write("config/rotate-root", nil)
-			w.onlyKey()
+			require.NoError(t, awaitPlugin(t.Context(), e.client, e.mount))
+			e.revoke(e.read("creds/ci").LeaseID)
+			require.Eventually(t, func() bool { return len(e.Keys()) == 1 }, 150*time.Second, 200*time.Millisecond)
+			e.onlyKey()
+			e.write("config/rotate-root", nil)
+			e.onlyKey()
 		})
 	}
 }

@@ -25,35 +25,35 @@ import (
 
 const goodPassword, otherPassword, weakPassword = "hush-First-1", "hush-Second-2", "hush"
 
-// probes are what is asked of both.
+// probes lists the questions to both.
 var probes = []probe{
-	{asks: "AdminCreateUser", answer: func(b *bench) string { return outcome(b.create(&cip.AdminCreateUserInput{})) }},
-	{asks: "AdminCreateUser with a name that is taken", answer: func(b *bench) string {
+	{asks: "AdminCreateUser", answer: func(b *prober) string { return outcome(b.create(&cip.AdminCreateUserInput{})) }},
+	{asks: "AdminCreateUser with a name that is taken", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{Username: aws.String(b.user())}))
 	}},
-	{asks: "AdminCreateUser with a name that has a space", answer: func(b *bench) string {
+	{asks: "AdminCreateUser with a name that has a space", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{Username: aws.String("two words")}))
 	}},
-	{asks: "AdminCreateUser with a password that the pool forbids", answer: func(b *bench) string {
+	{asks: "AdminCreateUser with a password that the pool forbids", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{TemporaryPassword: aws.String(weakPassword)}))
 	}},
-	{asks: "AdminCreateUser with an attribute that the pool does not know", answer: func(b *bench) string {
+	{asks: "AdminCreateUser with an attribute that the pool does not know", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{UserAttributes: attributes("custom:nothing", "x")}))
 	}},
-	{asks: "AdminCreateUser in a pool that is not there", answer: func(b *bench) string {
+	{asks: "AdminCreateUser in a pool that is not there", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{UserPoolId: aws.String(b.nowhere())}))
 	}},
-	{asks: "AdminCreateUser with a plain name in a pool of e-mail addresses", answer: func(b *bench) string {
+	{asks: "AdminCreateUser with a plain name in a pool of e-mail addresses", answer: func(b *prober) string {
 		return outcome(b.create(&cip.AdminCreateUserInput{UserPoolId: aws.String(b.mailPool())}))
 	}},
-	{asks: "AdminCreateUser in a pool of e-mail addresses: whose name is answered", answer: func(b *bench) string {
+	{asks: "AdminCreateUser in a pool of e-mail addresses: whose name is answered", answer: func(b *prober) string {
 		out, err := b.cognito().AdminCreateUser(b.Context(), &cip.AdminCreateUserInput{
 			UserPoolId: aws.String(b.mailPool()), Username: aws.String("x@example.com"), MessageAction: types.MessageActionTypeSuppress,
 		})
 		require.NoError(b, err)
 		return whether(*out.User.Username == valueOf(out.User.Attributes, "sub"), "the sub", *out.User.Username)
 	}},
-	{asks: "AdminCreateUser with an e-mail address that is somebody's verified alias", answer: func(b *bench) string {
+	{asks: "AdminCreateUser with an e-mail address that is somebody's verified alias", answer: func(b *prober) string {
 		pool := b.makePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
 		var err error
 		for range 2 {
@@ -61,18 +61,18 @@ var probes = []probe{
 		}
 		return outcome(err)
 	}},
-	{asks: "AdminGetUser: the status before AdminSetUserPassword, and after", answer: func(b *bench) string {
+	{asks: "AdminGetUser: the status before AdminSetUserPassword, and after", answer: func(b *prober) string {
 		username := b.newUser()
 		before := b.status(username)
 		require.NoError(b, b.set(username, goodPassword))
 		return before + ", " + b.status(username)
 	}},
-	{asks: "AdminGetUser of nobody", answer: func(b *bench) string {
+	{asks: "AdminGetUser of nobody", answer: func(b *prober) string {
 		_, err := b.cognito().AdminGetUser(b.Context(), &cip.AdminGetUserInput{UserPoolId: &b.pool, Username: aws.String("nobody")})
 		return outcome(err)
 	}},
-	{asks: "AdminSetUserPassword with a password that the pool forbids", answer: func(b *bench) string { return outcome(b.set(b.newUser(), weakPassword)) }},
-	{asks: "AdminSetUserPassword with the password of before, in a pool that remembers passwords", answer: func(b *bench) string {
+	{asks: "AdminSetUserPassword with a password that the pool forbids", answer: func(b *prober) string { return outcome(b.set(b.newUser(), weakPassword)) }},
+	{asks: "AdminSetUserPassword with the password of before, in a pool that remembers passwords", answer: func(b *prober) string {
 		pool := b.makePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{
 			MinimumLength: aws.Int32(8), PasswordHistorySize: aws.Int32(2),
 		}}})
@@ -86,39 +86,39 @@ var probes = []probe{
 		}
 		return outcome(err)
 	}},
-	{asks: "AdminSetUserPassword of nobody", answer: func(b *bench) string { return outcome(b.set("nobody", goodPassword)) }},
-	{asks: "AdminAddUserToGroup, twice", answer: func(b *bench) string {
+	{asks: "AdminSetUserPassword of nobody", answer: func(b *prober) string { return outcome(b.set("nobody", goodPassword)) }},
+	{asks: "AdminAddUserToGroup, twice", answer: func(b *prober) string {
 		username := b.user()
 		return outcome(b.join(username, "testers")) + ", " + outcome(b.join(username, "testers"))
 	}},
-	{asks: "AdminAddUserToGroup with a group that is not there", answer: func(b *bench) string { return outcome(b.join(b.user(), "nobodies")) }},
-	{asks: "AdminAddUserToGroup of nobody", answer: func(b *bench) string { return outcome(b.join("nobody", "testers")) }},
-	{asks: "CreateGroup with a name that is taken", answer: func(b *bench) string {
+	{asks: "AdminAddUserToGroup with a group that is not there", answer: func(b *prober) string { return outcome(b.join(b.user(), "nobodies")) }},
+	{asks: "AdminAddUserToGroup of nobody", answer: func(b *prober) string { return outcome(b.join("nobody", "testers")) }},
+	{asks: "CreateGroup with a name that is taken", answer: func(b *prober) string {
 		_, err := b.cognito().CreateGroup(b.Context(), &cip.CreateGroupInput{UserPoolId: &b.pool, GroupName: aws.String("testers")})
 		return outcome(err)
 	}},
-	{asks: "GetGroup of a group that is not there", answer: func(b *bench) string {
+	{asks: "GetGroup of a group that is not there", answer: func(b *prober) string {
 		_, err := b.cognito().GetGroup(b.Context(), &cip.GetGroupInput{UserPoolId: &b.pool, GroupName: aws.String("nobodies")})
 		return outcome(err)
 	}},
-	{asks: "ListUsers by the beginning of a name", answer: func(b *bench) string {
+	{asks: "ListUsers by the beginning of a name", answer: func(b *prober) string {
 		username := b.user()
 		return whether(slices.Contains(b.has.usersNamed(b.T, username[:len(username)-2]), username), "found", "not found")
 	}},
-	{asks: "AdminDeleteUser, and once more", answer: func(b *bench) string {
+	{asks: "AdminDeleteUser, and once more", answer: func(b *prober) string {
 		username := b.user()
 		return outcome(b.remove(username)) + ", " + outcome(b.remove(username))
 	}},
-	{asks: "AdminInitiateAuth", answer: func(b *bench) string { return b.signsIn(b.has.public, b.user(), goodPassword) }},
-	{asks: "AdminInitiateAuth with a wrong password", answer: func(b *bench) string { return b.signsIn(b.has.public, b.user(), otherPassword) }},
-	{asks: "AdminInitiateAuth of nobody", answer: func(b *bench) string { return b.signsIn(b.has.public, "nobody", goodPassword) }},
-	{asks: "AdminInitiateAuth of a disabled user", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth", answer: func(b *prober) string { return b.signsIn(b.has.public, b.user(), goodPassword) }},
+	{asks: "AdminInitiateAuth with a wrong password", answer: func(b *prober) string { return b.signsIn(b.has.public, b.user(), otherPassword) }},
+	{asks: "AdminInitiateAuth of nobody", answer: func(b *prober) string { return b.signsIn(b.has.public, "nobody", goodPassword) }},
+	{asks: "AdminInitiateAuth of a disabled user", answer: func(b *prober) string {
 		username := b.user()
 		b.disable(username)
 		return b.signsIn(b.has.public, username, goodPassword)
 	}},
-	{asks: "AdminInitiateAuth with a temporary password", answer: func(b *bench) string { return b.signsIn(b.has.public, b.newUser(), goodPassword) }},
-	{asks: "AdminRespondToAuthChallenge with a new password", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth with a temporary password", answer: func(b *prober) string { return b.signsIn(b.has.public, b.newUser(), goodPassword) }},
+	{asks: "AdminRespondToAuthChallenge with a new password", answer: func(b *prober) string {
 		username := b.newUser()
 		out, err := b.signIn(b.has.public, username, goodPassword)
 		require.NoError(b, err)
@@ -128,23 +128,23 @@ var probes = []probe{
 		})
 		return outcome(err) + ", then " + b.signsIn(b.has.public, username, otherPassword)
 	}},
-	{asks: "AdminInitiateAuth through an app client that does not allow the flow", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth through an app client that does not allow the flow", answer: func(b *prober) string {
 		return b.signsIn(b.has.self, b.user(), goodPassword)
 	}},
-	{asks: "AdminInitiateAuth by USER_PASSWORD_AUTH", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth by USER_PASSWORD_AUTH", answer: func(b *prober) string {
 		_, err := b.cognito().AdminInitiateAuth(b.Context(), &cip.AdminInitiateAuthInput{
 			UserPoolId: &b.pool, ClientId: &b.has.self.id, AuthFlow: types.AuthFlowTypeUserPasswordAuth,
 			AuthParameters: map[string]string{"USERNAME": b.user(), "PASSWORD": goodPassword},
 		})
 		return outcome(err)
 	}},
-	{asks: "AdminInitiateAuth through a confidential app client without SECRET_HASH", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth through a confidential app client without SECRET_HASH", answer: func(b *prober) string {
 		return b.signsIn(app{id: b.has.confidential.id}, b.user(), goodPassword)
 	}},
-	{asks: "AdminInitiateAuth with a wrong SECRET_HASH", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth with a wrong SECRET_HASH", answer: func(b *prober) string {
 		return b.signsIn(app{id: b.has.confidential.id, secret: "wrong"}, b.user(), goodPassword)
 	}},
-	{asks: "AdminInitiateAuth in a pool that demands a second factor, before there is one", answer: func(b *bench) string {
+	{asks: "AdminInitiateAuth in a pool that demands a second factor, before there is one", answer: func(b *prober) string {
 		other := b.in(b.makePool(&cip.CreateUserPoolInput{}))
 		_, err := b.cognito().SetUserPoolMfaConfig(b.Context(), &cip.SetUserPoolMfaConfigInput{
 			UserPoolId: &other.pool, MfaConfiguration: types.UserPoolMfaTypeOn, SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
@@ -152,7 +152,7 @@ var probes = []probe{
 		require.NoError(b, err)
 		return other.signsIn(other.userClient(false, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth), other.user(), goodPassword)
 	}},
-	{asks: "the life of an access token of an app client that says 10 minutes, in seconds", answer: func(b *bench) string {
+	{asks: "the life of an access token of an app client that says 10 minutes, in seconds", answer: func(b *prober) string {
 		client := b.makeClient(&cip.CreateUserPoolClientInput{
 			ClientName: aws.String("short"), ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
 			AccessTokenValidity: aws.Int32(10), TokenValidityUnits: &types.TokenValidityUnitsType{AccessToken: types.TimeUnitsTypeMinutes},
@@ -161,74 +161,74 @@ var probes = []probe{
 		require.NoError(b, err)
 		return fmt.Sprint(out.AuthenticationResult.ExpiresIn)
 	}},
-	{asks: "REFRESH_TOKEN_AUTH", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH", answer: func(b *prober) string {
 		return b.refreshes(b.tokens(b.user()).RefreshToken)
 	}},
-	{asks: "REFRESH_TOKEN_AUTH with something that is no refresh token", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH with something that is no refresh token", answer: func(b *prober) string {
 		return b.refreshes(aws.String("nothing"))
 	}},
-	{asks: "REFRESH_TOKEN_AUTH after AdminUserGlobalSignOut", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH after AdminUserGlobalSignOut", answer: func(b *prober) string {
 		username := b.user()
 		token := b.tokens(username).RefreshToken
 		b.signOut(username)
 		return b.refreshes(token)
 	}},
-	{asks: "REFRESH_TOKEN_AUTH after AdminDisableUser", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH after AdminDisableUser", answer: func(b *prober) string {
 		username := b.user()
 		token := b.tokens(username).RefreshToken
 		b.disable(username)
 		return b.refreshes(token)
 	}},
-	{asks: "REFRESH_TOKEN_AUTH after AdminDeleteUser", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH after AdminDeleteUser", answer: func(b *prober) string {
 		username := b.user()
 		token := b.tokens(username).RefreshToken
 		require.NoError(b, b.remove(username))
 		return b.refreshes(token)
 	}},
-	{asks: "REFRESH_TOKEN_AUTH after AdminSetUserPassword", answer: func(b *bench) string {
+	{asks: "REFRESH_TOKEN_AUTH after AdminSetUserPassword", answer: func(b *prober) string {
 		username := b.user()
 		token := b.tokens(username).RefreshToken
 		require.NoError(b, b.set(username, otherPassword))
 		return b.refreshes(token)
 	}},
-	{asks: "GetTokensFromRefreshToken", answer: func(b *bench) string {
+	{asks: "GetTokensFromRefreshToken", answer: func(b *prober) string {
 		_, err := b.cognito().GetTokensFromRefreshToken(b.Context(), &cip.GetTokensFromRefreshTokenInput{
 			ClientId: &b.has.public.id, RefreshToken: b.tokens(b.user()).RefreshToken,
 		})
 		return outcome(err)
 	}},
-	{asks: "RevokeToken", answer: func(b *bench) string {
+	{asks: "RevokeToken", answer: func(b *prober) string {
 		_, err := b.cognito().RevokeToken(b.Context(), &cip.RevokeTokenInput{ClientId: &b.has.public.id, Token: b.tokens(b.user()).RefreshToken})
 		return outcome(err)
 	}},
-	{asks: "GetUser with an access token", answer: func(b *bench) string {
+	{asks: "GetUser with an access token", answer: func(b *prober) string {
 		return b.knows(b.tokens(b.user()).AccessToken)
 	}},
-	{asks: "GetUser with an access token, after AdminUserGlobalSignOut", answer: func(b *bench) string {
+	{asks: "GetUser with an access token, after AdminUserGlobalSignOut", answer: func(b *prober) string {
 		username := b.user()
 		token := b.tokens(username).AccessToken
 		b.signOut(username)
 		return b.knows(token)
 	}},
-	{asks: "ChangePassword", answer: func(b *bench) string { return b.changes(goodPassword) }},
-	{asks: "ChangePassword with a wrong password", answer: func(b *bench) string { return b.changes(otherPassword) }},
-	{asks: "DescribeUserPoolClient of an app client that is not there", answer: func(b *bench) string {
+	{asks: "ChangePassword", answer: func(b *prober) string { return b.changes(goodPassword) }},
+	{asks: "ChangePassword with a wrong password", answer: func(b *prober) string { return b.changes(otherPassword) }},
+	{asks: "DescribeUserPoolClient of an app client that is not there", answer: func(b *prober) string {
 		_, err := b.cognito().DescribeUserPoolClient(b.Context(), &cip.DescribeUserPoolClientInput{UserPoolId: &b.pool, ClientId: aws.String("1example23456789")})
 		return outcome(err)
 	}},
-	{asks: "ListUserPoolClientSecrets", answer: func(b *bench) string {
+	{asks: "ListUserPoolClientSecrets", answer: func(b *prober) string {
 		_, err := b.cognito().ListUserPoolClientSecrets(b.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &b.pool, ClientId: &b.has.confidential.id})
 		return outcome(err)
 	}},
-	{asks: "AddUserPoolClientSecret, until there are three", answer: func(b *bench) string {
+	{asks: "AddUserPoolClientSecret, until there are three", answer: func(b *prober) string {
 		client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 		return outcome(b.addSecret(client)) + ", " + outcome(b.addSecret(client))
 	}},
-	{asks: "GetClientToken", answer: func(b *bench) string {
+	{asks: "GetClientToken", answer: func(b *prober) string {
 		_, err := b.cognito().GetClientToken(b.Context(), &cip.GetClientTokenInput{ClientId: aws.String("1example23456789"), Secret: aws.String("wrong"), Scopes: []string{"api/read"}})
 		return outcome(err)
 	}},
-	{asks: "POST /oauth2/token with a wrong secret", answer: func(b *bench) string {
+	{asks: "POST /oauth2/token with a wrong secret", answer: func(b *prober) string {
 		resp, err := http.PostForm(b.has.domain+"/oauth2/token", url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {"1example23456789"}, "client_secret": {"wrong"},
 		})
@@ -236,34 +236,34 @@ var probes = []probe{
 		defer resp.Body.Close()
 		return "HTTP " + fmt.Sprint(resp.StatusCode)
 	}},
-	{asks: "AdminGetUser after DeleteUserPool", answer: func(b *bench) string {
+	{asks: "AdminGetUser after DeleteUserPool", answer: func(b *prober) string {
 		pool := b.makePool(&cip.CreateUserPoolInput{})
 		_, err := b.cognito().DeleteUserPool(b.Context(), &cip.DeleteUserPoolInput{UserPoolId: &pool})
 		require.NoError(b, err)
 		_, err = b.cognito().AdminGetUser(b.Context(), &cip.AdminGetUserInput{UserPoolId: &pool, Username: aws.String("nobody")})
 		return outcome(err)
 	}},
-	{asks: "AssumeRole: who one is then", needs: needRole, answer: func(b *bench) string {
+	{asks: "AssumeRole: who one is then", needs: needRole, answer: func(b *prober) string {
 		out, err := sts.NewFromConfig(b.assumed().config).GetCallerIdentity(b.Context(), &sts.GetCallerIdentityInput{})
 		require.NoError(b, err)
 		return whether(strings.Contains(*out.Arn, ":assumed-role/"+b.roleName()+"/"), "the role", *out.Arn)
 	}},
-	{asks: "GetUser of IAM without a name", needs: needRootKey, answer: func(b *bench) string {
+	{asks: "GetUser of IAM without a name", needs: needRootKey, answer: func(b *prober) string {
 		user, key := b.rootKey(b.T, b.provider)
 		out, err := b.as(credentials.StaticCredentialsProvider{Value: key}).iam().GetUser(b.Context(), &iam.GetUserInput{})
 		require.NoError(b, err)
 		return whether(*out.User.UserName == user, "the owner of the key", *out.User.UserName)
 	}},
-	{asks: "CreateAccessKey, until there are three", needs: needRootKey, answer: func(b *bench) string {
+	{asks: "CreateAccessKey, until there are three", needs: needRootKey, answer: func(b *prober) string {
 		user, _ := b.rootKey(b.T, b.provider)
 		return outcome(b.addKey(user)) + ", " + outcome(b.addKey(user))
 	}},
-	{asks: "DeleteAccessKey of a key that is not there", needs: needRootKey, answer: func(b *bench) string {
+	{asks: "DeleteAccessKey of a key that is not there", needs: needRootKey, answer: func(b *prober) string {
 		user, _ := b.rootKey(b.T, b.provider)
 		_, err := b.iam().DeleteAccessKey(b.Context(), &iam.DeleteAccessKeyInput{UserName: &user, AccessKeyId: aws.String("AKIAIOSFODNN7EXAMPLE")})
 		return outcome(err)
 	}},
-	{asks: "GetCallerIdentity with an access key that was deleted", needs: needPromptIAM, answer: func(b *bench) string {
+	{asks: "GetCallerIdentity with an access key that was deleted", needs: needPromptIAM, answer: func(b *prober) string {
 		user, key := b.rootKey(b.T, b.provider)
 		_, err := b.iam().DeleteAccessKey(b.Context(), &iam.DeleteAccessKeyInput{UserName: &user, AccessKeyId: &key.AccessKeyID})
 		require.NoError(b, err)
@@ -272,22 +272,22 @@ var probes = []probe{
 	}},
 }
 
-// in is the bench in another pool.
-func (b *bench) in(pool string) *bench {
-	return &bench{builder: &builder{T: b.T, provider: b.provider, pool: pool}, has: b.has}
+// in returns the prober for another pool.
+func (b *prober) in(pool string) *prober {
+	return &prober{builder: &builder{T: b.T, provider: b.provider, pool: pool}, has: b.has}
 }
 
-func (b *bench) name() string { return "asked-" + strings.ToLower(rand.Text()) }
+func (b *prober) name() string { return "asked-" + strings.ToLower(rand.Text()) }
 
-func (b *bench) nowhere() string { return b.config.Region + "_Nowhere00" }
+func (b *prober) nowhere() string { return b.config.Region + "_Nowhere00" }
 
-func (b *bench) mailPool() string {
+func (b *prober) mailPool() string {
 	b.Helper()
 	return b.makePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
 }
 
-// create makes a user of the bench's pool, where the input does not say otherwise.
-func (b *bench) create(input *cip.AdminCreateUserInput) error {
+// create creates a user in the prober's pool unless the input names another.
+func (b *prober) create(input *cip.AdminCreateUserInput) error {
 	input.MessageAction = types.MessageActionTypeSuppress
 	if input.UserPoolId == nil {
 		input.UserPoolId = &b.pool
@@ -302,59 +302,59 @@ func (b *bench) create(input *cip.AdminCreateUserInput) error {
 	return err
 }
 
-// newUser has a temporary password.
-func (b *bench) newUser() string {
+// newUser creates a user with a temporary password.
+func (b *prober) newUser() string {
 	b.Helper()
 	username := b.name()
 	require.NoError(b, b.create(&cip.AdminCreateUserInput{Username: &username}))
 	return username
 }
 
-// user has a permanent password.
-func (b *bench) user() string {
+// user creates a user with a permanent password.
+func (b *prober) user() string {
 	b.Helper()
 	username := b.newUser()
 	require.NoError(b, b.set(username, goodPassword))
 	return username
 }
 
-func (b *bench) status(username string) string {
+func (b *prober) status(username string) string {
 	b.Helper()
 	out, err := b.cognito().AdminGetUser(b.Context(), &cip.AdminGetUserInput{UserPoolId: &b.pool, Username: &username})
 	require.NoError(b, err)
 	return string(out.UserStatus)
 }
 
-func (b *bench) set(username, password string) error {
+func (b *prober) set(username, password string) error {
 	_, err := b.cognito().AdminSetUserPassword(b.Context(), &cip.AdminSetUserPasswordInput{
 		UserPoolId: &b.pool, Username: &username, Password: &password, Permanent: true,
 	})
 	return err
 }
 
-func (b *bench) join(username, group string) error {
+func (b *prober) join(username, group string) error {
 	_, err := b.cognito().AdminAddUserToGroup(b.Context(), &cip.AdminAddUserToGroupInput{UserPoolId: &b.pool, Username: &username, GroupName: &group})
 	return err
 }
 
-func (b *bench) remove(username string) error {
+func (b *prober) remove(username string) error {
 	_, err := b.cognito().AdminDeleteUser(b.Context(), &cip.AdminDeleteUserInput{UserPoolId: &b.pool, Username: &username})
 	return err
 }
 
-func (b *bench) disable(username string) {
+func (b *prober) disable(username string) {
 	b.Helper()
 	_, err := b.cognito().AdminDisableUser(b.Context(), &cip.AdminDisableUserInput{UserPoolId: &b.pool, Username: &username})
 	require.NoError(b, err)
 }
 
-func (b *bench) signOut(username string) {
+func (b *prober) signOut(username string) {
 	b.Helper()
 	_, err := b.cognito().AdminUserGlobalSignOut(b.Context(), &cip.AdminUserGlobalSignOutInput{UserPoolId: &b.pool, Username: &username})
 	require.NoError(b, err)
 }
 
-func (b *bench) signIn(client app, username, password string) (*cip.AdminInitiateAuthOutput, error) {
+func (b *prober) signIn(client app, username, password string) (*cip.AdminInitiateAuthOutput, error) {
 	parameters := map[string]string{"USERNAME": username, "PASSWORD": password}
 	if client.secret != "" {
 		mac := hmac.New(sha256.New, []byte(client.secret))
@@ -366,8 +366,8 @@ func (b *bench) signIn(client app, username, password string) (*cip.AdminInitiat
 	})
 }
 
-// signsIn is tokens, the name of a challenge, or that of an error.
-func (b *bench) signsIn(client app, username, password string) string {
+// signsIn returns "tokens", the name of a challenge, or the name of an error.
+func (b *prober) signsIn(client app, username, password string) string {
 	out, err := b.signIn(client, username, password)
 	switch {
 	case err != nil:
@@ -379,7 +379,7 @@ func (b *bench) signsIn(client app, username, password string) string {
 	}
 }
 
-func (b *bench) tokens(username string) *types.AuthenticationResultType {
+func (b *prober) tokens(username string) *types.AuthenticationResultType {
 	b.Helper()
 	out, err := b.signIn(b.has.public, username, goodPassword)
 	require.NoError(b, err)
@@ -387,19 +387,19 @@ func (b *bench) tokens(username string) *types.AuthenticationResultType {
 	return out.AuthenticationResult
 }
 
-func (b *bench) refreshes(token *string) string {
+func (b *prober) refreshes(token *string) string {
 	_, err := b.cognito().InitiateAuth(b.Context(), &cip.InitiateAuthInput{
 		ClientId: &b.has.public.id, AuthFlow: types.AuthFlowTypeRefreshTokenAuth, AuthParameters: map[string]string{"REFRESH_TOKEN": *token},
 	})
 	return outcome(err)
 }
 
-func (b *bench) knows(accessToken *string) string {
+func (b *prober) knows(accessToken *string) string {
 	_, err := b.cognito().GetUser(b.Context(), &cip.GetUserInput{AccessToken: accessToken})
 	return outcome(err)
 }
 
-func (b *bench) changes(from string) string {
+func (b *prober) changes(from string) string {
 	b.Helper()
 	_, err := b.cognito().ChangePassword(b.Context(), &cip.ChangePasswordInput{
 		AccessToken: b.tokens(b.user()).AccessToken, PreviousPassword: &from, ProposedPassword: aws.String("hush-Third-3"),
@@ -407,12 +407,12 @@ func (b *bench) changes(from string) string {
 	return outcome(err)
 }
 
-func (b *bench) addSecret(client app) error {
+func (b *prober) addSecret(client app) error {
 	_, err := b.cognito().AddUserPoolClientSecret(b.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &b.pool, ClientId: &client.id})
 	return err
 }
 
-func (b *bench) addKey(user string) error {
+func (b *prober) addKey(user string) error {
 	_, err := b.iam().CreateAccessKey(b.Context(), &iam.CreateAccessKeyInput{UserName: &user})
 	return err
 }
@@ -424,7 +424,7 @@ func whether(is bool, yes, no string) string {
 	return no
 }
 
-// attributes are given as names and values in turn.
+// attributes returns attributes from alternating names and values.
 func attributes(namesAndValues ...string) []types.AttributeType {
 	var list []types.AttributeType
 	for pair := range slices.Chunk(namesAndValues, 2) {

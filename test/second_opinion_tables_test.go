@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Folders of AWS's documentation.
+// apiReference and guide are folders of AWS's documentation.
 const (
 	apiReference = "cognito-user-identity-pools/latest/APIReference/API_"
 	guide        = "cognito/latest/developerguide/"
 )
 
-// differences are all that there are, by what is asked.
+// differences lists all differences by the question.
 var differences = map[string]difference{
 	"AdminCreateUser with a name that has a space": {
 		"InvalidParameterException", "ok", apiReference + "AdminCreateUser.html",
@@ -96,8 +96,7 @@ var differences = map[string]difference{
 	},
 }
 
-// openPoint is what AWS's documentation leaves open, or where its pages
-// disagree. The emulator had to choose.
+// openPoint is a question that AWS's documentation leaves open or answers twice. The emulator had to choose.
 type openPoint struct {
 	probe
 	chosen string
@@ -106,13 +105,13 @@ type openPoint struct {
 var openPoints = []openPoint{
 	{chosen: "HTTP 400", probe: probe{
 		asks: "a token with a scope that the app client may not have",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			return fmt.Sprint("HTTP ", b.grant(b.has.machine, b.has.machine.secret, "api/write"))
 		},
 	}},
 	{chosen: "tokens", probe: probe{
 		asks: "a SECRET_HASH of the second secret",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			_, added := b.secondSecret(client)
 			return b.signsIn(app{client.id, added}, b.user(), goodPassword)
@@ -120,7 +119,7 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "none", probe: probe{
 		asks: "the secret that DescribeUserPoolClient shows when the first secret is deleted and a second is there",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			first, added := b.secondSecret(client)
 			require.NoError(b, b.deleteSecret(client, first))
@@ -131,14 +130,14 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "InvalidParameterException", probe: probe{
 		asks: "DeleteUserPoolClientSecret of the only secret",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			client := b.userClient(true, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth)
 			return outcome(b.deleteSecret(client, b.secretIDs(client)[0]))
 		},
 	}},
 	{chosen: "NotAuthorizedException", probe: probe{
 		asks: "GetUser with an access token, after AdminDeleteUser",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			username := b.user()
 			token := b.tokens(username).AccessToken
 			require.NoError(b, b.remove(username))
@@ -147,7 +146,7 @@ var openPoints = []openPoint{
 	}},
 	{chosen: "NotAuthorizedException", probe: probe{
 		asks: "GetUser with an access token, after AdminUserGlobalSignOut and AdminDeleteUser",
-		answer: func(b *bench) string {
+		answer: func(b *prober) string {
 			username := b.user()
 			token := b.tokens(username).AccessToken
 			b.signOut(username)
@@ -157,8 +156,8 @@ var openPoints = []openPoint{
 	}},
 }
 
-// grant asks the token endpoint, and returns the HTTP status.
-func (b *bench) grant(client app, secret, scope string) int {
+// grant requests a token from the token endpoint and returns the HTTP status.
+func (b *prober) grant(client app, secret, scope string) int {
 	b.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client.id}, "client_secret": {secret}, "scope": {scope}}
 	resp, err := http.Post(b.has.domain+"/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
@@ -167,9 +166,8 @@ func (b *bench) grant(client app, secret, scope string) int {
 	return resp.StatusCode
 }
 
-// secondSecret gives an app client another secret, and returns the id of the
-// first and the value of the second.
-func (b *bench) secondSecret(client app) (firstID, second string) {
+// secondSecret adds a secret to an app client, and returns the id of the first and the value of the second.
+func (b *prober) secondSecret(client app) (firstID, second string) {
 	b.Helper()
 	firstID = b.secretIDs(client)[0]
 	out, err := b.cognito().AddUserPoolClientSecret(b.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &b.pool, ClientId: &client.id})
@@ -177,7 +175,7 @@ func (b *bench) secondSecret(client app) (firstID, second string) {
 	return firstID, *out.ClientSecretDescriptor.ClientSecretValue
 }
 
-func (b *bench) secretIDs(client app) []string {
+func (b *prober) secretIDs(client app) []string {
 	b.Helper()
 	out, err := b.cognito().ListUserPoolClientSecrets(b.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &b.pool, ClientId: &client.id})
 	require.NoError(b, err)
@@ -188,7 +186,7 @@ func (b *bench) secretIDs(client app) []string {
 	return ids
 }
 
-func (b *bench) deleteSecret(client app, id string) error {
+func (b *prober) deleteSecret(client app, id string) error {
 	_, err := b.cognito().DeleteUserPoolClientSecret(b.Context(), &cip.DeleteUserPoolClientSecretInput{UserPoolId: &b.pool, ClientId: &client.id, ClientSecretId: &id})
 	return err
 }

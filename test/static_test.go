@@ -22,96 +22,95 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// addUser makes a user that is there before Vault knows of it.
-func (w *world) addUser(username string) {
-	w.Helper()
-	_, err := w.Admin.AdminCreateUser(w.Context(), &cip.AdminCreateUserInput{
-		UserPoolId: &w.Seed.UserPoolID, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("hush-First-1"),
+// addUser creates a user outside the engine.
+func (e *env) addUser(username string) {
+	e.Helper()
+	_, err := e.Admin.AdminCreateUser(e.Context(), &cip.AdminCreateUserInput{
+		UserPoolId: &e.Seed.UserPoolID, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("hush-First-1"),
 	})
-	require.NoError(w, err)
+	require.NoError(e, err)
 }
 
-func (w *world) ownPassword(name, username string) {
-	w.Helper()
-	w.write("static-roles/"+name, map[string]any{
-		"credential_type": "user_password", "user_pool_id": w.Seed.UserPoolID, "username": username, "rotation_period": "60s",
-		"app_client_id": w.Seed.AppClientID, "app_client_secret": w.Seed.AppClientSecret,
-	})
-}
-
-func (w *world) ownSecret(name string) {
-	w.Helper()
-	w.write("static-roles/"+name, map[string]any{
-		"credential_type": "app_client_secret", "user_pool_id": w.Seed.UserPoolID, "rotation_period": "60s",
-		"app_client_id": w.Seed.M2MClientID, "cognito_pool_domain": w.Seed.Domain,
+func (e *env) ownPassword(name, username string) {
+	e.Helper()
+	e.write("static-roles/"+name, map[string]any{
+		"credential_type": "user_password", "user_pool_id": e.Seed.UserPoolID, "username": username, "rotation_period": "60s",
+		"app_client_id": e.Seed.AppClientID, "app_client_secret": e.Seed.AppClientSecret,
 	})
 }
 
-// passwordWorks signs in as a user of the password would, not through Vault.
-func (w *world) passwordWorks(username, password string) bool {
-	w.Helper()
-	_, err := w.Admin.AdminInitiateAuth(w.Context(), &cip.AdminInitiateAuthInput{
-		UserPoolId: &w.Seed.UserPoolID, ClientId: &w.Seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
+func (e *env) ownSecret(name string) {
+	e.Helper()
+	e.write("static-roles/"+name, map[string]any{
+		"credential_type": "app_client_secret", "user_pool_id": e.Seed.UserPoolID, "rotation_period": "60s",
+		"app_client_id": e.Seed.M2MClientID, "cognito_pool_domain": e.Seed.Domain,
+	})
+}
+
+// passwordWorks reports whether a password signs a user in, without the server.
+func (e *env) passwordWorks(username, password string) bool {
+	e.Helper()
+	_, err := e.Admin.AdminInitiateAuth(e.Context(), &cip.AdminInitiateAuthInput{
+		UserPoolId: &e.Seed.UserPoolID, ClientId: &e.Seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
 		AuthParameters: map[string]string{"USERNAME": username, "PASSWORD": password},
 	})
 	return err == nil
 }
 
-// secretWorks fetches a token as a user of the secret would.
-func (w *world) secretWorks(secret string) bool {
-	w.Helper()
-	_, err := cognito.New(w.Context(), cognito.Settings{}).MachineToken(w.Context(), cognito.MachineTokenRequest{
-		Domain: w.Seed.Domain, AppClient: cognito.AppClient{ID: w.Seed.M2MClientID, Secret: secret}, NoCache: true,
+// secretWorks reports whether an app client secret gets a token, without the server.
+func (e *env) secretWorks(secret string) bool {
+	e.Helper()
+	_, err := cognito.New(e.Context(), cognito.Settings{}).MachineToken(e.Context(), cognito.MachineTokenRequest{
+		Domain: e.Seed.Domain, AppClient: cognito.AppClient{ID: e.Seed.M2MClientID, Secret: secret}, NoCache: true,
 	})
 	return err == nil
 }
 
 func TestStaticRoles(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.addUser("ann")
+	e := newEnv(t)
+	e.addUser("ann")
 
-	t.Run("Vault owns a user's password", func(t *testing.T) {
-		w.ownPassword("ann", "ann")
-		first := w.read("static-creds/ann")
+	t.Run("a rotation replaces the password of a user", func(t *testing.T) {
+		e.ownPassword("ann", "ann")
+		first := e.read("static-creds/ann")
 		require.Empty(t, first.LeaseID)
 		require.Equal(t, json.Number("60"), first.Data["rotation_period"])
-		require.True(t, w.passwordWorks("ann", first.Data["password"].(string)))
-		w.write("rotate-role/ann", nil)
-		second := w.read("static-creds/ann")
-		require.False(t, w.passwordWorks("ann", first.Data["password"].(string)))
-		require.True(t, w.passwordWorks("ann", second.Data["password"].(string)))
-		require.NotContains(t, w.read("static-roles/ann").Data, "password")
+		require.True(t, e.passwordWorks("ann", first.Data["password"].(string)))
+		e.write("rotate-role/ann", nil)
+		second := e.read("static-creds/ann")
+		require.False(t, e.passwordWorks("ann", first.Data["password"].(string)))
+		require.True(t, e.passwordWorks("ann", second.Data["password"].(string)))
+		require.NotContains(t, e.read("static-roles/ann").Data, "password")
 	})
 
-	t.Run("and an app client's secret, which a role for tokens follows", func(t *testing.T) {
-		w.ownSecret("client")
-		w.write("roles/follower", map[string]any{"static_role": "client", "cognito_pool_domain": w.Seed.Domain, "scopes": "api/read"})
+	t.Run("a rotation replaces the secret of an app client, and roles for tokens use the new one", func(t *testing.T) {
+		e.ownSecret("client")
+		e.write("roles/follower", map[string]any{"static_role": "client", "cognito_pool_domain": e.Seed.Domain, "scopes": "api/read"})
 		for range 3 {
-			require.True(t, w.secretWorks(w.read("static-creds/client").Data["app_client_secret"].(string)))
-			require.Equal(t, "api/read", w.read("creds/follower").Data["scope"])
-			w.write("rotate-role/client", nil)
+			require.True(t, e.secretWorks(e.read("static-creds/client").Data["app_client_secret"].(string)))
+			require.Equal(t, "api/read", e.read("creds/follower").Data["scope"])
+			e.write("rotate-role/client", nil)
 		}
 	})
 
-	t.Run("they are listed in order", func(t *testing.T) {
-		secret, err := w.client.Logical().ListWithContext(t.Context(), w.mount+"/static-roles")
+	t.Run("static roles are listed in order", func(t *testing.T) {
+		secret, err := e.client.Logical().ListWithContext(t.Context(), e.mount+"/static-roles")
 		require.NoError(t, err)
 		require.Equal(t, []any{"ann", "client"}, secret.Data["keys"])
 	})
 
-	t.Run("a deleted one leaves its user, and says so", func(t *testing.T) {
-		password := w.read("static-creds/ann").Data["password"].(string)
-		secret, err := w.client.Logical().DeleteWithContext(t.Context(), w.mount+"/static-roles/ann")
+	t.Run("deleting a static role keeps its user and warns", func(t *testing.T) {
+		password := e.read("static-creds/ann").Data["password"].(string)
+		secret, err := e.client.Logical().DeleteWithContext(t.Context(), e.mount+"/static-roles/ann")
 		require.NoError(t, err)
 		require.Contains(t, strings.Join(secret.Warnings, ""), "stays as it is")
-		require.True(t, w.passwordWorks("ann", password))
+		require.True(t, e.passwordWorks("ann", password))
 	})
 }
 
-// TestPluginDiesInARotation kills the plugin in every call that a rotation
-// makes, before Cognito has heard of it and when Cognito is done with it but
-// nobody has been told.
+// TestPluginDiesInARotation kills the plugin in every call of a rotation, before Cognito receives the call
+// and after Cognito has done it but not answered.
 func TestPluginDiesInARotation(t *testing.T) {
 	t.Parallel()
 	roles := map[string][]string{
@@ -120,107 +119,106 @@ func TestPluginDiesInARotation(t *testing.T) {
 		"client": {"ListUserPoolClientSecrets", "DeleteUserPoolClientSecret", "AddUserPoolClientSecret", control.OperationToken},
 	}
 	for _, kind := range []string{control.FaultHang, control.FaultHangAfter} {
-		t.Run(kind, func(t *testing.T) {
+		t.Run("static-creds returns values that work after the plugin was killed during a "+kind, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldApart(t)
-			w.configure(map[string]any{"request_timeout": "10s"}) // until the process dies
-			w.addUser("ann")
-			w.ownPassword("ann", "ann")
-			w.addUser("bob")
-			w.ownItself("bob", "bob", "hush-First-1")
-			w.ownSecret("client")
-			w.write("rotate-role/client", nil) // so that a place has to be made for the next secret
+			e := newIsolatedEnv(t)
+			e.configure(map[string]any{"request_timeout": "10s"}) // until the process is killed
+			e.addUser("ann")
+			e.ownPassword("ann", "ann")
+			e.addUser("bob")
+			e.ownPasswordSelfManaged("bob", "bob", "hush-First-1")
+			e.ownSecret("client")
+			e.write("rotate-role/client", nil) // so that the next rotation has to delete a secret first
 			for role, operations := range roles {
 				for _, operation := range operations {
-					w.dieIn(operation, kind, role)
-					require.True(t, w.handsOutWhatWorks(role), "%s after a death in %s", role, operation)
-					w.write("rotate-role/"+role, nil)
-					require.True(t, w.handsOutWhatWorks(role), "%s, the next time after a death in %s", role, operation)
+					e.killPluginDuring(operation, kind, role)
+					require.True(t, e.staticCredsWork(role), "%s after the plugin was killed in %s", role, operation)
+					e.write("rotate-role/"+role, nil)
+					require.True(t, e.staticCredsWork(role), "%s after the next rotation, after the plugin was killed in %s", role, operation)
 				}
 			}
 		})
 	}
 }
 
-// dieIn kills the plugin while a rotation waits in a call.
-func (w *world) dieIn(operation, kind, role string) {
-	w.Helper()
-	require.NoError(w, w.Control.ResetCalls(w.Context()))
-	w.Fault(control.Fault{Operation: operation, Kind: kind, Times: 1})
+// killPluginDuring kills the plugin while a rotation waits for a call.
+func (e *env) killPluginDuring(operation, kind, role string) {
+	e.Helper()
+	require.NoError(e, e.Control.ResetCalls(e.Context()))
+	e.Fault(control.Fault{Operation: operation, Kind: kind, Times: 1})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = w.client.Logical().WriteWithContext(w.Context(), w.mount+"/rotate-role/"+role, nil)
+		_, _ = e.client.Logical().WriteWithContext(e.Context(), e.mount+"/rotate-role/"+role, nil)
 	}()
-	w.awaitCall(operation)
-	w.killPlugin()
-	<-done // Vault repeats the request with the next process
-	require.NoError(w, awaitPlugin(w.Context(), w.client, w.mount))
-	w.Heal()
+	e.awaitCall(operation)
+	e.killPlugin()
+	<-done // the server repeats the request with the next process
+	require.NoError(e, awaitPlugin(e.Context(), e.client, e.mount))
+	e.Heal()
 }
 
-func (w *world) handsOutWhatWorks(role string) bool {
-	w.Helper()
-	data := w.read("static-creds/" + role).Data
+func (e *env) staticCredsWork(role string) bool {
+	e.Helper()
+	data := e.read("static-creds/" + role).Data
 	if secret, ok := data["app_client_secret"].(string); ok {
-		return w.secretWorks(secret)
+		return e.secretWorks(secret)
 	}
-	return w.passwordWorks(data["username"].(string), data["password"].(string))
+	return e.passwordWorks(data["username"].(string), data["password"].(string))
 }
 
-// ownItself lets Vault own a password by what the user itself may do.
-func (w *world) ownItself(name, username, password string) {
-	w.Helper()
-	out, err := w.Admin.CreateUserPoolClient(w.Context(), &cip.CreateUserPoolClientInput{
-		UserPoolId: &w.Seed.UserPoolID, ClientName: aws.String("self"), ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowUserPasswordAuth},
+// ownPasswordSelfManaged writes a static role that changes the password with the user's own rights.
+func (e *env) ownPasswordSelfManaged(name, username, password string) {
+	e.Helper()
+	out, err := e.Admin.CreateUserPoolClient(e.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &e.Seed.UserPoolID, ClientName: aws.String("self"), ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowUserPasswordAuth},
 	})
-	require.NoError(w, err)
-	w.write("static-roles/"+name, map[string]any{
-		"credential_type": "user_password", "user_pool_id": w.Seed.UserPoolID, "username": username, "rotation_period": "60s",
+	require.NoError(e, err)
+	e.write("static-roles/"+name, map[string]any{
+		"credential_type": "user_password", "user_pool_id": e.Seed.UserPoolID, "username": username, "rotation_period": "60s",
 		"app_client_id": out.UserPoolClient.ClientId, "self_managed": true, "password": password,
 	})
 }
 
-// TestReadersDuringRotations polls as services do, while values change as fast
-// as they can.
+// TestReadersDuringRotations reads continuously, as services do, while values rotate as fast as possible.
 func TestReadersDuringRotations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.configure(map[string]any{"request_timeout": "30s"})
-	w.addUser("ann")
-	w.ownPassword("ann", "ann")
-	w.ownSecret("client")
+	e := newEnv(t)
+	e.configure(map[string]any{"request_timeout": "30s"})
+	e.addUser("ann")
+	e.ownPassword("ann", "ann")
+	e.ownSecret("client")
 	var rotating atomic.Bool
 	var begun atomic.Int64
 	rotating.Store(true)
 	go func() {
 		defer rotating.Store(false)
 		for range 15 {
-			w.write("rotate-role/ann", nil)
+			e.write("rotate-role/ann", nil)
 			begun.Add(1)
-			w.write("rotate-role/client", nil)
+			e.write("rotate-role/client", nil)
 		}
 	}()
-	password := func() string { return w.read("static-creds/ann").Data["password"].(string) }
+	password := func() string { return e.read("static-creds/ann").Data["password"].(string) }
 	for reads := 0; rotating.Load() || reads < 30; reads++ {
 		before := begun.Load()
-		if secret := w.read("static-creds/client").Data["app_client_secret"].(string); !w.secretWorks(secret) {
-			require.Greater(t, begun.Load(), before, "a secret that was handed out must work until the next rotation begins")
+		if secret := e.read("static-creds/client").Data["app_client_secret"].(string); !e.secretWorks(secret) {
+			require.Greater(t, begun.Load(), before, "a returned secret must work until the next rotation starts")
 		}
-		if handedOut := password(); !w.passwordWorks("ann", handedOut) {
-			require.NotEqual(t, handedOut, password(), "a password that Cognito refuses must not be handed out any more")
+		if returned := password(); !e.passwordWorks("ann", returned) {
+			require.NotEqual(t, returned, password(), "a password that Cognito rejects must not be returned again")
 		}
 	}
 }
 
-// TestVaultAgentFollowsRotations lets the real Vault Agent keep a password in
-// a file through a rotation that nobody asked for.
+// TestVaultAgentFollowsRotations lets the server's own agent keep a password in a file while it rotates on
+// schedule.
 func TestVaultAgentFollowsRotations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.addUser("ann")
-	w.ownPassword("ann", "ann")
-	rendered := runAgent(w, "static-creds/ann", "password")
+	e := newEnv(t)
+	e.addUser("ann")
+	e.ownPassword("ann", "ann")
+	rendered := runAgent(e, "static-creds/ann", "password")
 	seen := map[string]bool{}
 	require.Eventually(t, func() bool {
 		password, err := os.ReadFile(rendered)
@@ -231,35 +229,24 @@ func TestVaultAgentFollowsRotations(t *testing.T) {
 	}, 3*time.Minute, 200*time.Millisecond, "the agent rendered %d passwords", len(seen))
 	password, err := os.ReadFile(rendered)
 	require.NoError(t, err)
-	require.True(t, w.passwordWorks("ann", string(password)))
+	require.True(t, e.passwordWorks("ann", string(password)))
 }
 
-// TestRotationsOfASealedVault kills Vault, lets a rotation become due while
-// nobody is there, and unseals it again.
-func TestRotationsOfASealedVault(t *testing.T) {
+// TestRotationAfterRestart restarts the server. The new process does the rotation that becomes due.
+func TestRotationAfterRestart(t *testing.T) {
 	t.Parallel()
-	options := sandbox.ServerOptions{
-		VaultOptions: sandbox.VaultOptions{Binary: binaries.vault, PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace"},
-		DataDir:      t.TempDir(),
-	}
-	server, err := sandbox.StartServer(t.Context(), options)
-	require.NoError(t, err)
-	t.Cleanup(func() { server.Stop() })
-	require.NoError(t, server.RegisterPlugin(t.Context(), pluginName, ""))
-	w := newWorldIn(t, server.Vault)
-	w.addUser("ann")
-	w.ownPassword("ann", "ann")
-	before := w.read("static-creds/ann").Data["password"].(string)
+	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace"})
+	e := newEnvOn(t, server.Vault)
+	e.addUser("ann")
+	e.ownPassword("ann", "ann")
+	before := e.read("static-creds/ann").Data["password"].(string)
 
-	server.Kill()
-	server, err = sandbox.StartServer(t.Context(), options)
-	require.NoError(t, err)
-	w.vault, w.client = watched(t, server.Vault), server.Client()
-	require.True(t, w.passwordWorks("ann", before))
+	require.NoError(t, server.Restart(t.Context()))
+	require.True(t, e.passwordWorks("ann", before))
 	var after string
 	require.Eventually(t, func() bool {
-		after = w.read("static-creds/ann").Data["password"].(string)
+		after = e.read("static-creds/ann").Data["password"].(string)
 		return after != before
 	}, 3*time.Minute, 500*time.Millisecond)
-	require.True(t, w.passwordWorks("ann", after))
+	require.True(t, e.passwordWorks("ann", after))
 }

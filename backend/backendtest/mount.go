@@ -27,10 +27,12 @@ type Mount struct {
 	System  *logical.StaticSystemView
 }
 
+// New returns a mount over storage in memory.
 func New(t *testing.T) *Mount {
 	return NewOn(t, &logical.InmemStorage{}, backend.Options{Version: "v1.2.3"})
 }
 
+// NewOn returns a mount over the given storage.
 func NewOn(t *testing.T, storage logical.Storage, options backend.Options) *Mount {
 	t.Helper()
 	system := &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour}
@@ -42,7 +44,7 @@ func NewOn(t *testing.T, storage logical.Storage, options backend.Options) *Moun
 	return &Mount{T: t, Backend: b, Storage: storage, System: system}
 }
 
-// Request makes a request as Vault would, and gives what the handler gave.
+// Request makes a request as Vault would, and returns what the handler returned.
 func (m *Mount) Request(ctx context.Context, op logical.Operation, path string, data map[string]any) (*logical.Response, error) {
 	m.T.Helper()
 	req := &logical.Request{Operation: op, Path: path, Data: data, Storage: m.Storage, MountPoint: "cognito/", DisplayName: "token"}
@@ -62,7 +64,7 @@ func (m *Mount) OK(op logical.Operation, path string, data map[string]any) *logi
 	return response
 }
 
-// Refused makes a request that must be answered with a 400, and gives its text.
+// Refused makes a request that must be answered with a 400, and returns its text.
 func (m *Mount) Refused(op logical.Operation, path string, data map[string]any) string {
 	m.T.Helper()
 	response, err := m.Request(m.T.Context(), op, path, data)
@@ -77,11 +79,14 @@ func (m *Mount) WriteOK(path string, data map[string]any) *logical.Response {
 	return m.OK(m.WriteOperation(path), path, data)
 }
 
+// WriteRefused makes a write that must be answered with a 400, and returns its text.
 func (m *Mount) WriteRefused(path string, data map[string]any) string {
 	m.T.Helper()
 	return m.Refused(m.WriteOperation(path), path, data)
 }
 
+// WriteOperation returns CreateOperation or UpdateOperation, as the existence check of a path
+// decides.
 func (m *Mount) WriteOperation(path string) logical.Operation {
 	m.T.Helper()
 	req := &logical.Request{Operation: logical.CreateOperation, Path: path, Storage: m.Storage}
@@ -93,6 +98,7 @@ func (m *Mount) WriteOperation(path string) logical.Operation {
 	return logical.CreateOperation
 }
 
+// Read returns the data of a read that must succeed, or nil if there is no response.
 func (m *Mount) Read(path string) map[string]any {
 	m.T.Helper()
 	response := m.OK(logical.ReadOperation, path, nil)

@@ -12,10 +12,10 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
+// ErrStorage is the error of every call that is told to fail.
 var ErrStorage = errors.New("the storage is broken")
 
-// Storage counts its Calls and lets some of them fail. While nothing is
-// set to break it is sound.
+// Storage records its calls and fails those that Fail selects.
 type Storage struct {
 	logical.Storage
 
@@ -24,17 +24,17 @@ type Storage struct {
 	broken StorageFault
 }
 
-// StorageFault says which Calls fail, and how.
+// StorageFault selects the calls that fail, and how. The zero value selects none.
 type StorageFault struct {
 	// At is the first call to fail, counted from 1; 0 is none.
 	At int
-	// ForGood lets all that follow fail too.
+	// ForGood fails all later calls, too.
 	ForGood bool
-	// Afterwards fails a call only when it has taken effect.
+	// Afterwards returns the error after the call took effect, like a lost answer.
 	Afterwards bool
-	// When, if set, tells of every call whether it fails.
+	// When, if set, reports for each call whether it fails.
 	When func() bool
-	// Met is told of every call that fails.
+	// Met, if set, is called for every call that fails.
 	Met func()
 }
 
@@ -45,24 +45,24 @@ func (b StorageFault) meets(call int) bool {
 	return b.At != 0 && (call == b.At || b.ForGood && call > b.At)
 }
 
-// Fail sets what breaks from now on, and counts from 1 again.
+// Fail replaces the fault, and counts calls from 1 again.
 func (s *Storage) Fail(b StorageFault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken, s.seen = b, nil
 }
 
-// Repair makes it sound again, and counts from 1 again.
+// Repair ends all faults, and counts calls from 1 again.
 func (s *Storage) Repair() { s.Fail(StorageFault{}) }
 
-// Calls are those since the last Fail or Repair, such as "put wal".
+// Calls returns the calls since the last Fail or Repair, such as "put wal".
 func (s *Storage) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.seen...)
 }
 
-// carry makes one call, as far as it does not break.
+// carry makes one call, or fails it.
 func (s *Storage) carry(name, key string, do func() error) error {
 	s.mu.Lock()
 	folder, _, _ := strings.Cut(key, "/")
@@ -81,6 +81,7 @@ func (s *Storage) carry(name, key string, do func() error) error {
 	return ErrStorage
 }
 
+// List implements logical.Storage.
 func (s *Storage) List(ctx context.Context, prefix string) (keys []string, err error) {
 	err = s.carry("list", prefix, func() error {
 		keys, err = s.Storage.List(ctx, prefix)
@@ -89,6 +90,7 @@ func (s *Storage) List(ctx context.Context, prefix string) (keys []string, err e
 	return keys, err
 }
 
+// Get implements logical.Storage.
 func (s *Storage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
 	err = s.carry("get", key, func() error {
 		entry, err = s.Storage.Get(ctx, key)
@@ -97,10 +99,12 @@ func (s *Storage) Get(ctx context.Context, key string) (entry *logical.StorageEn
 	return entry, err
 }
 
+// Put implements logical.Storage.
 func (s *Storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 	return s.carry("put", entry.Key, func() error { return s.Storage.Put(ctx, entry) })
 }
 
+// Delete implements logical.Storage.
 func (s *Storage) Delete(ctx context.Context, key string) error {
 	return s.carry("delete", key, func() error { return s.Storage.Delete(ctx, key) })
 }

@@ -91,8 +91,6 @@ func New[K comparable, V any](options Options[V]) *Cache[K, V] {
 // reports that the cached one is expired. A nil state treats every cached
 // value as fresh. Get returns early with the error of ctx; the load goes on
 // for the callers that still wait for it.
-//
-//nolint:contextcheck // a load is shared, so it must not end with the caller that started it
 func (c *Cache[K, V]) Get(ctx context.Context, key K, state func(V) State, load func(context.Context) (V, error)) (V, error) {
 	c.mu.Lock()
 	value, found := c.entries.Get(key)

@@ -4,6 +4,7 @@
 package emulator
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ const (
 	flowAdminPassword       = "ADMIN_USER_PASSWORD_AUTH"
 	flowAdminPasswordLegacy = "ADMIN_NO_SRP_AUTH"
 	flowPassword            = "USER_PASSWORD_AUTH"
+	flowSRP                 = "USER_SRP_AUTH"
 	flowRefresh             = "REFRESH_TOKEN_AUTH"
 	flowRefreshAlias        = "REFRESH_TOKEN"
 
@@ -32,9 +34,14 @@ const (
 
 	clientIDLength  = 26
 	maxClientScopes = 50
+	// maxPoolClients is the default quota of app clients per user pool.
+	maxPoolClients = 1000
 )
 
-var clientIDPattern = regexp.MustCompile(`^[\w+]{1,128}$`)
+var (
+	clientIDPattern   = regexp.MustCompile(`^[\w+]{1,128}$`)
+	clientNamePattern = regexp.MustCompile(`^[\w\s+=,.@-]{1,128}$`)
+)
 
 // client is an app client.
 type client struct {
@@ -90,6 +97,7 @@ type createClientInput struct {
 	clientSettings
 	UserPoolId     string
 	GenerateSecret bool
+	ClientSecret   string
 }
 
 type updateClientInput struct {
@@ -111,9 +119,15 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings, err := in.clientSettings.complete(p, in.GenerateSecret)
+	if err := in.checkSecret(); err != nil {
+		return nil, err
+	}
+	settings, err := in.clientSettings.complete(p, in.confidential())
 	if err != nil {
 		return nil, err
+	}
+	if len(p.clients) >= maxPoolClients {
+		return nil, newException(codeLimitExceeded, "User pool client limit exceeded: a user pool has at most %d app clients.", maxPoolClients)
 	}
 	c := &client{
 		pool:     p,
@@ -122,12 +136,62 @@ func (r *request) createUserPoolClient(in createClientInput) (any, error) {
 		created:  r.now,
 		modified: r.now,
 	}
-	if in.GenerateSecret {
-		c.secrets = []clientSecret{{original: true, id: c.newSecretID(r.now), value: r.newSecretValue(), created: r.now}}
+	if in.confidential() {
+		value := cmp.Or(in.ClientSecret, r.newSecretValue())
+		c.secrets = []clientSecret{{original: true, id: c.newSecretID(r.now), value: value, created: r.now}}
 	}
 	p.clients[c.id] = c
 	r.clients[c.id] = c
 	return clientOutput{c.describe()}, nil
+}
+
+func (in createClientInput) confidential() bool {
+	return in.GenerateSecret || in.ClientSecret != ""
+}
+
+// checkSecret refuses a chosen secret together with a generated one, and one that has the wrong form.
+func (in createClientInput) checkSecret() error {
+	switch {
+	case in.GenerateSecret && in.ClientSecret != "":
+		return invalidParameter("GenerateSecret and ClientSecret cannot be specified together.")
+	case in.ClientSecret != "":
+		return checkSecretPattern(in.ClientSecret)
+	default:
+		return nil
+	}
+}
+
+type listClientsInput struct {
+	UserPoolId string
+	MaxResults *int
+	NextToken  string
+}
+
+type listClientsOutput struct {
+	UserPoolClients []clientSummary
+	NextToken       string `json:",omitempty"`
+}
+
+type clientSummary struct {
+	ClientId   string
+	ClientName string
+	UserPoolId string
+}
+
+func (r *request) listUserPoolClients(in listClientsInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	clients, next, err := page(p.sortedClients(), in.MaxResults, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := listClientsOutput{UserPoolClients: []clientSummary{}, NextToken: next}
+	for _, c := range clients {
+		out.UserPoolClients = append(out.UserPoolClients, clientSummary{ClientId: c.id, ClientName: c.settings.ClientName, UserPoolId: p.id})
+	}
+	return out, nil
 }
 
 // updateUserPoolClient resets every setting that the request leaves out, except the name.

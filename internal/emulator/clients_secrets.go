@@ -77,14 +77,21 @@ func (c *client) checkNewSecret(value string) error {
 	switch {
 	case !c.confidential():
 		return invalidParameter("Client %s was created without a secret and cannot get one.", c.id)
-	case value != "" && !clientSecretPattern.MatchString(value):
-		return invalidParameter("1 validation error detected: Value at 'clientSecret' failed to satisfy constraint: " +
-			`Member must have 24 to 64 characters of the pattern [\w+]+`)
+	case value != "" && checkSecretPattern(value) != nil:
+		return checkSecretPattern(value)
 	case len(c.secrets) >= maxClientSecrets:
 		return newException(codeLimitExceeded, "Client %s already has %d active secrets.", c.id, maxClientSecrets)
 	default:
 		return nil
 	}
+}
+
+func checkSecretPattern(value string) error {
+	if clientSecretPattern.MatchString(value) {
+		return nil
+	}
+	return invalidParameter("1 validation error detected: Value at 'clientSecret' failed to satisfy constraint: " +
+		`Member must have 24 to 64 characters of the pattern [\w+]+`)
 }
 
 func (r *request) newSecretValue() string {

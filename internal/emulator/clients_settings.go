@@ -82,10 +82,15 @@ func (s clientSettings) defaultAuthFlows() []string {
 }
 
 func (s clientSettings) checkName() error {
-	if s.ClientName == "" {
+	switch {
+	case s.ClientName == "":
 		return invalidParameter("1 validation error detected: Value at 'clientName' failed to satisfy constraint: Member must not be null")
+	case !clientNamePattern.MatchString(s.ClientName):
+		return invalidParameter("1 validation error detected: Value '%s' at 'clientName' failed to satisfy constraint: "+
+			`Member must have 1 to 128 characters of the pattern [\w\s+=,.@-]+`, s.ClientName)
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (s clientSettings) checkAuthFlows() error {

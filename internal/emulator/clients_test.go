@@ -289,3 +289,88 @@ func TestResetEndsTokenValidityOverride(t *testing.T) {
 	answer = b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret)
 	require.InEpsilon(t, 3600, answer.body["expires_in"], 0)
 }
+
+func TestListUserPoolClientsPages(t *testing.T) {
+	b := newEnv(t)
+	pool := b.createPool(nil)
+	var want []string
+	for range 5 {
+		want = append(want, *b.createClient(pool, nil).ClientId)
+	}
+	var got []string
+	pages := cognitoidentityprovider.NewListUserPoolClientsPaginator(b.cognito, &cognitoidentityprovider.ListUserPoolClientsInput{
+		UserPoolId: &pool, MaxResults: aws.Int32(2),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(b.ctx)
+		require.NoError(t, err)
+		for _, client := range page.UserPoolClients {
+			require.Equal(t, "client", *client.ClientName)
+			require.Equal(t, pool, *client.UserPoolId)
+			got = append(got, *client.ClientId)
+		}
+	}
+	require.ElementsMatch(t, want, got)
+	_, err := b.cognito.ListUserPoolClients(b.ctx, &cognitoidentityprovider.ListUserPoolClientsInput{UserPoolId: &pool, MaxResults: aws.Int32(61)})
+	requireCode(t, err, "InvalidParameterException")
+}
+
+func TestFullPoolRefusesAppClients(t *testing.T) {
+	b := newEnv(t)
+	pool := b.createPool(nil)
+	var last *types.UserPoolClientType
+	for range 1000 {
+		last = b.createClient(pool, nil)
+	}
+	create := func() error {
+		_, err := b.cognito.CreateUserPoolClient(b.ctx, &cognitoidentityprovider.CreateUserPoolClientInput{UserPoolId: &pool, ClientName: aws.String("one more")})
+		return err
+	}
+	requireCode(t, create(), "LimitExceededException", "1000")
+	_, err := b.cognito.DeleteUserPoolClient(b.ctx, &cognitoidentityprovider.DeleteUserPoolClientInput{UserPoolId: &pool, ClientId: last.ClientId})
+	require.NoError(t, err)
+	require.NoError(t, create())
+}
+
+func TestCreateClientWithChosenSecret(t *testing.T) {
+	secret := strings.Repeat("s", 30)
+	for name, test := range map[string]struct {
+		change func(*cognitoidentityprovider.CreateUserPoolClientInput)
+		code   string
+	}{
+		"a chosen secret is accepted": {change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) { in.ClientSecret = &secret }},
+		"a chosen secret that is too short is refused": {code: "InvalidParameterException", change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
+			in.ClientSecret = aws.String("short")
+		}},
+		"a chosen and a generated secret are refused": {code: "InvalidParameterException", change: func(in *cognitoidentityprovider.CreateUserPoolClientInput) {
+			in.ClientSecret, in.GenerateSecret = &secret, true
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newEnv(t)
+			in := &cognitoidentityprovider.CreateUserPoolClientInput{UserPoolId: &b.seed.UserPoolID}
+			machineClient("api/read")(in)
+			in.GenerateSecret, in.ClientName = false, aws.String("client")
+			test.change(in)
+			out, err := b.cognito.CreateUserPoolClient(b.ctx, in)
+			requireOutcome(t, err, test.code)
+			if test.code == "" {
+				require.Equal(t, secret, *out.UserPoolClient.ClientSecret)
+				require.Equal(t, 200, b.askToken(clientCredentials(), *out.UserPoolClient.ClientId, secret).status)
+			}
+		})
+	}
+}
+
+func TestClientNames(t *testing.T) {
+	for clientName, code := range map[string]string{
+		"vault-role_1 +=,.@x":    "",
+		strings.Repeat("n", 128): "",
+		strings.Repeat("n", 129): "InvalidParameterException",
+		"name/with/slash":        "InvalidParameterException",
+	} {
+		b := newEnv(t)
+		_, err := b.cognito.CreateUserPoolClient(b.ctx, &cognitoidentityprovider.CreateUserPoolClientInput{UserPoolId: &b.seed.UserPoolID, ClientName: &clientName})
+		requireOutcome(t, err, code)
+	}
+}

@@ -55,8 +55,11 @@ func TestConnectionsAreCountedWithTheirFirstCall(t *testing.T) {
 	require.Equal(t, 3, b.calls().Connections)
 
 	require.NoError(t, b.control.ResetCalls(b.ctx))
-	require.NoError(t, b.tryGroup())
-	require.NoError(t, b.tryGroup())
+	// One connection per host: otherwise the second request may dial before the first one's connection is idle.
+	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, MaxConnsPerHost: 1}
+	defer transport.CloseIdleConnections()
+	b.get(transport, "/.well-known/jwks.json")
+	b.get(transport, "/.well-known/jwks.json")
 	log := b.calls()
 	require.Equal(t, 1, log.Connections, "one connection carried both calls")
 	require.Len(t, log.Calls, 2)
@@ -66,6 +69,11 @@ func (b *env) getOnNewConnection(path string) {
 	b.t.Helper()
 	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext}
 	defer transport.CloseIdleConnections()
+	b.get(transport, path)
+}
+
+func (b *env) get(transport *http.Transport, path string) {
+	b.t.Helper()
 	resp, err := (&http.Client{Transport: transport}).Get(b.url + path)
 	require.NoError(b.t, err)
 	_, err = io.Copy(io.Discard, resp.Body)

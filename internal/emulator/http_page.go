@@ -13,7 +13,7 @@ func page[T any](all []T, limit *int, token string) (rest []T, next string, err 
 	if limit != nil && *limit != 0 {
 		size = *limit
 	}
-	if size < 0 || size > maxPage {
+	if size < 1 || size > maxPage {
 		return nil, "", invalidParameter("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
 			"Member must have value less than or equal to %d", size, maxPage)
 	}

@@ -128,7 +128,7 @@ func (r *request) clientOfTokenRequest(t tokenRequest) (*client, *exception) {
 		return nil, newException(oauthUnsupportedGrant, "")
 	case !known || !c.hasSecret(t.secret):
 		return nil, newException(oauthInvalidClient, "")
-	case c.pool.domain == "":
+	case c.pool.domains.none():
 		return nil, newException(oauthNoDomain, "")
 	case !c.settings.mayUseClientCredentials():
 		return nil, newException(oauthUnauthorized, "")

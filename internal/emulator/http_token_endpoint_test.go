@@ -235,8 +235,8 @@ func TestGetClientToken(t *testing.T) {
 			code:   "NotAuthorizedException",
 		},
 		"an unknown client is refused": {
-			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *env) { in.ClientId = aws.String("nobody") },
-			code:   "NotAuthorizedException",
+			change: func(in *cognitoidentityprovider.GetClientTokenInput, _ *env) { in.ClientId = aws.String("missing") },
+			code:   "ResourceNotFoundException",
 		},
 		"a client without ALLOW_CLIENT_TOKEN_AUTH is refused": {
 			change: func(in *cognitoidentityprovider.GetClientTokenInput, b *env) {

@@ -15,12 +15,13 @@ import (
 // signedOperations are the operations that name a pool and need AWS credentials.
 func signedOperations() []string {
 	return []string{
-		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateResourceServer",
-		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient",
+		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "DeleteUserPoolDomain", "CreateResourceServer",
+		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients",
 		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
-		"CreateGroup", "GetGroup", "DeleteGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
+		"CreateGroup", "GetGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
 		"AdminCreateUser", "AdminSetUserPassword", "AdminGetUser", "AdminDeleteUser", "AdminDisableUser", "AdminEnableUser",
-		"AdminUserGlobalSignOut", "AdminUpdateUserAttributes", "AdminSetUserMFAPreference", "ListUsers",
+		"AdminUserGlobalSignOut", "AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminSetUserMFAPreference", "ListUsers",
+		"AdminResetUserPassword", "AdminListDevices", "AdminForgetDevice",
 		"AdminInitiateAuth", "AdminRespondToAuthChallenge",
 	}
 }
@@ -48,7 +49,7 @@ func TestOperationsOnUnknownUsersAnswerUserNotFound(t *testing.T) {
 	for _, operation := range []string{
 		"AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser", "AdminSetUserPassword", "AdminGetUser",
 		"AdminDeleteUser", "AdminDisableUser", "AdminEnableUser", "AdminUserGlobalSignOut", "AdminUpdateUserAttributes",
-		"AdminSetUserMFAPreference",
+		"AdminSetUserMFAPreference", "AdminDeleteUserAttributes", "AdminResetUserPassword", "AdminListDevices", "AdminForgetDevice",
 	} {
 		_, answer, _ := b.post(operation, signature, body)
 		require.Equal(t, "UserNotFoundException", answer["__type"], operation)
@@ -57,16 +58,30 @@ func TestOperationsOnUnknownUsersAnswerUserNotFound(t *testing.T) {
 
 func TestUnsignedOperations(t *testing.T) {
 	tests := map[string]string{
-		"InitiateAuth":              "ResourceNotFoundException",
-		"RespondToAuthChallenge":    "ResourceNotFoundException",
-		"GetTokensFromRefreshToken": "ResourceNotFoundException",
-		"RevokeToken":               "ResourceNotFoundException",
-		"GetClientToken":            "NotAuthorizedException",
-		"GetUser":                   "NotAuthorizedException",
-		"ChangePassword":            "NotAuthorizedException",
-		"GlobalSignOut":             "NotAuthorizedException",
-		"AssociateSoftwareToken":    "NotAuthorizedException",
-		"VerifySoftwareToken":       "NotAuthorizedException",
+		"InitiateAuth":                 "ResourceNotFoundException",
+		"RespondToAuthChallenge":       "ResourceNotFoundException",
+		"GetTokensFromRefreshToken":    "ResourceNotFoundException",
+		"RevokeToken":                  "ResourceNotFoundException",
+		"GetClientToken":               "ResourceNotFoundException",
+		"GetUser":                      "NotAuthorizedException",
+		"ChangePassword":               "NotAuthorizedException",
+		"GlobalSignOut":                "NotAuthorizedException",
+		"ForgotPassword":               "ResourceNotFoundException",
+		"ConfirmForgotPassword":        "ResourceNotFoundException",
+		"UpdateUserAttributes":         "NotAuthorizedException",
+		"DeleteUserAttributes":         "NotAuthorizedException",
+		"DeleteUser":                   "NotAuthorizedException",
+		"SetUserMFAPreference":         "NotAuthorizedException",
+		"ConfirmDevice":                "NotAuthorizedException",
+		"UpdateDeviceStatus":           "NotAuthorizedException",
+		"ForgetDevice":                 "NotAuthorizedException",
+		"ListDevices":                  "NotAuthorizedException",
+		"StartWebAuthnRegistration":    "NotAuthorizedException",
+		"CompleteWebAuthnRegistration": "NotAuthorizedException",
+		"DeleteWebAuthnCredential":     "NotAuthorizedException",
+		"ListWebAuthnCredentials":      "NotAuthorizedException",
+		"AssociateSoftwareToken":       "NotAuthorizedException",
+		"VerifySoftwareToken":          "NotAuthorizedException",
 	}
 	b := newEnv(t)
 	for operation, code := range tests {

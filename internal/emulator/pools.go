@@ -30,9 +30,10 @@ type pool struct {
 	modified time.Time
 	settings poolSettings
 	schema   schema
-	domain   string
+	domains  domains
 	// softwareTokens is whether the pool allows software tokens as a second factor.
 	softwareTokens bool
+	webAuthn       *webAuthnConfiguration
 
 	clients         map[string]*client
 	groups          map[string]*group
@@ -40,6 +41,7 @@ type pool struct {
 	// users is keyed by folded username, aliases by every other folded sign-in name.
 	users   map[string]*user
 	aliases map[string]*user
+	subs    map[string]*user
 	// active are the monthly active users.
 	active activeUsers
 }
@@ -56,10 +58,13 @@ type poolSettings struct {
 	DeletionProtection     string                 `json:",omitempty"`
 	UserPoolTags           map[string]string      `json:",omitempty"`
 	AdminCreateUserConfig  map[string]any         `json:",omitempty"`
+	AccountRecoverySetting *accountRecovery       `json:",omitempty"`
+	DeviceConfiguration    *deviceConfiguration   `json:",omitempty"`
 }
 
 type policies struct {
 	PasswordPolicy *passwordPolicy `json:",omitempty"`
+	SignInPolicy   *signInPolicy   `json:",omitempty"`
 }
 
 type usernameConfiguration struct {
@@ -76,6 +81,7 @@ type poolDescription struct {
 	SchemaAttributes       []schemaAttribute
 	EstimatedNumberOfUsers int
 	Domain                 string `json:",omitempty"`
+	CustomDomain           string `json:",omitempty"`
 }
 
 type createUserPoolInput struct {
@@ -125,6 +131,7 @@ func (r *request) newPool(name string) *pool {
 		resourceServers: map[string]*resourceServer{},
 		users:           map[string]*user{},
 		aliases:         map[string]*user{},
+		subs:            map[string]*user{},
 		active:          activeUsers{},
 	}
 }
@@ -143,8 +150,23 @@ func (s poolSettings) complete() (poolSettings, error) {
 	if s.DeletionProtection == "" {
 		s.DeletionProtection = "INACTIVE"
 	}
+	if err := s.checkAccountRecovery(); err != nil {
+		return s, err
+	}
+	return s.completePolicies()
+}
+
+func (s poolSettings) completePolicies() (poolSettings, error) {
 	policy, err := s.passwordPolicy().complete(s.UserPoolTier)
-	s.Policies = &policies{PasswordPolicy: &policy}
+	if err != nil {
+		return s, err
+	}
+	var signIn *signInPolicy
+	if s.Policies != nil {
+		signIn = s.Policies.SignInPolicy
+	}
+	signIn, err = signIn.complete(s.UserPoolTier)
+	s.Policies = &policies{PasswordPolicy: &policy, SignInPolicy: signIn}
 	return s, err
 }
 
@@ -165,7 +187,8 @@ func (p *pool) describe() poolDescription {
 		LastModifiedDate:       epoch(p.modified),
 		SchemaAttributes:       p.schema.describe(),
 		EstimatedNumberOfUsers: len(p.users),
-		Domain:                 p.domain,
+		Domain:                 p.domains.prefix,
+		CustomDomain:           p.domains.custom,
 	}
 }
 
@@ -192,7 +215,8 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 	for id := range p.clients {
 		delete(r.clients, id)
 	}
-	delete(r.domains, p.domain)
+	delete(r.domains, p.domains.prefix)
+	delete(r.domains, p.domains.custom)
 	delete(r.pools, p.id)
 	return empty{}, nil
 }

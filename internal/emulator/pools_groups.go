@@ -4,12 +4,19 @@
 package emulator
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
 
-const maxGroupNameLength = 128
+const (
+	maxGroupNameLength = 128
+	// maxPoolGroups and maxUserGroups are the quotas of groups per user pool and per user.
+	maxPoolGroups = 10_000
+	maxUserGroups = 100
+)
 
 var groupNamePattern = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$`)
 
@@ -66,6 +73,9 @@ func (r *request) createGroup(in groupInput) (any, error) {
 	if _, exists := p.groups[in.GroupName]; exists {
 		return nil, newException("GroupExistsException", "A group with the name already exists.")
 	}
+	if len(p.groups) >= maxPoolGroups {
+		return nil, newException(codeLimitExceeded, "A user pool has at most %d groups.", maxPoolGroups)
+	}
 	g := &group{name: in.GroupName, description: in.Description, roleARN: in.RoleArn, precedence: in.Precedence, created: r.now}
 	p.groups[g.name] = g
 	return groupOutput{g.describe(p)}, nil
@@ -112,4 +122,35 @@ func (r *request) deleteGroup(in groupInput) (any, error) {
 	}
 	delete(p.groups, g.name)
 	return empty{}, nil
+}
+
+type listGroupsInput struct {
+	UserPoolId string
+	Limit      *int
+	NextToken  string
+}
+
+type listGroupsOutput struct {
+	Groups    []groupDescription
+	NextToken string `json:",omitempty"`
+}
+
+func (r *request) listGroups(in listGroupsInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	names, next, err := page(slices.Sorted(maps.Keys(p.groups)), in.Limit, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	return listGroupsOutput{Groups: p.describeGroups(names), NextToken: next}, nil
+}
+
+func (p *pool) describeGroups(names []string) []groupDescription {
+	groups := []groupDescription{}
+	for _, name := range names {
+		groups = append(groups, p.groups[name].describe(p))
+	}
+	return groups
 }

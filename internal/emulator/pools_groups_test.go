@@ -181,3 +181,68 @@ func TestListUsersReturnsRequestedAttributes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"email": "ann@example.com"}, attributeMap(out.Users[0].Attributes))
 }
+
+func TestListUsersInGroup(t *testing.T) {
+	b := newEnv(t)
+	for _, name := range []string{"ann", "bob", "cat", "dan"} {
+		b.createUser(b.seed.UserPoolID, name)
+		if name != "dan" {
+			require.NoError(t, b.addToGroup(b.seed.UserPoolID, name, "testers"))
+		}
+	}
+	var got []string
+	pages := cognitoidentityprovider.NewListUsersInGroupPaginator(b.cognito, &cognitoidentityprovider.ListUsersInGroupInput{
+		UserPoolId: &b.seed.UserPoolID, GroupName: aws.String("testers"), Limit: aws.Int32(2),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(b.ctx)
+		require.NoError(t, err)
+		for _, user := range page.Users {
+			got = append(got, *user.Username)
+		}
+	}
+	require.Equal(t, []string{"ann", "bob", "cat"}, got)
+	_, err := b.cognito.ListUsersInGroup(b.ctx, &cognitoidentityprovider.ListUsersInGroupInput{
+		UserPoolId: &b.seed.UserPoolID, GroupName: aws.String("missing"),
+	})
+	requireCode(t, err, "ResourceNotFoundException", "Group not found.")
+}
+
+func TestListGroups(t *testing.T) {
+	b := newEnv(t)
+	out, err := b.cognito.ListGroups(b.ctx, &cognitoidentityprovider.ListGroupsInput{UserPoolId: &b.seed.UserPoolID})
+	require.NoError(t, err)
+	require.Len(t, out.Groups, 2)
+	require.Equal(t, "admins", *out.Groups[0].GroupName)
+}
+
+func TestUserHasAtMost100Groups(t *testing.T) {
+	b := newEnv(t)
+	b.createUser(b.seed.UserPoolID, "ann")
+	for i := range 101 {
+		name := fmt.Sprintf("group-%d", i)
+		_, err := b.cognito.CreateGroup(b.ctx, &cognitoidentityprovider.CreateGroupInput{UserPoolId: &b.seed.UserPoolID, GroupName: &name})
+		require.NoError(t, err)
+		if i < 100 {
+			require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", name))
+		}
+	}
+	requireCode(t, b.addToGroup(b.seed.UserPoolID, "ann", "group-100"), "LimitExceededException")
+	require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", "group-7"), "joining twice is accepted")
+}
+
+func TestRemovingUserFromGroup(t *testing.T) {
+	b := newEnv(t)
+	b.createUser(b.seed.UserPoolID, "ann")
+	remove := func(group string) error {
+		_, err := b.cognito.AdminRemoveUserFromGroup(b.ctx, &cognitoidentityprovider.AdminRemoveUserFromGroupInput{
+			UserPoolId: &b.seed.UserPoolID, Username: aws.String("ann"), GroupName: &group,
+		})
+		return err
+	}
+	require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", "testers"))
+	require.NoError(t, remove("testers"))
+	require.Empty(t, b.user(b.seed.UserPoolID, "ann").Groups)
+	require.NoError(t, remove("testers"), "leaving twice is accepted")
+	requireCode(t, remove("missing"), "ResourceNotFoundException", "Group not found.")
+}

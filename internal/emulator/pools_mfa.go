@@ -11,7 +11,8 @@ type softwareTokenConfig struct {
 
 type mfaConfig struct {
 	MfaConfiguration              string
-	SoftwareTokenMfaConfiguration *softwareTokenConfig `json:",omitempty"`
+	SoftwareTokenMfaConfiguration *softwareTokenConfig   `json:",omitempty"`
+	WebAuthnConfiguration         *webAuthnConfiguration `json:",omitempty"`
 }
 
 type setMFAConfigInput struct {
@@ -30,6 +31,7 @@ func (r *request) setUserPoolMfaConfig(in setMFAConfigInput) (any, error) {
 	}
 	p.settings.MfaConfiguration = in.MfaConfiguration
 	p.softwareTokens = in.SoftwareTokenMfaConfiguration != nil && in.SoftwareTokenMfaConfiguration.Enabled
+	p.webAuthn = in.WebAuthnConfiguration
 	p.modified = r.now
 	return p.mfaConfig(), nil
 }
@@ -46,5 +48,6 @@ func (p *pool) mfaConfig() mfaConfig {
 	return mfaConfig{
 		MfaConfiguration:              p.settings.MfaConfiguration,
 		SoftwareTokenMfaConfiguration: &softwareTokenConfig{Enabled: p.softwareTokens},
+		WebAuthnConfiguration:         p.webAuthn,
 	}
 }

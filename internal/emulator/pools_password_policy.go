@@ -73,8 +73,13 @@ func (p passwordPolicy) complete(tier string) (passwordPolicy, error) {
 	}
 }
 
-// check returns an InvalidPasswordException that names what the password lacks.
+// check returns an InvalidPasswordException that names what the password lacks, or an
+// InvalidParameterException for a password that no policy could allow: the constraints of the API
+// come before the policy of the pool.
 func (p passwordPolicy) check(password string) error {
+	if err := checkPasswordConstraints(password); err != nil {
+		return err
+	}
 	flaw := p.flaw(password)
 	if flaw == "" {
 		return nil
@@ -82,14 +87,24 @@ func (p passwordPolicy) check(password string) error {
 	return newException(codeInvalidPassword, "Password did not conform with policy: %s", flaw)
 }
 
-func (p passwordPolicy) flaw(password string) string {
-	length := utf8.RuneCountInString(password)
+// checkPasswordConstraints checks the length and the pattern of the type PasswordType in AWS's model
+// of the API.
+func checkPasswordConstraints(password string) error {
 	switch {
-	case length > maxPasswordLength:
-		return "Password too long"
+	case utf8.RuneCountInString(password) > maxPasswordLength:
+		return invalidParameter("1 validation error detected: Value at 'password' failed to satisfy constraint: "+
+			"Member must have length less than or equal to %d", maxPasswordLength)
 	case strings.ContainsFunc(password, unicode.IsSpace):
-		return "Password must not have whitespace characters"
-	case length < p.MinimumLength:
+		return invalidParameter("1 validation error detected: Value at 'password' failed to satisfy constraint: " +
+			`Member must satisfy regular expression pattern: ^[\S]+$`)
+	default:
+		return nil
+	}
+}
+
+func (p passwordPolicy) flaw(password string) string {
+	switch {
+	case utf8.RuneCountInString(password) < p.MinimumLength:
 		return "Password not long enough"
 	case p.RequireUppercase && !strings.ContainsAny(password, upperLetters):
 		return "Password must have uppercase characters"

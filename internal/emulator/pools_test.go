@@ -141,6 +141,49 @@ func TestDomains(t *testing.T) {
 	requireCode(t, err, "InvalidParameterException")
 }
 
+func TestCustomDomain(t *testing.T) {
+	b := newEnv(t)
+	pool := b.createPool(nil)
+	create := func(domain, certificate string) error {
+		_, err := b.cognito.CreateUserPoolDomain(b.ctx, &cognitoidentityprovider.CreateUserPoolDomainInput{
+			UserPoolId: &pool, Domain: &domain, CustomDomainConfig: &types.CustomDomainConfigType{CertificateArn: &certificate},
+		})
+		return err
+	}
+	requireCode(t, create("auth.example.com", ""), "InvalidParameterException", "certificateArn")
+	require.NoError(t, create("auth.example.com", "arn:aws:acm:us-east-1:123456789012:certificate/1"))
+	requireCode(t, create("other.example.com", "arn:aws:acm:us-east-1:123456789012:certificate/1"), "InvalidParameterException", "auth.example.com")
+	_, err := b.cognito.CreateUserPoolDomain(b.ctx, &cognitoidentityprovider.CreateUserPoolDomainInput{UserPoolId: &pool, Domain: aws.String("mine")})
+	require.NoError(t, err, "a pool has a prefix domain besides")
+
+	described, err := b.describePool(pool)
+	require.NoError(t, err)
+	require.Equal(t, "mine", *described.Domain)
+	require.Equal(t, "auth.example.com", *described.CustomDomain)
+	out, err := b.cognito.DescribeUserPoolDomain(b.ctx, &cognitoidentityprovider.DescribeUserPoolDomainInput{Domain: aws.String("auth.example.com")})
+	require.NoError(t, err)
+	require.Equal(t, pool, *out.DomainDescription.UserPoolId)
+	require.Equal(t, types.DomainStatusTypeActive, out.DomainDescription.Status)
+	require.NotEmpty(t, *out.DomainDescription.CloudFrontDistribution)
+	require.Equal(t, "arn:aws:acm:us-east-1:123456789012:certificate/1", *out.DomainDescription.CustomDomainConfig.CertificateArn)
+}
+
+func TestDeletedDomain(t *testing.T) {
+	b := newEnv(t)
+	described, err := b.describePool(b.seed.UserPoolID)
+	require.NoError(t, err)
+	remove := func(domain string) error {
+		_, err := b.cognito.DeleteUserPoolDomain(b.ctx, &cognitoidentityprovider.DeleteUserPoolDomainInput{UserPoolId: &b.seed.UserPoolID, Domain: &domain})
+		return err
+	}
+	requireCode(t, remove("another"), "ResourceNotFoundException")
+	require.NoError(t, remove(*described.Domain))
+	described, err = b.describePool(b.seed.UserPoolID)
+	require.NoError(t, err)
+	require.Nil(t, described.Domain)
+	require.Equal(t, 404, b.askToken(clientCredentials(), b.seed.M2MClientID, b.seed.M2MClientSecret).status)
+}
+
 func TestSeed(t *testing.T) {
 	b := newEnv(t)
 	require.Equal(t, testRegion, b.seed.Region)

@@ -31,6 +31,8 @@ type authenticationResult struct {
 	RefreshToken string `json:",omitempty"`
 	ExpiresIn    int
 	TokenType    string
+
+	NewDeviceMetadata *newDeviceMetadata `json:",omitempty"`
 }
 
 func (r *request) adminInitiateAuth(in initiateAuthInput) (any, error) {
@@ -68,8 +70,17 @@ func methodNotSupported() error {
 	return invalidParameter("Initiate Auth method not supported.")
 }
 
-func flowNotEnabled() error {
-	return invalidParameter("Auth flow not enabled for this client")
+// flowNotEnabled returns the refusal of a flow that the app client does not allow. Its text differs
+// by flow, as people report it from AWS; no page has it.
+func flowNotEnabled(flow string) error {
+	switch flow {
+	case flowPassword:
+		return invalidParameter("%s flow not enabled for this client", flow)
+	case flowSRP:
+		return invalidParameter("%s is not enabled for the client.", flow)
+	default:
+		return invalidParameter("Auth flow not enabled for this client")
+	}
 }
 
 func requireParameters(given map[string]string, names ...string) error {
@@ -84,7 +95,7 @@ func requireParameters(given map[string]string, names ...string) error {
 // signInByPassword verifies the secret hash with the name as it was sent, even if that is an alias.
 func (r *request) signInByPassword(c *client, in initiateAuthInput) (any, error) {
 	if !c.allows(in.AuthFlow) {
-		return nil, flowNotEnabled()
+		return nil, flowNotEnabled(in.AuthFlow)
 	}
 	if err := requireParameters(in.AuthParameters, parameterUsername, parameterPassword); err != nil {
 		return nil, err
@@ -112,6 +123,8 @@ func (r *request) userSigningIn(c *client, name string) (*user, error) {
 		return nil, userNotFound()
 	case u.disabled:
 		return nil, userDisabled()
+	case u.status == statusResetRequired:
+		return nil, newException("PasswordResetRequiredException", "Password reset required for the user")
 	default:
 		return u, nil
 	}
@@ -135,7 +148,7 @@ func (r *request) afterPassword(c *client, u *user) authOutput {
 // signInByRefreshToken verifies the secret hash with the user's own username, never with an alias.
 func (r *request) signInByRefreshToken(c *client, in initiateAuthInput) (any, error) {
 	if !c.allows(flowRefresh) {
-		return nil, flowNotEnabled()
+		return nil, flowNotEnabled(flowRefresh)
 	}
 	if err := requireParameters(in.AuthParameters, parameterRefreshToken); err != nil {
 		return nil, err

@@ -20,8 +20,8 @@ type accessTokenClaims struct {
 	Expires  int64  `json:"exp"`
 }
 
-// userOf returns the user that an access token authorizes.
-func (r *request) userOf(accessToken string) (*user, error) {
+// signInOf returns the sign-in that an access token came from.
+func (r *request) signInOf(accessToken string) (*signIn, error) {
 	var c accessTokenClaims
 	if err := r.server.keys.verify(accessToken, &c); err != nil || c.TokenUse != tokenUseAccess {
 		return nil, notAuthorized("Invalid Access Token")
@@ -35,30 +35,15 @@ func (r *request) userOf(accessToken string) (*user, error) {
 	case !known, s.revoked:
 		return nil, notAuthorized("Access Token has been revoked")
 	default:
-		return s.user, nil
+		return s, nil
 	}
 }
 
-type getUserOutput struct {
-	Username       string
-	UserAttributes []attribute
-}
-
-func (r *request) getUser(in accessTokenInput) (any, error) {
-	u, err := r.userOf(in.AccessToken)
+// userOf returns the user that an access token authorizes.
+func (r *request) userOf(accessToken string) (*user, error) {
+	s, err := r.signInOf(accessToken)
 	if err != nil {
 		return nil, err
 	}
-	r.countActive(u)
-	return getUserOutput{Username: u.username, UserAttributes: u.attributeList()}, nil
-}
-
-func (r *request) globalSignOut(in accessTokenInput) (any, error) {
-	u, err := r.userOf(in.AccessToken)
-	if err != nil {
-		return nil, err
-	}
-	u.revokeSignIns()
-	r.countActive(u)
-	return empty{}, nil
+	return s.user, nil
 }

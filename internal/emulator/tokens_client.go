@@ -27,12 +27,15 @@ type clientTokenResult struct {
 // getClientToken is the client credentials grant without a domain. An app client that allows it
 // cannot sign in users.
 func (r *request) getClientToken(in clientTokenInput) (any, error) {
-	c, ok := r.clients[in.ClientId]
-	if !ok || !c.hasSecret(in.Secret) {
+	c, err := r.findClientAnywhere(in.ClientId)
+	if err != nil {
+		return nil, err
+	}
+	if !c.hasSecret(in.Secret) {
 		return nil, notAuthorized("Invalid client or secret")
 	}
 	if !c.hasFlow(allowClientToken) {
-		return nil, flowNotEnabled()
+		return nil, flowNotEnabled(allowClientToken)
 	}
 	scopes, granted := c.grant(in.Scopes)
 	if !granted {

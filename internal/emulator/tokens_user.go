@@ -26,6 +26,8 @@ type signIn struct {
 	// expires is the expiry of all its refresh tokens; rotation does not extend it.
 	expires time.Time
 	revoked bool
+	// deviceKey is the key of a device that the user may confirm.
+	deviceKey string
 	// refreshTokens are the values of its refresh tokens.
 	refreshTokens []string
 }
@@ -47,6 +49,7 @@ func (r *request) signInUser(c *client, u *user) authOutput {
 	u.signIns = append(u.signIns, s)
 	result := r.tokensOf(s)
 	result.RefreshToken = r.newRefreshToken(s)
+	result.NewDeviceMetadata = r.newDevice(s)
 	return authOutput{AuthenticationResult: result, ChallengeParameters: map[string]string{}}
 }
 

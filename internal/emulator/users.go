@@ -31,6 +31,9 @@ type user struct {
 	passwords []string
 	// temporaryUntil is when a temporary password expires.
 	temporaryUntil time.Time
+	recovery       recovery
+	devices        []*device
+	passkeys       passkeys
 	attempts       attempts
 	// wrongSignIns are the times of all sign-ins with a wrong password.
 	wrongSignIns []time.Time
@@ -99,18 +102,23 @@ func (u *user) report(now time.Time) control.User {
 		attributes[a.Name] = a.Value
 	}
 	return control.User{
-		UserPoolID:   u.pool.id,
-		Username:     u.username,
-		Sub:          u.sub,
-		Status:       u.status,
-		Enabled:      !u.disabled,
-		Groups:       u.groupNames(),
-		Attributes:   attributes,
-		Invitations:  u.invitations,
-		Created:      u.created.UTC(),
-		Sessions:     u.sessions(now),
-		WrongSignIns: slices.Clone(u.wrongSignIns),
-		LockedUntil:  u.attempts.lockedUntil,
+		UserPoolID:       u.pool.id,
+		Username:         u.username,
+		Sub:              u.sub,
+		Status:           u.status,
+		Enabled:          !u.disabled,
+		Groups:           u.groupNames(),
+		Attributes:       attributes,
+		Invitations:      u.invitations,
+		Created:          u.created.UTC(),
+		Sessions:         u.sessions(now),
+		WrongSignIns:     slices.Clone(u.wrongSignIns),
+		LockedUntil:      u.attempts.lockedUntil,
+		MFA:              slices.Clone(u.mfa.factors),
+		PreferredMFA:     u.mfa.first,
+		Devices:          u.deviceKeys(),
+		Passkeys:         u.passkeys.ids(),
+		ConfirmationCode: u.recovery.code,
 	}
 }
 

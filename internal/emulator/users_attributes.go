@@ -3,6 +3,8 @@
 
 package emulator
 
+import "slices"
+
 type adminUpdateUserAttributesInput struct {
 	userInput
 	UserAttributes []attribute
@@ -13,15 +15,58 @@ func (r *request) adminUpdateUserAttributes(in adminUpdateUserAttributesInput) (
 	if err != nil {
 		return nil, err
 	}
-	if err := u.pool.schema.checkUpdate(in.UserAttributes); err != nil {
+	return empty{}, r.changeAttributes(u, in.UserAttributes)
+}
+
+type adminDeleteUserAttributesInput struct {
+	userInput
+	UserAttributeNames []string
+}
+
+func (r *request) adminDeleteUserAttributes(in adminDeleteUserAttributesInput) (any, error) {
+	u, err := r.findUser(in.userInput)
+	if err != nil {
 		return nil, err
 	}
-	if err := u.setAttributes(in.UserAttributes); err != nil {
-		return nil, err
+	return empty{}, r.removeAttributes(u, in.UserAttributeNames)
+}
+
+// changeAttributes sets attributes that the pool's schema lets change.
+func (r *request) changeAttributes(u *user, attributes []attribute) error {
+	if err := u.pool.schema.checkUpdate(attributes); err != nil {
+		return err
+	}
+	if err := u.setAttributes(attributes); err != nil {
+		return err
 	}
 	u.modified = r.now
 	r.countActive(u)
-	return empty{}, nil
+	return nil
+}
+
+// removeAttributes refuses required attributes and those that are the username. No page names the
+// code for that; InvalidParameterException is a guess.
+func (r *request) removeAttributes(u *user, names []string) error {
+	var changes []attribute
+	for _, name := range names {
+		known, ok := u.pool.schema[name]
+		switch {
+		case !ok:
+			return invalidParameter("user.%s: Attribute does not exist in the schema.", name)
+		case !known.mutable():
+			return invalidParameter("user.%s: Attribute cannot be updated. (changing an immutable attribute)", name)
+		case known.Required, slices.Contains(u.pool.settings.UsernameAttributes, name):
+			return invalidParameter("user.%s: Attribute is required and cannot be deleted.", name)
+		}
+		changes = append(changes, attribute{Name: name})
+		if name == attributeEmail || name == attributePhone {
+			changes = append(changes, attribute{Name: name + "_verified"})
+		}
+	}
+	u.replaceAttributes(changes)
+	u.modified = r.now
+	r.countActive(u)
+	return nil
 }
 
 // setAttributes fails if an alias among the attributes belongs to another user. An empty value

@@ -17,6 +17,9 @@ const (
 // mfa holds the second factors of a user.
 type mfa struct {
 	software softwareToken
+	// pending is a token that AssociateSoftwareToken returned; it replaces software once it is
+	// verified.
+	pending softwareToken
 	// factors are the enabled ones; first is the preferred one.
 	factors []string
 	first   string
@@ -99,26 +102,34 @@ type factorSettings struct {
 	PreferredMfa bool
 }
 
-type mfaPreferenceInput struct {
-	userInput
+type mfaPreference struct {
 	SMSMfaSettings           *factorSettings
 	SoftwareTokenMfaSettings *factorSettings
 }
 
-func (r *request) adminSetUserMFAPreference(in mfaPreferenceInput) (any, error) {
+type adminMFAPreferenceInput struct {
+	userInput
+	mfaPreference
+}
+
+func (r *request) adminSetUserMFAPreference(in adminMFAPreferenceInput) (any, error) {
 	u, err := r.findUser(in.userInput)
 	if err != nil {
 		return nil, err
 	}
-	if in.SoftwareTokenMfaSettings.on() && !u.mfa.software.verified {
-		return nil, invalidParameter("User has not set up software token mfa")
+	return empty{}, u.setMFAPreference(in.mfaPreference)
+}
+
+func (u *user) setMFAPreference(wanted mfaPreference) error {
+	if wanted.SoftwareTokenMfaSettings.on() && !u.mfa.software.verified {
+		return invalidParameter("User has not set up software token mfa")
 	}
-	if in.SMSMfaSettings.on() && u.attributes[attributePhone] == "" {
-		return nil, invalidParameter("User does not have delivery config set to turn on SMS_MFA")
+	if wanted.SMSMfaSettings.on() && u.attributes[attributePhone] == "" {
+		return invalidParameter("User does not have delivery config set to turn on SMS_MFA")
 	}
-	u.mfa.prefer(mfaSoftwareToken, in.SoftwareTokenMfaSettings)
-	u.mfa.prefer(mfaSMS, in.SMSMfaSettings)
-	return empty{}, nil
+	u.mfa.prefer(mfaSoftwareToken, wanted.SoftwareTokenMfaSettings)
+	u.mfa.prefer(mfaSMS, wanted.SMSMfaSettings)
+	return nil
 }
 
 func (s *factorSettings) on() bool {
@@ -150,7 +161,7 @@ type associateOutput struct {
 }
 
 // associateSoftwareToken returns the secret of a new software token to a user with an access token
-// or an MFA_SETUP challenge.
+// or an MFA_SETUP challenge. An existing token works until the new one is verified.
 func (r *request) associateSoftwareToken(in associateInput) (any, error) {
 	u, asked, err := r.userSettingUp(in)
 	if err != nil {
@@ -159,8 +170,8 @@ func (r *request) associateSoftwareToken(in associateInput) (any, error) {
 	if !u.pool.softwareTokens {
 		return nil, newException("SoftwareTokenMFANotFoundException", "Software token TOTP multi-factor authentication is not enabled for the user pool.")
 	}
-	u.mfa.software = softwareToken{secret: r.newTokenSecret()}
-	return associateOutput{SecretCode: u.mfa.software.secret, Session: r.nextSession(asked, false)}, nil
+	u.mfa.pending = softwareToken{secret: r.newTokenSecret()}
+	return associateOutput{SecretCode: u.mfa.pending.secret, Session: r.nextSession(asked, false)}, nil
 }
 
 type verifyInput struct {
@@ -180,9 +191,10 @@ func (r *request) verifySoftwareToken(in verifyInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.mfa.software.use(in.UserCode, r.now) != nil {
+	if u.mfa.pending.use(in.UserCode, r.now) != nil {
 		return nil, newException("EnableSoftwareTokenMFAException", "Code mismatch")
 	}
+	u.mfa.software, u.mfa.pending = u.mfa.pending, softwareToken{}
 	u.mfa.software.verified = true
 	if asked != nil {
 		u.mfa.enable(mfaSoftwareToken)

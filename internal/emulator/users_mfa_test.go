@@ -296,3 +296,28 @@ func TestMFAConfigurationCanBeRead(t *testing.T) {
 	_, err = b.cognito.SetUserPoolMfaConfig(b.ctx, &cognitoidentityprovider.SetUserPoolMfaConfigInput{UserPoolId: &b.pool, MfaConfiguration: "MAYBE"})
 	requireCode(t, err, "InvalidParameterException")
 }
+
+func TestUnverifiedSoftwareTokenDoesNotReplaceTheExistingOne(t *testing.T) {
+	b := newMFAEnv(t)
+	secret := b.setUp()
+	b.clock.Advance(time.Minute)
+	signIn := func() *types.AuthenticationResultType {
+		tokens, err := b.answer(types.ChallengeNameTypeSoftwareTokenMfa, b.meet(types.ChallengeNameTypeSoftwareTokenMfa),
+			"SOFTWARE_TOKEN_MFA_CODE", b.code(secret))
+		require.NoError(t, err)
+		b.clock.Advance(time.Minute)
+		return tokens
+	}
+	access := signIn().AccessToken
+	other, err := b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{AccessToken: access})
+	require.NoError(t, err)
+	signIn()
+	_, err = b.cognito.VerifySoftwareToken(b.ctx, &cognitoidentityprovider.VerifySoftwareTokenInput{
+		AccessToken: access, UserCode: aws.String(b.code(*other.SecretCode)),
+	})
+	require.NoError(t, err)
+	b.clock.Advance(time.Minute)
+	_, err = b.answer(types.ChallengeNameTypeSoftwareTokenMfa, b.meet(types.ChallengeNameTypeSoftwareTokenMfa),
+		"SOFTWARE_TOKEN_MFA_CODE", b.code(secret))
+	requireCode(t, err, "CodeMismatchException")
+}

@@ -116,6 +116,7 @@ func (p *pool) ownerOfAlias(u *user, names []string) *user {
 func (p *pool) index(u *user) {
 	p.unindex(u)
 	p.users[p.fold(u.username)] = u
+	p.subs[u.sub] = u
 	u.indexed = p.aliasesOf(u.attributes)
 	for _, name := range u.indexed {
 		p.aliases[name] = u
@@ -124,6 +125,7 @@ func (p *pool) index(u *user) {
 
 func (p *pool) unindex(u *user) {
 	delete(p.users, p.fold(u.username))
+	delete(p.subs, u.sub)
 	for _, name := range u.indexed {
 		if p.aliases[name] == u {
 			delete(p.aliases, name)
@@ -132,10 +134,14 @@ func (p *pool) unindex(u *user) {
 	u.indexed = nil
 }
 
-// userBy returns a user by username or alias, visible or not.
+// userBy returns a user by username, alias or sub, visible or not. That a sub is accepted says the
+// reference of AdminGetUser and of the other operations of administrators.
 func (p *pool) userBy(name string) *user {
 	if u, ok := p.users[p.fold(name)]; ok {
 		return u
 	}
-	return p.aliases[p.fold(name)]
+	if u, ok := p.aliases[p.fold(name)]; ok {
+		return u
+	}
+	return p.subs[name]
 }

@@ -183,3 +183,17 @@ func TestPoolWithAliasesAndUsernameAttributesIsRefused(t *testing.T) {
 	})
 	requireCode(t, err, "InvalidParameterException")
 }
+
+func TestSubNamesTheUser(t *testing.T) {
+	b := newEnv(t)
+	sub := attributeMap(b.createConfirmedUser(b.seed.UserPoolID, "ann").Attributes)["sub"]
+	out, err := b.getUser(b.seed.UserPoolID, sub)
+	require.NoError(t, err)
+	require.Equal(t, "ann", *out.Username)
+	require.NoError(t, b.setPassword(b.seed.UserPoolID, sub, otherPassword))
+	require.NoError(t, b.addToGroup(b.seed.UserPoolID, sub, b.seed.Group))
+	require.Equal(t, []string{b.seed.Group}, b.user(b.seed.UserPoolID, "ann").Groups)
+	require.NoError(t, b.deleteUser(b.seed.UserPoolID, sub))
+	_, err = b.getUser(b.seed.UserPoolID, sub)
+	requireCode(t, err, "UserNotFoundException")
+}

@@ -100,6 +100,7 @@ func (r *request) adminSetUserPassword(in adminSetUserPasswordInput) (any, error
 		return nil, err
 	}
 	u.status = statusConfirmed
+	u.recovery = recovery{}
 	if !in.Permanent {
 		u.status = statusForceChangePassword
 		u.temporaryUntil = r.temporaryPasswordEnd(u.pool)

@@ -23,9 +23,10 @@ func withPolicy(policy types.PasswordPolicyType) func(*cognitoidentityprovider.C
 func TestPasswordPolicy(t *testing.T) {
 	lax := &types.PasswordPolicyType{MinimumLength: aws.Int32(6)}
 	tests := map[string]struct {
-		policy   *types.PasswordPolicyType
-		password string
-		flaw     string
+		policy     *types.PasswordPolicyType
+		password   string
+		flaw       string
+		constraint string // the violated constraint of the API, which comes before the policy
 	}{
 		"a password of all four kinds is accepted by default":         {password: "Abcdef1!"},
 		"7 characters are refused by default":                         {password: "Abcde1!", flaw: "not long enough"},
@@ -35,9 +36,9 @@ func TestPasswordPolicy(t *testing.T) {
 		"a password without a symbol is refused":                      {password: "Abcdefgh1", flaw: "symbol"},
 		"a symbol outside Cognito's set does not count":               {password: "Abcdefg1§", flaw: "symbol"},
 		"an upper-case letter with an accent does not count":          {password: "Äbcdefg1!", flaw: "uppercase"},
-		"a password with a space is refused":                          {password: "Abcdef 1!", flaw: "whitespace"},
+		"a password with a space is refused":                          {password: "Abcdef 1!", constraint: "pattern"},
 		"a password of 256 characters is accepted":                    {password: "Ab1!" + strings.Repeat("x", 252)},
-		"a password of 257 characters is refused":                     {password: "Ab1!" + strings.Repeat("x", 253), flaw: "too long"},
+		"a password of 257 characters is refused":                     {password: "Ab1!" + strings.Repeat("x", 253), constraint: "length"},
 		"a pool without required kinds accepts one kind":              {policy: lax, password: "aaaaaa"},
 		"a password shorter than the pool's minimum is refused":       {policy: lax, password: "aaaaa", flaw: "not long enough"},
 		"a pool with one required kind refuses a password without it": {policy: &types.PasswordPolicyType{RequireSymbols: true}, password: "abcdefgh", flaw: "symbol"},
@@ -53,11 +54,14 @@ func TestPasswordPolicy(t *testing.T) {
 			_, err := b.cognito.AdminCreateUser(b.ctx, &cognitoidentityprovider.AdminCreateUserInput{UserPoolId: &pool, Username: aws.String("ann")})
 			require.NoError(t, err)
 			err = b.setPassword(pool, "ann", test.password)
-			if test.flaw == "" {
+			switch {
+			case test.constraint != "":
+				requireCode(t, err, "InvalidParameterException", "'password' failed to satisfy constraint", test.constraint)
+			case test.flaw != "":
+				requireCode(t, err, "InvalidPasswordException", "Password did not conform with policy", test.flaw)
+			default:
 				require.NoError(t, err)
-				return
 			}
-			requireCode(t, err, "InvalidPasswordException", "Password did not conform with policy", test.flaw)
 		})
 	}
 }

@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// stableAfter is how long a new member must be well before it may vote; Vault's own is ten seconds.
+// stableAfter is how long a new member must be healthy before it may vote. The default is ten seconds.
 const stableAfter = "1s"
 
-// errNoLeader says that the members have not agreed on a leader yet.
+// errNoLeader is returned while no member is active.
 var errNoLeader = errors.New("the cluster has no leader")
 
-// Cluster is several servers that share their data by integrated storage: one is active, the others stand by.
+// Cluster is several servers that share their data: one is active, the others are standbys.
 type Cluster struct {
 	Members []*Server
 }
 
-// StartCluster starts size servers below o.DataDir and returns when each of them has a vote and answers. ctx bounds the
-// start only.
+// StartCluster starts size servers below o.DataDir and returns when each of them has a vote and takes
+// writes. ctx bounds the start only.
 func StartCluster(ctx context.Context, o ServerOptions, size int) (*Cluster, error) {
 	c := &Cluster{}
 	for i := range size {
@@ -39,13 +39,13 @@ func StartCluster(ctx context.Context, o ServerOptions, size int) (*Cluster, err
 	return c, nil
 }
 
-// add starts one more member. The first one begins the data that the others join.
+// add starts one more member. The first one starts the cluster that the others join.
 func (c *Cluster) add(ctx context.Context, o ServerOptions, i int) error {
 	m := member{keyFile: filepath.Join(o.DataDir, "keys.json")}
 	if i > 0 {
 		m.join = c.Members[0].Addr
 	}
-	o.DataDir, o.Port, o.Raft = filepath.Join(o.DataDir, fmt.Sprint(i)), 0, true
+	o.DataDir = filepath.Join(o.DataDir, fmt.Sprint(i))
 	server, err := startMember(ctx, o, m)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (c *Cluster) add(ctx context.Context, o ServerOptions, i int) error {
 	return err
 }
 
-// allVote answers an error while a member that joined could not replace a leader yet.
+// allVote returns an error while a member has no vote and so could not replace the leader.
 func (c *Cluster) allVote(ctx context.Context) error {
 	state, err := c.Members[0].client.Sys().RaftAutopilotStateWithContext(ctx)
 	if err != nil {
@@ -72,12 +72,12 @@ func (c *Cluster) allVote(ctx context.Context) error {
 	return nil
 }
 
-// Leader waits until one of the members that run is active, and returns it.
+// Leader waits until a member is active and returns it.
 func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 	return c.leaderBut(ctx, nil)
 }
 
-// StepDown makes the leader give up and returns the member that took over.
+// StepDown makes the leader step down and returns the next one.
 func (c *Cluster) StepDown(ctx context.Context) (*Server, error) {
 	leader, err := c.Leader(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Cluster) StepDown(ctx context.Context) (*Server, error) {
 	return c.leaderBut(ctx, leader)
 }
 
-// leaderBut waits for a leader that is another one than former.
+// leaderBut waits until a member other than former is active.
 func (c *Cluster) leaderBut(ctx context.Context, former *Server) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -109,7 +109,7 @@ func (c *Cluster) leaderBut(ctx context.Context, former *Server) (*Server, error
 	}
 }
 
-// Ready waits until every member answers requests, be it by asking the leader.
+// Ready waits until every member takes writes.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for _, server := range c.Members {
 		if err := server.Ready(ctx); err != nil {
@@ -119,7 +119,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Standbys returns the members that run and are not active.
+// Standbys returns the unsealed members that are not active.
 func (c *Cluster) Standbys(ctx context.Context) []*Server {
 	var standbys []*Server
 	for _, server := range c.Members {

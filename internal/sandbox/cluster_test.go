@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestClusterGoesOnWithoutItsLeader(t *testing.T) {
+func TestClusterSurvivesItsLeader(t *testing.T) {
 	cluster, err := StartCluster(t.Context(), ServerOptions{
-		VaultOptions: VaultOptions{Binary: vaultBinary(t), PluginDir: pluginDir(t)}, DataDir: t.TempDir(),
+		VaultOptions: VaultOptions{Binary: serverBinary(t), PluginDir: pluginDir(t)}, DataDir: t.TempDir(),
 	}, 3)
 	require.NoError(t, err)
 	t.Cleanup(cluster.Stop)
@@ -37,7 +37,7 @@ func TestClusterGoesOnWithoutItsLeader(t *testing.T) {
 	require.NotSame(t, second, third)
 	for _, member := range cluster.Members {
 		mounts, err := member.Client().Sys().ListMounts()
-		require.NoError(t, err, "a member that stands by asks the leader")
+		require.NoError(t, err, "a standby forwards to the leader")
 		require.Contains(t, mounts, "test/")
 	}
 }

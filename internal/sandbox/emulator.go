@@ -17,11 +17,11 @@ type EmulatorOptions struct {
 	Binary string
 	// Region is the region of the seeded pool; empty means eu-west-1.
 	Region string
-	// Log, when set, gets what the emulator writes after its first line.
+	// Log, if set, gets what the emulator writes after its first line.
 	Log io.Writer
 }
 
-// Seed is what the emulator made at its start.
+// Seed is what the emulator created at its start.
 type Seed struct {
 	Region          string   `json:"region"`
 	UserPoolID      string   `json:"user_pool_id"`
@@ -40,7 +40,7 @@ type Seed struct {
 type Emulator struct {
 	// Endpoint is its base URL: Cognito, STS, IAM and the control API.
 	Endpoint string
-	// Seed is the pool it made at its start.
+	// Seed is the pool that it created at its start.
 	Seed Seed
 
 	output  *output
@@ -56,7 +56,8 @@ func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	if o.Region == "" {
 		o.Region = "eu-west-1"
 	}
-	// The emulator ends when its standard input does: the system closes our end of the pipe when we end, however.
+	// The emulator ends when its standard input does, and the system closes this pipe when this process
+	// ends, whatever the reason.
 	childStdin, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting the emulator: %w", err)
@@ -84,7 +85,7 @@ func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	return e, nil
 }
 
-// awaitFirstLine waits for the line in which the emulator says where it listens and what it made.
+// awaitFirstLine waits for the line that says where the emulator listens and what it created.
 func (e *Emulator) awaitFirstLine(ctx context.Context, first <-chan []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -92,9 +93,9 @@ func (e *Emulator) awaitFirstLine(ctx context.Context, first <-chan []byte) erro
 	case line := <-first:
 		return e.read(line)
 	case <-e.Done():
-		return fmt.Errorf("the emulator ended: %w; it wrote last:\n%s", e.process.exitStatus(), tail(e.LogText()))
+		return fmt.Errorf("the emulator ended: %w; its last output:\n%s", e.process.exitStatus(), tail(e.LogText()))
 	case <-ctx.Done():
-		return fmt.Errorf("the emulator is not ready: %w; it wrote last:\n%s", ctx.Err(), tail(e.LogText()))
+		return fmt.Errorf("the emulator is not ready: %w; its last output:\n%s", ctx.Err(), tail(e.LogText()))
 	}
 }
 
@@ -125,7 +126,7 @@ func (e *Emulator) Kill() {
 	_ = e.stdin.Close()
 }
 
-// Done is closed when the emulator has exited, for whatever reason.
+// Done is closed when the emulator has exited.
 func (e *Emulator) Done() <-chan struct{} { return e.process.done }
 
 // LogText returns what the emulator wrote so far, without its first line.

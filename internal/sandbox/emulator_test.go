@@ -29,22 +29,22 @@ func TestStartEmulator(t *testing.T) {
 	require.NotContains(t, e.LogText(), "app_client_secret")
 
 	e.Stop()
-	e.Kill() // does no harm
+	e.Kill() // has no effect
 	require.False(t, alive(e.process.pid))
 }
 
-func TestEmulatorThatDoesNotStart(t *testing.T) {
+func TestStartEmulatorReportsFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		binary string
 		want   []string
 	}{
-		"no such binary":      {"/nowhere/emulator", []string{"/nowhere/emulator", "no such file"}},
-		"it exits":            {script(t, "echo 'no port' >&2; exit 4"), []string{"exit status 4", "no port"}},
-		"it says nonsense":    {script(t, "echo hello; exec cat"), []string{`first line "hello"`}},
-		"it says too little":  {script(t, "echo '{}'; exec cat"), []string{"names no endpoint"}},
-		"it exits in silence": {script(t, ""), []string{"the emulator ended: exit status 0"}},
+		"a binary that does not exist":          {"/nowhere/emulator", []string{"/nowhere/emulator", "no such file"}},
+		"an emulator that exits":                {script(t, "echo 'no port' >&2; exit 4"), []string{"exit status 4", "no port"}},
+		"a first line that is not JSON":         {script(t, "echo hello; exec cat"), []string{`first line "hello"`}},
+		"a first line without endpoint":         {script(t, "echo '{}'; exec cat"), []string{"names no endpoint"}},
+		"an emulator that exits without output": {script(t, ""), []string{"the emulator ended: exit status 0"}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("StartEmulator reports "+name, func(t *testing.T) {
 			e, err := StartEmulator(t.Context(), EmulatorOptions{Binary: c.binary})
 			require.Nil(t, e)
 			for _, want := range c.want {
@@ -54,13 +54,13 @@ func TestEmulatorThatDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestFirstLineIsCutOffHoweverItArrives(t *testing.T) {
+func TestFirstLineIsSplitOffHoweverItIsWritten(t *testing.T) {
 	for name, writes := range map[string][]string{
 		"in one write":   {"one\ntwo\nthree\n"},
 		"line by line":   {"one\n", "two\n", "three\n"},
 		"in small parts": {"o", "ne", "\nt", "wo\nthree\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("the first line is split off when written "+name, func(t *testing.T) {
 			first, rest := make(chan []byte, 1), &output{}
 			f := &firstLine{line: first, rest: rest}
 			for _, text := range writes {

@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// FindVault returns the path of a vault binary: VAULT_BIN if it is set, else what scripts/vault-bin.sh finds or builds,
-// which takes minutes the first time.
-func FindVault(ctx context.Context) (string, error) {
+// FindServer returns the path of a server binary: VAULT_BIN if it is set, else what scripts/server.sh
+// finds, downloads or builds. The first time this may take minutes.
+func FindServer(ctx context.Context) (string, error) {
 	if binary := os.Getenv("VAULT_BIN"); binary != "" {
 		return binary, nil
 	}
-	script, err := findUpwards(filepath.Join("scripts", "vault-bin.sh"))
+	script, err := findUpwards(filepath.Join("scripts", "server.sh"))
 	if err != nil {
 		return "", err
 	}
@@ -27,12 +27,13 @@ func FindVault(ctx context.Context) (string, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("finding a vault binary: %w", err)
+		return "", fmt.Errorf("finding a server binary: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// findUpwards looks for a file in the working directory and its parents; tests run in the directory of their package.
+// findUpwards returns the path of a file in the working directory or one of its parents. Tests run in
+// the directory of their package.
 func findUpwards(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -45,7 +46,7 @@ func findUpwards(name string) (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("no " + name + " here or above: not inside the project")
+			return "", errors.New("no " + name + " in the working directory or its parents")
 		}
 		dir = parent
 	}

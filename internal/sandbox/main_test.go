@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	// pluginName is the file name under which the test binary is a secrets engine that can do nothing.
+	// pluginName is the file name under which the test binary is a secrets engine without paths.
 	pluginName = "sandbox-test-plugin"
-	// parentEnv makes the test binary start a Vault, say its process id and wait to be killed.
+	// parentEnv makes the test binary start a server, print its process id and wait to be killed.
 	parentEnv = "SANDBOX_TEST_PARENT"
 )
 
@@ -53,20 +53,20 @@ func servePlugin() error {
 	})
 }
 
-// beParent is the process of TestVaultEndsWithItsParent that dies.
+// beParent is the process that TestVaultEndsWithItsParent kills.
 func beParent() error {
 	v, err := StartVault(context.Background(), VaultOptions{Binary: os.Getenv(parentEnv)})
 	if err != nil {
 		return err
 	}
-	// A Vault that still has something to say would die of its broken pipe in any case.
-	said := func(context.Context) error {
+	// A server that still writes would end because of its broken pipe in any case.
+	quiet := func(context.Context) error {
 		if strings.Contains(v.LogText(), "Development mode should NOT be used") {
 			return nil
 		}
-		return errors.New("not yet")
+		return errors.New("still starting")
 	}
-	if err := v.await(context.Background(), said); err != nil {
+	if err := v.await(context.Background(), quiet); err != nil {
 		return err
 	}
 	fmt.Println(v.process.pid)
@@ -74,10 +74,10 @@ func beParent() error {
 	return err
 }
 
-// vaultBinary returns the vault that the tests run.
-func vaultBinary(t *testing.T) string {
+// serverBinary returns the server that the tests run.
+func serverBinary(t *testing.T) string {
 	t.Helper()
-	binary, err := FindVault(t.Context())
+	binary, err := FindServer(t.Context())
 	require.NoError(t, err)
 	return binary
 }
@@ -94,6 +94,12 @@ func pluginDir(t *testing.T) string {
 	return dir
 }
 
+// fakeServer writes a shell script that answers "version" as a server does, and otherwise runs text.
+func fakeServer(t *testing.T, text string) string {
+	t.Helper()
+	return script(t, "[ \"$1\" != version ] || { echo 'Vault v1.0.0'; exit; }\n"+text)
+}
+
 // script writes an executable shell script and returns its path.
 func script(t *testing.T, text string) string {
 	t.Helper()
@@ -102,7 +108,7 @@ func script(t *testing.T, text string) string {
 	return path
 }
 
-// alive says whether a process, or another of its group, runs.
+// alive reports whether a process or another one of its group runs.
 func alive(pid int) bool {
 	group, err := syscall.Getpgid(pid)
 	return err == nil && groupAlive(group)

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// motoListens is what moto says when it has its port.
+// motoListens matches what moto prints when it listens.
 var motoListens = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
 
 // MotoOptions says which moto to start.
 type MotoOptions struct {
 	// Binary is the moto_server executable; scripts/moto.sh installs one. Required.
 	Binary string
-	// Log, when set, gets what moto writes, as it writes it.
+	// Log, if set, gets what moto writes, as it writes it.
 	Log io.Writer
 }
 
-// Moto is a running moto_server: a Cognito, an STS and an IAM of other people's making.
+// Moto is a running moto_server, an independent emulation of Cognito, STS and IAM.
 type Moto struct {
 	// Endpoint is the base URL of all of them.
 	Endpoint string
@@ -33,8 +33,8 @@ type Moto struct {
 	process *process
 }
 
-// StartMoto starts a moto_server on a port that the system chooses, and returns when it answers. ctx bounds the start
-// only: the server runs until Stop.
+// StartMoto starts a moto_server on a port that the system chooses, and returns when it answers. ctx
+// bounds the start only: the server runs until Stop.
 func StartMoto(ctx context.Context, o MotoOptions) (*Moto, error) {
 	if err := checkExecutable("moto_server", o.Binary); err != nil {
 		return nil, err
@@ -67,20 +67,20 @@ func (m *Moto) await(ctx context.Context) error {
 	for attempt(ctx, m.answers) != nil {
 		select {
 		case <-m.process.done:
-			return fmt.Errorf("moto ended: %w; it wrote last:\n%s", m.process.exitStatus(), tail(m.LogText()))
+			return fmt.Errorf("moto ended: %w; its last output:\n%s", m.process.exitStatus(), tail(m.LogText()))
 		case <-ctx.Done():
-			return fmt.Errorf("moto is not ready: %w; it wrote last:\n%s", ctx.Err(), tail(m.LogText()))
+			return fmt.Errorf("moto is not ready: %w; its last output:\n%s", ctx.Err(), tail(m.LogText()))
 		case <-ticker.C:
 		}
 	}
 	return nil
 }
 
-// answers reads the address out of what moto says, so that no other server can be taken for it, and asks it for its state.
+// answers returns nil if moto answers at the address that it printed.
 func (m *Moto) answers(ctx context.Context) error {
 	said := motoListens.FindStringSubmatch(m.LogText())
 	if said == nil {
-		return fmt.Errorf("moto has not said where it listens")
+		return fmt.Errorf("moto has not printed its address yet")
 	}
 	m.Endpoint = said[1]
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Endpoint+"/moto-api/data.json", nil)

@@ -24,20 +24,20 @@ func TestStartMoto(t *testing.T) {
 	require.Contains(t, m.LogText(), "-H 127.0.0.1 -p 0\n")
 
 	m.Stop()
-	m.Stop() // does no harm
+	m.Stop() // has no effect
 	require.False(t, alive(m.process.pid))
 }
 
-func TestMotoThatDoesNotStart(t *testing.T) {
+func TestStartMotoReportsFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		binary string
 		want   []string
 	}{
-		"no such binary":     {"/nowhere/moto_server", []string{"/nowhere/moto_server", "no such file"}},
-		"it exits":           {script(t, "echo 'No module named moto' >&2; exit 1"), []string{"exit status 1", "No module named moto"}},
-		"it says too little": {script(t, "echo hello"), []string{"moto ended: exit status 0", "hello"}},
+		"a binary that does not exist":              {"/nowhere/moto_server", []string{"/nowhere/moto_server", "no such file"}},
+		"a moto that exits":                         {script(t, "echo 'No module named moto' >&2; exit 1"), []string{"exit status 1", "No module named moto"}},
+		"a moto that does not say where it listens": {script(t, "echo hello"), []string{"moto ended: exit status 0", "hello"}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("StartMoto reports "+name, func(t *testing.T) {
 			m, err := StartMoto(t.Context(), MotoOptions{Binary: c.binary})
 			require.Nil(t, m)
 			for _, want := range c.want {

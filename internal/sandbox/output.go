@@ -16,7 +16,7 @@ type output struct {
 	tee  io.Writer // may be nil
 }
 
-// Write never fails: a reader who is gone must not stop the process that writes.
+// Write never fails: a closed tee must not stop the process that writes.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -42,7 +42,7 @@ func (o *output) size() int {
 	return o.text.Len()
 }
 
-// firstLine hands the first line that is written to it to line, and everything after it to rest.
+// firstLine sends the first line that is written to it to line, and writes everything after it to rest.
 type firstLine struct {
 	line chan<- []byte // buffered
 	rest io.Writer

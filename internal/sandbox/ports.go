@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// portAttempts is how many ports are tried when others take them first.
+	// portAttempts is how many ports are tried if other processes take them first.
 	portAttempts = 5
-	// firstPort and lastPort are below those that systems give to outgoing connections: a server that is started again
-	// must find its port free.
+	// firstPort and lastPort are below the ports of outgoing connections, so that a restarted server
+	// finds its port free.
 	firstPort, lastPort = 10_000, 32_000
 )
 
-// errPortTaken says that somebody took the port between its choice and its use.
-var errPortTaken = errors.New("the port was taken meanwhile")
+// errPortTaken is returned if another process took the port between its choice and its use.
+var errPortTaken = errors.New("the port is in use")
 
-// onFreePort calls begin with a free port, and again with another one when somebody was faster.
+// onFreePort calls begin with a free port, and again with another one if that was taken meanwhile.
 func onFreePort(ctx context.Context, begin func(port int) (*Vault, error)) (*Vault, error) {
 	var err error
 	for range portAttempts {
@@ -38,10 +38,11 @@ func onFreePort(ctx context.Context, begin func(port int) (*Vault, error)) (*Vau
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("starting vault: no free port in %d attempts: %w", portAttempts, err)
+	return nil, fmt.Errorf("starting a server: no free port in %d attempts: %w", portAttempts, err)
 }
 
-// freePort returns a loopback port that is free together with its successor, where Vault puts its cluster listener.
+// freePort returns a loopback port that is free together with the next one, which is for the cluster
+// listener.
 func freePort(ctx context.Context) (int, error) {
 	var err error
 	for range portAttempts {

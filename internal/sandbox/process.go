@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,9 +24,9 @@ const (
 	pipeGrace = time.Second
 	// groupGrace is how long SIGKILL may take to empty the process group.
 	groupGrace = 5 * time.Second
-	// tailLines is how much of a process's output an error about it shows.
+	// tailLines is how many lines of a process's output an error shows.
 	tailLines = 30
-	// pollInterval is the pause between two looks at something that another process is about to do.
+	// pollInterval is the pause between two checks of another process.
 	pollInterval = 20 * time.Millisecond
 )
 
@@ -40,15 +41,17 @@ type command struct {
 	stderr io.Writer
 }
 
-// process is a child in a process group of its own, so that it ends together with all that it started.
+// process is a child in its own process group, so that everything that it started ends with it.
 type process struct {
 	name string
 	pid  int
 	done chan struct{} // closed when no process of the group is left
 	err  error         // how the child ended; set before done is closed
+
+	keepGroup atomic.Bool // the others of the group may outlive the child
 }
 
-// start runs c. The child outlives ctx: stop and kill end it, and on Linux the end of this process does.
+// start runs c. The child outlives ctx. It ends by stop or kill, and on Linux when this process ends.
 func start(ctx context.Context, c command) (*process, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), c.path, c.args...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.env, c.stdin, c.stdout, c.stderr
@@ -64,8 +67,8 @@ func start(ctx context.Context, c command) (*process, error) {
 	return p, nil
 }
 
-// run starts cmd and waits for its end on one OS thread: Linux sends the parent-death signal when the thread that made
-// the child ends, not when the process does.
+// run starts cmd and waits for its end on one OS thread, because Linux sends the parent-death signal
+// when the thread that started the child ends.
 func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -78,20 +81,22 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	started <- nil
 
 	p.err = cmd.Wait()
-	// At once, while no new process can have got the group's number: plugins do not end with a Vault that was killed.
-	p.endGroup()
+	// At once, while the group's number cannot be reused. A plugin outlives a killed server by seconds.
+	if !p.keepGroup.Load() {
+		p.endGroup()
+	}
 	close(p.done)
 }
 
 // endGroup kills what is left of the process group and waits until it is gone.
 func (p *process) endGroup() {
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // fails when nobody is left, which is what is wanted
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // fails if no process is left
 	for deadline := time.Now().Add(groupGrace); groupAlive(p.pid) && time.Now().Before(deadline); {
-		time.Sleep(pollInterval) //nolint:forbidigo // nobody tells when the last one of a group is gone
+		time.Sleep(pollInterval) //nolint:forbidigo // there is no event for the end of a process group
 	}
 }
 
-// stop asks the child to end, makes it end when it does not, and returns when no process of its group is left.
+// stop sends SIGTERM, kills the group after a grace period, and returns when no process of it is left.
 func (p *process) stop() {
 	p.signal(p.pid, syscall.SIGTERM)
 	select {
@@ -107,17 +112,25 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// signal sends sig to the child, or with a negative number to its group, unless it has ended and the number may be
-// somebody else's by now.
+// killAlone kills the child and leaves the others of its group running. It returns when the child has
+// ended.
+func (p *process) killAlone() {
+	p.keepGroup.Store(true)
+	p.signal(p.pid, syscall.SIGKILL)
+	<-p.done
+}
+
+// signal sends sig to the child, or with a negative pid to its group. It does nothing after the child
+// has ended, because the number may have been reused.
 func (p *process) signal(pid int, sig syscall.Signal) {
 	select {
 	case <-p.done:
 	default:
-		_ = syscall.Kill(pid, sig) // fails when it ended a moment ago, which is what is wanted
+		_ = syscall.Kill(pid, sig) // fails if it has just ended
 	}
 }
 
-// exitStatus says how the child ended; done must be closed.
+// exitStatus returns how the child ended. done must be closed.
 func (p *process) exitStatus() error {
 	if p.err == nil {
 		return errors.New("exit status 0")
@@ -125,9 +138,9 @@ func (p *process) exitStatus() error {
 	return p.err
 }
 
-// cleanEnv is the environment of a child: what the system needs to run a program, a home of its own, and nothing else
-// of the caller's. The AWS SDK must neither find somebody's credentials nor wait for an instance metadata service.
-// Temporary files are in home too: plugins that are killed leave their sockets there.
+// cleanEnv returns the environment of a child: what the system needs to run a program, a home directory,
+// and nothing else of the caller's. The AWS SDK must neither find credentials nor wait for an instance
+// metadata service. Temporary files are in home, too: killed plugins leave their sockets there.
 func cleanEnv(home string, extra ...string) []string {
 	env := []string{"HOME=" + home, "TMPDIR=" + home, "AWS_EC2_METADATA_DISABLED=true", "NO_COLOR=1"}
 	for _, key := range []string{"PATH", "LANG"} {
@@ -138,7 +151,7 @@ func cleanEnv(home string, extra ...string) []string {
 	return append(env, extra...)
 }
 
-// checkExecutable answers an error that says what is wrong with path as a program.
+// checkExecutable returns an error if path is not an executable program.
 func checkExecutable(name, path string) error {
 	if path == "" {
 		return fmt.Errorf("no %s binary given", name)

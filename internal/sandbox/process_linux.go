@@ -11,13 +11,14 @@ import (
 	"syscall"
 )
 
-// childAttributes gives the child a process group, and ends it when the thread that made it ends. SIGTERM, because a
-// Vault that may clean up takes its plugins with it.
+// childAttributes puts the child in its own process group and sends it SIGTERM when the thread that
+// started it ends, so that a server can stop its plugins.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// groupAlive says whether a process of the group runs. A zombie does not: nobody may be there to reap an orphan.
+// groupAlive reports whether a process of the group runs. A zombie does not run: orphans may never be
+// reaped.
 func groupAlive(group int) bool {
 	stats, err := processes()
 	if err != nil {
@@ -29,6 +30,16 @@ func groupAlive(group int) bool {
 		}
 	}
 	return false
+}
+
+// Alive reports whether a process runs. A zombie does not.
+func Alive(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	s, ok := parseStat(string(text))
+	return ok && s.state != "Z" && s.state != "X"
 }
 
 // childrenNamed returns the running children of parent whose executable has that file name.
@@ -46,13 +57,13 @@ func childrenNamed(parent int, name string) ([]int, error) {
 	return pids, nil
 }
 
-// processStat is what proc_pid_stat(5) says of a process.
+// processStat is a part of what proc_pid_stat(5) describes.
 type processStat struct {
 	pid, parent, group int
 	state              string
 }
 
-// executable returns the file name of the program, also when the file has been replaced since, or "" of a zombie.
+// executable returns the file name of the program, even if the file was replaced, or "" for a zombie.
 func (s processStat) executable() string {
 	target, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.pid))
 	if err != nil {
@@ -70,7 +81,7 @@ func processes() ([]processStat, error) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			continue // it has ended since
+			continue // it has ended
 		}
 		if s, ok := parseStat(string(text)); ok {
 			stats = append(stats, s)
@@ -79,7 +90,7 @@ func processes() ([]processStat, error) {
 	return stats, nil
 }
 
-// parseStat reads "pid (name) state parent group …"; the name may hold blanks and brackets.
+// parseStat parses "pid (name) state parent group …", where name may hold spaces and brackets.
 func parseStat(text string) (processStat, bool) {
 	var s processStat
 	_, err := fmt.Sscan(text, &s.pid)

@@ -16,14 +16,19 @@ import (
 	"syscall"
 )
 
-// childAttributes gives the child a process group. Nothing here ends it when this process is killed.
+// childAttributes puts the child in its own process group. It outlives this process if that is killed.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// groupAlive says whether a process of the group is there.
+// groupAlive reports whether a process of the group exists.
 func groupAlive(group int) bool {
 	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
+}
+
+// Alive reports whether a process exists.
+func Alive(pid int) bool {
+	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 // childrenNamed returns the running children of parent whose executable has that file name.
@@ -36,7 +41,7 @@ func childrenNamed(parent int, name string) ([]int, error) {
 	for _, child := range children {
 		pid, err := strconv.Atoi(child)
 		if err != nil {
-			return nil, fmt.Errorf("reading the answer of pgrep: %w", err)
+			return nil, fmt.Errorf("parsing the output of pgrep: %w", err)
 		}
 		program, err := lines("ps", "-o", "comm=", "-p", child)
 		if err == nil && len(program) > 0 && filepath.Base(program[0]) == name {
@@ -46,7 +51,8 @@ func childrenNamed(parent int, name string) ([]int, error) {
 	return pids, nil
 }
 
-// lines runs a command and returns what it printed. Exit status 1 is how pgrep and ps say that there is nothing.
+// lines runs a command and returns the fields of its output. pgrep and ps exit with 1 if they find
+// nothing.
 func lines(name string, args ...string) ([]string, error) {
 	out, err := exec.CommandContext(context.Background(), name, args...).Output()
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {

@@ -20,16 +20,12 @@ import (
 // ServerOptions says which server to start and where it keeps its data.
 type ServerOptions struct {
 	VaultOptions
-	// DataDir holds the storage, the configuration and the keys. The same DataDir gives the same Vault.
+	// DataDir is an empty directory for the storage and the keys.
 	DataDir string
-	// Port to listen on, with the next one for the cluster; 0 means a free one, another at each start.
-	Port int
-	// Raft keeps the data in integrated storage instead of in plain files. Such a server remembers its port, so it is
-	// started again by Restart.
-	Raft bool
 }
 
-// Server is a production-like Vault: storage on disk, sealed when it starts, plugins registered by hand.
+// Server is a server as in production: integrated storage (raft) on disk, sealed when it starts, plugins
+// registered by hand.
 type Server struct {
 	*Vault
 
@@ -37,22 +33,22 @@ type Server struct {
 	member    member
 }
 
-// member is what a server knows of those that it shares its data with.
+// member says how a server gets its data and keys.
 type member struct {
-	// keyFile holds the keys of all.
+	// keyFile holds the keys that all members share.
 	keyFile string
-	// join is the address of one that a new server asks for the data; empty means that it begins its own.
+	// join is the address of the member that a new server joins; empty means that it starts a cluster.
 	join string
 }
 
-// keys open a Vault that was initialised before.
+// keys unseals an initialised server.
 type keys struct {
 	Unseal string `json:"unseal_key"`
 	Root   string `json:"root_token"`
 }
 
-// StartServer starts a server on DataDir, initialises it if it is new, unseals it and returns when it is active.
-// A server that was stopped or killed is started again by calling it with the same DataDir. ctx bounds the start only.
+// StartServer starts a server, initialises and unseals it, and returns when it is active. After Stop or
+// Kill, Restart starts it again. ctx bounds the start only.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	return startMember(ctx, o, member{keyFile: filepath.Join(o.DataDir, "keys.json")})
 }
@@ -62,13 +58,7 @@ func startMember(ctx context.Context, o ServerOptions, m member) (*Server, error
 	if err != nil {
 		return nil, err
 	}
-	begin := func(port int) (*Vault, error) { return startOn(ctx, o, m, pluginDir, port) }
-	var v *Vault
-	if o.Port != 0 {
-		v, err = begin(o.Port)
-	} else {
-		v, err = onFreePort(ctx, begin)
-	}
+	v, err := onFreePort(ctx, func(port int) (*Vault, error) { return startOn(ctx, o, m, pluginDir, port) })
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +66,11 @@ func startMember(ctx context.Context, o ServerOptions, m member) (*Server, error
 }
 
 func startOn(ctx context.Context, o ServerOptions, m member, pluginDir string, port int) (*Vault, error) {
-	config, err := writeConfig(o, pluginDir, port)
+	config, err := serverConfig(o, pluginDir, port)
 	if err != nil {
 		return nil, err
 	}
-	v, err := launch(ctx, o.VaultOptions, port, []string{"server", "-config=" + config})
+	v, err := launch(ctx, o.VaultOptions, port, []string{"server"}, config)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +81,8 @@ func startOn(ctx context.Context, o ServerOptions, m member, pluginDir string, p
 	return v, nil
 }
 
-// Restart ends the server if it still runs, starts it again on the same data and the same port, unseals it and returns
-// when it is active, or stands by in a cluster that has a leader. Clients from before go on.
+// Restart ends the server if it still runs, starts it on the same data and port, unseals it, and returns
+// when it is active or its cluster has an active member. Existing clients keep working.
 func (s *Server) Restart(ctx context.Context) error {
 	s.Kill()
 	if err := s.begin(ctx); err != nil {
@@ -101,13 +91,13 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.open(ctx, s.member)
 }
 
-// Unseal unseals a server that was sealed, and returns as Restart does.
+// Unseal unseals a sealed server, and returns when Restart would.
 func (s *Server) Unseal(ctx context.Context) error { return s.open(ctx, s.member) }
 
-// StepDown makes the server give up being active and returns when it has.
+// StepDown makes an active server step down, and returns when it is a standby.
 func (s *Server) StepDown(ctx context.Context) error {
 	if err := s.client.Sys().StepDownWithContext(ctx); err != nil {
-		return fmt.Errorf("making vault step down: %w", err)
+		return fmt.Errorf("stepping down: %w", err)
 	}
 	return s.await(ctx, func(ctx context.Context) error {
 		if s.leads(ctx) {
@@ -117,10 +107,10 @@ func (s *Server) StepDown(ctx context.Context) error {
 	})
 }
 
-// Ready waits until requests to the server are answered, which is when it or another of its cluster is active.
-func (s *Server) Ready(ctx context.Context) error { return s.await(ctx, s.tokenWorks) }
+// Ready waits until the server takes writes: it or another member of its cluster is active.
+func (s *Server) Ready(ctx context.Context) error { return s.await(ctx, s.takesWrites) }
 
-// leads reports whether the server is active: it has taken the lead and is done with its preparations for it.
+// leads reports whether the server is the active one.
 func (s *Server) leads(ctx context.Context) bool {
 	health, err := s.health(ctx)
 	return err == nil && health.Initialized && !health.Sealed && !health.Standby
@@ -134,8 +124,10 @@ func (s *Server) health(ctx context.Context) (health *api.HealthResponse, err er
 	return health, err
 }
 
-// writeConfig writes the server's configuration into its DataDir and returns its path.
-func writeConfig(o ServerOptions, pluginDir string, port int) (string, error) {
+// serverConfig creates the directory for the storage and returns the server's configuration. A new
+// leader is elected within a few seconds, and a new member soon gets its vote: the default settings
+// are slower, and faster ones would depose leaders that only wait for a processor.
+func serverConfig(o ServerOptions, pluginDir string, port int) (string, error) {
 	dataDir, err := filepath.Abs(o.DataDir)
 	if err != nil {
 		return "", err
@@ -144,7 +136,13 @@ func writeConfig(o ServerOptions, pluginDir string, port int) (string, error) {
 	if err := os.MkdirAll(storage, 0o700); err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf(`%s
+	text := fmt.Sprintf(`storage "raft" {
+  path                         = %q
+  node_id                      = %q
+  performance_multiplier       = 2
+  autopilot_update_interval    = "500ms"
+  autopilot_reconcile_interval = "1s"
+}
 listener "tcp" {
   address     = "127.0.0.1:%d"
   tls_disable = true
@@ -152,31 +150,14 @@ listener "tcp" {
 api_addr      = "http://127.0.0.1:%d"
 cluster_addr  = "https://127.0.0.1:%d"
 disable_mlock = true
-`, storageConfig(o.Raft, storage, filepath.Base(dataDir)), port, port, port+1)
+`, storage, "node-"+filepath.Base(dataDir), port, port, port+1)
 	if pluginDir != "" {
 		text += fmt.Sprintf("plugin_directory = %q\n", pluginDir)
 	}
-	path := filepath.Join(dataDir, "vault.hcl")
-	return path, os.WriteFile(path, []byte(text), 0o600)
+	return text, nil
 }
 
-// storageConfig lets an election take a few seconds, and a new member vote as soon: Vault's own pace is slower, for small
-// machines. A faster one would depose leaders that only wait for a processor.
-func storageConfig(raft bool, dir, id string) string {
-	if !raft {
-		return fmt.Sprintf("storage \"file\" { path = %q }", dir)
-	}
-	return fmt.Sprintf(`storage "raft" {
-  path                         = %q
-  node_id                      = %q
-  performance_multiplier       = 2
-  autopilot_update_interval    = "500ms"
-  autopilot_reconcile_interval = "1s"
-}`, dir, "node-"+id)
-}
-
-// open initialises the server if it is new, or lets it join another's data, unseals it and waits until requests to it
-// are answered.
+// open initialises a new server or lets it join its cluster, unseals it and waits until it takes writes.
 func (v *Vault) open(ctx context.Context, m member) error {
 	var initialised bool
 	answers := func(ctx context.Context) (err error) {
@@ -191,14 +172,14 @@ func (v *Vault) open(ctx context.Context, m member) error {
 		return err
 	}
 	if _, err := v.client.Sys().UnsealWithContext(ctx, k.Unseal); err != nil {
-		return fmt.Errorf("unsealing vault: %w", err)
+		return fmt.Errorf("unsealing: %w", err)
 	}
 	v.Token = k.Root
 	v.client.SetToken(k.Root)
-	return v.await(ctx, v.tokenWorks)
+	return v.await(ctx, v.takesWrites)
 }
 
-// keys returns the keys of the server, which a new one gets by being initialised or by joining.
+// keys returns the keys of the server. A new one is initialised or joins its cluster.
 func (v *Vault) keys(ctx context.Context, initialised bool, m member) (keys, error) {
 	switch {
 	case initialised:
@@ -211,7 +192,7 @@ func (v *Vault) keys(ctx context.Context, initialised bool, m member) (keys, err
 	}
 	answer, err := v.client.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
-		return keys{}, fmt.Errorf("initialising vault: %w", err)
+		return keys{}, fmt.Errorf("initialising: %w", err)
 	}
 	k := keys{Unseal: answer.KeysB64[0], Root: answer.RootToken}
 	text, err := json.Marshal(k)
@@ -225,13 +206,13 @@ func readKeys(keyFile string) (keys, error) {
 	var k keys
 	text, err := os.ReadFile(keyFile)
 	if err != nil {
-		return k, fmt.Errorf("vault is initialised, but how to unseal it is unknown: %w", err)
+		return k, fmt.Errorf("reading the keys of an initialised server: %w", err)
 	}
 	return k, json.Unmarshal(text, &k)
 }
 
-// RegisterPlugin registers the binary name of the plugin directory as a secrets engine of that name. version may be
-// empty: Vault then takes the one that the plugin reports.
+// RegisterPlugin registers the binary called name in the plugin directory as a secrets engine of that
+// name. If version is empty, the server uses the one that the plugin reports.
 func (s *Server) RegisterPlugin(ctx context.Context, name, version string) error {
 	binary, err := os.ReadFile(filepath.Join(s.pluginDir, filepath.Base(name)))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -22,11 +22,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// startWithPlugin starts a dev server on which the test plugin is mounted at "test", and returns it with the process id
-// of the plugin.
+// startWithPlugin starts a dev server with the test plugin mounted at "test", and returns it and the
+// process id of the plugin.
 func startWithPlugin(t *testing.T) (*Vault, int) {
 	t.Helper()
-	v, err := StartVault(t.Context(), VaultOptions{Binary: vaultBinary(t), PluginDir: pluginDir(t)})
+	v, err := StartVault(t.Context(), VaultOptions{Binary: serverBinary(t), PluginDir: pluginDir(t)})
 	require.NoError(t, err)
 	t.Cleanup(v.Stop)
 	require.NoError(t, v.Client().Sys().Mount("test", &api.MountInput{Type: pluginName}))
@@ -42,37 +42,37 @@ func TestStartVault(t *testing.T) {
 	t.Setenv("VAULT_NAMESPACE", "of-the-caller")
 	v, _ := startWithPlugin(t)
 
-	t.Run("hands out clients with the root token", func(t *testing.T) {
+	t.Run("clients have the root token", func(t *testing.T) {
 		self, err := v.Client().Auth().Token().LookupSelf()
 		require.NoError(t, err)
 		require.Equal(t, []any{"root"}, self.Data["policies"])
 	})
-	t.Run("runs the command line against the server", func(t *testing.T) {
+	t.Run("CLI runs commands against the server", func(t *testing.T) {
 		out, err := v.CLI(t.Context(), "secrets", "list")
 		require.NoError(t, err)
 		require.Contains(t, out, pluginName)
 	})
-	t.Run("says what a command that fails wrote", func(t *testing.T) {
+	t.Run("the error of a failed command holds its standard error but not its arguments", func(t *testing.T) {
 		_, err := v.CLI(t.Context(), "write", "test/nothing", "secret=hidden")
-		require.ErrorContains(t, err, "vault write test/nothing: exit status 2")
+		require.ErrorContains(t, err, v.name()+" write test/nothing: exit status 2")
 		require.ErrorContains(t, err, "unsupported path")
 		require.NotContains(t, err.Error(), "hidden")
 	})
-	t.Run("keeps what the server wrote", func(t *testing.T) {
+	t.Run("LogText returns what the server wrote", func(t *testing.T) {
 		require.Contains(t, v.LogText(), "type="+pluginName)
 	})
-	t.Run("keeps the sockets of plugins where Stop removes them", func(t *testing.T) {
+	t.Run("the sockets of plugins are in a directory that Stop removes", func(t *testing.T) {
 		sockets, err := filepath.Glob(filepath.Join(v.home, "plugin*"))
 		require.NoError(t, err)
 		require.NotEmpty(t, sockets)
 	})
-	t.Run("passes nothing of the caller on", func(t *testing.T) {
+	t.Run("the server has nothing of the caller's environment", func(t *testing.T) {
 		require.NotContains(t, v.LogText(), "AWS_ACCESS_KEY_ID")
 		require.Contains(t, v.LogText(), "AWS_EC2_METADATA_DISABLED")
 	})
 }
 
-func TestNothingIsLeft(t *testing.T) {
+func TestNoProcessIsLeft(t *testing.T) {
 	for name, end := range map[string]func(*Vault){
 		"after Stop": (*Vault).Stop,
 		"after Kill": (*Vault).Kill,
@@ -82,10 +82,10 @@ func TestNothingIsLeft(t *testing.T) {
 		},
 		"after two Stops": func(v *Vault) { v.Stop(); v.Stop() },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("no process is left "+name, func(t *testing.T) {
 			v, pluginPID := startWithPlugin(t)
 			end(v)
-			require.False(t, alive(v.process.pid), "vault still runs")
+			require.False(t, alive(v.process.pid), "the server still runs")
 			require.False(t, alive(pluginPID), "the plugin still runs")
 			require.NoDirExists(t, v.home)
 		})
@@ -99,7 +99,7 @@ func TestVaultEndsWithItsParent(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	parent := exec.CommandContext(t.Context(), self)
-	parent.Env = append(os.Environ(), parentEnv+"="+vaultBinary(t), "TMPDIR="+t.TempDir())
+	parent.Env = append(os.Environ(), parentEnv+"="+serverBinary(t), "TMPDIR="+t.TempDir())
 	_, err = parent.StdinPipe()
 	require.NoError(t, err)
 	out, err := parent.StdoutPipe()
@@ -112,11 +112,11 @@ func TestVaultEndsWithItsParent(t *testing.T) {
 	require.True(t, alive(vaultPID))
 
 	require.NoError(t, parent.Process.Kill())
-	_ = parent.Wait() // tells that it was killed
+	_ = parent.Wait() // it was killed, which is an error
 	requireGone(t, vaultPID)
 }
 
-func TestVaultThatDoesNotStart(t *testing.T) {
+func TestStartVaultReportsFailures(t *testing.T) {
 	notExecutable := filepath.Join(t.TempDir(), "vault")
 	require.NoError(t, os.WriteFile(notExecutable, nil, 0o600))
 
@@ -124,19 +124,25 @@ func TestVaultThatDoesNotStart(t *testing.T) {
 		options VaultOptions
 		want    []string
 	}{
-		"no binary given": {VaultOptions{}, []string{"no vault binary given"}},
-		"no such binary":  {VaultOptions{Binary: "/nowhere/vault"}, []string{`vault binary "/nowhere/vault"`, "no such file"}},
+		"missing binary":             {VaultOptions{}, []string{"no server binary given"}},
+		"binary that does not exist": {VaultOptions{Binary: "/nowhere/vault"}, []string{`server binary "/nowhere/vault"`, "no such file"}},
 		"binary that may not be executed": {
 			VaultOptions{Binary: notExecutable}, []string{notExecutable, "permission denied"},
 		},
-		"binary that is no vault": {
+		"binary that is another program": {
+			VaultOptions{Binary: script(t, "echo 'GNU bash, version 5'")}, []string{"GNU bash", "neither Vault nor OpenBao"},
+		},
+		"binary that fails": {
 			VaultOptions{Binary: script(t, "echo 'what is this?' >&2; exit 3")}, []string{"exit status 3", "what is this?"},
 		},
-		"no such plugin directory": {
+		"server that exits": {
+			VaultOptions{Binary: fakeServer(t, "echo 'no memory' >&2; exit 4")}, []string{"exit status 4", "no memory"},
+		},
+		"plugin directory that does not exist": {
 			VaultOptions{Binary: script(t, ""), PluginDir: "/nowhere"}, []string{"plugin directory", "/nowhere"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("StartVault reports a "+name, func(t *testing.T) {
 			v, err := StartVault(t.Context(), c.options)
 			require.Nil(t, v)
 			for _, want := range c.want {
@@ -146,11 +152,11 @@ func TestVaultThatDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestStartVaultGivesUpWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+func TestStartVaultEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	pidFile := filepath.Join(t.TempDir(), "pid")
-	_, err := StartVault(ctx, VaultOptions{Binary: script(t, "echo $$ >"+pidFile+"; echo thinking; exec sleep 600")})
+	_, err := StartVault(ctx, VaultOptions{Binary: fakeServer(t, "echo $$ >"+pidFile+"; echo thinking; exec sleep 600")})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "thinking")
 
@@ -158,19 +164,19 @@ func TestStartVaultGivesUpWithItsContext(t *testing.T) {
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	require.NoError(t, err)
-	require.False(t, alive(pid), "it was left running")
+	require.False(t, alive(pid), "the process still runs")
 }
 
-func TestPortsThatOthersTake(t *testing.T) {
-	t.Run("Vault says so in the words that are looked for", func(t *testing.T) {
+func TestPortsInUse(t *testing.T) {
+	t.Run("the message of a server whose port is in use is recognised", func(t *testing.T) {
 		taken, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		defer taken.Close()
 		port := taken.Addr().(*net.TCPAddr).Port
-		_, err = startDev(t.Context(), VaultOptions{Binary: vaultBinary(t)}, port)
+		_, err = startDev(t.Context(), VaultOptions{Binary: serverBinary(t)}, port)
 		require.ErrorIs(t, err, errPortTaken)
 	})
-	t.Run("another port is tried", func(t *testing.T) {
+	t.Run("another port is tried if one is in use", func(t *testing.T) {
 		want, calls := &Vault{}, 0
 		got, err := onFreePort(t.Context(), func(int) (*Vault, error) {
 			if calls++; calls < 3 {
@@ -181,11 +187,11 @@ func TestPortsThatOthersTake(t *testing.T) {
 		require.NoError(t, err)
 		require.Same(t, want, got)
 	})
-	t.Run("but not for ever", func(t *testing.T) {
+	t.Run("after some ports in use the start fails", func(t *testing.T) {
 		_, err := onFreePort(t.Context(), func(int) (*Vault, error) { return nil, errPortTaken })
 		require.ErrorIs(t, err, errPortTaken)
 	})
-	t.Run("and not for another reason", func(t *testing.T) {
+	t.Run("another failure is not retried", func(t *testing.T) {
 		calls := 0
 		_, err := onFreePort(t.Context(), func(int) (*Vault, error) {
 			calls++
@@ -196,9 +202,9 @@ func TestPortsThatOthersTake(t *testing.T) {
 	})
 }
 
-func TestFindVault(t *testing.T) {
+func TestFindServerUsesVaultBin(t *testing.T) {
 	t.Setenv("VAULT_BIN", "/some/where/vault")
-	binary, err := FindVault(t.Context())
+	binary, err := FindServer(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "/some/where/vault", binary)
 }

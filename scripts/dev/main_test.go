@@ -26,7 +26,7 @@ func binaries(t *testing.T) options {
 		counters.Skip(t, "PLUGIN_BIN and EMULATOR_BIN are not set; make test-e2e builds both")
 	}
 	var err error
-	o.vault, err = sandbox.FindVault(t.Context())
+	o.vault, err = sandbox.FindServer(t.Context())
 	require.NoError(t, err)
 	return o
 }

@@ -86,7 +86,7 @@ func newReader(t *testing.T) *reader {
 	if _, err := exec.LookPath("curl"); err != nil {
 		counters.Skip(t, "the reference uses curl, and there is none here")
 	}
-	binary, err := sandbox.FindVault(t.Context())
+	binary, err := sandbox.FindServer(t.Context())
 	require.NoError(t, err)
 	binary, err = filepath.Abs(binary)
 	require.NoError(t, err)

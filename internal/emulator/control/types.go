@@ -193,6 +193,14 @@ type User struct {
 	WrongSignIns []time.Time `json:"wrong_sign_ins"`
 	// LockedUntil is when the lock-out after too many wrong passwords ends; it is zero without one.
 	LockedUntil time.Time `json:"locked_until"`
+	// MFA are the enabled second factors, such as "SOFTWARE_TOKEN_MFA".
+	MFA          []string `json:"mfa"`
+	PreferredMFA string   `json:"preferred_mfa"`
+	// Devices are the keys of the confirmed devices, Passkeys the ids of the registered passkeys.
+	Devices  []string `json:"devices"`
+	Passkeys []string `json:"passkeys"`
+	// ConfirmationCode is the code that ForgotPassword or AdminResetUserPassword last sent.
+	ConfirmationCode string `json:"confirmation_code"`
 }
 
 // AppClient is an app client of a pool, with its secrets.

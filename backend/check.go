@@ -1,0 +1,108 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/check"
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+// passwordSamples is how many passwords of a policy are compared with the pool's: a policy may meet
+// it by chance only.
+const passwordSamples = 10
+
+// subject is one of the subjects of internal/check.
+type subject interface {
+	Run(ctx context.Context, aws check.AWS, pool check.Pool) []check.Finding
+}
+
+// checkRole returns what would stop a role from working. A role with an invalid field is not compared
+// with its pool.
+func (b *backend) checkRole(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) []check.Finding {
+	if err := role.validate(aws.region); err != nil {
+		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the role again.")}
+	}
+	valid := check.Passed("role", "The role's fields are valid.")
+	if role.CredentialType == credentialTypeUser {
+		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
+	}
+	role, err := b.withStaticSecret(ctx, req, role)
+	if err != nil {
+		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
+	}
+	request := role.tokenRequest(aws.region)
+	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
+}
+
+// checkStaticRole returns what would stop the rotations of a static role.
+func checkStaticRole(ctx context.Context, role *staticRole, aws *connection) []check.Finding {
+	if err := role.validate(aws.region); err != nil {
+		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the static role again.")}
+	}
+	rotation := check.Rotation{LastError: role.LastError, Started: role.Pending != nil, Next: role.NextRotation, Retry: role.RetryAt}
+	return append([]check.Finding{rotation.Finding()}, runCheck(ctx, aws, role.target(aws.region), role.subject(aws.region))...)
+}
+
+// runCheck compares a subject with its pool. A target without pool or region has none to read.
+func runCheck(ctx context.Context, aws *connection, target cognito.Target, of subject) []check.Finding {
+	if target.UserPoolID == "" || target.Region == "" {
+		return of.Run(ctx, aws, nil)
+	}
+	pool, err := aws.Pool(ctx, target)
+	if err != nil {
+		return []check.Finding{check.Failed("aws_identity", err.Error(), "Check the AWS settings of Vault's process.")}
+	}
+	return of.Run(ctx, aws, pool)
+}
+
+// userSubject renders one sample user of the role.
+func (b *backend) userSubject(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) check.User {
+	data := templateData{RoleName: name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: role.UserPoolID}
+	username := check.ResultOf(role.username(aws, data))
+	data.Username = username.Value
+	return check.User{
+		Subject:    check.Subject{Target: role.target(aws.region), AppClient: role.appClient()},
+		Groups:     role.Groups,
+		SignsIn:    !role.NoTokens || role.mfa() == mfaTOTP,
+		TOTP:       role.mfa() == mfaTOTP,
+		Lease:      cmp.Or(role.TTL, b.System().DefaultLeaseTTL()),
+		Username:   username,
+		Attributes: check.ResultOf(role.attributes(data)),
+		Passwords:  check.ResultOf(b.samplePasswords(ctx, role.passwordPolicy(aws))),
+	}
+}
+
+func (b *backend) samplePasswords(ctx context.Context, policy string) ([]string, error) {
+	var passwords []string
+	for range passwordSamples {
+		password, err := b.newPasswordBy(ctx, policy)
+		if err != nil {
+			return nil, err
+		}
+		passwords = append(passwords, password)
+	}
+	return passwords, nil
+}
+
+// subject returns what the static role owns, as plain values.
+func (r *staticRole) subject(defaultRegion string) subject {
+	target := r.target(defaultRegion)
+	if r.CredentialType == staticTypePassword {
+		return check.StaticPassword{
+			Subject:  check.Subject{Target: target, AppClient: r.appClient()},
+			Username: r.Username, SelfManaged: r.SelfManaged,
+		}
+	}
+	return check.StaticSecret{
+		Target: target, ClientID: r.AppClientID, SecretID: r.SecretID, PreviousID: r.PreviousID,
+		Request: cognito.MachineTokenRequest{
+			Domain: r.CognitoPoolDomain, AppClient: cognito.AppClient{ID: r.AppClientID, Secret: r.Value}, Scopes: r.Scopes,
+		},
+	}
+}

@@ -1,0 +1,247 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/counters"
+)
+
+// everySource has something for every gauge.
+func everySource(now time.Time) metricSources {
+	return metricSources{
+		records: func() (recordsState, bool) {
+			living := []livingCount{{"user", "ci", "delivered", 2}, {"user", "ci", "confirmed", 3}, {"app_client", "svc", "creating", 1}}
+			return recordsState{living: living, due: 4, oldest: time.Minute}, true
+		},
+		rotations: func() ([]rotationState, bool) {
+			return []rotationState{{kind: "user_password", number: 9, overdue: 1, longest: time.Hour, last: now.Add(-time.Minute), next: now.Add(time.Minute)}}, true
+		},
+		libraries: func() ([]libraryState, bool) {
+			return []libraryState{{name: "e2e", free: 1, lent: 2, broken: 3, waiting: 4, longest: 5 * time.Second}}, true
+		},
+		caches: func() []cacheState { return []cacheState{{"roles", 7, 2, 1}} },
+		limits: func() map[string]float64 { return map[string]float64{"UserUpdate": 12.5} },
+	}
+}
+
+// recordEverything adds to every counter and histogram.
+func recordEverything(m *metrics) {
+	m.issued("user", "ci", time.Second, nil)
+	m.issued("user", "ci", time.Second, errors.New("no"))
+	m.revoked("user", time.Second, nil)
+	m.revoked("user", time.Second, errors.New("no"))
+	m.reconciled("user", nil)
+	m.reconciled("user", errors.New("no"))
+	m.tokenRead("machine")
+	m.tokenBought("machine", time.Hour)
+	m.awsCall("AdminCreateUser", "", time.Second, false)
+	m.awsCall("AdminCreateUser", "TooManyRequestsException", time.Second, true)
+	m.waited("UserUpdate", time.Second, true)
+	m.rotated("user_password", nil)
+	m.rotated("user_password", errors.New("no"))
+	m.ticked(nil)
+}
+
+func scrape(tb testing.TB, b *backend, format string) string {
+	tb.Helper()
+	fields := pathMetrics(b)[0].Fields
+	response, err := b.pathMetricsRead(context.Background(), nil, &framework.FieldData{Raw: map[string]any{"format": format}, Schema: fields})
+	require.NoError(tb, err)
+	require.Equal(tb, http.StatusOK, response.Data[logical.HTTPStatusCode])
+	return string(response.Data[logical.HTTPRawBody].([]byte))
+}
+
+func parse(tb testing.TB, text string) map[string]*dto.MetricFamily {
+	tb.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	require.NoError(tb, err)
+	return families
+}
+
+// countingBackend has counted something of everything.
+func countingBackend() *backend {
+	now := time.Now()
+	m := newMetrics("v1.2.3", func() time.Time { return now })
+	m.watch(everySource(now))
+	recordEverything(m)
+	return &backend{metrics: m}
+}
+
+func TestMetricsText(t *testing.T) {
+	b := countingBackend()
+
+	t.Run("every family is in the text with its help and its type", func(t *testing.T) {
+		families := parse(t, scrape(t, b, formatPrometheus))
+		require.Len(t, families, len(b.metrics.families))
+		for _, family := range b.metrics.families {
+			found := families[metricsPrefix+family.name]
+			require.NotNil(t, found, "%s is missing", family.name)
+			require.Equal(t, family.help, found.GetHelp())
+			require.Equal(t, family.kind, strings.ToLower(found.GetType().String()))
+		}
+	})
+
+	t.Run("values carry their labels", func(t *testing.T) {
+		text := scrape(t, b, formatPrometheus)
+		for _, line := range []string{
+			`vault_cognito_issued_total{kind="user",role="ci"} 1`,
+			`vault_cognito_failures_total{code="internal",step="issue"} 1`,
+			`vault_cognito_aws_calls_total{code="ok",operation="AdminCreateUser"} 1`,
+			`vault_cognito_throttles_total{operation="AdminCreateUser"} 1`,
+			`vault_cognito_token_cost_dollars_total{role="machine"} 0.00225`,
+			`vault_cognito_token_life_seconds_total{role="machine"} 3600`,
+			`vault_cognito_quota_wait_seconds_sum{category="UserUpdate"} 1`,
+			`vault_cognito_living_objects{kind="user",role="ci",state="confirmed"} 3`,
+			`vault_cognito_records_oldest_due_seconds 60`,
+			`vault_cognito_rotations_overdue_seconds{kind="user_password"} 3600`,
+			`vault_cognito_rotation_since_last_seconds{kind="user_password"} 60`,
+			`vault_cognito_rotation_until_next_seconds{kind="user_password"} 60`,
+			`vault_cognito_library_users{library="e2e",state="broken"} 3`,
+			`vault_cognito_library_longest_wait_seconds{library="e2e"} 5`,
+			`vault_cognito_cache_requests_total{cache="roles",result="hit"} 7`,
+			`vault_cognito_quota_limit_per_second{category="UserUpdate"} 12.5`,
+			`vault_cognito_build_info{version="v1.2.3"} 1`,
+		} {
+			require.Contains(t, text, line+"\n")
+		}
+	})
+
+	t.Run("OpenMetrics ends with its mark", func(t *testing.T) {
+		require.True(t, strings.HasSuffix(scrape(t, b, formatOpenMetrics), "# EOF\n"))
+	})
+
+	t.Run("promtool has nothing to complain about", func(t *testing.T) {
+		promtool, err := exec.LookPath("promtool")
+		if err != nil {
+			counters.Skip(t, "promtool is not on PATH; Debian has it in the package prometheus")
+		}
+		command := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+		command.Stdin = strings.NewReader(scrape(t, b, formatPrometheus))
+		output, err := command.CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.Empty(t, string(bytes.TrimSpace(output)))
+	})
+}
+
+func TestMetricsWithoutState(t *testing.T) {
+	m := newMetrics("v1.2.3", time.Now)
+	m.watch(metricSources{records: func() (recordsState, bool) { return recordsState{}, false }})
+	families := parse(t, scrape(t, &backend{metrics: m}, formatPrometheus))
+	for _, absent := range []string{"living_objects", "records_due", "records_oldest_due_seconds", "rotations_overdue", "library_users"} {
+		require.NotContains(t, families, metricsPrefix+absent, "the gauge is there before anything was scanned")
+	}
+}
+
+func TestMetricsNilRecordsNothing(t *testing.T) {
+	var none *metrics
+	require.NotPanics(t, func() {
+		recordEverything(none)
+		none.failed(stepTokens, errors.New("no"))
+		none.dropRole("ci")
+	})
+}
+
+func TestMetricsLabelsAreBounded(t *testing.T) {
+	b := &backend{metrics: newMetrics("v1.2.3", time.Now)}
+	living := make([]livingCount, 0, 3*metricRolesMax)
+	for n := range 3 * metricRolesMax {
+		role := fmt.Sprintf("role-%d", n)
+		b.metrics.issued("user", role, time.Second, nil)
+		b.metrics.tokenRead(role)
+		b.metrics.awsCall(role, role, time.Second, true)
+		b.metrics.waited(role, time.Second, true)
+		living = append(living, livingCount{"user", role, "confirmed", 1})
+	}
+	b.metrics.watch(metricSources{records: func() (recordsState, bool) { return recordsState{living: living}, true }})
+	families := parse(t, scrape(t, b, formatPrometheus))
+	for name, most := range map[string]int{
+		"issued_total": metricRolesMax, "token_reads_total": metricRolesMax, "living_objects": metricRolesMax,
+		"aws_calls_total": metricCodesMax, "throttles_total": metricCodesMax, "quota_wait_seconds": metricCodesMax,
+	} {
+		require.Len(t, families[metricsPrefix+name].GetMetric(), most+1, "%s has those within the bound and one for all others", name)
+	}
+	var living2, issued float64
+	for _, series := range families[metricsPrefix+"living_objects"].GetMetric() {
+		living2 += series.GetGauge().GetValue()
+	}
+	for _, series := range families[metricsPrefix+"issued_total"].GetMetric() {
+		issued += series.GetCounter().GetValue()
+	}
+	require.EqualValues(t, 3*metricRolesMax, living2, "nothing is lost beyond the bound")
+	require.EqualValues(t, 3*metricRolesMax, issued, "nothing is lost beyond the bound")
+}
+
+func TestMetricsForgetDeletedRoles(t *testing.T) {
+	b := countingBackend()
+	b.metrics.dropRole("machine")
+	text := scrape(t, b, formatPrometheus)
+	require.NotContains(t, text, `role="machine"`)
+	require.Contains(t, text, `role="ci"`)
+	b.metrics.tokenRead("machine")
+	require.Contains(t, scrape(t, b, formatPrometheus), `token_reads_total{role="machine"} 1`)
+}
+
+func TestFailureCode(t *testing.T) {
+	for want, err := range map[string]error{
+		"TooManyRequestsException": fmt.Errorf("role: %w", &cognito.Error{Code: "TooManyRequestsException", Kind: cognito.KindThrottled}),
+		codeLimit:                  &cognito.Error{Kind: cognito.KindThrottled},
+		codeNoAnswer:               &cognito.Error{Kind: cognito.KindUnavailable},
+		codeBadRequest:             badRequest("no"),
+		codeInternal:               errors.New("storage"),
+	} {
+		require.Equal(t, want, failureCode(err))
+	}
+}
+
+// BenchmarkMetricsTokenRead is all that a cached token read spends on metrics.
+func BenchmarkMetricsTokenRead(b *testing.B) {
+	m := newMetrics("v1.2.3", time.Now)
+	for n := range 1000 {
+		m.tokenRead(fmt.Sprintf("role-%d", n))
+	}
+	for b.Loop() {
+		m.tokenRead("role-500")
+	}
+}
+
+// BenchmarkMetricsScrape reads the metrics of a mount with 1,000 roles that have objects in three states.
+func BenchmarkMetricsScrape(b *testing.B) {
+	mount := &backend{metrics: newMetrics("v1.2.3", time.Now)}
+	var living []livingCount
+	for n := range 1000 {
+		role := fmt.Sprintf("role-%d", n)
+		mount.metrics.issued("user", role, time.Second, nil)
+		mount.metrics.tokenRead(role)
+		mount.metrics.tokenBought(role, time.Hour)
+		for _, state := range []string{"creating", "delivered", "confirmed"} {
+			living = append(living, livingCount{"user", role, state, n})
+		}
+	}
+	sources := everySource(time.Now())
+	sources.records = func() (recordsState, bool) { return recordsState{living: living}, true }
+	mount.metrics.watch(sources)
+	b.ReportAllocs()
+	for b.Loop() {
+		scrape(b, mount, formatPrometheus)
+	}
+}
