@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cache"
-	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // defaultWALMinAge is how old an unfinished creation must be before Vault has
@@ -39,7 +39,7 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	turns       cognito.Turns
+	limiters    ratelimit.Limiters
 	roles       *cache.Cache[string, *cachedRole]
 	staticRoles *cache.Cache[string, *staticRole]
 	queue       staticQueue

@@ -16,7 +16,7 @@ import (
 
 // userPool is the seam to Cognito for users: what may happen to them.
 type userPool interface {
-	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Credentials, metadata map[string]string) (cognito.Tokens, error)
+	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
@@ -27,7 +27,7 @@ type userPool interface {
 
 var _ userPool = (*cognito.Pool)(nil)
 
-// connection is the mount's way to AWS, made of its config.
+// connection is how the mount reaches AWS. It is made of the config.
 type connection struct {
 	*cognito.Service
 	// The rest are defaults of roles.
@@ -36,38 +36,43 @@ type connection struct {
 	passwordPolicy   string
 }
 
-// connect gives the mount's way to AWS.
+// connect returns the connection of the stored config.
 func (b *backend) connect(ctx context.Context, req *logical.Request) (*connection, error) {
 	return b.connections.Get(ctx, configStoragePath, nil, func(ctx context.Context) (*connection, error) {
 		config, err := getConfig(ctx, req.Storage)
 		if err != nil {
 			return nil, err
 		}
-		service := b.awsOf(req, config)
-		return &connection{service, config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
+		settings := b.settingsOf(req, config)
+		settings.Limiters = &b.limiters
+		return &connection{cognito.New(b.lifetime, settings), config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
 	})
 }
 
-// awsOf makes a way to AWS of a config that need not be the stored one.
+// awsOf returns a service with a config that need not be the stored one. It has
+// limiters of its own, so it is for calls to STS and IAM only.
 func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Service {
+	return cognito.New(b.lifetime, b.settingsOf(req, config))
+}
+
+func (b *backend) settingsOf(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
-	settings.Turns = &b.turns
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
-	return cognito.New(b.lifetime, settings)
+	return settings
 }
 
-// disconnect drops the mount's way to AWS, and with it every token in memory.
+// disconnect drops the connection, and with it every cached token.
 func (b *backend) disconnect() {
 	b.connections.Drop(configStoragePath)
 	b.staticTokens.dropAll()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
-	b.Logger().Warn("a machine token could not be replaced; the one at hand is served until it ends",
-		"error", f.Err, "next_try", f.Again.Format(time.RFC3339), "ends", f.Expires.Format(time.RFC3339))
+	b.Logger().Warn("a machine token could not be replaced; the cached one is served until it expires",
+		"error", f.Err, "next_try", f.Again.Format(time.RFC3339), "expires", f.Expires.Format(time.RFC3339))
 }
 
 func (b *backend) userPool(ctx context.Context, req *logical.Request, target cognito.Target) (userPool, error) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // Between the answer of this plugin and the moment at which Vault has stored
@@ -89,7 +90,7 @@ func (b *backend) endHandovers(ctx context.Context, req *logical.Request) error 
 	}
 	// By chance, so that those of a pool that is out of reach do not keep the others from their turn for ever.
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] }) //nolint:gosec // an order hides nothing
-	ctx, cancel := context.WithTimeout(cognito.ForRevocation(ctx), budget)
+	ctx, cancel := context.WithTimeout(ratelimit.WithClass(ctx, ratelimit.Revocation), budget)
 	defer cancel()
 	var left atomic.Int64
 	failures := make([]error, len(ids))

@@ -120,7 +120,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 type exchange struct {
 	role         *roleEntry
 	refreshToken string
-	cognito.Credentials
+	cognito.Login
 }
 
 func newExchange(name string, role *roleEntry, in input) (exchange, error) {

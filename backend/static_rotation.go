@@ -219,7 +219,7 @@ func (s *passwordSetter) prove(ctx context.Context, role *staticRole) error {
 	if role.AppClientID == "" {
 		return nil
 	}
-	_, err := s.pool.SignIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Pending.Value}, nil)
+	_, err := s.pool.SignIn(ctx, role.appClient(), cognito.Login{Username: role.Username, Password: role.Pending.Value}, nil)
 	if cognito.IsChallenge(err) {
 		return nil
 	}
@@ -242,7 +242,7 @@ func (s *ownPasswordSetter) set(ctx context.Context, role *staticRole, retried b
 			return err
 		}
 	}
-	old := cognito.Credentials{Username: role.Username, Password: role.Value}
+	old := cognito.Login{Username: role.Username, Password: role.Value}
 	err := s.pool.ChangeOwnPassword(ctx, role.appClient(), old, role.Pending.Value, nil)
 	role.Pending.note(err)
 	switch {
@@ -262,7 +262,7 @@ func (s *ownPasswordSetter) set(ctx context.Context, role *staticRole, retried b
 // inForce tells whether the pending password is the user's. A refusal is a
 // clear no, a challenge a clear yes.
 func (s *ownPasswordSetter) inForce(ctx context.Context, role *staticRole) (bool, error) {
-	_, err := s.pool.SignInSelf(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Pending.Value}, nil)
+	_, err := s.pool.SignInSelf(ctx, role.appClient(), cognito.Login{Username: role.Username, Password: role.Pending.Value}, nil)
 	switch {
 	case err == nil, cognito.IsChallenge(err):
 		return true, nil

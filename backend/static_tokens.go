@@ -100,7 +100,7 @@ func (b *backend) signInStaticUser(ctx context.Context, req *logical.Request, ro
 	if role.SelfManaged {
 		signIn = pool.SignInSelf
 	}
-	return signIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Value}, nil)
+	return signIn(ctx, role.appClient(), cognito.Login{Username: role.Username, Password: role.Value}, nil)
 }
 
 // dropMachineTokens drops the tokens that were bought with an app client's

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 const (
@@ -221,7 +222,7 @@ func (b *backend) userRevoke(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil {
 		return nil, err
 	}
-	ctx = cognito.ForRevocation(ctx)
+	ctx = ratelimit.WithClass(ctx, ratelimit.Revocation)
 	var failures []error
 	for _, ref := range refs {
 		failures = append(failures, b.endUser(ctx, req, ref, lease))

@@ -49,10 +49,10 @@ func changes() map[string]change {
 		})},
 		"changing the own password": {"ChangePassword", withUser(func(f *fixture, ctx context.Context) error {
 			app := f.selfServiceClient()
-			return f.pool().ChangeOwnPassword(ctx, app, cognito.Credentials{Username: username, Password: password}, password+"2", nil)
+			return f.pool().ChangeOwnPassword(ctx, app, cognito.Login{Username: username, Password: password}, password+"2", nil)
 		})},
 		"deleting a user": {"AdminDeleteUser", withUser(func(f *fixture, ctx context.Context) error { return f.pool().DeleteUser(ctx, username) })},
-		"joining a group": {"AdminAddUserToGroup", withUser(func(f *fixture, ctx context.Context) error { return f.pool().JoinGroup(ctx, username, "testers") })},
+		"joining a group": {"AdminAddUserToGroup", withUser(func(f *fixture, ctx context.Context) error { return f.pool().AddToGroup(ctx, username, "testers") })},
 		"adding a secret": {"AddUserPoolClientSecret", addSecret},
 		"deleting a secret": {"DeleteUserPoolClientSecret", func(f *fixture) func(context.Context) error {
 			id, err := f.pool().AddClientSecret(f.Context(), f.Seed.AppClientID, "hushAnotherSecretOfTheClient")
@@ -168,7 +168,7 @@ func TestOutcomeWithoutARequest(t *testing.T) {
 		f := newFixture(t, 0)
 		f.Fault(control.Fault{Operation: "InitiateAuth", Kind: control.FaultCutAfter})
 		err := f.pool().ChangeOwnPassword(t.Context(), cognito.AppClient{ID: f.Seed.PublicClientID},
-			cognito.Credentials{Username: username, Password: password}, password+"2", nil)
+			cognito.Login{Username: username, Password: password}, password+"2", nil)
 		require.Equal(t, cognito.OutcomeRefused, cognito.OutcomeOf(err))
 	})
 

@@ -55,19 +55,19 @@ func (p *Pool) SignOutUser(ctx context.Context, username string) error {
 
 // SignInSelf is SignIn without any right of IAM's. The app client must allow
 // ALLOW_USER_PASSWORD_AUTH.
-func (p *Pool) SignInSelf(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (Tokens, error) {
+func (p *Pool) SignInSelf(ctx context.Context, app AppClient, c Login, metadata map[string]string) (Tokens, error) {
 	step := p.step("signing in user", c.Username)
 	answer, err := p.initiateSelf(ctx, step, app, c, metadata)
 	if err != nil {
 		return Tokens{}, err
 	}
-	return answer.tokens(step)
+	return p.tokens(step, answer)
 }
 
 // ChangeOwnPassword lets a user replace its password, which requires no IAM
 // permission. It also serves a user with a temporary password, who has to
 // replace it.
-func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Credentials, password string, metadata map[string]string) error {
+func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Login, password string, metadata map[string]string) error {
 	step := p.step("changing the password of user", c.Username)
 	answer, err := p.initiateSelf(ctx, step, app, c, metadata)
 	if err != nil {
@@ -76,7 +76,7 @@ func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Credentia
 	if answer.challenge == types.ChallengeNameTypeNewPasswordRequired {
 		return p.replaceTemporary(ctx, step, app, c, answer, password, metadata)
 	}
-	tokens, err := answer.tokens(step)
+	tokens, err := p.tokens(step, answer)
 	if err != nil {
 		return unchanged(err)
 	}
@@ -98,7 +98,7 @@ func unchanged(err error) error {
 	return err
 }
 
-func (p *Pool) replaceTemporary(ctx context.Context, step string, app AppClient, c Credentials, demand reply, password string, metadata map[string]string) error {
+func (p *Pool) replaceTemporary(ctx context.Context, step string, app AppClient, c Login, demand reply, password string, metadata map[string]string) error {
 	_, err := p.api.RespondToAuthChallenge(ctx, &cip.RespondToAuthChallengeInput{
 		ClientId:           &app.ID,
 		ChallengeName:      demand.challenge,
@@ -112,7 +112,7 @@ func (p *Pool) replaceTemporary(ctx context.Context, step string, app AppClient,
 	return nil
 }
 
-func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Login, metadata map[string]string) (reply, error) {
 	out, err := p.api.InitiateAuth(ctx, &cip.InitiateAuthInput{
 		ClientId:       &app.ID,
 		AuthFlow:       types.AuthFlowTypeUserPasswordAuth,

@@ -61,14 +61,14 @@ func (s *Service) endpointClient(ctx context.Context) (*http.Client, error) {
 	return s.httpClient(cfg.HTTPClient), nil
 }
 
-// waitForEndpoint waits for the turn of a request to a token endpoint, whose
-// domain may tell the region better than the role does.
+// waitForEndpoint waits for a slot of a request to a token endpoint. The
+// region in the domain counts more than that of the role.
 func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
-	of := accountOf(s.keyOf(r.Target))
+	key := s.keyOf(r.Target)
 	if _, region, found := cutOwnDomain(host); found {
-		of.region = region
+		key.region = region
 	}
-	return s.limits.wait(ctx, of, clientAuthentication)
+	return s.limiters.Wait(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
 }
 
 func hostOf(rawURL string) string {

@@ -48,12 +48,23 @@ func (l *Limiters) SetRates(rates map[string]float64) {
 	}
 }
 
-// Wait waits for a slot of a category, as long as ctx allows, and returns an
-// *Error when the deadline of ctx comes first. The request has the class of
-// ctx, or the place of the reservation that ctx carries.
+// useTime is what a caller must have left of its time when its slot comes. In
+// a queue that is too long for the time of its callers, the first one is always
+// about to give up: without this every slot would be used too late.
+const useTime = 5 * time.Second
+
+// Wait waits for a slot of a category, as long as ctx leaves time to use it,
+// and returns an *Error if none comes by then: five seconds before the deadline
+// of ctx, or after half of a short time. The request has the class of ctx, or
+// the place of the reservation that ctx carries.
 func (l *Limiters) Wait(ctx context.Context, accountID, category string) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if deadline, bounded := ctx.Deadline(); bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(useTime, time.Until(deadline)/2)))
+		defer cancel()
 	}
 	t := l.enqueue(ctx, accountID, category)
 	if t == nil {
