@@ -16,7 +16,6 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/errgroup"
 
-	"vault-plugin-secrets-cognito/internal/cognito"
 	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 

@@ -336,7 +336,9 @@ func TestIssueUserWithoutRightToSetPasswords(t *testing.T) {
 	t.Run("a denial is forgotten after a while", func(t *testing.T) {
 		f := newFixture(t, 0)
 		now := time.Now()
-		f.service.SetClock(func() time.Time { return now })
+		settings := f.settings(0, time.Second)
+		settings.Now = func() time.Time { return now }
+		f.service = cognito.New(t.Context(), settings)
 		f.Deny("cognito-idp:AdminSetUserPassword")
 		_, err := f.pool().IssueUser(t.Context(), f.request())
 		require.NoError(t, err)

@@ -143,10 +143,15 @@ func explainLimit(e *ratelimit.Error) string {
 
 // limiterAccount returns the account and region that the requests of a client
 // count for. The account of the engine's own credentials is "" until it is
-// known. What was counted until then counts for the account from there on.
+// known, which matters only where roles are assumed besides. What was counted
+// until then counts for the account from there on.
 func (s *Service) limiterAccount(assumeRoleARN, region string) string {
 	if assumeRoleARN != "" {
+		s.assumesRoles.Store(true)
 		return accountOfARN(assumeRoleARN) + "/" + region
+	}
+	if !s.assumesRoles.Load() {
+		return "/" + region
 	}
 	id := s.KnownAccount(Target{})
 	if _, done := s.merged.Load(region); id != "" && !done {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -106,10 +107,13 @@ type Service struct {
 	clients map[clientKey]*cip.Client
 
 	limiters *ratelimit.Limiters
+	// assumesRoles is set once a role was assumed: only then may the engine's own
+	// account be counted twice.
+	assumesRoles atomic.Bool
 	// merged holds the regions in which the account of the engine's own credentials is known to the limiters.
 	merged  sync.Map
 	denials denials
-	secrets clientSecrets
+	secrets *secretCache
 	tokens  *tokenCache
 	caller  *callerCache
 }
@@ -130,8 +134,8 @@ func New(lifetime context.Context, settings Settings) *Service {
 		limiters: settings.Limiters,
 	}
 	s.limiters.SetRates(limiterRates(settings.RateLimits))
-	s.tokens = newTokenCache(lifetime, s.buyToken, settings.OnRefreshFailure)
-	s.tokens.now = settings.Now
+	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
+	s.secrets = newSecretCache(lifetime)
 	s.caller = newCallerCache(lifetime)
 	return s
 }

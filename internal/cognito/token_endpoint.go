@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"golang.org/x/oauth2"
@@ -41,7 +42,7 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 		}
 		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
 		if err == nil {
-			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil
+			return fetched{token.AccessToken, token.Type(), lifeOf(token)}, nil
 		}
 		failure := failEndpoint(r.step(), err)
 		pause, err := pauses.BackoffDelay(attempt, failure)
@@ -49,6 +50,15 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 			return fetched{}, failure
 		}
 	}
+}
+
+// lifeOf returns what the response said of the life of a token, or 0. The
+// library has added it to the clock of this machine already.
+func lifeOf(token *oauth2.Token) time.Duration {
+	if token.Expiry.IsZero() {
+		return 0
+	}
+	return time.Until(token.Expiry).Round(time.Second)
 }
 
 // endpointClient returns the HTTP client that AWS is called with, too: token
