@@ -14,7 +14,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userPool is the seam to Cognito for users: what may happen to them.
+// userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
 	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
@@ -27,35 +27,35 @@ type userPool interface {
 
 var _ userPool = (*cognito.Pool)(nil)
 
-// connection is how the mount reaches AWS. It is made of the config.
+// connection is the mount's AWS service, built from its config.
 type connection struct {
 	*cognito.Service
-	// The rest are defaults of roles.
+	// The remaining fields are defaults of roles.
 	region           string
 	usernameTemplate string
 	passwordPolicy   string
 }
 
-// connect returns the connection of the stored config.
+// connect returns the mount's connection, which is cached until the config changes.
 func (b *backend) connect(ctx context.Context, req *logical.Request) (*connection, error) {
 	return b.connections.Get(ctx, configStoragePath, nil, func(ctx context.Context) (*connection, error) {
 		config, err := getConfig(ctx, req.Storage)
 		if err != nil {
 			return nil, err
 		}
-		settings := b.settingsOf(req, config)
+		settings := b.awsSettings(req, config)
 		settings.Limiters = &b.limiters
 		return &connection{cognito.New(b.lifetime, settings), config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
 	})
 }
 
-// awsOf returns a service with a config that need not be the stored one. It has
-// limiters of its own, so it is for calls to STS and IAM only.
-func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Service {
-	return cognito.New(b.lifetime, b.settingsOf(req, config))
+// newService returns a service for a config, which need not be the stored one.
+// It has limiters of its own, so it is for calls to STS and IAM only.
+func (b *backend) newService(req *logical.Request, config *configEntry) *cognito.Service {
+	return cognito.New(b.lifetime, b.awsSettings(req, config))
 }
 
-func (b *backend) settingsOf(req *logical.Request, config *configEntry) cognito.Settings {
+func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
 	if config.IdentityTokenAudience != "" {
@@ -64,15 +64,15 @@ func (b *backend) settingsOf(req *logical.Request, config *configEntry) cognito.
 	return settings
 }
 
-// disconnect drops the connection, and with it every cached token.
+// disconnect drops the mount's connection, and with it every cached token.
 func (b *backend) disconnect() {
 	b.connections.Drop(configStoragePath)
-	b.staticTokens.dropAll()
+	b.staticTokens.Clear()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
-	b.Logger().Warn("a machine token could not be replaced; the cached one is served until it expires",
-		"error", f.Err, "next_try", f.Again.Format(time.RFC3339), "expires", f.Expires.Format(time.RFC3339))
+	b.Logger().Warn("refreshing a machine token failed; the cached one is returned until it expires",
+		"error", f.Err, "next_attempt", f.Again.Format(time.RFC3339), "expires", f.Expires.Format(time.RFC3339))
 }
 
 func (b *backend) userPool(ctx context.Context, req *logical.Request, target cognito.Target) (userPool, error) {
@@ -83,13 +83,13 @@ func (b *backend) userPool(ctx context.Context, req *logical.Request, target cog
 	return aws.Pool(ctx, target)
 }
 
-// notInSessionName is what STS does not take in the name of a session.
+// notInSessionName matches what STS does not allow in a session name.
 var notInSessionName = regexp.MustCompile(`[^\w+=,.@-]+`)
 
-// sessionNameMax is STS's limit on the name of a session.
+// sessionNameMax is the longest session name that STS allows.
 const sessionNameMax = 64
 
-// sessionName lets CloudTrail show which mount acted.
+// sessionName returns a session name that shows the mount in CloudTrail.
 func sessionName(mountPoint string) string {
 	name := "vault-" + notInSessionName.ReplaceAllString(strings.Trim(mountPoint, "/"), "-")
 	return name[:min(len(name), sessionNameMax)]

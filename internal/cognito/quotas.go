@@ -141,6 +141,12 @@ func explainLimit(e *ratelimit.Error) string {
 		"try again in %s, or raise %[2]s in rate_limits of the mount's config", rate, category, e.Wait())
 }
 
+// IsOwnLimit reports whether a call failed because of the engine's own limits: it was not sent.
+func IsOwnLimit(err error) bool {
+	var limit *ratelimit.Error
+	return errors.As(err, &limit)
+}
+
 // limiterAccount returns the account and region that the requests of a client
 // count for. The account of the engine's own credentials is "" until it is
 // known, which matters only where roles are assumed besides. What was counted
