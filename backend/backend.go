@@ -19,7 +19,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cache"
-	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // defaultWALMinAge is how old an unfinished creation must be before Vault has
@@ -52,7 +52,7 @@ type backend struct {
 	connections *cache.Cache[string, *connection]
 	// lastConnection is the newest connection, also while it is not cached.
 	lastConnection atomic.Pointer[connection]
-	turns          cognito.Turns
+	limiters       ratelimit.Limiters
 	roles          *cache.Cache[string, *roleEntry]
 	staticRoles    *cache.Cache[string, *staticRole]
 	queue          staticQueue

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 const (
@@ -49,7 +50,9 @@ const (
 
 // inBackground marks the calls of a context as those of a revocation or of the reconciler, which
 // have their own share of the quotas.
-func inBackground(ctx context.Context) context.Context { return cognito.ForRevocation(ctx) }
+func inBackground(ctx context.Context) context.Context {
+	return ratelimit.WithClass(ctx, ratelimit.Revocation)
+}
 
 // createGrace is how long a record may be "creating" before its process counts as dead.
 func (b *backend) createGrace() time.Duration { return b.WALRollbackMinAge }
