@@ -47,11 +47,10 @@ func pathTokens(b *backend) []*framework.Path {
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    b.pathTokensWrite,
-				Summary:                     "Exchange a refresh token, or username and password, for tokens.",
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-				Responses:                   responseSchema(tokenResponseFields()),
+				Callback:                  b.pathTokensWrite,
+				Summary:                   "Exchange a refresh token, or username and password, for tokens.",
+				ForwardPerformanceStandby: true,
+				Responses:                 responseSchema(tokenResponseFields()),
 			},
 		},
 		HelpSynopsis:    tokensHelpSynopsis,
@@ -106,7 +105,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 		if err != nil {
 			return nil, cognito.Target{}, err
 		}
-		return role.roleEntry, role.target(aws.region), nil
+		return role, role.target(aws.region), nil
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {

@@ -15,8 +15,10 @@ import (
 // verified: whoever gets the token verifies it, and to Vault it only says how
 // long it may be used.
 type claims struct {
-	Expiry *jwt.NumericDate `json:"exp"`
-	Scope  *string          `json:"scope"`
+	Expiry   *jwt.NumericDate `json:"exp"`
+	Scope    *string          `json:"scope"`
+	Subject  string           `json:"sub"`
+	Username string           `json:"username"`
 }
 
 func readClaims(token string) (claims, bool) {

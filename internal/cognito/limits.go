@@ -139,6 +139,12 @@ func (e *limitError) Error() string {
 		"ask less often, or raise %[2]s in rate_limits of the mount's config", e.limit, e.category)
 }
 
+// IsOwnLimit reports whether a call failed because of the engine's own limits: it was not sent.
+func IsOwnLimit(err error) bool {
+	var limit *limitError
+	return errors.As(err, &limit)
+}
+
 // account is what AWS counts a quota for, as far as the engine can tell
 // accounts apart: by the role that it assumes, or else by its credentials.
 type account struct{ id, region string }

@@ -461,7 +461,7 @@ func TestTokenFromAPI(t *testing.T) {
 
 	t.Run("a wrong secret is called what the endpoint calls it", func(t *testing.T) {
 		wrong := request
-		wrong.AppClient.Secret = "hush-wrong"
+		wrong.AppClient.Secret = "hush_wrong_value_of_a_secret"
 		_, err := f.service.MachineToken(t.Context(), wrong)
 		require.ErrorContains(t, err, "invalid_client")
 		require.NotContains(t, err.Error(), "hush")

@@ -107,14 +107,16 @@ func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand repl
 	return answer, err
 }
 
-func (p *Pool) initiate(ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+func (p *Pool) initiate(
+	ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string, options ...func(*cip.Options),
+) (reply, error) {
 	out, err := p.api.AdminInitiateAuth(ctx, &cip.AdminInitiateAuthInput{
 		UserPoolId:     &p.target.UserPoolID,
 		ClientId:       &app.ID,
 		AuthFlow:       types.AuthFlowTypeAdminUserPasswordAuth,
 		AuthParameters: app.authenticated(c.Username, map[string]string{"PASSWORD": c.Password}),
 		ClientMetadata: metadata,
-	})
+	}, options...)
 	if err != nil {
 		return reply{}, nameFlow(fail(step, err, c.Password, app.Secret), "ALLOW_ADMIN_USER_PASSWORD_AUTH")
 	}
