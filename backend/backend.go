@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -74,7 +75,9 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
-	metrics *metrics
+	census    census
+	rootTimes atomic.Pointer[rotationTimes]
+	metrics   *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.

@@ -64,7 +64,8 @@ type rootRotation struct {
 // It holds configMu while AWS answers, or a config written meanwhile would be
 // overwritten. Only those who write the config wait for it: requests take the
 // config from memory.
-func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (string, error) {
+func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
+	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 
