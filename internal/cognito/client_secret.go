@@ -50,7 +50,8 @@ func (c *clientSecrets) forget(clientID string) {
 }
 
 // clientSecret reads the secret of an app client from its pool, once. IAM has
-// to allow cognito-idp:DescribeUserPoolClient.
+// to allow cognito-idp:DescribeUserPoolClient. A secret that Cognito does not
+// show is an error for which IsSecretHidden is true.
 func (s *Service) clientSecret(ctx context.Context, target Target, clientID string) (string, error) {
 	key := secretKey{target, clientID}
 	if secret := s.secrets.get(key); secret != "" {
@@ -75,7 +76,30 @@ func (s *Service) describeSecret(ctx context.Context, target Target, clientID st
 	case err != nil:
 		return "", fail(step, err)
 	case out.UserPoolClient == nil || aws.ToString(out.UserPoolClient.ClientSecret) == "":
-		return "", &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot get tokens of its own"}
+		return "", explainMissingSecret(ctx, api, step, target, clientID)
 	}
 	return *out.UserPoolClient.ClientSecret, nil
+}
+
+// codeSecretHidden is the Code of an Error about a secret that exists and that Cognito does not show.
+const codeSecretHidden = "SecretNotShown"
+
+// IsSecretHidden reports that an app client has secrets and that Cognito shows none of them.
+func IsSecretHidden(err error) bool { return hasCode(err, codeSecretHidden) }
+
+// explainMissingSecret asks how many secrets the app client has. DescribeUserPoolClient
+// shows only the one that the app client was created with, and none after that
+// is deleted.
+func explainMissingSecret(ctx context.Context, api *cip.Client, step string, target Target, clientID string) error {
+	const remedy = "write the secret to app_client_secret, or name a static role that owns the app client in static_role"
+	listed, err := api.ListUserPoolClientSecrets(ctx, &cip.ListUserPoolClientSecretsInput{UserPoolId: &target.UserPoolID, ClientId: &clientID})
+	switch {
+	case err != nil:
+		return fail(step+", because Cognito shows none: listing its secrets", err)
+	case len(listed.ClientSecrets) == 0:
+		return &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot request tokens"}
+	default:
+		return &Error{Step: step, Kind: KindInvalid, Code: codeSecretHidden, Detail: fmt.Sprintf(
+			"the app client has %d secrets and Cognito shows none of them, because the first one was deleted: %s", len(listed.ClientSecrets), remedy)}
+	}
 }

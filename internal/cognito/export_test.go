@@ -17,6 +17,9 @@ func (s *Service) SetClock(now func() time.Time) { s.now, s.tokens.now = now, no
 // SetRandom lets a test choose the jitter.
 func (s *Service) SetRandom(random func() float64) { s.tokens.random = random }
 
+// UserOfARN returns the name of the IAM user in an ARN.
+func UserOfARN(arn string) string { return userOfARN(arn) }
+
 // CachedTokensMax is how many machine tokens are held at the most.
 const CachedTokensMax = cachedTokensMax
 
