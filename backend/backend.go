@@ -8,6 +8,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,8 @@ type Options struct {
 	// Elapsed replaces the monotonic clock, for tests. It returns the time since any moment. If
 	// only Now is replaced, it goes with Now.
 	Elapsed func() time.Duration
+	// Transport replaces the network under every call to AWS, for tests.
+	Transport http.RoundTripper
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -47,7 +50,7 @@ type backend struct {
 
 	connections *cache.Cache[string, *connection]
 	turns       cognito.Turns
-	roles       *cache.Cache[string, *cachedRole]
+	roles       *cache.Cache[string, *roleEntry]
 	staticRoles *cache.Cache[string, *staticRole]
 	queue       staticQueue
 	staticLocks staticLocks
@@ -58,6 +61,7 @@ type backend struct {
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
 	now          func() time.Time
+	transport    http.RoundTripper
 
 	// creations, batches, recordLocks, issuedCounts and watch belong to the issued records.
 	creations    creations
@@ -118,6 +122,7 @@ func newBackend(options Options) *backend {
 		roleLocks: locksutil.CreateLocks(),
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
+		transport: options.Transport,
 		metrics:   newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
@@ -128,7 +133,7 @@ func newBackend(options Options) *backend {
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
-	b.roles = newEntryCache[cachedRole](b.lifetime)
+	b.roles = newEntryCache[roleEntry](b.lifetime)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{

@@ -63,7 +63,7 @@ func runCheck(ctx context.Context, aws *connection, target cognito.Target, of su
 
 // userSubject renders one sample user of the role.
 func (b *backend) userSubject(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) check.User {
-	data := templateData{RoleName: name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: role.UserPoolID}
+	data := b.templateData(req, name, role.UserPoolID)
 	username := check.ResultOf(role.username(aws, data))
 	data.Username = username.Value
 	return check.User{

@@ -105,7 +105,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 		if err != nil {
 			return nil, cognito.Target{}, err
 		}
-		return role.roleEntry, role.target(aws.region), nil
+		return role, role.target(aws.region), nil
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {

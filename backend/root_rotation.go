@@ -90,7 +90,7 @@ func (b *backend) newRootRotation(ctx context.Context, req *logical.Request) (*r
 	if err := config.mustHaveRootKey(); err != nil {
 		return nil, err
 	}
-	keys, err := b.awsOf(req, config).AccessKeys(ctx)
+	keys, err := b.newService(req, config).AccessKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (r *rootRotation) makeKey(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.dropWAL(ctx, 1); err != nil {
 		return cognito.AccessKey{}, err
 	}
-	return key, r.b.awsOf(r.req, r.wal.Before.withKey(key)).ProveAccessKey(ctx)
+	return key, r.b.newService(r.req, r.wal.Before.withKey(key)).ProveAccessKey(ctx)
 }
 
 // undo deletes a key that was made in vain, even when the caller has gone
@@ -267,7 +267,7 @@ func findNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL) (
 }
 
 func (b *backend) deleteOldKey(ctx context.Context, req *logical.Request, config *configEntry, wal rootKeyWAL) error {
-	keys, err := b.awsOf(req, config).AccessKeysOf(ctx, wal.User)
+	keys, err := b.newService(req, config).AccessKeysOf(ctx, wal.User)
 	if err != nil {
 		return err
 	}
@@ -311,7 +311,7 @@ func (b *backend) settleRootKey(ctx context.Context, req *logical.Request, wal r
 	if config.AccessKeyID != "" && !config.LastVaultRotation.Before(wal.Created) {
 		reach = config // a later rotation has deleted the key of before
 	}
-	keys, err := b.awsOf(req, reach).AccessKeysOf(ctx, wal.User)
+	keys, err := b.newService(req, reach).AccessKeysOf(ctx, wal.User)
 	if err != nil {
 		return err
 	}
