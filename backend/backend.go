@@ -22,9 +22,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// defaultWALMinAge is how old an unfinished creation must be before Vault has
-// it rolled back. It is longer than any request may take.
-const defaultWALMinAge = 5 * time.Minute
+// defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is longer than
+// any request may take.
+const defaultWALMinAge = 2 * time.Minute
 
 // cleanTimeout bounds how long Vault waits when it ends the mount.
 const cleanTimeout = 10 * time.Second
@@ -33,8 +33,8 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the age from which an unfinished creation is rolled
-	// back, for tests. Zero means five minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, for tests. Zero means two
+	// minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
