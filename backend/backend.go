@@ -8,7 +8,10 @@ package backend
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -16,12 +19,15 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cache"
-	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // defaultWALMinAge is how old an unfinished creation must be before Vault has
 // it rolled back. It is longer than any request may take.
 const defaultWALMinAge = 5 * time.Minute
+
+// cleanTimeout bounds how long Vault waits when it ends the mount.
+const cleanTimeout = 10 * time.Second
 
 // Options differ between builds, not between mounts.
 type Options struct {
@@ -32,6 +38,11 @@ type Options struct {
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
+	// Elapsed replaces the monotonic clock, for tests. It returns the time since any moment. If
+	// only Now is replaced, it goes with Now.
+	Elapsed func() time.Duration
+	// Transport replaces the network under every call to AWS, for tests.
+	Transport http.RoundTripper
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -39,17 +50,36 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	turns       cognito.Turns
-	roles       *cache.Cache[string, *cachedRole]
-	staticRoles *cache.Cache[string, *staticRole]
-	queue       staticQueue
+	// lastConnection is the newest connection, also while it is not cached.
+	lastConnection atomic.Pointer[connection]
+	limiters       ratelimit.Limiters
+	roles          *cache.Cache[string, *roleEntry]
+	staticRoles    *cache.Cache[string, *staticRole]
+	queue          staticQueue
+	staticLocks    staticLocks
 
-	staticTokens staticTokenCache
+	staticTokens *cache.Cache[string, *staticTokens]
+	signInCounts signInCounter
 	roleLocks    []*locksutil.LockEntry
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
 	now          func() time.Time
-	metrics      *metrics
+	transport    http.RoundTripper
+
+	// creations, batches, recordLocks, issuedCounts and watch belong to the issued records.
+	creations    creations
+	batches      openBatches
+	recordLocks  keyedLocks
+	issuedCounts issuedCounts
+	watch        *leaseWatch
+	// issuedEnds has for each kind of record what ends its object.
+	issuedEnds map[recordKind]issuedEndFunc
+	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
+	endedBeforeUnmount sync.Map
+
+	census    census
+	rootTimes atomic.Pointer[rotationTimes]
+	metrics   *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -65,12 +95,6 @@ type backend struct {
 // Factory makes the mounts of one build. Vault also calls it, without storage,
 // to learn the version when the plugin is registered, so it does no I/O.
 func Factory(options Options) logical.Factory {
-	if options.WALMinAge <= 0 {
-		options.WALMinAge = defaultWALMinAge
-	}
-	if options.Now == nil {
-		options.Now = time.Now
-	}
 	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 		if conf == nil {
 			return nil, fmt.Errorf("the configuration passed into the backend is nil")
@@ -83,28 +107,47 @@ func Factory(options Options) logical.Factory {
 	}
 }
 
+func (o *Options) setDefaults() {
+	if o.WALMinAge <= 0 {
+		o.WALMinAge = defaultWALMinAge
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		now, began := o.Now, o.Now()
+		// Times of time.Now have both clocks, and Sub uses the monotonic one.
+		o.Elapsed = func() time.Duration { return now().Sub(began) }
+	}
+}
+
 func newBackend(options Options) *backend {
+	options.setDefaults()
 	b := &backend{
 		roleLocks: locksutil.CreateLocks(),
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
+		transport: options.Transport,
 		metrics:   newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
-	b.periodicTasks = []periodicTask{b.endHandovers, b.rotateDue, b.rotateRootWhenDue}
-	b.walRollbacks = map[string]walRollbackFunc{walKindUser: b.rollbackUser, walKindRootKey: b.rollbackRootKey}
+	b.watch = newLeaseWatch(options.Now, options.Elapsed)
+	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord}
+	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
+	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
-	b.roles = newEntryCache[cachedRole](b.lifetime)
+	b.roles = newEntryCache[roleEntry](b.lifetime)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
+	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
 		RunningVersion: options.Version,
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, framework.WALPrefix},
-			LocalStorage:    []string{framework.WALPrefix, handoverStoragePrefix},
+			LocalStorage:    []string{framework.WALPrefix, issuedStoragePrefix},
 		},
 		// The SDK tries one pattern after the other: what is read most goes first.
 		Paths: framework.PathAppend(
@@ -116,6 +159,7 @@ func newBackend(options Options) *backend {
 			pathRoles(b),
 			pathCheck(b),
 			pathStaticRoles(b),
+			pathIssued(b),
 			pathMetrics(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},
@@ -163,17 +207,23 @@ func (b *backend) initialize(context.Context, *logical.InitializationRequest) er
 func (b *backend) invalidate(_ context.Context, key string) {
 	switch {
 	case key == configStoragePath:
-		b.disconnect()
+		b.connections.Drop(configStoragePath) // the last connection may only have another key
+		b.staticTokens.Clear()
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.dropCachedRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):
 		name := staticNameOf(key)
 		b.staticRoles.Drop(name)
-		b.queue.forget(name)
+		b.queue.reload(name)
 	}
 }
 
-func (b *backend) clean(context.Context) {
+// clean ends what runs in the background. Creations that are under way are undone first: Vault
+// may end the process after it.
+func (b *backend) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+	defer cancel()
+	b.creations.stop(ctx)
 	b.end()
 	b.disconnect()
 }

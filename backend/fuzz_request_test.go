@@ -37,11 +37,11 @@ const (
 const hangs = 30 * time.Second
 
 // storageKeys are all the places where the engine may write.
-var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|handovers/[0-9]{8}T[0-9]{4}/[0-9A-Z]{26})$`)
+var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|issued/heartbeat|issued/records/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4}/[a-z2-7]{12}|issued/due/[0-9]{8}/[0-9]{4}/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4})$`)
 
-// place is one field of one operation of one path, with the rest of a request
+// fieldUse is one field of one operation of one path, with the rest of a request
 // that would be accepted. Places are found in the backend's own schema.
-type place struct {
+type fieldUse struct {
 	path  *framework.Path
 	op    logical.Operation
 	name  string
@@ -49,15 +49,15 @@ type place struct {
 	rest  map[string]any
 }
 
-func (p place) String() string {
+func (p fieldUse) String() string {
 	return strings.ReplaceAll(fmt.Sprintf("%s %s %s", p.op, p.url(), p.field), " ", "_")
 }
 
 // ignored tells of a field that the engine makes nothing of: the URL has the name.
-func (p place) ignored() bool { return p.field == "name" || p.field == "no_such_field" }
+func (p fieldUse) ignored() bool { return p.field == "name" || p.field == "no_such_field" }
 
 // url puts the name into the path's pattern.
-func (p place) url() string {
+func (p fieldUse) url() string {
 	prefix, _, named := strings.Cut(strings.Trim(p.path.Pattern, "^?$"), "(?P<")
 	if named {
 		return prefix + p.name
@@ -67,13 +67,13 @@ func (p place) url() string {
 
 // places are those of all paths. For a path that nobody described here every
 // field is tried alone, on every role that there is.
-func places(h *hostile) []place {
-	var all []place
+func places(h *hostile) []fieldUse {
+	var all []fieldUse
 	b := newBackend(Options{Now: time.Now})
 	for _, path := range b.Paths {
 		for _, op := range slices.Sorted(maps.Keys(path.Operations)) {
 			for _, name := range []string{"user", "machine", "password", "secret"} {
-				p := place{path: path, op: op, name: name}
+				p := fieldUse{path: path, op: op, name: name}
 				rest, described := h.accepted[p.url()]
 				if !described && (strings.HasPrefix(p.url(), "roles/") || strings.HasPrefix(p.url(), "static-roles/")) && path.Fields != nil {
 					continue
@@ -185,7 +185,7 @@ func (m *hostileMount) request(tb testing.TB, op logical.Operation, path string,
 }
 
 // attack makes one hostile request and sees to everything that must hold then.
-func (m *hostileMount) attack(tb testing.TB, p place, value any) {
+func (m *hostileMount) attack(tb testing.TB, p fieldUse, value any) {
 	tb.Helper()
 	url, before := p.url(), m.entries(tb)
 	if p.op == logical.CreateOperation {
@@ -220,7 +220,7 @@ func writes(op logical.Operation) bool {
 // mustExistInPeace asks what Vault asks before it calls a write a create or an
 // update. Vault logs its error,
 // and answers with a 500.
-func (m *hostileMount) mustExistInPeace(tb testing.TB, p place, data map[string]any) {
+func (m *hostileMount) mustExistInPeace(tb testing.TB, p fieldUse, data map[string]any) {
 	tb.Helper()
 	if p.op != logical.CreateOperation && p.op != logical.UpdateOperation {
 		return
@@ -230,7 +230,7 @@ func (m *hostileMount) mustExistInPeace(tb testing.TB, p place, data map[string]
 }
 
 // use makes the requests that meet what was written.
-func (m *hostileMount) use(tb testing.TB, p place) {
+func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 	tb.Helper()
 	for _, path := range m.backend.(*backend).Paths {
 		for _, op := range []logical.Operation{logical.ReadOperation, logical.ListOperation} {
@@ -238,7 +238,7 @@ func (m *hostileMount) use(tb testing.TB, p place) {
 				continue
 			}
 			for _, name := range []string{"user", "machine", "password", "secret"} {
-				next := place{path: path, op: op, name: name, field: p.field}
+				next := fieldUse{path: path, op: op, name: name, field: p.field}
 				if name != p.name && path.Fields["name"] != nil && p.path.Fields["name"] != nil {
 					continue
 				}
@@ -254,7 +254,7 @@ func (m *hostileMount) use(tb testing.TB, p place) {
 
 // mustBeSensible gives the text of a refusal, which is the caller's fault and
 // says so in words that can be acted upon, or else nothing.
-func (m *hostileMount) mustBeSensible(tb testing.TB, p place, response *logical.Response, err error) string {
+func (m *hostileMount) mustBeSensible(tb testing.TB, p fieldUse, response *logical.Response, err error) string {
 	tb.Helper()
 	var text string
 	switch {
@@ -283,7 +283,7 @@ func reaches(field string) bool {
 }
 
 // names tells whether a text names a field of a path, or what is not there.
-func (m *hostileMount) names(p place, text string) bool {
+func (m *hostileMount) names(p fieldUse, text string) bool {
 	for field := range p.path.Fields {
 		if strings.Contains(text, field) {
 			return true
@@ -298,7 +298,7 @@ func (m *hostileMount) names(p place, text string) bool {
 }
 
 // secretly puts the marker into what a sensitive field is given.
-func secretly(p place, text string) string {
+func secretly(p fieldUse, text string) string {
 	schema := p.path.Fields[p.field]
 	if schema != nil && schema.DisplayAttrs != nil && schema.DisplayAttrs.Sensitive {
 		return marker + text

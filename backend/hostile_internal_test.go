@@ -21,7 +21,7 @@ const hostileSuite = "Hostile input"
 
 // refusedWithin makes a request that must be a 400 that names the field, in a
 // few words and with little memory.
-func (m *hostileMount) refusedWithin(t *testing.T, p place, value any, mostAllocated uint64) string {
+func (m *hostileMount) refusedWithin(t *testing.T, p fieldUse, value any, mostAllocated uint64) string {
 	t.Helper()
 	data := map[string]any{}
 	maps.Copy(data, p.rest)
@@ -41,8 +41,8 @@ func (m *hostileMount) refusedWithin(t *testing.T, p place, value any, mostAlloc
 }
 
 // updates are the places of all fields that a request can set.
-func (h *hostile) updates() []place {
-	var found []place
+func (h *hostile) updates() []fieldUse {
+	var found []fieldUse
 	for _, p := range places(h) {
 		if p.op == logical.UpdateOperation && !p.ignored() && !strings.HasPrefix(p.url(), "rotate-") {
 			found = append(found, p)
@@ -105,7 +105,7 @@ func TestManyItems(t *testing.T) {
 	}
 	t.Run("1,000 groups are refused with the number that Cognito allows", func(t *testing.T) {
 		count.Tried(1)
-		p := place{op: logical.UpdateOperation, name: "user", field: "groups", path: newBackend(Options{}).Route("roles/user")}
+		p := fieldUse{op: logical.UpdateOperation, name: "user", field: "groups", path: newBackend(Options{}).Route("roles/user")}
 		text := h.mount(t).refusedWithin(t, p, list[:1000], mostAllocated)
 		require.Contains(t, text, "1000")
 		require.Contains(t, text, "100")
@@ -142,7 +142,7 @@ func TestTemplateBombs(t *testing.T) {
 		for _, field := range []string{"username_template", "user_attributes"} {
 			t.Run(name+" in "+field, func(t *testing.T) {
 				count.Tried(1)
-				p := place{op: logical.UpdateOperation, name: "user", field: field, path: newBackend(Options{}).Route("roles/user")}
+				p := fieldUse{op: logical.UpdateOperation, name: "user", field: field, path: newBackend(Options{}).Route("roles/user")}
 				var value any = template
 				if field == "user_attributes" {
 					value = map[string]any{"name": template}
@@ -154,7 +154,7 @@ func TestTemplateBombs(t *testing.T) {
 }
 
 // refusedTemplate is refusedWithin for an error that may show the template.
-func (m *hostileMount) refusedTemplate(t *testing.T, p place, value any, mostAllocated uint64) {
+func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, mostAllocated uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -175,7 +175,7 @@ func TestSchedulesThatAreNone(t *testing.T) {
 		for _, path := range []string{"config", "static-roles/password"} {
 			t.Run(fmt.Sprintf("%s %.20q", path, schedule), func(t *testing.T) {
 				count.Tried(1)
-				p := place{op: logical.UpdateOperation, name: "password", field: "rotation_schedule", path: newBackend(Options{}).Route(path)}
+				p := fieldUse{op: logical.UpdateOperation, name: "password", field: "rotation_schedule", path: newBackend(Options{}).Route(path)}
 				p.rest = map[string]any{"rotation_period": 0}
 				h.mount(t).refusedWithin(t, p, schedule, 16<<20)
 			})

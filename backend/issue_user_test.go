@@ -5,6 +5,7 @@ package backend_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,6 @@ import (
 
 	"vault-plugin-secrets-cognito/backend"
 	"vault-plugin-secrets-cognito/backend/backendtest"
-	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
@@ -35,7 +35,10 @@ func newPool(t *testing.T) *pool {
 
 func newPoolOn(t *testing.T, options backend.Options) *pool {
 	t.Helper()
-	options.Version, options.WALMinAge = "v1.2.3", time.Minute
+	options.Version = "v1.2.3"
+	if options.WALMinAge == 0 {
+		options.WALMinAge = time.Minute
+	}
 	storage := &backendtest.Storage{Storage: &logical.InmemStorage{}}
 	p := &pool{
 		Mount:   backendtest.NewOn(t, storage, options),
@@ -101,6 +104,18 @@ func (p *pool) lease(op logical.Operation, secret *logical.Secret) (*logical.Res
 	})
 }
 
+// records are the ids of the issued records of role "ci".
+func (p *pool) records() []string {
+	p.T.Helper()
+	var ids []string
+	for _, batch := range p.entries("issued/records/ci/") {
+		for _, random := range p.entries("issued/records/ci/" + batch) {
+			ids = append(ids, strings.TrimSuffix(batch, "/")+"-"+random)
+		}
+	}
+	return ids
+}
+
 func TestStorageFailsAtEveryCall(t *testing.T) {
 	p := newPool(t)
 	p.storage.Repair()
@@ -118,116 +133,10 @@ func TestStorageFailsAtEveryCall(t *testing.T) {
 
 			p.storage.Repair()
 			require.NoError(t, p.rollBack())
-			require.Empty(t, p.walEntries())
 			p.Read("creds/ci")
 			require.Len(t, p.Users(), 1)
 		})
 	}
-}
-
-func TestWriteAheadLog(t *testing.T) {
-	// leftover makes a user that could not be undone.
-	leftover := func(t *testing.T) *pool {
-		t.Helper()
-		p := newPool(t)
-		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-		p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
-		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
-		requireStatus(t, 502, err)
-		require.Len(t, p.Users(), 1)
-		require.Len(t, p.walEntries(), 1)
-		return p
-	}
-	t.Run("an answer leaves nothing to roll back behind", func(t *testing.T) {
-		p := newPool(t)
-		p.Read("creds/ci")
-		require.Empty(t, p.walEntries())
-		require.NoError(t, p.rollBack())
-		require.Len(t, p.Users(), 1)
-	})
-
-	t.Run("a failure that was undone leaves no entry behind", func(t *testing.T) {
-		p := newPool(t)
-		p.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
-		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
-		requireStatus(t, 502, err)
-		require.Empty(t, p.walEntries())
-	})
-
-	t.Run("a roll-back deletes the user without role and config", func(t *testing.T) {
-		p := leftover(t)
-		p.Heal()
-		p.OK(logical.DeleteOperation, "roles/ci", nil)
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.Users())
-		require.Empty(t, p.walEntries())
-	})
-
-	t.Run("a roll-back that fails is tried again", func(t *testing.T) {
-		p := leftover(t)
-		require.ErrorContains(t, p.rollBack(), "deleting user")
-		require.Len(t, p.walEntries(), 1)
-		p.Heal()
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.Users())
-	})
-
-	t.Run("a young entry is left alone", func(t *testing.T) {
-		p := leftover(t)
-		p.Heal()
-		p.OK(logical.RollbackOperation, "", nil)
-		require.Len(t, p.Users(), 1)
-	})
-
-	t.Run("before an unmount even a young entry counts", func(t *testing.T) {
-		p := leftover(t)
-		p.Heal()
-		p.System.TaintedVal = true
-		p.OK(logical.RollbackOperation, "", nil)
-		require.Empty(t, p.Users())
-	})
-
-	t.Run("a create that may still come keeps its entry", func(t *testing.T) {
-		p := newPool(t)
-		p.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultHang})
-		_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
-		requireStatus(t, 502, err)
-		require.Empty(t, p.Users())
-		require.Len(t, p.walEntries(), 1)
-		p.Heal()
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.walEntries())
-	})
-
-	t.Run("entries that nobody can use are dropped", func(t *testing.T) {
-		p := newPool(t)
-		for i, entry := range []string{
-			`{"type":"somebody-elses","data":{},"created_at":1}`,
-			`{"type":"user","data":"no object","created_at":1}`,
-			`{"type":"user","data":{"username":"","user_pool_id":""},"created_at":1}`,
-			`{"type":"user","data":{"username":7},"created_at":1}`,
-		} {
-			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: fmt.Sprintf("wal/%d", i), Value: []byte(entry)}))
-		}
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.walEntries())
-	})
-
-	t.Run("after a day an entry is given up", func(t *testing.T) {
-		p := newPool(t)
-		p.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
-		entry := `{"type":"user","data":{"username":"u","user_pool_id":"eu-west-1_x","region":"eu-west-1","created":%q},"created_at":1}`
-		put := func(age time.Duration) {
-			created := time.Now().Add(-age).Format(time.RFC3339)
-			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "wal/x", Value: fmt.Appendf(nil, entry, created)}))
-		}
-		put(23 * time.Hour)
-		require.Error(t, p.rollBack())
-		require.Len(t, p.walEntries(), 1)
-		put(25 * time.Hour)
-		require.NoError(t, p.rollBack())
-		require.Empty(t, p.walEntries())
-	})
 }
 
 func TestLeaseOfTheOlderPlugin(t *testing.T) {
@@ -255,7 +164,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 	t.Run("finds its user also when the role has moved to another pool", func(t *testing.T) {
 		p, secret := issue(t)
 		another := p.MakePool(&cip.CreateUserPoolInput{})
-		p.WriteOK("roles/ci", map[string]any{"user_pool_id": another, "ttl": "9m"})
+		p.WriteOK("roles/ci", map[string]any{"user_pool_id": another, "app_client_secret": p.Seed.AppClientSecret, "ttl": "9m"})
 		renewed, err := p.lease(logical.RenewOperation, secret)
 		require.NoError(t, err)
 		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
@@ -333,14 +242,14 @@ func TestConfigWrittenWhileUsersAreIssued(t *testing.T) {
 func TestUnusableRoles(t *testing.T) {
 	p := newPool(t)
 	for name, c := range map[string]struct{ stored, says string }{
-		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is missing"},
-		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is missing"},
-		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is missing"},
+		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is required"},
+		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is required"},
+		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(c.stored)}))
 			text := p.Refused(logical.ReadOperation, "creds/old", nil)
-			require.Contains(t, text, `role "old" cannot be used as it is`)
+			require.Contains(t, text, `role "old" cannot be used: `)
 			require.Contains(t, text, c.says)
 			require.NotNil(t, p.Read("roles/old"))
 			p.OK(logical.DeleteOperation, "roles/old", nil)

@@ -14,12 +14,12 @@ import (
 func pathCreds(b *backend) []*framework.Path {
 	operation := func(verb, suffix string) *framework.PathOperation {
 		return &framework.PathOperation{
-			Callback:                    b.pathCredsRead,
-			Summary:                     "Issue a user or a token.",
-			ForwardPerformanceStandby:   true,
-			ForwardPerformanceSecondary: true,
-			Responses:                   responseSchema(credsResponseFields()),
-			DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
+			Callback: b.pathCredsRead,
+			Summary:  "Issue a user or a token.",
+			// A performance secondary issues itself: Vault registers the lease on the cluster that was asked.
+			ForwardPerformanceStandby: true,
+			Responses:                 responseSchema(credsResponseFields()),
+			DisplayAttrs:              &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
 		}
 	}
 	return []*framework.Path{{
@@ -95,7 +95,8 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		return toResponse(err)
 	}
 	if role.CredentialType == credentialTypeUser {
-		return b.issueUser(ctx, req, userIssue{name: name, role: role.roleEntry, aws: aws, target: role.target(aws.region), input: in})
+		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+		return issue.run(ctx)
 	}
 	return b.issueMachineToken(ctx, req, aws, name, role, in)
 }

@@ -16,22 +16,23 @@ import (
 // meanwhile, so a task does a bounded piece of its work and returns.
 type periodicTask func(ctx context.Context, req *logical.Request) error
 
-// periodic runs all tasks, on the node that may write only. One that fails
-// does not keep the others from their turn. Before an unmount it only ends
-// users: a password or key that is rotated now would be lost with the storage,
-// and the roll-back that follows, the last one, needs the time.
+// periodic runs all tasks. One that fails does not keep the others from running. Issued records
+// are local, so they are reconciled on the active node of every cluster; the rest runs only
+// where replicated storage can be written. Before an unmount objects are ended and nothing is
+// rotated: a new password or key would be lost with the storage.
 func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
-	if !b.mayWrite() {
+	if b.System().ReplicationState().HasState(consts.ReplicationPerformanceStandby) {
 		return nil
 	}
-	if b.System().Tainted() {
-		return b.endHandovers(ctx, req)
+	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
+	if b.mayWrite() && !b.System().Tainted() {
+		for _, task := range b.periodicTasks {
+			failures = append(failures, task(ctx, req))
+		}
 	}
-	var failures []error
-	for _, task := range b.periodicTasks {
-		failures = append(failures, task(ctx, req))
-	}
-	return errors.Join(failures...)
+	err := errors.Join(failures...)
+	b.metrics.ticked(err)
+	return err
 }
 
 // mayWrite reports whether what this mount stores is this node's to write: not

@@ -11,189 +11,206 @@ import (
 	"maps"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// issueTimeout bounds the making of a user. It must end, undoing included,
-// before the roll-back may think that the request died.
-const issueTimeout = 90 * time.Second
+// accountWait is how long a user that was created waits until its AWS account is known.
+const accountWait = 2 * time.Second
 
-// userIssue is one request for a user.
+// userIssue is one request for a user. Its methods are called in their order: prepare, begin,
+// create, deliver, response.
 type userIssue struct {
+	b      *backend
+	req    *logical.Request
 	name   string
 	role   *roleEntry
 	aws    *connection
 	target cognito.Target
 	input  input
+
+	// ttl is what the request asks for, or 0.
+	ttl      time.Duration
+	pool     userPool
+	request  cognito.UserRequest
+	creation *creation
+	user     *cognito.IssuedUser
+	times    leaseTimes
 }
 
-// issueUser makes a user for a lease. The WAL entry and the handover go first:
-// from the moment that a user may exist, there is always something that ends
-// it.
-func (b *backend) issueUser(ctx context.Context, req *logical.Request, i userIssue) (*logical.Response, error) {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
-		return toResponse(err)
-	}
-	ttl, err := b.requestedTTL(i)
+// run creates a user for a lease. Its record comes first: from the moment that a user may exist,
+// there is always something that ends it.
+func (i *userIssue) run(ctx context.Context) (*logical.Response, error) {
+	began := i.b.now()
+	err := i.issue(ctx)
+	i.b.metrics.issued(credentialTypeUser, i.name, i.b.now().Sub(began), err)
 	if err != nil {
 		return toResponse(err)
 	}
-	request, err := b.userRequest(ctx, req, i)
-	if err != nil {
-		return toResponse(err)
-	}
-	pool, err := b.userPool(ctx, req, i.target)
-	if err != nil {
-		return toResponse(err)
-	}
-	lease := userLease{userRef: newUserRef(request.Username, i.target), role: i.name, created: b.now(), ttl: ttl, revocation: i.role.revocation()}
-	walID, err := b.note(ctx, req.Storage, &lease, i.role)
-	if err != nil {
-		return nil, err
-	}
-	issued, err := b.issueWithin(ctx, pool, request)
-	if err != nil {
-		b.settleFailure(ctx, req, walID, lease.handover, err)
-		return toResponse(fmt.Errorf("role %q: %w", i.name, err))
-	}
-	lease.Username, lease.created = issued.Username, b.now() // Cognito's own, where the one that was sent is an address
-	if err := dropWAL(ctx, req.Storage, walID); err != nil {
-		return nil, b.deleteUndelivered(ctx, req, lease, err)
-	}
-	return b.userResponse(i, request, issued, lease), nil
+	return i.response(), nil
 }
 
-// note writes down what deletes a user that is not finished, and what ends one
-// that is. It is the first thing that happens.
-func (b *backend) note(ctx context.Context, s logical.Storage, lease *userLease, role *roleEntry) (walID string, err error) {
-	h := handover{userRef: lease.userRef, Created: lease.created, Due: b.dueAfter(b.firstTTL(lease, role)), Revocation: lease.revocation}
-	lease.handover = h.newID()
-	var both errgroup.Group
-	both.Go(func() error { return putJSON(ctx, s, handoverStoragePrefix+lease.handover, h) })
-	both.Go(func() (err error) {
-		walID, err = framework.PutWAL(ctx, s, walKindUser, userWAL{lease.userRef, lease.created, lease.handover})
+func (i *userIssue) issue(ctx context.Context) error {
+	if err := i.prepare(ctx); err != nil {
 		return err
-	})
-	if err := both.Wait(); err != nil {
-		b.forget(ctx, s, walID, lease.handover)
-		return "", fmt.Errorf("noting that a user is about to be made: %w", err)
 	}
-	return walID, nil
-}
-
-// firstTTL is how long a lease lasts that nobody renews, at the most.
-func (b *backend) firstTTL(lease *userLease, role *roleEntry) time.Duration {
-	ttl := cmp.Or(lease.ttl, role.TTL)
-	if ttl == 0 {
-		ttl = b.System().DefaultLeaseTTL()
-	}
-	return min(ttl, cmp.Or(role.MaxTTL, ttl))
-}
-
-// forget drops the notes about a user that is not there. The caller may have
-// gone away, but they must not stay for that.
-func (b *backend) forget(ctx context.Context, s logical.Storage, walID, handover string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
-	defer cancel()
-	if err := errors.Join(dropWAL(ctx, s, walID), dropHandover(ctx, s, handover)); err != nil {
-		b.Logger().Warn("the next roll-back will look for a user that is not there", "error", err)
-	}
-}
-
-// issueWithin ends well before the WAL entry may be rolled back.
-func (b *backend) issueWithin(ctx context.Context, pool userPool, request cognito.UserRequest) (*cognito.IssuedUser, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.issueLimit())
-	defer cancel()
-	return pool.IssueUser(ctx, request)
-}
-
-func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.WALRollbackMinAge/2) }
-
-// settleFailure forgets a user when it is certain that none is left.
-func (b *backend) settleFailure(ctx context.Context, req *logical.Request, walID, handover string, failure error) {
-	var leftover *cognito.LeftoverError
-	if errors.As(failure, &leftover) {
-		b.Logger().Warn("a user may be left in its pool until the next roll-back", "error", failure, "deleting_it", leftover.Undo)
-		return
-	}
-	b.forget(ctx, req.Storage, walID, handover)
-}
-
-// deleteUndelivered deletes a user that cannot be handed out. What is left behind when
-// that fails is rolled back, or ends like any handover.
-func (b *backend) deleteUndelivered(ctx context.Context, req *logical.Request, lease userLease, reason error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
-	defer cancel()
-	err := b.deleteUser(ctx, req, lease.userRef, lease.created)
-	if err == nil {
-		err = dropHandover(ctx, req.Storage, lease.handover)
-	}
+	creating, err := i.begin(ctx)
 	if err != nil {
-		b.Logger().Warn("a user that could not be handed over may be left in its pool for now", "username", lease.Username, "error", err)
+		return err
 	}
-	return reason
+	defer i.creation.done()
+	if err := i.create(creating); err != nil {
+		return fmt.Errorf("role %q: %w", i.name, err)
+	}
+	return i.deliver(creating)
 }
 
-// requestedTTL is the lease that the request asks for, or zero. It can only be
-// shorter than what a read without it would give.
-func (b *backend) requestedTTL(i userIssue) (time.Duration, error) {
-	var ttl time.Duration
-	setDuration(i.input, "ttl", &ttl)
-	if ttl == 0 {
-		return 0, nil
+// prepare does everything that can fail before anything is stored or created.
+func (i *userIssue) prepare(ctx context.Context) error {
+	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
+		return err
 	}
-	longest := cmp.Or(i.role.TTL, b.System().DefaultLeaseTTL())
-	if ttl > longest {
-		return 0, badRequest("ttl %s is not allowed: it must not be longer than %s, the lease that the role gives", ttl, longest)
+	if err := i.takeTTL(); err != nil {
+		return err
 	}
-	return ttl, nil
+	if err := i.render(ctx); err != nil {
+		return err
+	}
+	pool, err := i.aws.Pool(ctx, i.target)
+	if err != nil {
+		return err
+	}
+	i.pool = pool
+	return nil
 }
 
-func (b *backend) userRequest(ctx context.Context, req *logical.Request, i userIssue) (cognito.UserRequest, error) {
-	data := templateData{RoleName: i.name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: i.target.UserPoolID}
+// takeTTL takes the lease that the request asks for. It can only be shorter than that of a
+// request without one.
+func (i *userIssue) takeTTL() error {
+	setDuration(i.input, "ttl", &i.ttl)
+	if i.ttl == 0 {
+		return nil
+	}
+	longest := cmp.Or(i.role.TTL, i.b.System().DefaultLeaseTTL())
+	if longest != 0 && i.ttl > longest {
+		return badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", durationText(i.ttl), durationText(longest))
+	}
+	return nil
+}
+
+// render makes the username, the attributes and the passwords.
+func (i *userIssue) render(ctx context.Context) error {
+	data := i.b.templateData(i.req, i.name, i.target.UserPoolID)
 	user, err := renderUser(i.aws, i.role, data)
 	if err != nil {
-		return cognito.UserRequest{}, err
+		return err
 	}
-	password, temporary, err := b.newPasswords(ctx, i.role.passwordPolicy(i.aws))
+	password, temporary, err := i.b.newPasswords(ctx, i.role.passwordPolicy(i.aws))
 	if err != nil {
-		return cognito.UserRequest{}, err
+		return err
 	}
 	user.TemporaryPassword = temporary
-	return cognito.UserRequest{
+	i.request = cognito.UserRequest{
 		NewUser:   user,
 		Password:  password,
 		Groups:    i.role.Groups,
 		AppClient: i.role.appClient(),
 		NoTokens:  i.role.NoTokens,
 		TOTP:      i.role.mfa() == mfaTOTP,
-	}, nil
+	}
+	return nil
 }
 
-func (b *backend) userResponse(i userIssue, request cognito.UserRequest, issued *cognito.IssuedUser, lease userLease) *logical.Response {
+// begin stores the record of the user. The context that it returns ends when the user must not
+// be created any more.
+func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
+	place := newPlace(i.target)
+	place.Account = i.aws.KnownAccount(i.target)
+	var err error
+	if place.Endpoint, err = i.aws.Endpoint(ctx, i.target); err != nil {
+		return nil, err
+	}
+	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: &issuedRecord{
+		Kind:          kindUser,
+		Role:          i.name,
+		place:         place,
+		Username:      i.request.Username,
+		RequestedName: i.request.Username,
+		Revocation:    i.role.revocation(),
+		DisplayName:   i.req.DisplayName,
+		EntityID:      i.req.EntityID,
+	}}
+	return i.creation.begin(ctx)
+}
+
+// create creates the user. If that fails, the record is deleted once it is certain that no user
+// is left.
+func (i *userIssue) create(ctx context.Context) error {
+	user, err := i.pool.IssueUser(ctx, i.request)
+	if err == nil {
+		i.user = user
+		return nil
+	}
+	var leftover *cognito.LeftoverError
+	if errors.As(err, &leftover) {
+		i.creation.fail(ctx, false, err, leftover.Undo)
+	} else {
+		i.creation.fail(ctx, true, err, nil)
+	}
+	return err
+}
+
+// deliver stores what Cognito said about the user, and that the user is about to be returned. A
+// user that cannot be returned is deleted.
+func (i *userIssue) deliver(ctx context.Context) error {
+	record := i.creation.record
+	record.Username, record.Sub = i.user.Username, i.user.Sub
+	if record.Account == "" {
+		waiting, cancel := context.WithTimeout(ctx, accountWait)
+		defer cancel()
+		record.Account = i.aws.Account(waiting, i.target)
+	}
+	i.times = i.b.leaseTimes(i.role, i.ttl)
+	if err := i.creation.deliver(ctx, i.times); err != nil {
+		i.deleteUndelivered(ctx, err)
+		return err
+	}
+	return nil
+}
+
+// deleteUndelivered deletes the user through the pool that created it. If that fails, the
+// reconciler ends the user, if its record is still there.
+func (i *userIssue) deleteUndelivered(ctx context.Context, reason error) {
+	ctx, cancel := context.WithTimeout(inBackground(context.WithoutCancel(ctx)), cognito.UndoTimeout)
+	defer cancel()
+	err := i.pool.DeleteNewUser(ctx, i.user.Username)
+	i.creation.fail(ctx, err == nil || cognito.IsUserGone(err), reason, err)
+}
+
+func (i *userIssue) response() *logical.Response {
 	data := map[string]any{
-		"username":      issued.Username,
-		"password":      request.Password,
-		"sub":           issued.Sub,
+		"username":      i.user.Username,
+		"password":      i.request.Password,
+		"sub":           i.user.Sub,
 		"user_pool_id":  i.target.UserPoolID,
 		"region":        i.target.Region,
 		"app_client_id": i.role.AppClientID,
 	}
-	if email := request.Attributes[attributeEmail]; email != "" {
+	if email := i.request.Attributes[attributeEmail]; email != "" {
 		data["email"] = email
 	}
-	if issued.TOTP != nil {
-		data["totp_secret"] = issued.TOTP.Secret
-		data["totp_url"] = issued.TOTP.URL
+	if i.user.TOTP != nil {
+		data["totp_secret"] = i.user.TOTP.Secret
+		data["totp_url"] = i.user.TOTP.URL
 	}
-	if issued.Tokens != nil {
-		maps.Copy(data, tokenData(*issued.Tokens))
+	if i.user.Tokens != nil {
+		maps.Copy(data, tokenData(*i.user.Tokens))
 	}
-	response := b.Secret(secretTypeUser).Response(data, lease.internalData())
-	response.Secret.TTL, response.Secret.MaxTTL = cmp.Or(lease.ttl, i.role.TTL), i.role.MaxTTL
+	lease := userLease{issuedRecord: *i.creation.record, ttl: i.ttl}
+	response := i.b.Secret(secretTypeUser).Response(data, lease.internalData())
+	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
+	response.Secret.TTL = cmp.Or(i.times.first, i.ttl, i.role.TTL)
+	response.Secret.MaxTTL = cmp.Or(i.times.longest, i.role.MaxTTL)
 	return response
 }

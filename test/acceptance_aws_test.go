@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// docs/acceptance.md says how to use these variables, and what rights they need.
+// docs/acceptance.md explains these variables and the permissions that they need.
 const (
 	accVariable           = "VAULT_ACC"
 	accIAMVariable        = "VAULT_ACC_IAM"
@@ -24,14 +24,14 @@ const (
 	accExternalIDVariable = "VAULT_ACC_EXTERNAL_ID"
 )
 
-// TestAcceptanceAWS runs the table against the account that the environment
-// names. It makes all that it needs there, and deletes it again.
+// TestAcceptanceAWS runs the table on the AWS account of the environment. It creates everything that it
+// needs there, and deletes it again.
 func TestAcceptanceAWS(t *testing.T) {
 	accept(t, realAWS(t))
 }
 
-// TestSecondOpinionAWS asks AWS itself what the emulator and moto disagree
-// about, and what nobody but AWS can tell, and prints both answers.
+// TestSecondOpinionAWS asks AWS where the emulator and moto disagree and where the documentation leaves a
+// question open, and prints all answers.
 func TestSecondOpinionAWS(t *testing.T) {
 	account, emulator := makeFixture(t, realAWS(t)), makeFixture(t, emulated(t))
 	asked := slices.Clone(probes)
@@ -55,9 +55,8 @@ var lacksOfAWS = map[need]string{
 	needPromptIAM: "they take seconds",
 }
 
-// realAWS is the account that the environment names, after a look for
-// leftovers, or the end of the test. AWS_ENDPOINT_URL leads to a stand-in,
-// which has none.
+// realAWS returns the AWS account of the environment after it has deleted what older runs left there, or
+// skips the test. AWS_ENDPOINT_URL replaces AWS by a stand-in.
 func realAWS(t *testing.T) *provider {
 	t.Helper()
 	if os.Getenv(accVariable) != "1" {
@@ -78,7 +77,7 @@ func realAWS(t *testing.T) *provider {
 	return p
 }
 
-// optional reads what not every account allows.
+// optional reads which features the account allows.
 func (p *provider) optional(t *testing.T) {
 	t.Helper()
 	p.role.arn, p.role.externalID = os.Getenv(accRoleVariable), os.Getenv(accExternalIDVariable)

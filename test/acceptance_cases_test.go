@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// acceptanceCases are the table. docs/second-opinion.md shows it.
+// acceptanceCases is the acceptance table, which docs/second-opinion.md shows.
 var acceptanceCases = []acceptanceCase{
 	{
 		does: "read creds/ of a role with groups and attributes",
@@ -217,7 +217,7 @@ var acceptanceCases = []acceptanceCase{
 			out, err := a.at(b.pool, user["username"])
 			require.NoError(a, err)
 			require.Contains(a, out.UserMFASettingList, "SOFTWARE_TOKEN_MFA")
-			// The code of the next half minute: that of this one was used for the enrolment.
+			// The code of the next 30 seconds, because the current one was used for the enrolment.
 			code, err := totp.GenerateCode(user["totp_secret"].(string), time.Now().Add(30*time.Second))
 			require.NoError(a, err)
 			tokens := a.write("tokens/ci", map[string]any{"username": user["username"], "password": user["password"], "totp_code": code}).Data
@@ -393,7 +393,7 @@ func (a *acceptance) machineRole(role map[string]any) {
 	a.write("roles/machine", role)
 }
 
-// requireSecret fetches a token as a user of the secret would.
+// requireSecret checks whether an app client secret gets a token, without the server.
 func (a *acceptance) requireSecret(client app, secret any, works bool) {
 	a.Helper()
 	a.machineRole(map[string]any{"cognito_pool_domain": a.domain, "app_client_id": client.id, "app_client_secret": secret})
@@ -403,7 +403,7 @@ func (a *acceptance) requireSecret(client app, secret any, works bool) {
 	}, propagation, 100*time.Millisecond)
 }
 
-// finding is what a check of the role says under that name.
+// finding returns the detail of a named finding of the role's check.
 func (a *acceptance) finding(name string) string {
 	a.Helper()
 	for _, finding := range a.read("check/ci").Data["findings"].([]any) {
@@ -414,13 +414,13 @@ func (a *acceptance) finding(name string) string {
 	return ""
 }
 
-// abroad is an estate in the account of the role to assume.
+// inOtherRegion returns a fixture in the account of the role to assume.
 func (a *acceptance) inOtherRegion() *acceptance {
 	a.Helper()
 	return &acceptance{env: a.env, fixture: makeFixture(a.T, a.assumed())}
 }
 
-// named is what a role of the engine says to get there.
+// named returns the role fields that lead to that account.
 func (a *acceptance) named() map[string]any {
 	return map[string]any{
 		"user_pool_id": a.pool, "app_client_id": a.public.id, "aws_assume_role_arn": a.role.arn, "aws_external_id": a.role.externalID,

@@ -15,7 +15,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// motoVariable names a moto_server, which scripts/moto.sh installs.
+// motoVariable names the environment variable with the path of moto_server, which scripts/moto.sh installs.
 const motoVariable = "MOTO_SERVER"
 
 const absent = "it does not know the operation"
@@ -31,7 +31,7 @@ var lacksOfMoto = map[need]string{
 	needEnforcedKeys: "any access key is taken",
 }
 
-// startMoto gives a test a moto of its own, or skips it where there is none.
+// startMoto starts a moto for one test, or skips the test if there is none.
 func startMoto(t *testing.T) *provider {
 	t.Helper()
 	binary := os.Getenv(motoVariable)
@@ -54,7 +54,7 @@ func TestAcceptanceMoto(t *testing.T) {
 	accept(t, startMoto(t))
 }
 
-// TestSweepMoto proves on moto what nobody wants to find out on a real account.
+// TestSweepMoto tests on moto the cleanup that real accounts rely on.
 func TestSweepMoto(t *testing.T) {
 	t.Parallel()
 	p := startMoto(t)

@@ -24,15 +24,15 @@ import (
 )
 
 const (
-	// acceptancePrefix begins the name of all that the acceptance tests make, by which leftovers are known.
+	// acceptancePrefix begins the name of everything that the acceptance tests create.
 	acceptancePrefix = "vault-acceptance-"
-	// leftoverAge is when what has that prefix belongs to no run any more.
+	// leftoverAge is the age from which something with that prefix belongs to no running test.
 	leftoverAge = time.Hour
-	// propagation is how long AWS may take until a change has arrived everywhere.
+	// propagation is how long AWS may take until a change is effective everywhere.
 	propagation = 3 * time.Minute
 )
 
-// need is something of Cognito's or IAM's that a case cannot do without.
+// need is a feature of Cognito or IAM that a case requires.
 type need string
 
 const (
@@ -50,26 +50,24 @@ const (
 	needPromptIAM    need = "an IAM whose changes arrive at once"
 )
 
-// provider is a Cognito, with the STS and the IAM beside it, that the
-// acceptance table is run against.
+// provider is a Cognito, with STS and IAM, that the acceptance table runs on.
 type provider struct {
 	name string
 	// config reaches it as the owner of the account.
 	config aws.Config
-	// lacks are the needs that it does not meet, with the reason.
+	// lacks maps the needs that it does not meet to the reason.
 	lacks map[need]string
-	// lasts says that what is made there outlives the test, and has to be deleted.
+	// lasts is set if what the tests create outlives them and has to be deleted.
 	lasts bool
-	// tokenHost is the base URL of the token endpoint of a pool's domain.
+	// tokenHost returns the base URL of the token endpoint of a pool's domain.
 	tokenHost func(domain string) string
-	// role is one that may do all with pools, for needRole.
+	// role is an IAM role with all permissions on pools, for needRole.
 	role struct{ arn, externalID string }
-	// rootKey gives an access key that may rotate itself, for needRootKey.
+	// rootKey returns an access key that may rotate itself, for needRootKey.
 	rootKey func(t *testing.T, p *provider) (user string, key aws.Credentials)
 }
 
-// local is a provider on this machine, which takes any credentials for those
-// of the account's owner.
+// local returns a provider on this machine, which accepts any credentials as those of the owner.
 func local(name, endpoint string) *provider {
 	return &provider{
 		name:      name,
@@ -82,8 +80,8 @@ func (p *provider) endpoint() string { return aws.ToString(p.config.BaseEndpoint
 
 func (p *provider) cognito() *cip.Client { return cip.NewFromConfig(p.config) }
 
-// iam is of the one region for which IAM takes signatures. The SDK knows that
-// region of AWS's own endpoints only.
+// iam returns a client with the one region for which IAM accepts signatures. The SDK knows that region
+// for AWS's own endpoints only.
 func (p *provider) iam() *iam.Client {
 	return iam.NewFromConfig(p.config, func(o *iam.Options) {
 		if o.BaseEndpoint != nil {
@@ -92,19 +90,19 @@ func (p *provider) iam() *iam.Client {
 	})
 }
 
-// as is the same provider with other credentials.
+// as returns the same provider with other credentials.
 func (p *provider) as(keys aws.CredentialsProvider) *provider {
 	other := *p
 	other.config.Credentials = keys
 	return &other
 }
 
-// roleName is that of the role to assume.
+// roleName returns the name of the role to assume.
 func (p *provider) roleName() string {
 	return p.role.arn[strings.LastIndex(p.role.arn, "/")+1:]
 }
 
-// issuer is where a service that trusts the tokens of a pool finds its keys.
+// issuer returns the URL below which a service finds the keys of a pool's tokens.
 func (p *provider) issuer(poolID string) string {
 	if base := p.endpoint(); base != "" {
 		return base + "/" + poolID
@@ -112,7 +110,7 @@ func (p *provider) issuer(poolID string) string {
 	return "https://cognito-idp." + p.config.Region + ".amazonaws.com/" + poolID
 }
 
-// assumed is the same provider, as its role sees it.
+// assumed returns the same provider with the credentials of its role.
 func (p *provider) assumed() *provider {
 	return p.as(aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(p.config), p.role.arn,
 		func(o *stscreds.AssumeRoleOptions) {
@@ -125,19 +123,18 @@ func (p *provider) assumed() *provider {
 // app is an app client.
 type app struct{ id, secret string }
 
-// estate is what the tests have at a provider. All of it is in user pools, and
-// goes with them.
+// fixture is what the tests have at a provider. All of it is in user pools and is deleted with them.
 type fixture struct {
 	*provider
 	pool string
-	// confidential and public sign users in; self lets users sign in themselves.
+	// confidential and public sign users in. self lets users sign themselves in.
 	confidential, public, self app
 	// machine gets tokens from the domain, api by GetClientToken.
 	machine, api app
 	domain       string
 }
 
-// builder makes an estate; what fails ends the test.
+// builder creates a fixture. Any failure ends the test.
 type builder struct {
 	*testing.T
 	*provider
@@ -160,7 +157,7 @@ func makeFixture(t *testing.T, p *provider) *fixture {
 	return e
 }
 
-// makePool makes a pool with the groups testers and admins.
+// makePool creates a pool with the groups testers and admins.
 func (b *builder) makePool(input *cip.CreateUserPoolInput) (poolID string) {
 	b.Helper()
 	input.PoolName = aws.String(acceptancePrefix + strings.ToLower(rand.Text()))
@@ -210,7 +207,7 @@ func (b *builder) makeDomain() string {
 	return host
 }
 
-// makeScope makes the scope api/read.
+// makeScope creates the scope api/read.
 func (b *builder) makeScope() {
 	b.Helper()
 	_, err := b.cognito().CreateResourceServer(b.Context(), &cip.CreateResourceServerInput{
@@ -220,8 +217,8 @@ func (b *builder) makeScope() {
 	require.NoError(b, err)
 }
 
-// machineClient gets tokens of its own. Cognito gives those of GetClientToken
-// to clients only that have no other flow.
+// machineClient creates a client for machine tokens. Cognito allows GetClientToken only to clients without
+// another flow.
 func (b *builder) machineClient(flows ...types.ExplicitAuthFlowsType) app {
 	b.Helper()
 	return b.makeClient(&cip.CreateUserPoolClientInput{
@@ -230,8 +227,7 @@ func (b *builder) machineClient(flows ...types.ExplicitAuthFlowsType) app {
 	})
 }
 
-// deletePool deletes a pool, if it is there, with all that is in it. Cognito
-// keeps one that has a domain.
+// deletePool deletes a pool with everything in it, if it exists. Its domain has to be deleted first.
 func (p *provider) deletePool(ctx context.Context, poolID string) error {
 	out, err := p.cognito().DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: &poolID})
 	if codeOf(err) == "ResourceNotFoundException" {
@@ -249,8 +245,8 @@ func (p *provider) deletePool(ctx context.Context, poolID string) error {
 	return err
 }
 
-// sweep deletes the pools and IAM users of acceptance tests that are older than
-// that: their runs did not come to their end.
+// sweep deletes the pools and IAM users of acceptance tests that are older than age: their runs were
+// interrupted.
 func (p *provider) sweep(ctx context.Context, age time.Duration) error {
 	var failures []error
 	pools := cip.NewListUserPoolsPaginator(p.cognito(), &cip.ListUserPoolsInput{MaxResults: aws.Int32(60)})
@@ -293,8 +289,8 @@ const (
 	rootUserPolicy = "rotate-own-key"
 )
 
-// makeRootKey makes an IAM user that may do with itself what docs/iam.md says,
-// and an access key, and waits until AWS takes both.
+// makeRootKey creates an IAM user with the permissions of docs/iam.md and an access key, and waits until
+// AWS accepts both.
 func makeRootKey(t *testing.T, p *provider) (user string, key aws.Credentials) {
 	t.Helper()
 	client := p.iam()
@@ -318,7 +314,7 @@ func makeRootKey(t *testing.T, p *provider) (user string, key aws.Credentials) {
 	return user, key
 }
 
-// deleteRootUser deletes an IAM user with whatever it has come to have.
+// deleteRootUser deletes an IAM user with all its keys and policies.
 func (p *provider) deleteRootUser(ctx context.Context, user string) error {
 	client := p.iam()
 	keys, err := client.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: &user})
@@ -338,8 +334,7 @@ func (p *provider) deleteRootUser(ctx context.Context, user string) error {
 	return err
 }
 
-// codeOf is the name that AWS gives to a failure: empty for none, or that of
-// Go's type for one that AWS did not name.
+// codeOf returns the AWS error code of err, "" for nil, or the Go type of another error.
 func codeOf(err error) string {
 	var named smithy.APIError
 	if errors.As(err, &named) {

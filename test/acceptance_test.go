@@ -27,17 +27,16 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
-// acceptanceCase is a line of the acceptance table: something that is done
-// through the plugin, in a real Vault, and what must then be true at whatever
-// Cognito is behind it.
+// acceptanceCase is a line of the acceptance table: something that is done through the plugin on a real
+// server, and what must hold afterwards at any Cognito.
 type acceptanceCase struct {
 	does, must string
 	needs      []need
 	try        func(a *acceptance)
 }
 
-// acceptance is what one case has: a mount of its own, and the estate that all
-// cases share. The world in it has no emulator.
+// acceptance is what one case uses: its own mount, and the fixture that all cases share. Its env has no
+// emulator.
 type acceptance struct {
 	*env
 	*fixture
@@ -50,8 +49,8 @@ func TestAcceptance(t *testing.T) {
 
 var lacksOfEmulator = map[need]string{needAccounts: "all is in one"}
 
-// emulated gives a test an emulator of its own, which allows no more than what
-// docs/acceptance.md asks of an account.
+// emulated starts an emulator for one test, which allows exactly the actions that docs/acceptance.md asks
+// of an account.
 func emulated(t *testing.T) *provider {
 	t.Helper()
 	emulator := emulatortest.Start(t)
@@ -71,7 +70,7 @@ func emulated(t *testing.T) *provider {
 
 const acceptanceDoc = "../docs/acceptance.md"
 
-// acceptanceRights are the actions of the policies that the page shows.
+// acceptanceRights returns the actions of the policies on that page.
 func acceptanceRights(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile(acceptanceDoc)
@@ -91,8 +90,7 @@ func acceptanceRights(t *testing.T) []string {
 	return actions
 }
 
-// accept runs the table against a provider, and sees that no user of Vault's
-// is left there.
+// accept runs the table on a provider, and checks that no user of the plugin is left there.
 func accept(t *testing.T, p *provider) {
 	t.Helper()
 	count := counters.Open(t, "Second opinion", "acceptance table on "+p.name)
@@ -115,12 +113,12 @@ func newAcceptance(t *testing.T, e *fixture) *acceptance {
 	t.Helper()
 	a := &acceptance{fixture: e, env: &env{T: t, vault: shared, client: shared.Client(), mount: "acceptance-" + strings.ToLower(rand.Text()[:8])}}
 	require.NoError(t, a.client.Sys().MountWithContext(t.Context(), a.mount, &api.MountInput{Type: pluginName}))
-	t.Cleanup(a.revokeAll) // a case that fails leaves no user either
+	t.Cleanup(a.revokeAll) // a failed case leaves no user either
 	a.reachProvider(nil)
 	return a
 }
 
-// revokeAll ends the leases of the mount, when the context of the test is over.
+// revokeAll revokes the leases of the mount. It runs after the context of the test has ended.
 func (a *acceptance) revokeAll() {
 	_, err := a.client.Logical().WriteWithContext(context.Background(), "sys/leases/revoke-prefix/"+a.mount, map[string]any{"sync": true})
 	require.NoError(a, err)
@@ -139,7 +137,7 @@ func (a *acceptance) reachProvider(more map[string]any) {
 	a.write("config", config)
 }
 
-// userRole writes a role for users of the public app client, with which anybody can sign in.
+// userRole writes a role for users of the public app client.
 func (a *acceptance) userRole(more map[string]any) {
 	a.Helper()
 	role := map[string]any{
@@ -150,7 +148,7 @@ func (a *acceptance) userRole(more map[string]any) {
 	a.write("roles/ci", role)
 }
 
-// issue writes a role, and reads a user and its lease from it.
+// issue writes a role, and returns a user of it and its lease.
 func (a *acceptance) issue(more map[string]any) (user map[string]any, leaseID string) {
 	a.Helper()
 	a.userRole(more)
@@ -158,7 +156,7 @@ func (a *acceptance) issue(more map[string]any) (user map[string]any, leaseID st
 	return secret.Data, secret.LeaseID
 }
 
-// at asks the provider for a user.
+// at reads a user from the provider.
 func (a *acceptance) at(pool string, username any) (*cip.AdminGetUserOutput, error) {
 	return a.cognito().AdminGetUser(a.Context(), &cip.AdminGetUserInput{UserPoolId: &pool, Username: aws.String(username.(string))})
 }
@@ -180,7 +178,7 @@ func (a *acceptance) requireGone(pool string, username any) {
 	require.Equal(a, "UserNotFoundException", codeOf(err))
 }
 
-// signIn does without Vault what a user of the password does.
+// signIn signs a user in, without the server.
 func (a *acceptance) signIn(pool string, client app, username, password any) (*cip.AdminInitiateAuthOutput, error) {
 	return a.cognito().AdminInitiateAuth(a.Context(), &cip.AdminInitiateAuthInput{
 		UserPoolId: &pool, ClientId: &client.id, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
@@ -201,7 +199,7 @@ func (a *acceptance) requireTaken(username, password any) {
 	require.NotNil(a, out.AuthenticationResult)
 }
 
-// refresh does without Vault what a holder of the refresh token does.
+// refresh uses a refresh token, without the server.
 func (a *acceptance) refresh(token any) error {
 	_, err := a.cognito().InitiateAuth(a.Context(), &cip.InitiateAuthInput{
 		ClientId: &a.public.id, AuthFlow: types.AuthFlowTypeRefreshTokenAuth, AuthParameters: map[string]string{"REFRESH_TOKEN": token.(string)},
@@ -209,8 +207,7 @@ func (a *acceptance) refresh(token any) error {
 	return err
 }
 
-// claims are those of a token that is signed by the pool, as a service sees it
-// that knows no more than who the issuer is.
+// claims returns the claims of a token that the pool has signed, like a service that knows the issuer only.
 func (a *acceptance) claims(pool string, token any) map[string]any {
 	a.Helper()
 	resp, err := http.Get(a.issuer(pool) + "/.well-known/jwks.json")
@@ -225,14 +222,14 @@ func (a *acceptance) claims(pool string, token any) map[string]any {
 	return claims
 }
 
-// groupsIn are the groups that a token shows; it may show none.
+// groupsIn returns the groups in a token, if it has any.
 func groupsIn(claims map[string]any) []any {
 	groups, _ := claims["cognito:groups"].([]any)
 	return groups
 }
 
-// usersNamed are the users of the pool whose names begin so. ListUsers may tell
-// of users that are gone, so each of them is asked for.
+// usersNamed returns the users of the pool with a prefix. ListUsers may return deleted users, so each of
+// them is read.
 func (e *fixture) usersNamed(t *testing.T, prefix string) []string {
 	t.Helper()
 	var names []string
@@ -249,7 +246,7 @@ func (e *fixture) usersNamed(t *testing.T, prefix string) []string {
 	return names
 }
 
-// addPerson makes a user that was there before Vault knew of it.
+// addPerson creates a user outside the engine.
 func (a *acceptance) addPerson() (username, password string) {
 	a.Helper()
 	username, password = "person-"+strings.ToLower(rand.Text()), "hush-First-1"

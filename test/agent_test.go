@@ -30,9 +30,8 @@ template {
 }
 `
 
-// TestVaultAgent lets the real Vault Agent keep a token in a file. Nothing but
-// what the answer says about itself can make it fetch again: there is no
-// lease, and its own interval is an hour.
+// TestVaultAgent lets the server's own agent keep a token in a file. Only the fields of the answer make
+// it read again: there is no lease, and its own interval is an hour.
 func TestVaultAgent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -46,16 +45,15 @@ func TestVaultAgent(t *testing.T) {
 		if err != nil {
 			return false // not rendered yet
 		}
-		require.True(t, expiry(t, string(token)).After(time.Now()), "the file must never hold a token that has ended")
+		require.True(t, expiry(t, string(token)).After(time.Now()), "the file must never hold an expired token")
 		seen[string(token)] = true
 		return len(seen) == 3
 	}
 	require.Eventually(t, check, 2*time.Minute, 100*time.Millisecond, "only %d tokens were rendered", len(seen))
-	require.LessOrEqual(t, len(e.Calls().Of(control.OperationToken)), 4, "no token is bought that nobody needs")
+	require.LessOrEqual(t, len(e.Calls().Of(control.OperationToken)), 4, "only needed tokens are requested")
 }
 
-// runAgent starts a Vault Agent that renders one field of a path, and gives
-// the file that it renders to.
+// runAgent starts an agent that renders one field of a path, and returns the rendered file.
 func runAgent(e *env, path, field string) string {
 	e.Helper()
 	dir := e.TempDir()
@@ -73,7 +71,7 @@ func runAgent(e *env, path, field string) string {
 		stop()
 		_ = agent.Wait() // killed, which is an error
 		if e.Failed() {
-			e.Logf("Vault Agent said:\n%s", output.String())
+			e.Logf("the agent wrote:\n%s", output.String())
 		}
 	})
 	return rendered

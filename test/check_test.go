@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// checked is what a check says: its status, and the statuses of its findings.
+// checked holds the status of a check and the statuses of its findings.
 type checked struct {
 	status   string
 	findings map[string]string
@@ -31,7 +31,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 
-	t.Run("a role that works", func(t *testing.T) {
+	t.Run("the check of a working role is ok and leaves no user", func(t *testing.T) {
 		e.writeRole("good", map[string]any{"ttl": "2h", "max_ttl": "2h"})
 		c := e.check("good")
 		require.Equal(t, "ok", c.status, c)
@@ -40,13 +40,13 @@ func TestCheck(t *testing.T) {
 		require.Empty(t, e.Users())
 	})
 
-	t.Run("tokens that outlive the lease", func(t *testing.T) {
+	t.Run("the check warns about tokens that outlive the lease", func(t *testing.T) {
 		c := e.check("ci")
 		require.Equal(t, "warn", c.status)
 		require.Equal(t, "warn", c.findings["token_life"])
 	})
 
-	t.Run("a group that is not there, as the vault command shows it", func(t *testing.T) {
+	t.Run("the check of a role with a missing group fails only for the group", func(t *testing.T) {
 		e.writeRole("nobodies", map[string]any{"groups": "nobodies"})
 		out, err := e.vault.CLI(t.Context(), "read", "-format=json", e.mount+"/check/nobodies")
 		require.NoError(t, err)
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 		}
 	})
 
-	t.Run("a password policy of Vault's that the pool refuses", func(t *testing.T) {
+	t.Run("the check fails for a password policy that the pool rejects", func(t *testing.T) {
 		_, err := e.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+e.mount, map[string]any{
 			"policy": `length = 12  rule "charset" { charset = "abcdefghijklmnopqrstuvwxyz" }`,
 		})
@@ -73,7 +73,7 @@ func TestCheck(t *testing.T) {
 		require.Equal(t, "fail", e.check("weak").findings["password"])
 	})
 
-	t.Run("a role that is not there is a 400", func(t *testing.T) {
+	t.Run("the check of a missing role is a 400", func(t *testing.T) {
 		_, err := e.tryRead("check/nobody")
 		status, text := e.refusal(err)
 		require.Equal(t, 400, status)

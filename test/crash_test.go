@@ -54,7 +54,7 @@ type crashMode struct {
 }
 
 // TestCrashes ends the plugin and the server while they create, revoke and rotate. What clients were
-// told before must hold afterwards.
+// saw before must hold afterwards.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.fastPlugin), LogLevel: "trace"})
@@ -380,7 +380,7 @@ func (c *crashEnv) awaitPlugin() error {
 	return nil
 }
 
-// checkInvariants checks what clients were told: users with a living lease can sign in, revoked users
+// checkInvariants checks what clients saw: users with a living lease can sign in, revoked users
 // are gone, and static-creds returns values that work. A new user can be created.
 func (c *crashEnv) checkInvariants(count *counters.Counter, mode string) {
 	c.Helper()
@@ -446,6 +446,9 @@ func (c *crashEnv) freeRoot() *rootMount {
 	root := &rootMount{&e, fmt.Sprintf("vault-%d", len(c.roots))}
 	e.mount = fmt.Sprintf("%s-root-%d", c.mount, len(c.roots))
 	require.NoError(c, e.client.Sys().MountWithContext(c.Context(), e.mount, &api.MountInput{Type: pluginName}))
+	for _, server := range c.servers {
+		awaitMount(c.T, patient(server.Client()), e.mount)
+	}
 	key := fmt.Sprintf("AKIAROOT%d", len(c.roots))
 	e.PlantKey(root.user, key, secretKey)
 	e.configure(map[string]any{"aws_access_key_id": key, "iam_endpoint": e.Seed.Domain, "request_timeout": "10s"})

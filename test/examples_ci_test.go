@@ -30,19 +30,19 @@ const (
 	circleOrg        = "7f3e2a51-0c55-4d4b-9a93-1d1c2f7b6a10"
 	circleProject    = "c2b8a1de-55f0-4a3e-8f6e-0f4d7f0a9b21"
 
-	// installStep fetches the vault command from the network. The tests have one, so it is the only step they leave out.
+	// installStep downloads the vault command. The tests have one, so they leave out this step only.
 	installStep = "Install Vault"
-	// apiStep is the first step that uses what the job took.
+	// apiStep is the first step that uses the credentials.
 	apiStep      = "Test the API"
 	loginStep    = "Log in to Vault"
 	giveBackStep = "Give the test user back"
 )
 
-// issuer is who issues the tokens of CI jobs: GitHub, which is asked for them, and CircleCI.
+// issuer issues the identity tokens of CI jobs, as GitHub and CircleCI do.
 type issuer struct {
 	*httptest.Server
 	t *testing.T
-	// request is the token with which a GitHub job asks for its token, repository the one that the job belongs to.
+	// request is the token with which a GitHub job requests its identity token, repository its repository.
 	request, repository string
 }
 
@@ -68,14 +68,14 @@ func newIssuer(t *testing.T) *issuer {
 func (i *issuer) key() *rsa.PrivateKey {
 	key, err := issuerKey()
 	if err != nil {
-		panic(err) // as emulatortest does: there is no randomness
+		panic(err) // as emulatortest does: it fails only without randomness
 	}
 	return key
 }
 
 func (*issuer) reply(rw http.ResponseWriter, answer any) {
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(answer) // whoever asked has gone
+	_ = json.NewEncoder(rw).Encode(answer) // it fails if the client is gone
 }
 
 func (i *issuer) describe(rw http.ResponseWriter, url string) {
@@ -85,7 +85,7 @@ func (i *issuer) describe(rw http.ResponseWriter, url string) {
 	})
 }
 
-// issueForGitHub answers as ACTIONS_ID_TOKEN_REQUEST_URL does.
+// issueForGitHub answers like ACTIONS_ID_TOKEN_REQUEST_URL.
 func (i *issuer) issueForGitHub(rw http.ResponseWriter, req *http.Request) {
 	if req.Header.Get("Authorization") != "bearer "+i.request {
 		http.Error(rw, "it is not the job that asks", http.StatusUnauthorized)
@@ -101,7 +101,7 @@ func (i *issuer) issueForGitHub(rw http.ResponseWriter, req *http.Request) {
 	i.reply(rw, map[string]any{"count": 1, "value": token})
 }
 
-// issueForCircle makes a job's CIRCLE_OIDC_TOKEN_V2.
+// issueForCircle returns a job's CIRCLE_OIDC_TOKEN_V2.
 func (i *issuer) issueForCircle(project string) string {
 	i.t.Helper()
 	token, err := i.sign(i.URL+"/org/"+circleOrg, circleOrg, "org/"+circleOrg+"/project/"+project, map[string]any{
@@ -123,40 +123,40 @@ func (i *issuer) sign(issuer, audience, subject string, more map[string]any) (st
 	}).Claims(more).Serialize()
 }
 
-// step is one of a job, as both CI systems have it.
+// step is one step of a job, in the form that both CI systems share.
 type step struct {
 	name, script string
-	// always lets it run after a failure, and ifSet only when that variable has a value.
+	// always runs the step after a failure, too. ifSet runs it only if that variable has a value.
 	always bool
 	ifSet  string
 }
 
-// ciSystem runs the steps of a job as one of the CI systems does.
+// ciSystem runs the steps of a job like one of the CI systems.
 type ciSystem interface {
-	// job reads the example: its variables and steps.
+	// job reads the example and returns its variables and steps.
 	job() (variables map[string]string, steps []step)
-	// own are the variables that the system itself gives a job, which lives in dir.
+	// own returns the variables that the system itself sets for a job in dir.
 	own(dir string) map[string]string
-	// shell is the command that runs a script in a file.
+	// shell returns the command that runs a script in a file.
 	shell() []string
-	// after takes over what a step of that output leaves to the next ones, and returns the output that the log shows.
+	// after adds what a step leaves for the next ones to variables, and returns the output as the log shows it.
 	after(variables map[string]string, output string) string
-	// secrets are those that the system gave the job.
+	// secrets returns the secrets that the system gave the job.
 	secrets() []string
-	// intrude makes the job one that Vault lets nothing do.
+	// intrude turns the job into one that no policy allows anything.
 	intrude()
 }
 
-// jobRun is what became of a job.
+// jobRun is the result of a job.
 type jobRun struct {
 	failed bool
 	log    string
 	ran    []string
-	// variables are those that its last step had.
+	// variables holds the variables of its last step.
 	variables map[string]string
 }
 
-// runJob runs an example's job, with our Vault and API in the place of the example's.
+// runJob runs the job of an example against the test's server and API.
 func (e *exampleEnv) runJob(ci ciSystem, api string) jobRun {
 	e.Helper()
 	variables, steps := ci.job()
@@ -191,12 +191,12 @@ func (e *exampleEnv) runStep(shell []string, script string, variables map[string
 	return string(output), err
 }
 
-// github is GitHub Actions.
+// github runs jobs like GitHub Actions.
 type github struct {
 	*exampleEnv
-	// repository is the one that the job belongs to.
+	// repository is the repository of the job.
 	repository, envFile string
-	// masks are what the runner hides in the log from then on.
+	// masks holds the values that the runner hides in the log.
 	masks []string
 }
 
@@ -220,7 +220,7 @@ func (g *github) job() (map[string]string, []step) {
 	return job.Env, steps
 }
 
-// condition understands what the example's conditions are made of.
+// condition evaluates the conditions that the example uses.
 func (g *github) condition(s step, text string) step {
 	g.Helper()
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "${{"), "}}")
@@ -242,7 +242,7 @@ func (g *github) condition(s step, text string) step {
 
 func (g *github) own(dir string) map[string]string {
 	g.envFile, g.issuer.repository = filepath.Join(dir, "env"), g.repository
-	g.after(map[string]string{}, "") // makes the file
+	g.after(map[string]string{}, "") // creates the file
 	return map[string]string{
 		"GITHUB_ENV":                     g.envFile,
 		"ACTIONS_ID_TOKEN_REQUEST_URL":   g.issuer.URL + "/request?api-version=2.0",
@@ -252,8 +252,8 @@ func (g *github) own(dir string) map[string]string {
 
 func (*github) shell() []string { return []string{"bash", "-e"} }
 
-// after reads NAME=value lines from the file that the step may have written, and starts another; and takes the masks
-// out of the log, as the runner does.
+// after reads the NAME=value lines of the file that the step may have written, starts a new file, and
+// removes the masked values from the log, like the runner.
 func (g *github) after(variables map[string]string, output string) (log string) {
 	g.Helper()
 	if exported, err := os.ReadFile(g.envFile); err == nil {
@@ -276,12 +276,12 @@ func (g *github) after(variables map[string]string, output string) (log string) 
 
 func (g *github) secrets() []string { return []string{g.issuer.request} }
 
-func (g *github) intrude() { g.repository = "somebody/else" }
+func (g *github) intrude() { g.repository = "another/repository" }
 
-// circleCI is CircleCI.
+// circleCI runs jobs like CircleCI.
 type circleCI struct {
 	*exampleEnv
-	// project is the one that the job belongs to.
+	// project is the project of the job.
 	project, bashEnv, token string
 }
 
@@ -313,7 +313,7 @@ func (c *circleCI) own(dir string) map[string]string {
 
 func (*circleCI) shell() []string { return []string{"bash", "-eo", "pipefail"} }
 
-// after notes what the next step will find in the file that bash reads first.
+// after reads the file that bash sources at the start of each step.
 func (c *circleCI) after(variables map[string]string, output string) string {
 	c.Helper()
 	command := exec.CommandContext(c.Context(), "bash", "-c", `printf '%s\n' "${VAULT_TOKEN:-}" "${TEST_USERNAME:-}" "${TEST_PASSWORD:-}" "${ACCESS_TOKEN:-}"`)
@@ -338,7 +338,7 @@ func (e *exampleEnv) parse(path string, into any) {
 	require.NoError(e, yaml.Unmarshal(text, into))
 }
 
-// TestCIExamples runs the jobs of the examples, with every step as it stands but for the one that installs Vault.
+// TestCIExamples runs the jobs of the examples with all their steps, except the one that installs Vault.
 func TestCIExamples(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "bash", "curl")
@@ -352,7 +352,7 @@ func TestCIExamples(t *testing.T) {
 }
 
 func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
-	t.Run("a job that passes", func(t *testing.T) {
+	t.Run("a successful job calls the API as its user and leaves no user", func(t *testing.T) {
 		ci, api := system(e), newService(t)
 		r := e.runJob(ci, api.URL)
 		require.False(t, r.failed, r.log)
@@ -361,7 +361,7 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 		e.keptSecrets(t, r, ci)
 	})
 
-	t.Run("a job whose test fails", func(t *testing.T) {
+	t.Run("a failed job leaves no user", func(t *testing.T) {
 		ci, api := system(e), newService(t)
 		api.fails.Store(true)
 		r := e.runJob(ci, api.URL)
@@ -372,7 +372,7 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 		e.keptSecrets(t, r, ci)
 	})
 
-	t.Run("a job of somebody else's", func(t *testing.T) {
+	t.Run("a job of another project gets nothing", func(t *testing.T) {
 		ci, api := system(e), newService(t)
 		ci.intrude()
 		r := e.runJob(ci, api.URL)
@@ -384,7 +384,7 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 	})
 }
 
-// calledAPI demands that the API was called once, as the job's user, who was in its groups.
+// calledAPI checks that the API was called once, by the job's user, which was in its groups.
 func (e *exampleEnv) calledAPI(t *testing.T, r jobRun, api *service) {
 	t.Helper()
 	callers := api.callers()
@@ -393,8 +393,8 @@ func (e *exampleEnv) calledAPI(t *testing.T, r jobRun, api *service) {
 	require.ElementsMatch(t, []string{"testers", "admins"}, callers[0].Groups)
 }
 
-// keptSecrets demands that the job's log shows no secret, that GitHub was told to hide them all, and that what the job
-// got from Vault is of no use any more.
+// keptSecrets checks that the job's log shows no secret, that all of them were masked, and that what the
+// job got from the server no longer works.
 func (e *exampleEnv) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
 	t.Helper()
 	token := r.variables["VAULT_TOKEN"]

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// policyCase is a request, and whose policy allows it.
+// policyCase is a request and the policies that allow it.
 type policyCase struct {
 	method, path string
 	data         map[string]any
 	allowed      []string
-	// status is what is answered besides a success, where it is not 403.
+	// status is the expected status if it is neither a success nor 403.
 	status int
 }
 
-// policyCases are in an order in which each finds what it needs.
+// policyCases returns the requests in an order in which each finds what it needs.
 func policyCases(pool string) []policyCase {
 	const operator, ci, service = "operator", "ci", "service"
 	role := map[string]any{"credential_type": "user", "user_pool_id": pool, "issue_tokens": false}
@@ -94,7 +94,7 @@ func TestPolicyExamples(t *testing.T) {
 	}
 }
 
-// statusOf is what Vault answers.
+// statusOf returns the status of the answer.
 func (e *exampleEnv) statusOf(client *api.Client, c policyCase) int {
 	e.Helper()
 	req := client.NewRequest(c.method, "/v1/"+c.path)
@@ -102,7 +102,7 @@ func (e *exampleEnv) statusOf(client *api.Client, c policyCase) int {
 	if c.method == http.MethodPatch {
 		req.Headers.Set("Content-Type", "application/merge-patch+json")
 	}
-	resp, err := client.RawRequestWithContext(e.Context(), req) //nolint:staticcheck // the others hide the status
+	resp, err := client.RawRequestWithContext(e.Context(), req) //nolint:staticcheck // the other methods hide the status
 	if resp == nil {
 		require.NoError(e, err)
 	}

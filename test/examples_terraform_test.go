@@ -28,21 +28,21 @@ import (
 
 const awsModule = "../examples/terraform/aws"
 
-// terraform evaluates a module and makes what it declares: enough of Terraform for the example of AWS, whose provider
-// cannot be had without a registry. A resource is made when all that it refers to has been.
+// terraform evaluates a module and creates what it declares. It implements what the AWS example needs,
+// because the AWS provider cannot be downloaded here. A resource is created after all that it refers to.
 type terraform struct {
 	*testing.T
 	dir       string
 	variables map[string]cty.Value
-	// made are the attributes of resources, and of data, by type and name.
+	// made maps the type and name of resources and data sources to their attributes.
 	made, data map[string]map[string]cty.Value
 	makers     map[string]maker
 }
 
-// maker makes one resource of a type and returns the attributes that others may refer to.
+// maker creates one resource and returns the attributes that others may refer to.
 type maker func(body hcl.Body, ctx *hcl.EvalContext) (map[string]cty.Value, hcl.Diagnostics)
 
-// resource is a maker that takes the arguments T and no other.
+// resource returns a maker that accepts the arguments of T only.
 func resource[T any](create func(T) map[string]cty.Value) maker {
 	return func(body hcl.Body, ctx *hcl.EvalContext) (map[string]cty.Value, hcl.Diagnostics) {
 		var arguments T
@@ -53,7 +53,7 @@ func resource[T any](create func(T) map[string]cty.Value) maker {
 	}
 }
 
-// apply makes all of the module and returns its outputs.
+// apply creates everything that the module declares and returns its outputs.
 func (tf *terraform) apply() map[string]cty.Value {
 	tf.Helper()
 	tf.made, tf.data = map[string]map[string]cty.Value{}, map[string]map[string]cty.Value{}
@@ -99,7 +99,7 @@ func (tf *terraform) blocks() (blocks hclsyntax.Blocks) {
 	return blocks
 }
 
-// declare sees to it that a variable has a value.
+// declare checks that a variable has a value.
 func (tf *terraform) declare(block *hclsyntax.Block) {
 	tf.Helper()
 	name := block.Labels[0]
@@ -113,7 +113,7 @@ func (tf *terraform) declare(block *hclsyntax.Block) {
 	tf.variables[name] = value
 }
 
-// makeAll makes blocks in an order in which each finds what it refers to.
+// makeAll creates blocks in an order in which each finds what it refers to.
 func (tf *terraform) makeAll(blocks hclsyntax.Blocks) {
 	tf.Helper()
 	for len(blocks) > 0 {
@@ -148,7 +148,7 @@ func (tf *terraform) make(block *hclsyntax.Block) hcl.Diagnostics {
 	return nil
 }
 
-// context is what expressions may refer to at this moment.
+// context returns what expressions may refer to so far.
 func (tf *terraform) context() *hcl.EvalContext {
 	variables := map[string]cty.Value{
 		"var":  cty.ObjectVal(tf.variables),
@@ -176,7 +176,7 @@ func texts(values ...string) cty.Value {
 	return cty.ListVal(all)
 }
 
-// Arguments of resources, as the documentation of Terraform's AWS provider has them.
+// The arguments of resources, as documented for Terraform's AWS provider.
 type (
 	poolArguments struct {
 		Name        string `hcl:"name"`
@@ -252,16 +252,16 @@ type (
 	}
 )
 
-// infrastructure makes the AWS module at an emulator.
+// infrastructure creates the AWS module at an emulator.
 type infrastructure struct {
 	*env
 	poolARN string
-	// mayAssume and mayDo are the actions of the role's two policies.
+	// mayAssume and mayDo hold the actions of the role's trust policy and of its own policy.
 	mayAssume, mayDo []string
 }
 
-// applyAWS makes the AWS module in a world's Cognito and lets IAM allow what the module allows, and nothing else. It returns
-// the outputs, with the emulator for the domain, and lets the world's helpers work on the module's pool.
+// applyAWS creates the AWS module in the env's emulator and allows exactly the module's IAM actions. It
+// returns the outputs, with the emulator as the domain, and points the env at the module's pool.
 func applyAWS(i *infrastructure) map[string]cty.Value {
 	i.Helper()
 	e := i.env
@@ -365,7 +365,7 @@ func (i *infrastructure) makeUser(in userArguments) map[string]cty.Value {
 	return nil
 }
 
-// writeDocument notes the actions of a policy: one with a principal is the trust policy.
+// writeDocument stores the actions of a policy. A policy with a principal is the trust policy.
 func (i *infrastructure) writeDocument(in documentArguments) map[string]cty.Value {
 	i.Helper()
 	for _, s := range in.Statements {
@@ -391,12 +391,12 @@ func (*infrastructure) makeRole(in roleArguments) map[string]cty.Value {
 
 func (*infrastructure) makeRolePolicy(rolePolicyArguments) map[string]cty.Value { return nil }
 
-// TestTerraformExamples sets up AWS and Vault as the examples do, and uses all that they set up.
+// TestTerraformExamples sets up AWS and the server like the examples, and uses everything that they set up.
 func TestTerraformExamples(t *testing.T) {
 	t.Parallel()
 	e := newExampleEnv(t)
 
-	t.Run("what the roles issue works", func(t *testing.T) {
+	t.Run("the roles of the examples issue working credentials", func(t *testing.T) {
 		user := e.read("creds/ci-user")
 		claims := claimsOf(t, user.Data["access_token"])
 		require.ElementsMatch(t, []any{"testers", "admins"}, claims["cognito:groups"])
@@ -408,7 +408,7 @@ func TestTerraformExamples(t *testing.T) {
 		require.True(t, e.passwordWorks(account["username"].(string), account["password"].(string)))
 	})
 
-	t.Run("the engine finds nothing wrong with them", func(t *testing.T) {
+	t.Run("the checks of the examples' roles are ok", func(t *testing.T) {
 		for role, kind := range map[string]string{"ci-user": "role", "machine": "role", "batch": "static"} {
 			secret, err := e.client.Logical().ReadWithDataWithContext(t.Context(), e.mount+"/check/"+role, url.Values{"kind": {kind}})
 			require.NoError(t, err)
@@ -416,13 +416,13 @@ func TestTerraformExamples(t *testing.T) {
 		}
 	})
 
-	t.Run("it acts as the role of the AWS example", func(t *testing.T) {
+	t.Run("the engine assumes the IAM role of the AWS example", func(t *testing.T) {
 		calls := e.Calls().Of("AssumeRole")
 		require.NotEmpty(t, calls)
 		require.Equal(t, "arn:aws:iam::123456789012:role/vault-cognito", calls[0].RoleARN)
 	})
 
-	t.Run("the role may do what docs/iam.md says, and nothing else", func(t *testing.T) {
+	t.Run("the IAM role allows exactly the actions in docs/iam.md", func(t *testing.T) {
 		var documented []string
 		for _, heading := range []string{"Users", "Machine tokens", "Static roles for passwords", "Checking a role"} {
 			documented = append(documented, actionsUnder(t, heading)...)

@@ -32,8 +32,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// exampleEnv is what the examples describe: a pool and an IAM role as in examples/terraform/aws, and a Vault of its own
-// as in examples/terraform/vault, with the engine at cognito/.
+// exampleEnv is the set-up that the examples describe: a pool and an IAM role as in
+// examples/terraform/aws, and a server as in examples/terraform/vault, with the engine at cognito/.
 type exampleEnv struct {
 	*env
 	infrastructure *infrastructure
@@ -61,19 +61,25 @@ func newExampleEnv(t *testing.T) *exampleEnv {
 	return e
 }
 
-// newBareEnv is one in which nothing is set up yet.
+// newBareEnv starts a server and an emulator and sets up nothing.
 func newBareEnv(t *testing.T) *exampleEnv {
 	t.Helper()
-	vault := startDev(t, sandbox.VaultOptions{
-		PluginDir: filepath.Dir(binaries.plugin),
-		Env:       []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // as an instance role would
+	return newBareEnvWith(t, sandbox.VaultOptions{
+		Env: []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // like an instance role
 	})
+}
+
+// newBareEnvWith starts the server with more options.
+func newBareEnvWith(t *testing.T, o sandbox.VaultOptions) *exampleEnv {
+	t.Helper()
+	o.PluginDir = filepath.Dir(binaries.plugin)
+	vault := startDev(t, o)
 	e := &env{T: t, Cognito: emulatortest.Start(t), vault: watchLeaks(t, vault), client: vault.Client(), mount: "cognito"}
 	t.Cleanup(func() { learnSecrets(t, e.Control) })
 	return &exampleEnv{env: e}
 }
 
-// tokenWith makes a Vault token that has some of the examples' policies, and no other.
+// tokenWith returns a token that has exactly these policies.
 func (e *exampleEnv) tokenWith(policies ...string) string {
 	e.Helper()
 	secret, err := e.client.Auth().Token().CreateWithContext(e.Context(), &api.TokenCreateRequest{Policies: policies, NoDefaultPolicy: true})
@@ -81,7 +87,7 @@ func (e *exampleEnv) tokenWith(policies ...string) string {
 	return secret.Auth.ClientToken
 }
 
-// environment is that of a program that finds the vault command on its path.
+// environment returns the environment of a program that finds the server's binary on PATH as vault.
 func (e *exampleEnv) environment(more ...string) []string {
 	e.Helper()
 	dir := e.TempDir()
@@ -89,30 +95,30 @@ func (e *exampleEnv) environment(more ...string) []string {
 	return append(more, "HOME="+dir, "RUNNER_TEMP="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
 }
 
-// needsCommands skips a test whose scripts call what is not there.
+// needsCommands skips a test whose scripts need a command that is missing.
 func needsCommands(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			counters.Skip(t, "the scripts call "+name+", and there is none here")
+			counters.Skip(t, "the scripts need "+name+", which is not installed")
 		}
 	}
 }
 
-// testers are the users of the pool that the engine made: all have its prefix.
+// testers returns the users that the engine created. All have its prefix.
 func (e *exampleEnv) testers() []control.User {
 	e.Helper()
 	return slices.DeleteFunc(e.Users(), func(u control.User) bool { return !strings.HasPrefix(u.Username, "vault-") })
 }
 
-// awaitNoUsers waits until the users that the engine made are gone, and their leases.
+// awaitNoUsers waits until the users that the engine created and their leases are gone.
 func (e *exampleEnv) awaitNoUsers() {
 	e.Helper()
 	gone := func() bool { return len(e.testers()) == 0 && len(e.leases("creds/ci-user")) == 0 }
 	require.Eventually(e, gone, time.Minute, 20*time.Millisecond, "a user or its lease is left")
 }
 
-// requireNoSecretIn demands that a program's output holds nothing that Cognito or Vault keeps secret.
+// requireNoSecretIn checks that the output of a program holds no secret of Cognito or the server.
 func (e *exampleEnv) requireNoSecretIn(output string, more ...string) {
 	e.Helper()
 	known, err := e.Control.Secrets(e.Context())
@@ -127,7 +133,7 @@ func (e *exampleEnv) requireNoSecretIn(output string, more ...string) {
 	require.Empty(e, leakscan.Find(output, secrets...), "the output shows a secret")
 }
 
-// service is an API that takes bearer tokens of the pool.
+// service is an API that accepts bearer tokens of the pool.
 type service struct {
 	*httptest.Server
 	fails atomic.Bool
@@ -161,7 +167,7 @@ func (s *service) answer(rw http.ResponseWriter, req *http.Request) {
 	var life jwt.Claims
 	err = token.Claims(emulatortest.SigningKey().Public(), &caller, &life)
 	if err != nil || life.ValidateWithLeeway(jwt.Expected{Time: time.Now()}, 0) != nil {
-		http.Error(rw, "no token of the pool's that is good now", http.StatusUnauthorized)
+		http.Error(rw, "no valid token of the pool", http.StatusUnauthorized)
 		return
 	}
 	s.mu.Lock()
@@ -172,14 +178,14 @@ func (s *service) answer(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// callers are those of all calls so far.
+// callers returns the claims of all callers so far.
 func (s *service) callers() []claims {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.seen)
 }
 
-// distinct counts the values that callers have, less the empty one.
+// distinct counts the distinct values of the callers, except the empty one.
 func (s *service) distinct(of func(claims) string) int {
 	values := map[string]bool{}
 	for _, caller := range s.callers() {
@@ -223,7 +229,7 @@ func TestVaultAgentExample(t *testing.T) {
 	e.requireNoSecretIn(output.String())
 }
 
-// writeAppRole makes an AppRole with the policy of a service, and puts what logs in with it into a directory.
+// writeAppRole creates an AppRole with the policy of a service, and writes its credentials into a directory.
 func (e *exampleEnv) writeAppRole(dir string) {
 	e.Helper()
 	const role = "auth/approle/role/service"
@@ -240,7 +246,7 @@ func (e *exampleEnv) writeAppRole(dir string) {
 	}
 }
 
-// awaitFile waits for a file that nobody but its owner may read. It is there at once with all that is in it.
+// awaitFile waits for a file that only its owner may read. It is renamed into place, so it is complete.
 func (e *exampleEnv) awaitFile(path string) {
 	e.Helper()
 	require.Eventually(e, func() bool {
@@ -259,9 +265,9 @@ func TestGoExample(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../examples/go/probe").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	t.Run("it keeps its user and has good tokens", func(t *testing.T) {
+	t.Run("the example renews its lease and its tokens", func(t *testing.T) {
 		e.write("roles/ci-user", map[string]any{"ttl": "12s", "max_ttl": "1h"})
-		// It asks for another ten seconds before a token ends.
+		// The example requests new tokens ten seconds before the old ones expire.
 		require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.PublicClientID, AccessSeconds: 12}))
 		renewals := len(e.Calls().Of("AdminGetUser"))
 		run := e.startProbe(t, binary)
@@ -274,11 +280,11 @@ func TestGoExample(t *testing.T) {
 			}
 			return c.ID
 		}), 3, "tokens of its user")
-		require.Equal(t, 1, run.api.distinct(func(c claims) string { return c.Username }), "it has one user all the time")
+		require.Equal(t, 1, run.api.distinct(func(c claims) string { return c.Username }), "it must keep its user")
 		run.stop()
 	})
 
-	t.Run("it takes another user when the first has had its time", func(t *testing.T) {
+	t.Run("the example requests another user when the lease expires", func(t *testing.T) {
 		e.write("roles/ci-user", map[string]any{"ttl": "2s", "max_ttl": "4s"})
 		require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.PublicClientID, AccessSeconds: 900}))
 		run := e.startProbe(t, binary)
@@ -288,7 +294,7 @@ func TestGoExample(t *testing.T) {
 		run.stop()
 	})
 
-	t.Run("it gives its user back when the API fails", func(t *testing.T) {
+	t.Run("the example revokes its user if the API fails", func(t *testing.T) {
 		e.write("roles/ci-user", map[string]any{"ttl": "15m", "max_ttl": "1h"})
 		run := e.startProbe(t, binary)
 		run.api.fails.Store(true)
@@ -303,7 +309,7 @@ type probeRun struct {
 	api     *service
 	process *exec.Cmd
 	output  bytes.Buffer
-	// stop ends the program as a deployment would, and sees that nothing is left of it.
+	// stop ends the program like a deployment would, and checks that no user and no secret is left.
 	stop func()
 }
 

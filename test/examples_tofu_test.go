@@ -21,19 +21,19 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// What `tofu plan -detailed-exitcode` ends with.
+// The exit codes of `tofu plan -detailed-exitcode`.
 const (
 	nothingToDo = 0
 	thingsToDo  = 2
 )
 
-// tofu is OpenTofu in a directory. It has the provider that was built beside it, and no way to get another: it is told of
-// no registry, and a proxy that is not there stands between it and the world.
+// tofu is OpenTofu in a directory. It uses the provider that was built beside it and cannot download
+// another: it has no registry, and its proxy does not exist.
 type tofu struct {
 	*testing.T
 	dir string
 	env []string
-	// said is all that it wrote so far.
+	// said holds everything that it wrote so far.
 	said string
 }
 
@@ -47,17 +47,17 @@ func newTofu(t *testing.T, dir string, env ...string) *tofu {
 	return &tofu{T: t, dir: dir, env: append(env, "HOME="+home, "TF_CLI_CONFIG_FILE="+rc, "HTTPS_PROXY=http://127.0.0.1:1")}
 }
 
-// tofuBinary is what make test-e2e builds.
+// tofuBinary returns the path that make test-terraform sets.
 func tofuBinary() string { return os.Getenv("TOFU_BIN") }
 
 func needsTofu(t *testing.T) {
 	t.Helper()
 	if tofuBinary() == "" {
-		counters.Skip(t, "it needs OpenTofu, and TOFU_BIN names none; make test-e2e builds one")
+		counters.Skip(t, "TOFU_BIN is not set: `make test-terraform` builds OpenTofu and sets it")
 	}
 }
 
-// try runs a command of OpenTofu and returns its standard output and how it ended.
+// try runs an OpenTofu command and returns its standard output and exit code.
 func (tf *tofu) try(input string, arguments ...string) (output string, status int) {
 	tf.Helper()
 	command := exec.CommandContext(tf.Context(), tofuBinary(), arguments...)
@@ -72,7 +72,7 @@ func (tf *tofu) try(input string, arguments ...string) (output string, status in
 	return stdout.String(), command.ProcessState.ExitCode()
 }
 
-// run is try for what must succeed.
+// run is like try for a command that must succeed.
 func (tf *tofu) run(arguments ...string) string {
 	tf.Helper()
 	before := len(tf.said)
@@ -86,14 +86,14 @@ func (tf *tofu) apply() {
 	tf.run("apply", "-auto-approve", "-input=false", "-no-color")
 }
 
-// plans demands that a plan ends with a status.
+// plans checks the exit code of a plan.
 func (tf *tofu) plans(want int) {
 	tf.Helper()
 	plan, status := tf.try("", "plan", "-detailed-exitcode", "-input=false", "-no-color")
 	require.Equal(tf, want, status, plan)
 }
 
-// applyVault applies the Vault module to w's Vault, from a copy of the examples.
+// applyVault applies a copy of the Vault module to the env's server.
 func applyVault(e *env, variables map[string]cty.Value) *tofu {
 	e.Helper()
 	examples := e.TempDir()
@@ -108,11 +108,11 @@ func applyVault(e *env, variables map[string]cty.Value) *tofu {
 	require.NoError(e, os.WriteFile(filepath.Join(module, "terraform.tfvars.json"), text, 0o600))
 	tf := newTofu(e.T, module, "VAULT_ADDR="+e.vault.Addr, "VAULT_TOKEN="+e.vault.Token)
 	tf.apply()
-	require.NotContains(e, tf.said, "undeclared variable", "an output of the AWS module that the Vault module does not know")
+	require.NotContains(e, tf.said, "undeclared variable", "the Vault module lacks a variable for an output of the AWS module")
 	return tf
 }
 
-// state is what OpenTofu remembers, as its file has it.
+// state returns the content of OpenTofu's state file.
 func (tf *tofu) state() string {
 	tf.Helper()
 	text, err := os.ReadFile(filepath.Join(tf.dir, "terraform.tfstate"))
@@ -120,7 +120,7 @@ func (tf *tofu) state() string {
 	return string(text)
 }
 
-// endpoints are the paths that the module writes, and what it writes there.
+// endpoints returns the paths that the module writes, and the data that it writes there.
 func (tf *tofu) endpoints() map[string]map[string]any {
 	tf.Helper()
 	var state struct {
@@ -149,13 +149,13 @@ func (tf *tofu) endpoints() map[string]map[string]any {
 	return all
 }
 
-// TestTerraformExampleOfVault is about what Terraform itself says; TestTerraformExamples uses what it set up.
+// TestTerraformExampleOfVault checks OpenTofu's own results. TestTerraformExamples uses what it set up.
 func TestTerraformExampleOfVault(t *testing.T) {
 	t.Parallel()
 	e := newExampleEnv(t)
 	user := e.read("creds/ci-user")
 
-	t.Run("it is valid, without a warning", func(t *testing.T) {
+	t.Run("the example is valid, without a warning", func(t *testing.T) {
 		var found struct {
 			Valid       bool
 			Diagnostics []struct{ Summary string }
@@ -166,10 +166,10 @@ func TestTerraformExampleOfVault(t *testing.T) {
 		require.Equal(t, "Provider development overrides are in effect", found.Diagnostics[0].Summary)
 	})
 
-	t.Run("a second plan has nothing to do", func(*testing.T) { e.tofu.plans(nothingToDo) })
+	t.Run("a second plan has no changes", func(*testing.T) { e.tofu.plans(nothingToDo) })
 
-	// The provider asks for none of these, so that a plan does not miss them.
-	t.Run("the engine has every field that is written", func(t *testing.T) {
+	// The provider reads none of these, so a plan would not notice a missing one.
+	t.Run("the engine returns every field that the example writes", func(t *testing.T) {
 		for path, written := range e.tofu.endpoints() {
 			secret, err := e.client.Logical().ReadWithContext(t.Context(), path)
 			require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestTerraformExampleOfVault(t *testing.T) {
 		}
 	})
 
-	t.Run("what somebody else changed is put back", func(*testing.T) {
+	t.Run("an apply reverts other changes", func(*testing.T) {
 		e.write("roles/ci-user", map[string]any{"ttl": "1m"})
 		e.write("roles/machine", map[string]any{"scopes": "api/read"})
 		e.write("static-roles/batch", map[string]any{"rotation_period": "12h"})
@@ -189,12 +189,12 @@ func TestTerraformExampleOfVault(t *testing.T) {
 		e.tofu.plans(nothingToDo)
 	})
 
-	t.Run("its state and its output hold no secret", func(*testing.T) {
+	t.Run("state and output hold no secret", func(*testing.T) {
 		e.read("creds/machine")
 		e.requireNoSecretIn(e.tofu.state()+e.tofu.said, e.vault.Token)
 	})
 
-	t.Run("destroy leaves nothing, not even users", func(t *testing.T) {
+	t.Run("a destroy removes everything, with the users", func(t *testing.T) {
 		e.has(user.Data["username"].(string))
 		e.tofu.run("destroy", "-auto-approve", "-input=false", "-no-color")
 		e.awaitNoUsers()

@@ -4,6 +4,7 @@
 package test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -14,8 +15,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// TestHalfWay lets each step of a read fail in each way. The caller learns the
-// step, no user is left, and the next read works.
+// TestHalfWay makes each step of a read fail in each way. The error names the step, no user is left, and
+// the next read works.
 func TestHalfWay(t *testing.T) {
 	t.Parallel()
 	steps := map[string]string{
@@ -25,14 +26,14 @@ func TestHalfWay(t *testing.T) {
 		"AdminInitiateAuth":    "signing in user",
 	}
 	failures := map[string]control.Fault{
-		"fails":            {Kind: control.FaultError, Code: "InternalErrorException", Message: "oops"},
-		"hangs":            {Kind: control.FaultHang},
-		"is cut":           {Kind: control.FaultCutBefore},
-		"is cut when done": {Kind: control.FaultCutAfter},
+		"fails":         {Kind: control.FaultError, Code: "InternalErrorException", Message: "oops"},
+		"hangs":         {Kind: control.FaultHang},
+		"is cut before": {Kind: control.FaultCutBefore},
+		"is cut after":  {Kind: control.FaultCutAfter},
 	}
 	for operation, step := range steps {
 		for name, fault := range failures {
-			t.Run(operation+" "+name, func(t *testing.T) {
+			t.Run("a read leaves no user if "+operation+" "+name, func(t *testing.T) {
 				t.Parallel()
 				e := newEnv(t)
 				fault.Operation = operation
@@ -52,8 +53,7 @@ func TestHalfWay(t *testing.T) {
 	}
 }
 
-// TestStatuses shows that each kind of failure keeps its status on the way
-// through the plugin boundary.
+// TestStatuses shows that each kind of failure keeps its status across the plugin boundary.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -62,36 +62,36 @@ func TestStatuses(t *testing.T) {
 		status  int
 		says    string
 	}{
-		"a role that is not there": {func(*env) {}, "creds/nobody", 400, `there is no role "nobody"`},
-		"a group that is not there": {func(e *env) { e.writeRole("ci", map[string]any{"groups": "nobodys"}) },
+		"a missing role": {func(*env) {}, "creds/nobody", 400, `there is no role "nobody"`},
+		"a missing group": {func(e *env) { e.writeRole("ci", map[string]any{"groups": "nobodys"}) },
 			"creds/ci", 400, `to group "nobodys"`},
-		"a pool that is not there": {func(e *env) { e.writeRole("ci", map[string]any{"user_pool_id": "eu-west-1_Nowhere"}) },
+		"a missing pool": {func(e *env) { e.writeRole("ci", map[string]any{"user_pool_id": "eu-west-1_Nowhere"}) },
 			"creds/ci", 400, "eu-west-1_Nowhere"},
-		"an app client that is not there": {func(e *env) { e.writeRole("ci", map[string]any{"app_client_id": "nobody", "app_client_secret": ""}) },
+		"a missing app client": {func(e *env) { e.writeRole("ci", map[string]any{"app_client_id": "nobody", "app_client_secret": ""}) },
 			"creds/ci", 400, "signing in user"},
-		"a client secret that is wrong": {func(e *env) { e.writeRole("ci", map[string]any{"app_client_secret": "hush-wrong"}) },
+		"a wrong client secret": {func(e *env) { e.writeRole("ci", map[string]any{"app_client_secret": "hush-wrong"}) },
 			"creds/ci", 400, "signing in user"},
-		"an action that IAM denies": {func(e *env) {
+		"a denied action": {func(e *env) {
 			e.Deny("cognito-idp:AdminCreateUser")
 		}, "creds/ci", 403, "cognito-idp:AdminCreateUser"},
-		"a quota that is exceeded": {func(e *env) {
+		"an exceeded quota": {func(e *env) {
 			e.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "TooManyRequestsException"})
 		}, "creds/ci", 429, "TooManyRequestsException"},
-		"a Cognito that is not there": {func(e *env) { e.configure(map[string]any{"cognito_endpoint": "http://127.0.0.1:1"}) },
+		"a Cognito that cannot be reached": {func(e *env) { e.configure(map[string]any{"cognito_endpoint": "http://127.0.0.1:1"}) },
 			"creds/ci", 502, "connection refused"},
-		"a challenge that cannot be answered": {func(e *env) {
+		"an unsupported challenge": {func(e *env) {
 			e.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 				Body: `{"ChallengeName":"SMS_MFA","ChallengeParameters":{},"Session":"hush-session-of-some-length"}`})
 		}, "creds/ci", 400, "SMS_MFA"},
-		"a domain that is not there": {func(e *env) {
+		"a domain that cannot be reached": {func(e *env) {
 			e.writeMachineRole("machine", map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
 		},
 			"creds/machine", 502, "connection refused"},
-		"a domain whose name is nobody's": {func(e *env) { e.writeMachineRole("machine", map[string]any{"cognito_pool_domain": "nobody.invalid"}) },
+		"a domain that does not exist": {func(e *env) { e.writeMachineRole("machine", map[string]any{"cognito_pool_domain": "nobody.invalid"}) },
 			"creds/machine", 502, "nobody.invalid"},
-		"a machine's secret that is wrong": {func(e *env) { e.writeMachineRole("machine", map[string]any{"app_client_secret": "hush-wrong"}) },
+		"a wrong secret of a machine client": {func(e *env) { e.writeMachineRole("machine", map[string]any{"app_client_secret": "hush-wrong"}) },
 			"creds/machine", 400, "invalid_client"},
-		"a scope that is not the client's": {func(e *env) { e.writeMachineRole("machine", map[string]any{"scopes": "api/delete"}) },
+		"a scope that the client does not have": {func(e *env) { e.writeMachineRole("machine", map[string]any{"scopes": "api/delete"}) },
 			"creds/machine", 400, "invalid_scope"},
 		"a token endpoint that throttles": {func(e *env) {
 			e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 429})
@@ -103,20 +103,20 @@ func TestStatuses(t *testing.T) {
 			"creds/machine", 502, "503"},
 		"a token endpoint that hangs": {func(e *env) { e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultHang}) },
 			"creds/machine", 502, "no answer in time"},
-		"a token endpoint that is cut": {func(e *env) {
+		"a token endpoint that cuts the connection": {func(e *env) {
 			e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		},
 			"creds/machine", 502, "no answer"},
-		"a token endpoint that answers half": {func(e *env) { e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBody}) },
+		"a token endpoint that cuts its answer": {func(e *env) { e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBody}) },
 			"creds/machine", 502, "not a token endpoint's"},
 		"a token endpoint that is a web page": {func(e *env) {
 			e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "text/html", Body: "<html>"})
 		}, "creds/machine", 502, "not a token endpoint's"},
-		"a token endpoint that says nothing": {func(e *env) {
+		"a token endpoint that answers nothing": {func(e *env) {
 			e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultRaw, Status: 200, ContentType: "application/json"})
 		}, "creds/machine", 502, "not a token endpoint's"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s is a %d", name, c.status), func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			c.prepare(e)
@@ -131,15 +131,15 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// TestPluginDiesHalfWay kills the plugin while a user is made. Nobody is told
-// of the user, so the write-ahead log has to end it.
+// TestPluginDiesHalfWay kills the plugin while it creates a user. No client receives that user, so the
+// engine has to delete it.
 func TestPluginDiesHalfWay(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"AdminCreateUser", "AdminSetUserPassword", "AdminInitiateAuth"} {
-		t.Run("in "+operation, func(t *testing.T) {
+		t.Run("a user is rolled back if the plugin is killed in "+operation, func(t *testing.T) {
 			t.Parallel()
 			e := newIsolatedEnv(t)
-			// The first try hangs with the user made; Vault itself repeats the request with the next process.
+			// The first attempt hangs after the user was created. The server repeats the request with the next process.
 			e.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
 			read := make(chan *api.Secret, 1)
 			go func() {
@@ -150,23 +150,22 @@ func TestPluginDiesHalfWay(t *testing.T) {
 			require.Eventually(t, func() bool { return len(e.Users()) == 1 }, 10*time.Second, 5*time.Millisecond)
 			orphan := e.Users()[0].Username
 			e.killPlugin()
-			handedOut := ""
+			returned := ""
 			if secret := <-read; secret != nil {
-				handedOut = secret.Data["username"].(string)
+				returned = secret.Data["username"].(string)
 			}
-			require.NotEqual(t, orphan, handedOut)
+			require.NotEqual(t, orphan, returned)
 
-			// The log's age limit is five seconds here, and Vault looks once a minute.
+			// The age limit is five seconds in this build, and the engine looks once a minute.
 			require.Eventually(t, func() bool { return !containsUser(e.Users(), orphan) }, 90*time.Second, 100*time.Millisecond)
-			if handedOut != "" {
-				require.True(t, containsUser(e.Users(), handedOut), "the user of the second try has a lease and must stay")
+			if returned != "" {
+				require.True(t, containsUser(e.Users(), returned), "the user of the second attempt has a lease and must stay")
 			}
 		})
 	}
 }
 
-// TestUnmountHalfWay takes the mount away while an unfinished user is too
-// young for the write-ahead log.
+// TestUnmountHalfWay removes the mount while an unfinished user is too young for the roll-back.
 func TestUnmountHalfWay(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -174,7 +173,7 @@ func TestUnmountHalfWay(t *testing.T) {
 	e.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultError, Code: "InternalErrorException"})
 	_, err := e.tryRead("creds/ci")
 	require.Error(t, err)
-	require.Len(t, e.Users(), 1, "with Cognito down the user could not be undone at once")
+	require.Len(t, e.Users(), 1, "the user cannot be deleted while Cognito is down")
 	e.Heal()
 	require.NoError(t, e.client.Sys().UnmountWithContext(t.Context(), e.mount))
 	require.Empty(t, e.Users())

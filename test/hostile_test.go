@@ -20,20 +20,20 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// residentMax is what the plugin's process may hold after ten-megabyte values:
-// copies of some of them, which the collector has not met yet, and no more.
+// residentMax is how much memory the plugin may use after values of ten megabytes: it allows for a few
+// copies that are not yet collected.
 const residentMax = 600 << 20
 
-// hostileRequest is one that the plugin must refuse, or Vault before it.
+// hostileRequest is a request that the plugin or the server must reject.
 type hostileRequest struct {
 	name, method, path, body string
-	// wants are statuses one of which is right. Where it is 500, Vault itself
-	// refuses so, and the plugin never hears of the request.
+	// wants lists the acceptable statuses. Where 500 is one of them, the server itself rejects the request
+	// before the plugin receives it.
 	wants []int
 }
 
 func hostileRequests() []hostileRequest {
-	// Vault lets a string of a megabyte through, by default.
+	// By default, the server accepts a string of one megabyte.
 	huge, large := strings.Repeat("A", 10<<20), strings.Repeat("A", 1<<20)
 	groups := make([]string, 1000)
 	for n := range groups {
@@ -85,16 +85,16 @@ func hostileRequests() []hostileRequest {
 }
 
 func TestHostileRequests(t *testing.T) {
-	count := counters.Open(t, "Hostile input", "through a real Vault")
+	count := counters.Open(t, "Hostile input", "through a real server")
 	e := newIsolatedEnv(t)
 	before, err := e.vault.PluginPIDs(pluginName)
 	require.NoError(t, err)
 	for _, request := range hostileRequests() {
-		t.Run(request.name, func(t *testing.T) {
+		t.Run(request.name+" is rejected", func(t *testing.T) {
 			count.Tried(1)
 			status, text := e.send(t, request)
 			require.Contains(t, request.wants, status, "%.500s", text)
-			require.Less(t, len(text), 8192, "an answer must not repeat the value")
+			require.Less(t, len(text), 8192, "the answer must not repeat the value")
 			require.NotContains(t, text, "hush-hostile")
 		})
 	}
@@ -103,19 +103,19 @@ func TestHostileRequests(t *testing.T) {
 	if len(after) != 1 || after[0] != before[0] {
 		count.Lost(counters.Panics, 1)
 	}
-	require.NotContains(t, e.vault.LogText(), "hush-hostile", "Vault's log shows a secret")
-	require.NotEmpty(t, e.read("creds/ci").Data["password"], "the role is as it was")
-	t.Run("the plugin's memory stays bounded", func(t *testing.T) {
+	require.NotContains(t, e.vault.LogText(), "hush-hostile", "the server's log shows a secret")
+	require.NotEmpty(t, e.read("creds/ci").Data["password"], "the role must be unchanged")
+	t.Run("the memory of the plugin stays bounded", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			counters.Skip(t, "the resident memory of another process is read from /proc, which only Linux has")
+			counters.Skip(t, "only Linux shows the memory of another process in /proc")
 		}
 		resident := residentMemory(t, before[0])
-		count.Note(fmt.Sprintf("the plugin held %d MiB afterwards", resident>>20))
+		count.Note(fmt.Sprintf("the plugin used %d MiB afterwards", resident>>20))
 		require.Less(t, resident, residentMax)
 	})
 }
 
-// send makes a request as it stands: Vault's own client would mend the path.
+// send sends a request unchanged. The API client would normalise the path.
 func (e *env) send(t *testing.T, r hostileRequest) (status int, text string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), r.method, e.client.Address()+"/v1/"+e.mount+"/"+r.path, bytes.NewBufferString(r.body))
@@ -129,7 +129,7 @@ func (e *env) send(t *testing.T, r hostileRequest) (status int, text string) {
 	return resp.StatusCode, string(answer)
 }
 
-// residentMemory is what a process holds of the machine's memory, in bytes.
+// residentMemory returns the resident memory of a process in bytes.
 func residentMemory(t *testing.T, pid int) int {
 	t.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))

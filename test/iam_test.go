@@ -21,7 +21,7 @@ import (
 
 const iamDoc = "../docs/iam.md"
 
-// statement is one of a policy in docs/iam.md.
+// statement is one statement of a policy in docs/iam.md.
 type statement struct {
 	Principal        any
 	Action, Resource []string
@@ -29,8 +29,7 @@ type statement struct {
 
 var policyBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```json\n(.*?)```")
 
-// documentedPolicies are the statements in docs/iam.md by the headings that
-// they stand under, less trust policies.
+// documentedPolicies returns the statements in docs/iam.md by their heading, except trust policies.
 func documentedPolicies(t *testing.T) map[string][]statement {
 	t.Helper()
 	page, err := os.ReadFile(iamDoc)
@@ -59,13 +58,13 @@ func actionsUnder(t *testing.T, heading string) []string {
 	return actions
 }
 
-// iamFeature is a feature that docs/iam.md has a policy for.
+// iamFeature is a feature for which docs/iam.md has a policy.
 type iamFeature struct {
-	// with are the headings whose policies it needs besides its own.
+	// with lists the headings of other policies that the feature needs.
 	with []string
-	// prepare sets up pools and roles, with all rights.
+	// prepare sets up pools and roles with all permissions.
 	prepare func(e *iamEnv)
-	// drive uses the feature and says whether all of it worked.
+	// drive uses the feature and reports whether all of it worked.
 	drive func(e *iamEnv) bool
 }
 
@@ -157,7 +156,7 @@ func (e *iamEnv) takes(path string, data map[string]any) bool {
 func TestIAM(t *testing.T) {
 	t.Parallel()
 	for heading, feature := range iamFeatures {
-		t.Run(heading, func(t *testing.T) {
+		t.Run("the policy for "+heading+" is sufficient and minimal", func(t *testing.T) {
 			t.Parallel()
 			own := actionsUnder(t, heading)
 			all := slices.Clone(own)
@@ -173,7 +172,7 @@ func TestIAM(t *testing.T) {
 	}
 }
 
-// works tries the feature on a mount of its own, with these actions and no other.
+// works tries the feature on a new mount that is allowed exactly these actions.
 func (f iamFeature) works(t *testing.T, actions []string) bool {
 	t.Helper()
 	e := &iamEnv{env: newEnv(t)}
@@ -199,7 +198,7 @@ func TestIAMDocument(t *testing.T) {
 		for _, s := range statements {
 			require.NotEmpty(t, s.Resource, heading)
 			if slices.Equal(s.Action, []string{"cognito-idp:DescribeUserPoolDomain"}) {
-				continue // AWS takes no ARN for it
+				continue // AWS accepts no ARN for it
 			}
 			for _, text := range append(s.Action, s.Resource...) {
 				require.NotContains(t, text, "*", "%s: it is wider than it must be", heading)
@@ -208,20 +207,20 @@ func TestIAMDocument(t *testing.T) {
 	}
 }
 
-// iamEnv is a world in which IAM allows some actions only.
+// iamEnv is an env in which IAM allows some actions only.
 type iamEnv struct {
 	*env
 	allowed []string
 }
 
-// allow lets IAM allow exactly these actions.
+// allow makes IAM allow exactly these actions.
 func (e *iamEnv) allow(actions []string) {
 	e.Helper()
 	e.allowed = actions
 	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{AllowedActions: actions}))
 }
 
-// disable disables a user as the owner of the pool, who may.
+// disable disables a user as the owner of the pool.
 func (e *iamEnv) disable(username string) {
 	e.Helper()
 	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{}))
@@ -242,7 +241,7 @@ func (e *iamEnv) revokes(leaseID string) bool {
 	return err == nil
 }
 
-// writeTOTPRole makes a pool with this MFA setting, and a role for it.
+// writeTOTPRole creates a pool with this MFA setting and a role for it.
 func (e *iamEnv) writeTOTPRole(name string, mfa types.UserPoolMfaType) {
 	e.Helper()
 	pool := e.MakePool(&cip.CreateUserPoolInput{})
@@ -256,9 +255,8 @@ func (e *iamEnv) writeTOTPRole(name string, mfa types.UserPoolMfaType) {
 	})
 }
 
-// writeRolesToCheck makes roles whose checks need every right: one with an
-// authenticator, one whose secret is not the one that Cognito shows, and one
-// with a domain that is a name.
+// writeRolesToCheck writes roles whose checks need all permissions: one with an authenticator, one whose
+// secret differs from the one that Cognito shows, and one with the name of a domain.
 func (e *iamEnv) writeRolesToCheck() {
 	e.Helper()
 	e.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)

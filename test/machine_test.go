@@ -24,9 +24,9 @@ import (
 func TestMachineToken(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.configure(map[string]any{"request_timeout": "30s"}) // the emulator shares this process with a thousand clients
+	e.configure(map[string]any{"request_timeout": "30s"}) // a thousand clients share the machine
 
-	t.Run("a read returns a token with what it grants and until when, and no lease", func(t *testing.T) {
+	t.Run("a read returns a token with its scope and expiration, and no lease", func(t *testing.T) {
 		secret := e.read("creds/machine")
 		require.Empty(t, secret.LeaseID)
 		require.Equal(t, "Bearer", secret.Data["token_type"])
@@ -42,12 +42,12 @@ func TestMachineToken(t *testing.T) {
 		require.InDelta(t, 3600, left, 60)
 	})
 
-	t.Run("without scopes in the role the token has all of the client's", func(t *testing.T) {
+	t.Run("a role without scopes returns a token with all scopes of the client", func(t *testing.T) {
 		e.writeMachineRole("all", map[string]any{"scopes": ""})
 		require.Equal(t, "api/read api/write", e.read("creds/all").Data["scope"])
 	})
 
-	t.Run("it says when the next one can be had", func(t *testing.T) {
+	t.Run("the answer says when to read again", func(t *testing.T) {
 		data := e.read("creds/machine").Data
 		ttl, err := data["ttl"].(json.Number).Int64()
 		require.NoError(t, err)
@@ -57,7 +57,7 @@ func TestMachineToken(t *testing.T) {
 		require.InDelta(t, 2700, period, 200)
 	})
 
-	t.Run("a thousand reads at once buy one token", func(t *testing.T) {
+	t.Run("a thousand concurrent reads request one token", func(t *testing.T) {
 		e.writeMachineRole("busy", map[string]any{"scopes": "api/write"})
 		require.NoError(t, e.Control.ResetCalls(t.Context()))
 		require.NoError(t, e.Control.SetLatency(t.Context(), control.Latency{DefaultMS: 200}))
@@ -84,7 +84,7 @@ func TestMachineToken(t *testing.T) {
 		require.NoError(t, e.Control.SetLatency(t.Context(), control.Latency{}))
 	})
 
-	t.Run("some of the scopes can be asked for, and no others", func(t *testing.T) {
+	t.Run("a read can request some scopes of the role and no others", func(t *testing.T) {
 		e.writeMachineRole("both", map[string]any{"scopes": "api/read,api/write"})
 		out, err := e.vault.CLI(t.Context(), "read", "-field=scope", e.mount+"/creds/both", "scopes=api/write")
 		require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestMachineToken(t *testing.T) {
 		require.Contains(t, text, "api/read, api/write")
 	})
 
-	t.Run("the secret need not be in the role", func(t *testing.T) {
+	t.Run("a role without secret looks it up in the pool once", func(t *testing.T) {
 		e.writeMachineRole("looked-up", map[string]any{"app_client_secret": "", "user_pool_id": e.Seed.UserPoolID, "cache_tokens": false})
 		e.read("creds/looked-up")
 		e.read("creds/looked-up")
@@ -103,14 +103,14 @@ func TestMachineToken(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(e.read("roles/looked-up").Data), e.Seed.M2MClientSecret)
 	})
 
-	t.Run("an endpoint that is down does not matter while the token is young", func(t *testing.T) {
+	t.Run("a cached token is returned while the endpoint is down", func(t *testing.T) {
 		first := e.read("creds/machine").Data["access_token"]
 		e.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		defer e.Heal()
 		require.Equal(t, first, e.read("creds/machine").Data["access_token"])
 	})
 
-	t.Run("an asked-for ttl is refused", func(t *testing.T) {
+	t.Run("a requested ttl is rejected", func(t *testing.T) {
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/creds/machine", map[string]any{"ttl": "1m"})
 		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
@@ -123,19 +123,19 @@ func TestTokensOfAUser(t *testing.T) {
 	e := newEnv(t)
 	user := e.read("creds/ci")
 
-	t.Run("a refresh token gives new ones, without a lease", func(t *testing.T) {
+	t.Run("a refresh token returns new tokens without a lease", func(t *testing.T) {
 		tokens := e.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]})
 		require.Empty(t, tokens.LeaseID)
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, tokens.Data["access_token"])["cognito:groups"])
 		require.Equal(t, json.Number("3600"), tokens.Data["expires_in"])
 	})
 
-	t.Run("so do username and password", func(t *testing.T) {
+	t.Run("username and password return tokens", func(t *testing.T) {
 		tokens := e.write("tokens/ci", map[string]any{"username": user.Data["username"], "password": user.Data["password"]})
 		require.NotEmpty(t, tokens.Data["refresh_token"])
 	})
 
-	t.Run("when the lease is over they give nothing", func(t *testing.T) {
+	t.Run("after the revocation neither the refresh token nor the password works", func(t *testing.T) {
 		e.revoke(user.LeaseID)
 		for _, data := range []map[string]any{
 			{"refresh_token": user.Data["refresh_token"]},
@@ -150,7 +150,7 @@ func TestTokensOfAUser(t *testing.T) {
 	})
 }
 
-func TestConfigAndRolesSurvive(t *testing.T) {
+func TestNewPluginProcesses(t *testing.T) {
 	t.Parallel()
 	e := newIsolatedEnv(t)
 	config, role := e.read("config").Data, e.read("roles/ci").Data
@@ -164,7 +164,7 @@ func TestConfigAndRolesSurvive(t *testing.T) {
 	}
 	lease := e.read("creds/ci").LeaseID
 
-	t.Run("a reload of the plugin", func(t *testing.T) {
+	t.Run("a reload of the plugin keeps config, roles and leases", func(t *testing.T) {
 		_, err := e.vault.CLI(t.Context(), "plugin", "reload", "-plugin", pluginName)
 		require.NoError(t, err)
 		_, err = e.client.Sys().RenewWithContext(t.Context(), lease, 0)
@@ -173,11 +173,11 @@ func TestConfigAndRolesSurvive(t *testing.T) {
 		same(t)
 	})
 
-	t.Run("the death of its process", func(t *testing.T) {
+	t.Run("the end of the plugin's process keeps config, roles and leases", func(t *testing.T) {
 		lease := e.read("creds/ci").LeaseID
 		e.killPlugin()
 		require.Eventually(t, func() bool { return strings.Contains(e.vault.LogText(), processDied) }, 10*time.Second, 5*time.Millisecond,
-			"this is how a death in the shared Vault is noticed")
+			"requireHealthy relies on this message")
 		e.revoke(lease)
 		same(t)
 	})
@@ -205,16 +205,16 @@ func TestDefaultChain(t *testing.T) {
 	require.Equal(t, "AKIAFROMENV", e.Calls().Of("AdminCreateUser")[0].AccessKey)
 }
 
-func TestAssumedRoleShowsTheMount(t *testing.T) {
+func TestAssumedRole(t *testing.T) {
 	t.Parallel()
-	e := newIsolatedEnv(t) // a reload ends the process that all mounts of a Vault share
+	e := newIsolatedEnv(t) // a reload ends the process that all mounts share
 	e.configure(map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"})
 	secret := e.read("creds/ci")
 	call := e.Calls().Of("AssumeRole")[0]
 	require.Equal(t, "arn:aws:iam::123456789012:role/vault", call.RoleARN)
 	require.Equal(t, "vault-"+e.mount, call.RoleSessionName)
 
-	t.Run("and a lease remembers the role of its own Vault role", func(t *testing.T) {
+	t.Run("a revocation assumes the IAM role of the deleted role", func(t *testing.T) {
 		e.writeRole("other", map[string]any{"aws_assume_role_arn": "arn:aws:iam::210987654321:role/other", "aws_external_id": "abc"})
 		other := e.read("creds/other")
 		e.delete("roles/other")
@@ -231,7 +231,7 @@ func TestAssumedRoleShowsTheMount(t *testing.T) {
 	require.Empty(t, e.Users())
 }
 
-func TestVaultShowsTheVersion(t *testing.T) {
+func TestServerShowsTheVersion(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	out, err := e.vault.CLI(t.Context(), "plugin", "list", "-detailed", "secret")
@@ -242,7 +242,7 @@ func TestVaultShowsTheVersion(t *testing.T) {
 	require.Regexp(t, e.mount+`/.*v\d+\.\d+\.\d+`, out)
 }
 
-func TestMountsShareAProcessAndNothingElse(t *testing.T) {
+func TestMountsShareOnlyTheProcess(t *testing.T) {
 	t.Parallel()
 	one := newIsolatedEnv(t)
 	two := newEnvOn(t, one.vault)
@@ -257,7 +257,7 @@ func TestMountsShareAProcessAndNothingElse(t *testing.T) {
 	require.Empty(t, two.Users())
 }
 
-func TestPatchThroughVault(t *testing.T) {
+func TestPatch(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	_, err := e.client.Logical().JSONMergePatch(t.Context(), e.mount+"/roles/ci", map[string]any{"ttl": "9m", "max_ttl": nil})
@@ -281,8 +281,7 @@ func TestEveryPathHasHelp(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecret looks for everything secret of a busy life in what
-// Vault and the plugin log at trace level, and in what can be read.
+// TestSecretsStaySecret uses all features and then searches the trace log and all read answers for secrets.
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
 	e := newIsolatedEnv(t)

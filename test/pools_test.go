@@ -17,12 +17,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// poolKinds are the kinds of pool that Cognito knows, each with what a role
-// has to say for its users to be taken.
+// poolKinds lists kinds of user pools, each with the role fields that its users need.
 var poolKinds = map[string]struct {
 	pool cip.CreateUserPoolInput
 	role map[string]any
-	// username is what the user must be called, by a prefix, or "sub".
+	// username is the prefix of the expected username, or "sub".
 	username   string
 	attributes map[string]string
 }{
@@ -89,7 +88,7 @@ func TestPoolKinds(t *testing.T) {
 	e := newEnv(t)
 	for name, kind := range poolKinds {
 		for _, client := range []string{"confidential", "public"} {
-			t.Run("a pool "+name+", a "+client+" client", func(t *testing.T) {
+			t.Run("users of a pool "+name+" and a "+client+" client work", func(t *testing.T) {
 				pool := e.MakePool(&kind.pool)
 				id, secret := e.MakeClient(pool)
 				if client == "public" {
@@ -127,8 +126,7 @@ func TestPoolKinds(t *testing.T) {
 	}
 }
 
-// TestPoolsRefuse shows what a reader learns when the pool does not take what
-// the role says.
+// TestPoolsRefuse shows the error when the pool rejects what the role says.
 func TestPoolsRefuse(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -136,22 +134,22 @@ func TestPoolsRefuse(t *testing.T) {
 		role map[string]any
 		says string
 	}{
-		"an attribute that it does not know": {
+		"an unknown attribute": {
 			role: map[string]any{"user_attributes": map[string]any{"custom:nothing": "x"}}, says: "custom:nothing",
 		},
-		"a name where it wants an address": {
+		"a username that is no e-mail address": {
 			pool: cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}},
 			role: map[string]any{}, says: "should be an email",
 		},
-		"a password that is too short for it": {
+		"a short password": {
 			pool: cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{MinimumLength: aws.Int32(99)}}},
 			role: map[string]any{}, says: "InvalidPasswordException",
 		},
-		"a group that it does not have": {
+		"a missing group": {
 			role: map[string]any{"groups": "testers,nobodys"}, says: `to group "nobodys"`,
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("a pool rejects "+name+" with a 400", func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			pool := e.MakePool(&c.pool)
@@ -168,7 +166,7 @@ func TestPoolsRefuse(t *testing.T) {
 		})
 	}
 
-	t.Run("an address that is somebody else's alias", func(t *testing.T) {
+	t.Run("a user whose e-mail address is another user's alias is rejected", func(t *testing.T) {
 		t.Parallel()
 		e := newEnv(t)
 		pool := e.MakePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
@@ -181,10 +179,10 @@ func TestPoolsRefuse(t *testing.T) {
 		status, text := e.refusal(err)
 		require.Equal(t, 400, status, text)
 		require.Contains(t, text, "AliasExistsException")
-		require.Len(t, e.Users(), 1, "whose alias it is keeps it")
+		require.Len(t, e.Users(), 1, "the first user keeps its alias")
 	})
 
-	t.Run("a Lambda trigger's refusal is told in its own words", func(t *testing.T) {
+	t.Run("the message of a Lambda trigger is part of the error", func(t *testing.T) {
 		t.Parallel()
 		e := newEnv(t)
 		e.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "UserLambdaValidationException", Message: "PreSignUp failed with error no guests today."})
@@ -207,18 +205,18 @@ rule "charset" { charset = "!" min-chars = 1 }`
 	_, err := e.client.Logical().WriteWithContext(t.Context(), "sys/policies/password/"+policyName, map[string]any{"policy": policy})
 	require.NoError(t, err)
 
-	t.Run("a role's policy makes the password", func(t *testing.T) {
+	t.Run("the password follows the policy of the role", func(t *testing.T) {
 		e.writeRole("ci", map[string]any{"password_policy": policyName})
 		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, e.read("creds/ci").Data["password"])
 	})
 
-	t.Run("and so does the mount's", func(t *testing.T) {
+	t.Run("the password follows the policy of the mount", func(t *testing.T) {
 		e.writeRole("ci", map[string]any{"password_policy": ""})
 		e.configure(map[string]any{"password_policy": policyName})
 		require.Regexp(t, `^[a-jA-J0-9!]{20}$`, e.read("creds/ci").Data["password"])
 	})
 
-	t.Run("a policy that is not there is refused when it is written", func(t *testing.T) {
+	t.Run("a missing policy is rejected when the role or config is written", func(t *testing.T) {
 		for _, path := range []string{"roles/ci", "config"} {
 			_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, map[string]any{"password_policy": "nobodys"})
 			status, text := e.refusal(err)
@@ -228,7 +226,7 @@ rule "charset" { charset = "!" min-chars = 1 }`
 	})
 }
 
-func TestMountsUsernameTemplate(t *testing.T) {
+func TestUsernameTemplateOfTheMount(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.configure(map[string]any{"username_template": "mount-{{random 20}}"})
@@ -241,7 +239,7 @@ func TestMountsUsernameTemplate(t *testing.T) {
 	require.Contains(t, text, "username_template")
 }
 
-// TestTOTPEndToEnd signs a user in again with nothing but what the read gave.
+// TestTOTPEndToEnd signs a user in again with nothing but the answer of the read.
 func TestTOTPEndToEnd(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -253,7 +251,7 @@ func TestTOTPEndToEnd(t *testing.T) {
 	_, err = e.tryRead("creds/ci")
 	status, text := e.refusal(err)
 	require.Equal(t, 400, status)
-	require.Contains(t, text, "mfa=totp", "the reader learns what the role lacks")
+	require.Contains(t, text, "mfa=totp", "the error names the missing field")
 
 	e.writeRole("ci", map[string]any{"mfa": "totp"})
 	user := e.read("creds/ci")
@@ -263,7 +261,7 @@ func TestTOTPEndToEnd(t *testing.T) {
 	_, text = e.refusal(err)
 	require.Contains(t, text, "totp_code")
 
-	// The code of the next half minute: that of this one was used for the enrolment.
+	// The code of the next 30 seconds, because the current one was used for the enrolment.
 	code, err := totp.GenerateCode(user.Data["totp_secret"].(string), time.Now().Add(30*time.Second))
 	require.NoError(t, err)
 	signIn["totp_code"] = code
@@ -284,7 +282,7 @@ func TestRevocationByDisabling(t *testing.T) {
 	require.False(t, kept[0].Enabled)
 	require.Len(t, e.Calls().Of("AdminUserGlobalSignOut"), 1)
 
-	t.Run("a user that is gone is no reason to keep the lease", func(t *testing.T) {
+	t.Run("the revocation of a deleted user succeeds", func(t *testing.T) {
 		e.writeRole("ci", map[string]any{"revocation": "disable"})
 		user := e.read("creds/ci")
 		_, err := e.Admin.AdminDeleteUser(t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &e.Seed.UserPoolID, Username: aws.String(user.Data["username"].(string))})
@@ -292,7 +290,7 @@ func TestRevocationByDisabling(t *testing.T) {
 		e.revoke(user.LeaseID)
 	})
 
-	t.Run("a user that was never handed out is deleted all the same", func(t *testing.T) {
+	t.Run("a user that was never returned is deleted and not disabled", func(t *testing.T) {
 		before := len(e.Users())
 		e.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultError, Code: "InternalErrorException"})
 		_, err := e.tryRead("creds/ci")

@@ -24,8 +24,8 @@ import (
 
 var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
 
-// readmeScript is the first block of commands under a heading of README.md, with other values for what the text says
-// that its reader has to replace.
+// readmeScript returns the first block of commands under a heading of README.md, with the given values
+// in place of the ones that the reader has to replace.
 func readmeScript(t *testing.T, heading string, values map[string]string) string {
 	t.Helper()
 	return replaced(t, readmeScripts(t, heading)[0], values)
@@ -52,13 +52,13 @@ func readmeScripts(t *testing.T, heading string) (scripts []string) {
 func replaced(t *testing.T, script string, values map[string]string) string {
 	t.Helper()
 	for old, value := range values {
-		require.Contains(t, script, old, "README.md has another value in its place")
+		require.Contains(t, script, old, "README.md has no such value")
 		script = strings.ReplaceAll(script, old, value)
 	}
 	return script
 }
 
-// shell runs a script as its reader would paste it, with vault on the path and input for what reads from the terminal.
+// shell runs a script as a reader would paste it, with vault on PATH and input for its prompts.
 func (e *exampleEnv) shell(dir, script, input string, environment ...string) string {
 	e.Helper()
 	command := exec.CommandContext(e.Context(), "bash", "-euxc", script)
@@ -69,7 +69,7 @@ func (e *exampleEnv) shell(dir, script, input string, environment ...string) str
 	return string(output)
 }
 
-// commands are those of a script one by one, less comments.
+// commands returns the commands of a script one by one, without comments.
 func commands(script string) (all []string) {
 	script = strings.ReplaceAll(script, "\\\n", "")
 	for line := range strings.Lines(script) {
@@ -85,10 +85,10 @@ func TestReadme(t *testing.T) {
 	needsCommands(t, "bash")
 	e := newBareEnv(t)
 	require.NoError(t, e.client.Sys().MountWithContext(t.Context(), e.mount, &api.MountInput{Type: pluginName}))
-	e.plantRootKey(nil) // and so the config has the emulator's endpoints
+	e.plantRootKey(nil) // this also sets the emulator's endpoints
 	e.addUser("ann")
 
-	t.Run("Configure", func(t *testing.T) {
+	t.Run("the commands under Configure work", func(t *testing.T) {
 		script := readmeScript(t, "Configure", map[string]string{
 			"AKIAIOSFODNN7EXAMPLE": firstKey, "eu-west-1_AbCdEfGhI": e.Seed.UserPoolID,
 			"1h57kf5cpq17m0eml12EXAMPLE": e.Seed.AppClientID, "3l79ab8def26n0fgh34EXAMPLE": e.Seed.M2MClientID,
@@ -101,7 +101,7 @@ func TestReadme(t *testing.T) {
 			}
 			e.shell(t.TempDir(), command, input)
 		}
-		require.NotEqual(t, firstKey, e.read("config").Data["aws_access_key_id"], "the key that somebody knew is in use")
+		require.NotEqual(t, firstKey, e.read("config").Data["aws_access_key_id"], "the key from the README is still in use")
 		user := e.read("creds/ci-user")
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, user.Data["id_token"])["cognito:groups"])
 		e.revoke(user.LeaseID)
@@ -110,7 +110,7 @@ func TestReadme(t *testing.T) {
 		require.NotEmpty(t, e.read("static-creds/api").Data["app_client_secret"])
 	})
 
-	t.Run("Five minutes", func(t *testing.T) {
+	t.Run("the commands under Five minutes work", func(t *testing.T) {
 		dir, lease := t.TempDir(), e.read("creds/ci-user").LeaseID
 		e.shell(dir, readmeScript(t, "Five minutes", map[string]string{"<lease_id>": lease}), "")
 		require.FileExists(t, filepath.Join(dir, "user.json"))
@@ -121,7 +121,7 @@ func TestReadme(t *testing.T) {
 func TestReadmeInstall(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		counters.Skip(t, "the text is about Linux, where sha256sum and install have these options")
+		counters.Skip(t, "the commands need the options of sha256sum and install on Linux")
 	}
 	needsCommands(t, "bash", "sha256sum", "install")
 	plugins, downloads := t.TempDir(), t.TempDir()
@@ -154,7 +154,7 @@ func (e *exampleEnv) runningVersion() string {
 	e.Helper()
 	mounts, err := e.client.Sys().ListMountsWithContext(e.Context())
 	require.NoError(e, err)
-	return mounts["cognito/"].RunningVersion
+	return mounts[e.mount+"/"].RunningVersion
 }
 
 // buildVersion builds another version of the plugin into a plugin directory.
@@ -168,7 +168,7 @@ func buildVersion(t *testing.T, version, dir string) (path string) {
 	return path
 }
 
-// download puts the plugin into a directory as a release has it, and tells its version.
+// download puts the plugin into a directory, named as in a release, and returns its version.
 func download(t *testing.T, dir string) (version string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), binaries.plugin, "-version").Output()

@@ -31,7 +31,7 @@ func (e *env) plantRootKey(more map[string]any) {
 	e.configure(config)
 }
 
-// askAs asks STS with a key who that is.
+// askAs calls STS with a key.
 func (e *env) askAs(id, secret string) error {
 	client := sts.New(sts.Options{
 		Region: emulatortest.Region, BaseEndpoint: &e.Seed.Domain, Retryer: aws.NopRetryer{},
@@ -41,7 +41,7 @@ func (e *env) askAs(id, secret string) error {
 	return err
 }
 
-// onlyKey demands that the user has one key and that the engine works with it.
+// onlyKey checks that the user has exactly one key and that the engine uses it, and returns it.
 func (e *env) onlyKey() control.AccessKey {
 	e.Helper()
 	keys := e.Keys()
@@ -69,17 +69,17 @@ func TestRootRotation(t *testing.T) {
 	require.Equal(t, "InvalidClientTokenId", refusal.ErrorCode())
 	require.NoError(t, e.askAs(key.ID, key.Secret))
 
-	t.Run("a lease from before is ended with the new key", func(t *testing.T) {
+	t.Run("an older lease is revoked with the new key", func(t *testing.T) {
 		e.revoke(lease.LeaseID)
 		require.Empty(t, e.Users())
 	})
-	t.Run("nobody gets to see the secret", func(t *testing.T) {
+	t.Run("neither config nor log shows the secret", func(t *testing.T) {
 		config := e.read("config").Data
 		require.NotEmpty(t, config["last_vault_rotation"])
 		require.NotContains(t, fmt.Sprint(config), key.Secret)
 		require.NotContains(t, e.vault.LogText(), key.Secret)
 	})
-	t.Run("a second key of the user is left alone", func(t *testing.T) {
+	t.Run("a second key of the IAM user is never deleted", func(t *testing.T) {
 		e.PlantKey("vault", "AKIASECOND", "s")
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
 		status, text := e.refusal(err)
@@ -87,7 +87,7 @@ func TestRootRotation(t *testing.T) {
 		require.Contains(t, text, "AKIASECOND")
 		require.Len(t, e.Keys(), 2)
 	})
-	t.Run("a denied action is named", func(t *testing.T) {
+	t.Run("the error names a denied action", func(t *testing.T) {
 		e.Deny("iam:GetUser")
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
 		status, text := e.refusal(err)
@@ -96,12 +96,12 @@ func TestRootRotation(t *testing.T) {
 	})
 }
 
-// TestRootConfig is about what only a real Vault can answer.
+// TestRootConfig tests what depends on a real server.
 func TestRootConfig(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 
-	t.Run("a community Vault rotates on schedule too", func(t *testing.T) {
+	t.Run("the engine rotates on schedule by itself", func(t *testing.T) {
 		for _, schedule := range []map[string]any{
 			{"rotation_period": "24h"},
 			{"rotation_period": 0, "rotation_schedule": "0 3 * * SAT", "rotation_window": "2h"},
@@ -114,7 +114,7 @@ func TestRootConfig(t *testing.T) {
 		e.write("config", map[string]any{"disable_automated_rotation": true})
 		require.NotContains(t, e.read("config").Data, "next_vault_rotation")
 	})
-	t.Run("a community Vault has no identity tokens", func(t *testing.T) {
+	t.Run("identity_token_audience is rejected without workload identity", func(t *testing.T) {
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config", map[string]any{
 			"aws_access_key_id": "", "disable_automated_rotation": true,
 			"identity_token_audience": "aws", "aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault",
@@ -124,7 +124,7 @@ func TestRootConfig(t *testing.T) {
 		require.Contains(t, text, "Vault Enterprise")
 		require.Equal(t, firstKey, e.read("config").Data["aws_access_key_id"])
 	})
-	t.Run("a connection that is asked for must be one", func(t *testing.T) {
+	t.Run("verify_connection rejects a config that does not connect", func(t *testing.T) {
 		e.configure(map[string]any{"verify_connection": true})
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config", map[string]any{
 			"sts_endpoint": "http://127.0.0.1:1", "verify_connection": true,
@@ -136,12 +136,12 @@ func TestRootConfig(t *testing.T) {
 	})
 }
 
-// TestRootRotationDies kills the plugin in the middle of a rotation. The
-// write-ahead log leaves one key, and Vault is never locked out.
+// TestRootRotationDies kills the plugin in the middle of a rotation. The roll-back leaves one key that
+// works.
 func TestRootRotationDies(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"CreateAccessKey", "GetCallerIdentity", "DeleteAccessKey"} {
-		t.Run("in "+operation, func(t *testing.T) {
+		t.Run("one key that works is left if the plugin is killed in "+operation, func(t *testing.T) {
 			t.Parallel()
 			e := newIsolatedEnv(t)
 			e.plantRootKey(map[string]any{"request_timeout": "20s"})

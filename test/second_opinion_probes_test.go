@@ -25,7 +25,7 @@ import (
 
 const goodPassword, otherPassword, weakPassword = "hush-First-1", "hush-Second-2", "hush"
 
-// probes are what is asked of both.
+// probes lists the questions to both.
 var probes = []probe{
 	{asks: "AdminCreateUser", answer: func(b *prober) string { return outcome(b.create(&cip.AdminCreateUserInput{})) }},
 	{asks: "AdminCreateUser with a name that is taken", answer: func(b *prober) string {
@@ -272,7 +272,7 @@ var probes = []probe{
 	}},
 }
 
-// in is the bench in another pool.
+// in returns the prober for another pool.
 func (b *prober) in(pool string) *prober {
 	return &prober{builder: &builder{T: b.T, provider: b.provider, pool: pool}, has: b.has}
 }
@@ -286,7 +286,7 @@ func (b *prober) mailPool() string {
 	return b.makePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
 }
 
-// create makes a user of the bench's pool, where the input does not say otherwise.
+// create creates a user in the prober's pool unless the input names another.
 func (b *prober) create(input *cip.AdminCreateUserInput) error {
 	input.MessageAction = types.MessageActionTypeSuppress
 	if input.UserPoolId == nil {
@@ -302,7 +302,7 @@ func (b *prober) create(input *cip.AdminCreateUserInput) error {
 	return err
 }
 
-// newUser has a temporary password.
+// newUser creates a user with a temporary password.
 func (b *prober) newUser() string {
 	b.Helper()
 	username := b.name()
@@ -310,7 +310,7 @@ func (b *prober) newUser() string {
 	return username
 }
 
-// user has a permanent password.
+// user creates a user with a permanent password.
 func (b *prober) user() string {
 	b.Helper()
 	username := b.newUser()
@@ -366,7 +366,7 @@ func (b *prober) signIn(client app, username, password string) (*cip.AdminInitia
 	})
 }
 
-// signsIn is tokens, the name of a challenge, or that of an error.
+// signsIn returns "tokens", the name of a challenge, or the name of an error.
 func (b *prober) signsIn(client app, username, password string) string {
 	out, err := b.signIn(client, username, password)
 	switch {
@@ -424,7 +424,7 @@ func whether(is bool, yes, no string) string {
 	return no
 }
 
-// attributes are given as names and values in turn.
+// attributes returns attributes from alternating names and values.
 func attributes(namesAndValues ...string) []types.AttributeType {
 	var list []types.AttributeType
 	for pair := range slices.Chunk(namesAndValues, 2) {

@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Folders of AWS's documentation.
+// apiReference and guide are folders of AWS's documentation.
 const (
 	apiReference = "cognito-user-identity-pools/latest/APIReference/API_"
 	guide        = "cognito/latest/developerguide/"
 )
 
-// differences are all that there are, by what is asked.
+// differences lists all differences by the question.
 var differences = map[string]difference{
 	"AdminCreateUser with a name that has a space": {
 		"InvalidParameterException", "ok", apiReference + "AdminCreateUser.html",
@@ -96,8 +96,7 @@ var differences = map[string]difference{
 	},
 }
 
-// openPoint is what AWS's documentation leaves open, or where its pages
-// disagree. The emulator had to choose.
+// openPoint is a question that AWS's documentation leaves open or answers twice. The emulator had to choose.
 type openPoint struct {
 	probe
 	chosen string
@@ -157,7 +156,7 @@ var openPoints = []openPoint{
 	}},
 }
 
-// grant asks the token endpoint, and returns the HTTP status.
+// grant requests a token from the token endpoint and returns the HTTP status.
 func (b *prober) grant(client app, secret, scope string) int {
 	b.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client.id}, "client_secret": {secret}, "scope": {scope}}
@@ -167,8 +166,7 @@ func (b *prober) grant(client app, secret, scope string) int {
 	return resp.StatusCode
 }
 
-// secondSecret gives an app client another secret, and returns the id of the
-// first and the value of the second.
+// secondSecret adds a secret to an app client, and returns the id of the first and the value of the second.
 func (b *prober) secondSecret(client app) (firstID, second string) {
 	b.Helper()
 	firstID = b.secretIDs(client)[0]

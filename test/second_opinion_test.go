@@ -20,26 +20,25 @@ import (
 
 const secondOpinionDoc = "../docs/second-opinion.md"
 
-// probe asks a Cognito, an STS or an IAM one thing, without Vault.
+// probe asks a Cognito, STS or IAM one question, without the plugin.
 type probe struct {
 	asks string
-	// needs is what not every account has; mostly empty.
+	// needs is a feature that not every account has, or empty.
 	needs need
-	// answer is the name of AWS's error, or a word about the outcome.
+	// answer returns the AWS error code or a word for the outcome.
 	answer func(b *prober) string
 }
 
-// difference is a probe that moto answers otherwise than the emulator does.
+// difference is a probe that moto and the emulator answer differently.
 type difference struct {
 	emulator, moto string
-	// page of AWS's documentation decides, below awsDocs.
+	// page is the page of AWS's documentation that decides, below awsDocs.
 	page string
-	// says is what that page says, in a few words.
+	// says summarises that page.
 	says string
 }
 
-// bench is what a probe has: an estate, and a client that never repeats a
-// request, so that a server's failure is seen as it is.
+// prober is what a probe uses: a fixture, and a client that never retries, so that failures are visible.
 type prober struct {
 	*builder
 	has *fixture
@@ -52,7 +51,7 @@ func newProber(t *testing.T, e *fixture) *prober {
 	return &prober{builder: &builder{T: t, provider: &p, pool: e.pool}, has: e}
 }
 
-// outcome is ok, or the name of the error. A server that breaks down has none.
+// outcome returns "ok" or the AWS error code. A server that crashes has none.
 func outcome(err error) string {
 	var response *smithyhttp.ResponseError
 	switch {
@@ -65,8 +64,8 @@ func outcome(err error) string {
 	}
 }
 
-// TestEmulatorAgainstMoto sends the same requests to both, and demands that
-// they differ in what is documented, and in nothing else.
+// TestEmulatorAgainstMoto sends the same requests to both, and checks that exactly the documented
+// differences exist.
 func TestEmulatorAgainstMoto(t *testing.T) {
 	t.Parallel()
 	moto, emulator := makeFixture(t, startMoto(t)), makeFixture(t, emulated(t))
@@ -98,8 +97,8 @@ func TestOpenPoints(t *testing.T) {
 	}
 }
 
-// TestSecondOpinionDocument demands that the page shows the tables that the
-// tests run, and that each difference is one of a probe.
+// TestSecondOpinionDocument checks that the page shows the tables that the tests run, and that each
+// difference belongs to a probe.
 func TestSecondOpinionDocument(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(secondOpinionDoc)
@@ -150,7 +149,7 @@ func openTable() string {
 	return table.String()
 }
 
-// acceptanceTable shows for which providers a case is run.
+// acceptanceTable returns the table of cases and the providers that they run on.
 func acceptanceTable() string {
 	var table strings.Builder
 	table.WriteString("| done through Vault | true at Cognito | emulator | moto | AWS |\n|---|---|---|---|---|\n")
@@ -160,7 +159,7 @@ func acceptanceTable() string {
 	return table.String()
 }
 
-// mark is yes, or what the provider lacks for the case.
+// mark returns "yes", or what the provider lacks for the case.
 func mark(c acceptanceCase, lacks map[need]string) string {
 	for _, need := range c.needs {
 		if lacks[need] != "" {

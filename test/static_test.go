@@ -22,7 +22,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// addUser makes a user that is there before Vault knows of it.
+// addUser creates a user outside the engine.
 func (e *env) addUser(username string) {
 	e.Helper()
 	_, err := e.Admin.AdminCreateUser(e.Context(), &cip.AdminCreateUserInput{
@@ -47,7 +47,7 @@ func (e *env) ownSecret(name string) {
 	})
 }
 
-// passwordWorks signs in as a user of the password would, not through Vault.
+// passwordWorks reports whether a password signs a user in, without the server.
 func (e *env) passwordWorks(username, password string) bool {
 	e.Helper()
 	_, err := e.Admin.AdminInitiateAuth(e.Context(), &cip.AdminInitiateAuthInput{
@@ -57,7 +57,7 @@ func (e *env) passwordWorks(username, password string) bool {
 	return err == nil
 }
 
-// secretWorks fetches a token as a user of the secret would.
+// secretWorks reports whether an app client secret gets a token, without the server.
 func (e *env) secretWorks(secret string) bool {
 	e.Helper()
 	_, err := cognito.New(e.Context(), cognito.Settings{}).MachineToken(e.Context(), cognito.MachineTokenRequest{
@@ -71,7 +71,7 @@ func TestStaticRoles(t *testing.T) {
 	e := newEnv(t)
 	e.addUser("ann")
 
-	t.Run("Vault owns a user's password", func(t *testing.T) {
+	t.Run("a rotation replaces the password of a user", func(t *testing.T) {
 		e.ownPassword("ann", "ann")
 		first := e.read("static-creds/ann")
 		require.Empty(t, first.LeaseID)
@@ -84,7 +84,7 @@ func TestStaticRoles(t *testing.T) {
 		require.NotContains(t, e.read("static-roles/ann").Data, "password")
 	})
 
-	t.Run("and an app client's secret, which a role for tokens follows", func(t *testing.T) {
+	t.Run("a rotation replaces the secret of an app client, and roles for tokens use the new one", func(t *testing.T) {
 		e.ownSecret("client")
 		e.write("roles/follower", map[string]any{"static_role": "client", "cognito_pool_domain": e.Seed.Domain, "scopes": "api/read"})
 		for range 3 {
@@ -94,13 +94,13 @@ func TestStaticRoles(t *testing.T) {
 		}
 	})
 
-	t.Run("they are listed in order", func(t *testing.T) {
+	t.Run("static roles are listed in order", func(t *testing.T) {
 		secret, err := e.client.Logical().ListWithContext(t.Context(), e.mount+"/static-roles")
 		require.NoError(t, err)
 		require.Equal(t, []any{"ann", "client"}, secret.Data["keys"])
 	})
 
-	t.Run("a deleted one leaves its user, and says so", func(t *testing.T) {
+	t.Run("deleting a static role keeps its user and warns", func(t *testing.T) {
 		password := e.read("static-creds/ann").Data["password"].(string)
 		secret, err := e.client.Logical().DeleteWithContext(t.Context(), e.mount+"/static-roles/ann")
 		require.NoError(t, err)
@@ -109,9 +109,8 @@ func TestStaticRoles(t *testing.T) {
 	})
 }
 
-// TestPluginDiesInARotation kills the plugin in every call that a rotation
-// makes, before Cognito has heard of it and when Cognito is done with it but
-// nobody has been told.
+// TestPluginDiesInARotation kills the plugin in every call of a rotation, before Cognito receives the call
+// and after Cognito has done it but not answered.
 func TestPluginDiesInARotation(t *testing.T) {
 	t.Parallel()
 	roles := map[string][]string{
@@ -120,29 +119,29 @@ func TestPluginDiesInARotation(t *testing.T) {
 		"client": {"ListUserPoolClientSecrets", "DeleteUserPoolClientSecret", "AddUserPoolClientSecret", control.OperationToken},
 	}
 	for _, kind := range []string{control.FaultHang, control.FaultHangAfter} {
-		t.Run(kind, func(t *testing.T) {
+		t.Run("static-creds returns values that work after the plugin was killed during a "+kind, func(t *testing.T) {
 			t.Parallel()
 			e := newIsolatedEnv(t)
-			e.configure(map[string]any{"request_timeout": "10s"}) // until the process dies
+			e.configure(map[string]any{"request_timeout": "10s"}) // until the process is killed
 			e.addUser("ann")
 			e.ownPassword("ann", "ann")
 			e.addUser("bob")
 			e.ownPasswordSelfManaged("bob", "bob", "hush-First-1")
 			e.ownSecret("client")
-			e.write("rotate-role/client", nil) // so that a place has to be made for the next secret
+			e.write("rotate-role/client", nil) // so that the next rotation has to delete a secret first
 			for role, operations := range roles {
 				for _, operation := range operations {
 					e.killPluginDuring(operation, kind, role)
-					require.True(t, e.staticCredsWork(role), "%s after a death in %s", role, operation)
+					require.True(t, e.staticCredsWork(role), "%s after the plugin was killed in %s", role, operation)
 					e.write("rotate-role/"+role, nil)
-					require.True(t, e.staticCredsWork(role), "%s, the next time after a death in %s", role, operation)
+					require.True(t, e.staticCredsWork(role), "%s after the next rotation, after the plugin was killed in %s", role, operation)
 				}
 			}
 		})
 	}
 }
 
-// killPluginDuring kills the plugin while a rotation waits in a call.
+// killPluginDuring kills the plugin while a rotation waits for a call.
 func (e *env) killPluginDuring(operation, kind, role string) {
 	e.Helper()
 	require.NoError(e, e.Control.ResetCalls(e.Context()))
@@ -154,7 +153,7 @@ func (e *env) killPluginDuring(operation, kind, role string) {
 	}()
 	e.awaitCall(operation)
 	e.killPlugin()
-	<-done // Vault repeats the request with the next process
+	<-done // the server repeats the request with the next process
 	require.NoError(e, awaitPlugin(e.Context(), e.client, e.mount))
 	e.Heal()
 }
@@ -168,7 +167,7 @@ func (e *env) staticCredsWork(role string) bool {
 	return e.passwordWorks(data["username"].(string), data["password"].(string))
 }
 
-// ownPasswordSelfManaged lets Vault own a password by what the user itself may do.
+// ownPasswordSelfManaged writes a static role that changes the password with the user's own rights.
 func (e *env) ownPasswordSelfManaged(name, username, password string) {
 	e.Helper()
 	out, err := e.Admin.CreateUserPoolClient(e.Context(), &cip.CreateUserPoolClientInput{
@@ -181,8 +180,7 @@ func (e *env) ownPasswordSelfManaged(name, username, password string) {
 	})
 }
 
-// TestReadersDuringRotations polls as services do, while values change as fast
-// as they can.
+// TestReadersDuringRotations reads continuously, as services do, while values rotate as fast as possible.
 func TestReadersDuringRotations(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -205,16 +203,16 @@ func TestReadersDuringRotations(t *testing.T) {
 	for reads := 0; rotating.Load() || reads < 30; reads++ {
 		before := begun.Load()
 		if secret := e.read("static-creds/client").Data["app_client_secret"].(string); !e.secretWorks(secret) {
-			require.Greater(t, begun.Load(), before, "a secret that was handed out must work until the next rotation begins")
+			require.Greater(t, begun.Load(), before, "a returned secret must work until the next rotation starts")
 		}
-		if handedOut := password(); !e.passwordWorks("ann", handedOut) {
-			require.NotEqual(t, handedOut, password(), "a password that Cognito refuses must not be handed out any more")
+		if returned := password(); !e.passwordWorks("ann", returned) {
+			require.NotEqual(t, returned, password(), "a password that Cognito rejects must not be returned again")
 		}
 	}
 }
 
-// TestVaultAgentFollowsRotations lets the real Vault Agent keep a password in
-// a file through a rotation that nobody asked for.
+// TestVaultAgentFollowsRotations lets the server's own agent keep a password in a file while it rotates on
+// schedule.
 func TestVaultAgentFollowsRotations(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -234,7 +232,7 @@ func TestVaultAgentFollowsRotations(t *testing.T) {
 	require.True(t, e.passwordWorks("ann", string(password)))
 }
 
-// TestRotationAfterRestart restarts the server: a rotation that becomes due is done by the new process.
+// TestRotationAfterRestart restarts the server. The new process does the rotation that becomes due.
 func TestRotationAfterRestart(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace"})

@@ -20,22 +20,22 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// awsQuotas are AWS's own, in requests a second for an account and region.
+// awsQuotas holds the default quotas of AWS, in requests per second for an account and region.
 var awsQuotas = control.Quotas{
 	"UserAccountRecovery": 30, "UserAuthentication": 120, "UserCreation": 50, "UserRead": 120, "UserUpdate": 25,
 }
 
 const (
-	// revocationsAtOnce is how many of one mount Vault's workers carry out at a time.
+	// revocationsAtOnce is how many revocations of one mount the server runs at a time.
 	revocationsAtOnce = 180
-	// stormPatience is for a storm that does not end.
+	// stormPatience is how long a storm may take.
 	stormPatience = 10 * time.Minute
-	// fillers make the leases of a storm.
+	// fillers is the number of clients that create the leases.
 	fillers = 16
 )
 
-// stormSize is how many leases end at once: more than Vault has workers for, so that each revocation meets as many
-// others as it ever can, and with RELIABILITY=long as many as somebody might have.
+// stormSize returns how many leases end at once: more than the server has workers for, so that each
+// revocation competes with as many others as possible, and many more with RELIABILITY=long.
 func stormSize() int {
 	if os.Getenv("RELIABILITY") == "long" {
 		return 2000
@@ -43,32 +43,32 @@ func stormSize() int {
 	return 220
 }
 
-// storm is leases of a mount that end at once, in a Vault of its own.
+// storm is an env on its own server, with leases that end at once.
 type storm struct {
 	*env
 	users map[string]bool
-	// by is who makes the leases.
+	// by is the client that creates the leases.
 	by *api.Client
-	// ends is when they end, if not for another reason.
+	// ends is the time at which they expire, or zero.
 	ends time.Time
 }
 
-// TestStorm ends leases all at once, against AWS's quotas and with the limits that a mount has by default. Vault must
-// not use up an attempt at a single revocation, AWS must throttle hardly a call, and every read must be served
-// meanwhile, as fast as if only one other were asking.
+// TestStorm ends all leases at once, with AWS's default quotas and the default limits of a mount. No
+// revocation may need a second attempt, AWS may throttle hardly any call, and every read is served
+// meanwhile, as fast as if only one other client were reading.
 //
-// Quotas, limits, Vault's 200 workers, the 90 seconds of an attempt and the pause before the next are the real ones,
-// and 180 leases are enough to hold all workers that one mount may have: so an attempt takes as long as it would among
-// any number of leases. What the short run leaves out is how long the storm lasts. The tests of the limits themselves
-// go through 50,000 leases, by a clock of their own.
+// The quotas, the limits, the server's 200 workers, the 90 seconds of an attempt and the pause before
+// the next one are real, and 180 leases occupy all workers that one mount may use. So an attempt takes
+// as long as it would among any number of leases. Only the duration of the storm is shorter in the short
+// run. The tests of the limiters go through 50,000 leases with a fake clock.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(s *storm){
-		"leases of one end":        (*storm).endByTime,
-		"a prefix that is revoked": (*storm).endByPrefix,
-		"the token of a job":       (*storm).endByToken,
+		"leases that expire together": (*storm).endByTime,
+		"a revoked prefix":            (*storm).endByPrefix,
+		"a revoked token":             (*storm).endByToken,
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("users of "+name+" are deleted without failed revocations", func(t *testing.T) {
 			t.Parallel()
 			s := newStorm(t)
 			count := counters.Open(t, "Storm", name)
@@ -95,7 +95,7 @@ func newStorm(t *testing.T) *storm {
 	return &storm{env: e, users: map[string]bool{}, by: e.client}
 }
 
-// fill makes the leases as fast as the machine can, and then lets the quotas and limits of the storm hold.
+// fill creates the leases as fast as possible, and then applies the quotas and limits.
 func (s *storm) fill() {
 	s.Helper()
 	unlimited := map[string]any{}
@@ -143,7 +143,7 @@ func (s *storm) makeLease() (username string, err error) {
 	return secret.Data["username"].(string), nil
 }
 
-// endByTime lets the leases ask for what is left until a moment that they have in common.
+// endByTime lets the leases expire at the same time.
 func (s *storm) endByTime() {
 	s.Helper()
 	s.ends = time.Now().Add(6*time.Second + time.Duration(stormSize())*20*time.Millisecond)
@@ -156,7 +156,7 @@ func (s *storm) endByPrefix() {
 	s.put("sys/leases/revoke-prefix/"+s.mount+"/creds/storm", map[string]any{"sync": false})
 }
 
-// endByToken revokes the token that holds the leases, as a job does when it is done.
+// endByToken revokes the token that holds the leases, as a job does at its end.
 func (s *storm) endByToken() {
 	s.Helper()
 	token, err := s.client.Auth().Token().CreateWithContext(s.Context(), &api.TokenCreateRequest{TTL: "1h"})
@@ -173,13 +173,13 @@ func (s *storm) put(path string, data map[string]any) {
 	require.NoError(s, err)
 }
 
-// awaitBegin waits for the first user to go.
+// awaitBegin waits until the first user is deleted.
 func (s *storm) awaitBegin() {
 	s.Helper()
 	require.Eventually(s, func() bool { return s.left() < len(s.users) }, stormPatience, 100*time.Millisecond)
 }
 
-// left is how many users of the storm are still there.
+// left returns how many users of the storm still exist.
 func (s *storm) left() (n int) {
 	for _, user := range s.Users() {
 		if s.users[user.Username] {
@@ -189,7 +189,7 @@ func (s *storm) left() (n int) {
 	return n
 }
 
-// makeUsersWhileItLasts makes one after the other, each in two groups.
+// makeUsersWhileItLasts creates one user after the other, each in two groups, until the storm is over.
 func (s *storm) makeUsersWhileItLasts() (usernames []string, slowest time.Duration) {
 	s.Helper()
 	for patience := time.Now().Add(stormPatience); s.left() > 0 && time.Now().Before(patience); {
@@ -201,8 +201,8 @@ func (s *storm) makeUsersWhileItLasts() (usernames []string, slowest time.Durati
 	return usernames, slowest
 }
 
-// requireCalm sees to it that Vault had to try no revocation again, and the plugin hardly a call. Calls that stay below
-// a quota can still exceed it when a machine stands still for seconds and then takes all of them at once.
+// requireCalm checks that no revocation was retried and hardly any call was throttled. Calls below a quota
+// can still exceed it when a machine stalls for seconds and then sends all of them at once.
 func (s *storm) requireCalm() (throttled int) {
 	s.Helper()
 	require.NotContains(s, s.vault.LogText(), "failed to revoke lease")
@@ -215,9 +215,9 @@ func (s *storm) requireCalm() (throttled int) {
 	return throttled
 }
 
-// requireFair sees to it that no user had to wait for all revocations that were there before it. Where each waits for
-// its turn in the order of arrival, that is as many as Vault has workers for; where every second turn is a read's, the
-// two groups of a user wait for two or three. The bound between them is for machines that stand still now and then.
+// requireFair checks that no user waited for all revocations that were queued before it. In order of
+// arrival, that would be as many as the server has workers. If reads get every second slot, the two groups
+// of a user wait for two or three. The bound between the two allows for machines that stall.
 func (s *storm) requireFair(made []string) (overtook int) {
 	s.Helper()
 	calls := s.Calls()
@@ -235,7 +235,7 @@ func (s *storm) requireFair(made []string) (overtook int) {
 	return overtook
 }
 
-// begin is when a user's first call of an operation began.
+// begin returns when the first call of an operation for a user started.
 func (s *storm) begin(calls *control.CallLog, operation, username string) int64 {
 	s.Helper()
 	for _, call := range calls.Of(operation) {
@@ -247,14 +247,14 @@ func (s *storm) begin(calls *control.CallLog, operation, username string) int64 
 	return 0
 }
 
-// clear ends the leases that were made in the storm, and waits until no user is left.
+// clear revokes the leases that were created during the storm, and waits until no user is left.
 func (s *storm) clear() {
 	s.Helper()
 	s.by = s.client
 	s.put("sys/leases/revoke-prefix/"+s.mount+"/creds/ci", map[string]any{"sync": false})
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	// Whoever is left at the end of all patience is counted, and fails the test.
+	// Any user that is left after that is counted and fails the test.
 	for patience := time.Now().Add(stormPatience); len(s.Users()) > 0 && time.Now().Before(patience); {
 		<-look.C
 	}

@@ -25,11 +25,11 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// pathParameter is a place in a path of an OpenAPI document for a name.
+// pathParameter matches a parameter in a path of an OpenAPI document.
 var pathParameter = regexp.MustCompile(`\{[^}]+\}`)
 
-// apiPaths are the paths of the mount that Vault documents, with a name that exists in the place of every parameter, and
-// the HTTP methods of each.
+// apiPaths returns the documented paths of the mount, with an existing name in place of every parameter,
+// and the HTTP methods of each.
 func (e *env) apiPaths() map[string][]string {
 	e.Helper()
 	document, err := e.client.Logical().ReadWithContext(e.Context(), "sys/internal/specs/openapi")
@@ -51,7 +51,7 @@ func (e *env) apiPaths() map[string][]string {
 	return found
 }
 
-// status is what Vault answers to a request with that token, or with none.
+// status returns the status of a request with that token, or without one.
 func (e *env) status(method, path, token string) int {
 	e.Helper()
 	request, err := http.NewRequestWithContext(e.Context(), method, e.vault.Addr+"/v1/"+e.mount+"/"+path, strings.NewReader("{}"))
@@ -84,19 +84,19 @@ func TestNoPathWithoutAToken(t *testing.T) {
 	tried := 0
 	for path, methods := range paths {
 		methods = append(methods, "LIST")
-		if !strings.HasSuffix(path, "/") { // Vault looks at no token where nothing can be written
+		if !strings.HasSuffix(path, "/") { // the server checks no token where nothing can be written
 			methods = append(methods, http.MethodPut, http.MethodPatch, http.MethodDelete)
 		}
 		for _, method := range methods {
-			for who, token := range map[string]string{"nobody": "", "a token of another's": "hvs.not-a-token", "a token without a policy": none.Auth.ClientToken} {
-				require.Equal(t, http.StatusForbidden, e.status(method, path, token), "%s %s as %s", method, path, who)
+			for who, token := range map[string]string{"no token": "", "an invalid token": "hvs.not-a-token", "a token without a policy": none.Auth.ClientToken} {
+				require.Equal(t, http.StatusForbidden, e.status(method, path, token), "%s %s with %s", method, path, who)
 				tried++
 			}
 		}
 	}
 	require.Greater(t, tried, 100)
-	require.Len(t, e.Calls().Calls, before, "Cognito was asked for somebody who may not ask")
-	require.Equal(t, http.StatusOK, e.status(http.MethodGet, "roles/ci", e.vault.Token), "the paths must be there for those who may")
+	require.Len(t, e.Calls().Calls, before, "a rejected request must not reach Cognito")
+	require.Equal(t, http.StatusOK, e.status(http.MethodGet, "roles/ci", e.vault.Token), "an allowed request must succeed")
 }
 
 func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
@@ -117,7 +117,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 		},
 	}
 	for field, request := range fields {
-		t.Run(field, func(t *testing.T) {
+		t.Run(field+" accepts plain http to loopback addresses only", func(t *testing.T) {
 			for _, address := range []string{
 				"http://cognito.example.com", "http://127.0.0.1.example.com", "http://localhost.example.com", "http://0.0.0.0:80",
 				"http://hush-user@127.0.0.1", "http://10.0.0.1", "ftp://127.0.0.1",
@@ -138,7 +138,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 	}
 }
 
-// proxy writes down what it is asked for and passes nothing on.
+// proxy records the requests that it receives and forwards none.
 type proxy struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -149,7 +149,7 @@ func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	p := &proxy{}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // whatever came is what is written down
+		body, _ := io.ReadAll(r.Body) // a partial body is recorded as it is
 		p.mu.Lock()
 		p.asked = append(p.asked, fmt.Sprintf("%s %s %s", r.Method, r.RequestURI, body))
 		p.mu.Unlock()
@@ -167,7 +167,7 @@ func (p *proxy) requests() []string {
 	return slices.Clone(p.asked)
 }
 
-// TestProxiesCarryNothingInTheClear runs Vault, and with it the plugin, where everything is to go through a proxy.
+// TestProxiesCarryNothingInTheClear runs the server and the plugin with a proxy for all requests.
 func TestProxiesCarryNothingInTheClear(t *testing.T) {
 	t.Parallel()
 	proxy := newProxy(t)
@@ -177,19 +177,19 @@ func TestProxiesCarryNothingInTheClear(t *testing.T) {
 	})
 	e := newEnvOn(t, vault)
 
-	t.Run("plain http goes straight to the loopback address, however it is spelled", func(t *testing.T) {
+	t.Run("http requests to any loopback address bypass the proxy", func(t *testing.T) {
 		for _, host := range []string{"127.0.0.1", "localhost", "LOCALHOST", "[::ffff:127.0.0.1]"} {
 			address := strings.Replace(e.Seed.Domain, "127.0.0.1", host, 1)
 			e.configure(map[string]any{"cognito_endpoint": address, "sts_endpoint": address})
 			e.writeMachineRole("machine", map[string]any{"cognito_pool_domain": address})
 			for _, path := range []string{"creds/ci", "creds/machine"} {
 				_, err := e.tryRead(path)
-				require.Empty(t, proxy.requests(), "%s by crashMode of %s", path, host)
+				require.Empty(t, proxy.requests(), "%s through %s", path, host)
 				require.NoError(t, err)
 			}
 		}
 	})
-	t.Run("https goes through it unread", func(t *testing.T) {
+	t.Run("https requests pass the proxy in a tunnel", func(t *testing.T) {
 		e.configure(map[string]any{"cognito_endpoint": "https://cognito.example.com"})
 		e.writeMachineRole("machine", map[string]any{"cognito_pool_domain": "pool.example.com"})
 		for _, path := range []string{"creds/ci", "creds/machine"} {
@@ -203,24 +203,27 @@ func TestProxiesCarryNothingInTheClear(t *testing.T) {
 	})
 }
 
-// TestMlock runs a Vault that locks its memory and has its plugins do so, which is what it does in production, and one
-// that does not.
+// TestMlock runs a server that locks its memory and lets its plugins do so, as in production, and one that
+// does not.
 func TestMlock(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		counters.Skip(t, "only Linux shows how much memory a process has locked")
 	}
+	if !shared.Product().LocksMemory() {
+		counters.Skip(t, "OpenBao does not lock memory")
+	}
 	for name, c := range map[string]struct {
 		disabled string
 		locks    bool
 	}{"on": {"false", true}, "off": {"true", false}} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("with mlock "+name+" in the server, the plugin does the same", func(t *testing.T) {
 			t.Parallel()
 			server, err := tryStartServer(t, sandbox.VaultOptions{
 				PluginDir: filepath.Dir(binaries.plugin), LogLevel: "trace", Env: []string{"VAULT_DISABLE_MLOCK=" + c.disabled},
 			})
 			if err != nil && strings.Contains(err.Error(), "Failed to lock memory") {
-				counters.Skip(t, "this system lets Vault lock no memory: that takes CAP_IPC_LOCK or a large RLIMIT_MEMLOCK")
+				counters.Skip(t, "this system does not allow the server to lock memory: that needs CAP_IPC_LOCK or a large RLIMIT_MEMLOCK")
 			}
 			require.NoError(t, err)
 			require.NoError(t, server.RegisterPlugin(t.Context(), pluginName, ""))
@@ -232,7 +235,7 @@ func TestMlock(t *testing.T) {
 	}
 }
 
-// lockedKB is how much memory the plugin's process keeps out of the swap space.
+// lockedKB returns how much memory the plugin's process has locked.
 func (e *env) lockedKB() int {
 	e.Helper()
 	pids, err := e.vault.PluginPIDs(pluginName)

@@ -41,19 +41,18 @@ import (
 )
 
 const (
-	// olderName is what the older plugin was to be called: its binary, and so
-	// its entry in Vault's catalog, and the mount.
+	// olderName is the name of the 2021 plugin: of its binary, and so of its catalog entry, and of the mount.
 	olderName = "cognito"
-	// olderVersion is the operator's choice, because the older plugin tells none.
+	// olderVersion is chosen by the operator, because the 2021 plugin reports no version.
 	olderVersion = "v0.0.1"
-	// newFile stands beside it in the plugin directory.
+	// newFile is the new binary beside it in the plugin directory.
 	newFile = "vault-plugin-secrets-cognito_new"
 )
 
 // plugins is a plugin directory with the older and the new binary.
 type plugins struct {
 	dir, newVersion string
-	// sums are those of the binaries, by file name.
+	// sums maps the file names of the binaries to their SHA-256 sums.
 	sums map[string]string
 }
 
@@ -73,16 +72,14 @@ func buildPlugins(t *testing.T) plugins {
 	return plugins{dir, strings.TrimSpace(string(version)), map[string]string{olderName: sumOf(t, older), newFile: sumOf(t, newer)}}
 }
 
-// upgrade is a world whose mount the older plugin serves first. Nothing in it
-// is told where the emulator is: what the older plugin stored has no field for
-// that, so it is reached under AWS's own names.
+// upgrade is an env whose mount is served by the 2021 plugin first. That plugin stored no endpoints, so
+// the emulator is reached under the host names of AWS.
 type upgrade struct {
 	*env
 	plugins
 }
 
-// newUpgrade mounts the older plugin as an operator did in 2021, with a config
-// and a role of each type.
+// newUpgrade mounts the 2021 plugin as operators did, with a config and a role of each type.
 func newUpgrade(t *testing.T, p plugins) *upgrade {
 	t.Helper()
 	cognito := emulatortest.Start(t)
@@ -106,7 +103,7 @@ func sumOf(t *testing.T, file string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// writeOlderUserRole writes a role as the older plugin stored it.
+// writeOlderUserRole writes a role as the 2021 plugin stored it.
 func (u *upgrade) writeOlderUserRole(name string, more map[string]any) {
 	u.Helper()
 	role := map[string]any{
@@ -128,7 +125,7 @@ func (u *upgrade) writeOlderMachineRole(name string, more map[string]any) {
 	u.write("roles/"+name, role)
 }
 
-// olderLease is a lease of the older plugin for a user that is in its pool.
+// olderLease returns a lease of the 2021 plugin for a user that exists in its pool.
 func (u *upgrade) olderLease(role, pool, username string) (leaseID string) {
 	u.Helper()
 	_, err := u.Admin.AdminCreateUser(u.Context(), &cip.AdminCreateUserInput{
@@ -144,7 +141,7 @@ func (u *upgrade) olderLease(role, pool, username string) (leaseID string) {
 	return secret.LeaseID
 }
 
-// moveOn does what docs/upgrade.md tells the operator.
+// moveOn follows docs/upgrade.md.
 func (u *upgrade) moveOn() {
 	u.Helper()
 	u.register(olderName, olderVersion)
@@ -152,7 +149,7 @@ func (u *upgrade) moveOn() {
 	u.moveTo(newFile, u.newVersion)
 }
 
-// goBack does so too.
+// goBack follows the way back in docs/upgrade.md.
 func (u *upgrade) goBack() {
 	u.Helper()
 	u.moveTo(olderName, olderVersion)
@@ -166,7 +163,7 @@ func (u *upgrade) register(file, version string) {
 func (u *upgrade) moveTo(file, version string) {
 	u.Helper()
 	u.cli("secrets", "tune", "-plugin-version="+version, u.mount+"/")
-	u.cli("plugin", "reload", "-type=secret", "-plugin="+olderName)
+	u.cli("plugin", "reload", "-plugin="+olderName)
 	mounts, err := u.client.Sys().ListMountsWithContext(u.Context())
 	require.NoError(u, err)
 	require.Equal(u, u.sums[file], mounts[u.mount+"/"].RunningSha256, "the mount must run the other binary")
@@ -178,7 +175,7 @@ func (u *upgrade) cli(args ...string) {
 	require.NoError(u, err)
 }
 
-// stored is an entry as the older plugin reads it, in JSON.
+// stored returns an entry in JSON, as the 2021 plugin reads it.
 func (u *upgrade) stored(path string) string {
 	u.Helper()
 	text, err := json.Marshal(u.read(path).Data)
@@ -190,7 +187,7 @@ func (u *upgrade) renew(leaseID string) (*api.Secret, error) {
 	return u.client.Sys().RenewWithContext(u.Context(), leaseID, 0)
 }
 
-// roleNamed is the name of a case as that of its role.
+// roleNamed returns the role name for a test case.
 func roleNamed(name string) string { return strings.ReplaceAll(name, " ", "-") }
 
 func (u *upgrade) usernames() []string {
@@ -206,12 +203,12 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	p := buildPlugins(t)
 	for name, test := range map[string]func(*testing.T, *upgrade){
-		"of config and roles":          upgradeEntries,
-		"and back":                     upgradeAndBack,
-		"of leases":                    upgradeLeases,
-		"of roles that lack something": upgradeIncompleteRoles,
+		"config and roles": upgradeEntries,
+		"there and back":   upgradeAndBack,
+		"leases":           upgradeLeases,
+		"incomplete roles": upgradeIncompleteRoles,
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("upgrade of "+name, func(t *testing.T) {
 			t.Parallel()
 			test(t, newUpgrade(t, p))
 		})
@@ -225,12 +222,12 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		"user_pool_id":%q,"group":"testers","dummy_email_domain":"example.com","ttl":300000000000,"max_ttl":3600000000000}`, u.Seed.PublicClientID, u.Seed.UserPoolID)
 	machine := fmt.Sprintf(`{"credential_type":"client_credentials_grant","cognito_pool_domain":%q,"app_client_secret":%q,"region":"",
 		"app_client_id":%q,"user_pool_id":"","group":"","dummy_email_domain":"","ttl":0,"max_ttl":0}`, u.Seed.Domain, u.Seed.M2MClientSecret, u.Seed.M2MClientID)
-	require.JSONEq(t, config, u.stored("config"), "this is what the older plugin stored")
+	require.JSONEq(t, config, u.stored("config"), "the 2021 plugin stored this")
 	require.JSONEq(t, person, u.stored("roles/person"))
 	require.JSONEq(t, machine, u.stored("roles/machine"))
 	u.moveOn()
 
-	t.Run("the config reads back, without its secrets", func(t *testing.T) {
+	t.Run("the stored config can be read, without its secrets", func(t *testing.T) {
 		data := u.read("config").Data
 		require.Equal(t, "AKIAOLDER", data["aws_access_key_id"])
 		require.Equal(t, json.Number("8"), data["max_retries"])
@@ -238,7 +235,7 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		require.NotContains(t, data, "aws_session_token")
 	})
 
-	t.Run("the roles are listed and read back, durations in seconds", func(t *testing.T) {
+	t.Run("the stored roles can be listed and read, with durations in seconds", func(t *testing.T) {
 		list, err := u.client.Logical().ListWithContext(t.Context(), u.mount+"/roles")
 		require.NoError(t, err)
 		require.Equal(t, []any{"machine", "person"}, list.Data["keys"])
@@ -259,7 +256,7 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		require.NotContains(t, role, "app_client_secret")
 	})
 
-	t.Run("a user role issues, with all that the older plugin returned", func(t *testing.T) {
+	t.Run("a stored user role returns all fields that the 2021 plugin returned", func(t *testing.T) {
 		secret := u.read("creds/person")
 		for _, field := range []string{"username", "password", "access_token", "id_token", "refresh_token"} {
 			require.IsType(t, "", secret.Data[field], field)
@@ -274,7 +271,7 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		require.Empty(t, u.Users())
 	})
 
-	t.Run("a machine role issues, with all that the older plugin returned", func(t *testing.T) {
+	t.Run("a stored role for tokens returns all fields that the 2021 plugin returned", func(t *testing.T) {
 		secret := u.read("creds/machine")
 		require.Equal(t, u.Seed.M2MClientID, claimsOf(t, secret.Data["access_token"])["sub"])
 		require.Equal(t, "Bearer", secret.Data["token_type"])
@@ -282,7 +279,7 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		require.Empty(t, secret.LeaseID)
 	})
 
-	t.Run("a machine role can buy a token for each read again", func(t *testing.T) {
+	t.Run("with cache_tokens=false every read requests a token", func(t *testing.T) {
 		first := u.read("creds/machine").Data["access_token"]
 		require.Equal(t, first, u.read("creds/machine").Data["access_token"])
 		u.write("roles/machine", map[string]any{"cache_tokens": false})
@@ -291,7 +288,7 @@ func upgradeEntries(t *testing.T, u *upgrade) {
 		require.NotEqual(t, second, u.read("creds/machine").Data["access_token"])
 	})
 
-	t.Run("writes that name nothing leave what the older plugin stored", func(t *testing.T) {
+	t.Run("writes without fields keep what the 2021 plugin stored", func(t *testing.T) {
 		u.write("config", nil)
 		u.write("roles/person", nil)
 		u.write("roles/machine", map[string]any{"cache_tokens": true})
@@ -314,13 +311,13 @@ func upgradeAndBack(t *testing.T, u *upgrade) {
 	newer := u.read("creds/person")
 	u.goBack()
 
-	t.Run("the older plugin reads the config that the new one wrote", func(t *testing.T) {
+	t.Run("the 2021 plugin reads a config that the new one wrote", func(t *testing.T) {
 		require.JSONEq(t, `{"aws_access_key_id":"AKIAOLDER","aws_assume_role_arn":"","aws_secret_access_key":"another","aws_session_token":"token"}`, u.stored("config"))
 	})
 
-	t.Run("the older plugin reads roles that the new one changed or made, with one group each", func(t *testing.T) {
+	t.Run("the 2021 plugin reads roles that the new one wrote, with one group each", func(t *testing.T) {
 		role := u.read("roles/person").Data
-		require.Equal(t, "admins", role["group"], "the first in order")
+		require.Equal(t, "admins", role["group"], "the first one in order")
 		require.Equal(t, json.Number("420000000000"), role["ttl"])
 		require.Equal(t, json.Number("7200000000000"), role["max_ttl"])
 		require.Equal(t, "example.com", role["dummy_email_domain"])
@@ -330,14 +327,14 @@ func upgradeAndBack(t *testing.T, u *upgrade) {
 		require.Equal(t, u.Seed.AppClientSecret, role["app_client_secret"])
 	})
 
-	t.Run("the older plugin renews and revokes a lease of the new one", func(t *testing.T) {
+	t.Run("the 2021 plugin renews and revokes a lease of the new one", func(t *testing.T) {
 		_, err := u.renew(newer.LeaseID)
 		require.NoError(t, err)
 		u.revoke(newer.LeaseID)
 		require.Empty(t, u.Users())
 	})
 
-	t.Run("the crashMode there and back costs a role nothing until the older plugin writes it", func(t *testing.T) {
+	t.Run("a role keeps its new fields on the way back until the 2021 plugin writes it", func(t *testing.T) {
 		u.moveTo(newFile, u.newVersion)
 		role := u.read("roles/person").Data
 		require.Equal(t, []any{"admins", "testers"}, role["groups"])
@@ -356,11 +353,11 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 	t.Helper()
 	mailPool := u.MakePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
 	cases := map[string]struct {
-		// older is what the role has besides.
+		// older holds additional fields of the role.
 		older map[string]any
-		// meanwhile happens under the new version, before the lease is touched.
+		// meanwhile is called under the new version, before the lease is used.
 		meanwhile func(role, username string)
-		// renewed is for how many seconds, or refused says why not.
+		// renewed is the expected lease duration in seconds. refused is the expected error instead.
 		renewed int
 		refused string
 	}{
@@ -414,7 +411,7 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		c := cases[name]
-		t.Run("a lease "+name+" is renewed or refused with a reason, and revoked", func(t *testing.T) {
+		t.Run("a lease "+name+" is renewed or rejected with a reason, and revoked", func(t *testing.T) {
 			if c.meanwhile != nil {
 				c.meanwhile(roleNamed(name), addressOf(name))
 			}
@@ -434,7 +431,7 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 		})
 	}
 
-	t.Run("a lease whose role is gone waits until the role is written again", func(t *testing.T) {
+	t.Run("a lease of a deleted role is revoked after the role is written again", func(t *testing.T) {
 		u.delete("roles/person")
 		_, err := u.renew(roleless)
 		require.ErrorContains(t, err, `role "person" is gone`)
@@ -455,45 +452,40 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 	t.Helper()
 	user, machine := u.writeOlderUserRole, u.writeOlderMachineRole
 	cases := map[string]struct {
-		// write stores the role with the older plugin.
+		// write stores the role with the 2021 plugin.
 		write func(name string, more map[string]any)
-		// without is what it lacks.
+		// without is the field that it lacks.
 		without map[string]any
-		// says is what the new version says when the role is used.
+		// says is the error of the new version when the role is used.
 		says string
-		// add is what then makes it work.
+		// add holds the fields that repair the role.
 		add map[string]any
 	}{
 		"without a pool": {
 			user, map[string]any{"user_pool_id": ""},
-			"user_pool_id is missing", map[string]any{"user_pool_id": u.Seed.UserPoolID},
-		},
-		"without a region": {
-			user, map[string]any{"region": ""},
-			"region is missing: it must be the AWS region of the user pool, here or in the mount's config",
-			map[string]any{"region": emulatortest.Region},
+			"user_pool_id is required", map[string]any{"user_pool_id": u.Seed.UserPoolID},
 		},
 		"without an app client": {
 			user, map[string]any{"app_client_id": ""},
-			"app_client_id is missing", map[string]any{"app_client_id": u.Seed.PublicClientID},
+			"app_client_id is required", map[string]any{"app_client_id": u.Seed.PublicClientID},
 		},
 		"without a domain": {
 			machine, map[string]any{"cognito_pool_domain": ""},
-			"cognito_pool_domain is missing", map[string]any{"cognito_pool_domain": u.Seed.Domain},
+			"cognito_pool_domain is required", map[string]any{"cognito_pool_domain": u.Seed.Domain, "app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"without a machine": {
 			machine, map[string]any{"app_client_id": ""},
-			"app_client_id is missing", map[string]any{"app_client_id": u.Seed.M2MClientID},
+			"app_client_id is required", map[string]any{"app_client_id": u.Seed.M2MClientID, "app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"without a secret": {
 			machine, map[string]any{"app_client_secret": ""},
-			"app_client_secret is missing", map[string]any{"app_client_secret": u.Seed.M2MClientSecret},
+			"app_client_secret is required", map[string]any{"app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"of the very first versions": {
 			machine, map[string]any{
 				"credential_type": "access_token", "app_client_id": "", "cognito_pool_domain": "", "app_client_secret": "Basic aWQ6c2VjcmV0",
 			},
-			"app_client_id is missing", map[string]any{
+			"app_client_id is required", map[string]any{
 				"credential_type": "client_credentials_grant", "cognito_pool_domain": u.Seed.Domain,
 				"app_client_id": u.Seed.M2MClientID, "app_client_secret": u.Seed.M2MClientSecret,
 			},
@@ -507,19 +499,19 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		c, role := cases[name], roleNamed(name)
-		t.Run("a role "+name+" can be read, says what to add when it is used, and works with that", func(t *testing.T) {
+		t.Run("a role "+name+" can be read, names the missing field when it is used, and works with it", func(t *testing.T) {
 			require.NotEmpty(t, u.read("roles/" + role).Data["credential_type"])
 			_, err := u.tryRead("creds/" + role)
 			status, text := u.refusal(err)
 			require.Equal(t, 400, status)
-			require.Contains(t, text, fmt.Sprintf("role %q cannot be used as it is: %s", role, c.says))
+			require.Contains(t, text, fmt.Sprintf("role %q cannot be used: %s", role, c.says))
 
 			u.write("roles/"+role, c.add)
 			require.NotEmpty(t, u.read("creds/" + role).Data["access_token"])
 		})
 	}
 
-	t.Run("a user role with a secret that the older plugin made no use of works when it is emptied", func(t *testing.T) {
+	t.Run("a user role with an unneeded secret works after the secret is removed", func(t *testing.T) {
 		_, err := u.tryRead("creds/left-over")
 		status, text := u.refusal(err)
 		require.Equal(t, 400, status)
@@ -530,14 +522,14 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 		require.NotEmpty(t, u.read("creds/left-over").Data["access_token"])
 	})
 
-	t.Run("credential_type access_token is refused when the role is written", func(t *testing.T) {
+	t.Run("a write of credential_type access_token is rejected", func(t *testing.T) {
 		_, err := u.client.Logical().WriteWithContext(t.Context(), u.mount+"/roles/again", map[string]any{"credential_type": "access_token"})
 		status, text := u.refusal(err)
 		require.Equal(t, 400, status)
 		require.Contains(t, text, `credential_type "access_token" is not allowed`)
 	})
 
-	t.Run("all of them can be deleted", func(t *testing.T) {
+	t.Run("incomplete roles can be deleted", func(t *testing.T) {
 		for name := range cases {
 			u.delete("roles/" + roleNamed(name))
 			require.Nil(t, u.read("roles/"+roleNamed(name)))
@@ -545,9 +537,8 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 	})
 }
 
-// inPlaceOfAWS lets an emulator answer under the name of Cognito's API, to the
-// processes that have the environment which it gives: they take a proxy that
-// leads all of AWS to the emulator, and a certificate of our own for AWS's.
+// inPlaceOfAWS makes an emulator answer under the host name of Cognito's API. Processes with the returned
+// environment use a proxy that leads all of AWS to the emulator, and trust a certificate for that name.
 func inPlaceOfAWS(t *testing.T, emulatorURL string) (env []string) {
 	t.Helper()
 	emulator, err := url.Parse(emulatorURL)
@@ -578,7 +569,7 @@ func certificateOf(t *testing.T, host string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{certificate}, PrivateKey: key}
 }
 
-// tunnelTo is a proxy that leads every tunnel to one address.
+// tunnelTo returns a proxy that leads every tunnel to one address.
 func tunnelTo(address string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		server, err := net.Dial("tcp", address)

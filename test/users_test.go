@@ -26,7 +26,7 @@ func TestUser(t *testing.T) {
 	e := newEnv(t)
 	e.writeRole("mail", map[string]any{"dummy_email_domain": "example.com"})
 
-	t.Run("a read makes a user whose tokens show its groups", func(t *testing.T) {
+	t.Run("a read creates a user whose tokens show its groups", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		data := secret.Data
 		require.True(t, strings.HasPrefix(data["username"].(string), "vault-ci-"), data["username"])
@@ -45,7 +45,7 @@ func TestUser(t *testing.T) {
 		e.revoke(secret.LeaseID)
 	})
 
-	t.Run("the user can sign in with what was returned", func(t *testing.T) {
+	t.Run("the returned password signs the user in", func(t *testing.T) {
 		e.writeRole("public", map[string]any{"app_client_id": e.Seed.PublicClientID, "app_client_secret": ""})
 		secret := e.read("creds/public")
 		out, err := e.Admin.AdminInitiateAuth(t.Context(), &cip.AdminInitiateAuthInput{
@@ -57,7 +57,7 @@ func TestUser(t *testing.T) {
 		e.revoke(secret.LeaseID)
 	})
 
-	t.Run("its lease is the role's, and a read can ask for a shorter one", func(t *testing.T) {
+	t.Run("the lease has the ttl of the role, and a read can shorten it", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		require.Equal(t, 300, secret.LeaseDuration)
 		require.True(t, secret.Renewable)
@@ -73,7 +73,7 @@ func TestUser(t *testing.T) {
 		require.Contains(t, text, "ttl 1h0m0s is not allowed")
 	})
 
-	t.Run("a dummy e-mail address is the username, and verified", func(t *testing.T) {
+	t.Run("with dummy_email_domain the username is a verified e-mail address", func(t *testing.T) {
 		secret := e.read("creds/mail")
 		require.Equal(t, secret.Data["username"], secret.Data["email"])
 		require.True(t, strings.HasSuffix(secret.Data["email"].(string), "@example.com"))
@@ -81,14 +81,14 @@ func TestUser(t *testing.T) {
 		e.revoke(secret.LeaseID)
 	})
 
-	t.Run("after the revocation the user is gone", func(t *testing.T) {
+	t.Run("a revocation deletes the user", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		require.Len(t, e.Users(), 1)
 		e.revoke(secret.LeaseID)
 		require.Empty(t, e.Users())
 	})
 
-	t.Run("the vault command shows it and takes it back", func(t *testing.T) {
+	t.Run("the command line reads and revokes a user", func(t *testing.T) {
 		out, err := e.vault.CLI(t.Context(), "read", "-format=json", e.mount+"/creds/ci")
 		require.NoError(t, err)
 		var secret api.Secret
@@ -99,14 +99,14 @@ func TestUser(t *testing.T) {
 		require.Empty(t, e.Users())
 	})
 
-	t.Run("when the lease ends by itself the user goes too", func(t *testing.T) {
+	t.Run("the expiry of the lease deletes the user", func(t *testing.T) {
 		e.writeRole("short", map[string]any{"ttl": "2s", "max_ttl": "2s"})
 		e.read("creds/short")
 		require.Len(t, e.Users(), 1)
 		require.Eventually(t, func() bool { return len(e.Users()) == 0 }, 20*time.Second, 50*time.Millisecond)
 	})
 
-	t.Run("in a pool of e-mail addresses the user is Cognito's own id, and goes by it", func(t *testing.T) {
+	t.Run("in a pool of e-mail addresses the username is the sub, and revocation deletes it", func(t *testing.T) {
 		pool := e.MakePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
 		client, secret := e.MakeClient(pool)
 		e.writeRole("by-mail", map[string]any{
@@ -119,7 +119,7 @@ func TestUser(t *testing.T) {
 		require.Empty(t, e.Users())
 	})
 
-	t.Run("without tokens there is only the user", func(t *testing.T) {
+	t.Run("with issue_tokens=false a read returns a user without tokens", func(t *testing.T) {
 		e.writeRole("plain", map[string]any{"issue_tokens": false, "app_client_id": "", "app_client_secret": ""})
 		secret := e.read("creds/plain")
 		require.NotContains(t, secret.Data, "access_token")
@@ -127,7 +127,7 @@ func TestUser(t *testing.T) {
 		e.revoke(secret.LeaseID)
 	})
 
-	t.Run("a policy of the older plugin's time is enough", func(t *testing.T) {
+	t.Run("the IAM policy of the 2021 plugin is sufficient", func(t *testing.T) {
 		require.NoError(t, e.Control.SetIAM(t.Context(), control.IAM{AllowedActions: []string{
 			"cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminAddUserToGroup",
 			"cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge",
@@ -137,7 +137,7 @@ func TestUser(t *testing.T) {
 			secret := e.read("creds/ci")
 			require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, secret.Data["access_token"])["cognito:groups"])
 			_, err := e.client.Sys().RenewWithContext(t.Context(), secret.LeaseID, 0)
-			require.NoError(t, err, "a renewal must not need a right that the older plugin did not need")
+			require.NoError(t, err, "a renewal must not need more permissions than the 2021 plugin")
 			e.revoke(secret.LeaseID)
 		}
 		require.Empty(t, e.Users())
@@ -152,7 +152,7 @@ func TestRenew(t *testing.T) {
 		return e.client.Sys().RenewWithContext(t.Context(), leaseID, 0)
 	}
 
-	t.Run("a renewal gives the role's ttl as it is now", func(t *testing.T) {
+	t.Run("a renewal uses the current ttl of the role", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		e.writeRole("ci", map[string]any{"ttl": "7m"})
 		renewed, err := renew(t, secret.LeaseID)
@@ -160,7 +160,7 @@ func TestRenew(t *testing.T) {
 		require.Equal(t, 420, renewed.LeaseDuration)
 	})
 
-	t.Run("a renewal ends at the role's max_ttl", func(t *testing.T) {
+	t.Run("a renewal does not exceed the current max_ttl of the role", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		e.writeRole("ci", map[string]any{"ttl": "2m", "max_ttl": "2m"})
 		renewed, err := renew(t, secret.LeaseID)
@@ -168,7 +168,7 @@ func TestRenew(t *testing.T) {
 		require.LessOrEqual(t, renewed.LeaseDuration, 120)
 	})
 
-	t.Run("a shorter lease is renewed as short", func(t *testing.T) {
+	t.Run("a shortened lease is renewed by its own ttl", func(t *testing.T) {
 		e.writeRole("ci", nil)
 		secret := e.write("creds/ci", map[string]any{"ttl": "1m"})
 		renewed, err := renew(t, secret.LeaseID)
@@ -193,7 +193,7 @@ func TestRenew(t *testing.T) {
 			require.NoError(e, err)
 		}, "is disabled"},
 	} {
-		t.Run("a renewal "+name+" fails plainly", func(t *testing.T) {
+		t.Run("a renewal "+name+" fails with a 400 that says why", func(t *testing.T) {
 			e.writeRole("gone", map[string]any{"credential_type": "user"})
 			secret := e.read("creds/gone")
 			c.prepare(secret)
@@ -201,11 +201,11 @@ func TestRenew(t *testing.T) {
 			status, text := e.refusal(err)
 			require.Equal(t, 400, status)
 			require.Contains(t, text, c.says)
-			require.NotRegexp(t, `0xc[0-9a-f]{9}`, text, "Vault must not have printed a Go pointer")
+			require.NotRegexp(t, `0xc[0-9a-f]{9}`, text, "the error must not be a Go pointer")
 		})
 	}
 
-	t.Run("a Cognito that is down does not cost anybody the lease", func(t *testing.T) {
+	t.Run("a renewal succeeds while Cognito is down", func(t *testing.T) {
 		secret := e.read("creds/ci")
 		e.Fault(control.Fault{Operation: control.OperationAny, Kind: control.FaultError, Code: "InternalErrorException"})
 		_, err := renew(t, secret.LeaseID)
@@ -216,28 +216,28 @@ func TestRenew(t *testing.T) {
 func TestRevoke(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(e *env, secret *api.Secret){
-		"when nothing has changed": func(*env, *api.Secret) {},
-		"without its role":         func(e *env, _ *api.Secret) { e.delete("roles/ci") },
-		"when the role moved on": func(e *env, _ *api.Secret) {
+		"of an unchanged role":       func(*env, *api.Secret) {},
+		"after its role was deleted": func(e *env, _ *api.Secret) { e.delete("roles/ci") },
+		"after the role was moved to another pool": func(e *env, _ *api.Secret) {
 			e.writeRole("ci", map[string]any{"user_pool_id": "eu-west-1_Elsewhere"})
 		},
-		"when the role is a machine": func(e *env, _ *api.Secret) {
+		"after the role became one for tokens": func(e *env, _ *api.Secret) {
 			e.writeMachineRole("ci", map[string]any{"credential_type": "client_credentials_grant"})
 		},
-		"when the user is gone": func(e *env, secret *api.Secret) {
+		"of a user that was deleted": func(e *env, secret *api.Secret) {
 			_, err := e.Admin.AdminDeleteUser(e.Context(), &cip.AdminDeleteUserInput{UserPoolId: &e.Seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
 			require.NoError(e, err)
 		},
-		"when the pool is gone": func(e *env, _ *api.Secret) {
+		"of a pool that was deleted": func(e *env, _ *api.Secret) {
 			_, err := e.Admin.DeleteUserPool(e.Context(), &cip.DeleteUserPoolInput{UserPoolId: &e.Seed.UserPoolID})
 			require.NoError(e, err)
 		},
-		"after an answer that got lost": func(e *env, _ *api.Secret) {
+		"with a lost answer": func(e *env, _ *api.Secret) {
 			e.configure(map[string]any{"max_retries": 1})
 			e.Fault(control.Fault{Operation: "AdminDeleteUser", Kind: control.FaultCutAfter, Times: 1})
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("a revocation "+name+" ends user and lease", func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			secret := e.read("creds/ci")
@@ -245,11 +245,11 @@ func TestRevoke(t *testing.T) {
 			e.revoke(secret.LeaseID)
 			require.Empty(t, e.Users())
 			_, err := e.client.Sys().LookupWithContext(t.Context(), secret.LeaseID)
-			require.Error(t, err, "the lease must be gone as well")
+			require.Error(t, err, "the lease must be gone, too")
 		})
 	}
 
-	t.Run("when Cognito is down at the lease's end it is tried again", func(t *testing.T) {
+	t.Run("a revocation that fails at expiry is retried", func(t *testing.T) {
 		t.Parallel()
 		e := newEnv(t)
 		e.writeRole("ci", map[string]any{"ttl": "2s", "max_ttl": "2s"})
@@ -260,7 +260,7 @@ func TestRevoke(t *testing.T) {
 		require.Eventually(t, func() bool { return len(e.Users()) == 0 }, time.Minute, 50*time.Millisecond)
 	})
 
-	t.Run("a revocation that cannot be done says why", func(t *testing.T) {
+	t.Run("a failed revocation says why, and the next one succeeds", func(t *testing.T) {
 		t.Parallel()
 		e := newEnv(t)
 		secret := e.read("creds/ci")
@@ -274,7 +274,7 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
-func TestHundredReadsAtOnce(t *testing.T) {
+func TestConcurrentReads(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.configure(map[string]any{"max_retries": 8, "request_timeout": "30s"}) // the machine is busy with other tests

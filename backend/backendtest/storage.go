@@ -108,3 +108,58 @@ func (s *Storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 func (s *Storage) Delete(ctx context.Context, key string) error {
 	return s.carry("delete", key, func() error { return s.Storage.Delete(ctx, key) })
 }
+
+// SplitStorage is the storage of one cluster of several: what is local is its own, and the rest
+// is replicated from the primary.
+type SplitStorage struct {
+	Replicated, Local logical.Storage
+	// LocalPrefixes are the engine's own word for what is local.
+	LocalPrefixes []string
+	// ReadOnly is set on a secondary, which cannot write what is replicated.
+	ReadOnly bool
+}
+
+func (s *SplitStorage) of(key string) logical.Storage {
+	for _, prefix := range s.LocalPrefixes {
+		if strings.HasPrefix(key, prefix) {
+			return s.Local
+		}
+	}
+	return s.Replicated
+}
+
+func (s *SplitStorage) writable(key string) (logical.Storage, error) {
+	storage := s.of(key)
+	if s.ReadOnly && storage == s.Replicated {
+		return nil, errors.New(logical.ErrReadOnly.Error()) // errors lose their identity at the plugin boundary
+	}
+	return storage, nil
+}
+
+// List implements logical.Storage.
+func (s *SplitStorage) List(ctx context.Context, prefix string) ([]string, error) {
+	return s.of(prefix).List(ctx, prefix)
+}
+
+// Get implements logical.Storage.
+func (s *SplitStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	return s.of(key).Get(ctx, key)
+}
+
+// Put implements logical.Storage.
+func (s *SplitStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	storage, err := s.writable(entry.Key)
+	if err != nil {
+		return err
+	}
+	return storage.Put(ctx, entry)
+}
+
+// Delete implements logical.Storage.
+func (s *SplitStorage) Delete(ctx context.Context, key string) error {
+	storage, err := s.writable(key)
+	if err != nil {
+		return err
+	}
+	return storage.Delete(ctx, key)
+}

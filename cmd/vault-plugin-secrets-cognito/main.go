@@ -1,8 +1,9 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command vault-plugin-secrets-cognito is a secrets engine that Vault runs: it
-// issues short-lived users and tokens of Amazon Cognito user pools.
+// Command vault-plugin-secrets-cognito is a secrets engine for Vault and OpenBao that issues short-lived
+// users and tokens of Amazon Cognito user pools. The server starts it and ends it; package backend is
+// the engine.
 package main
 
 import (
@@ -20,18 +21,17 @@ import (
 	"vault-plugin-secrets-cognito/backend"
 )
 
-// Set by the linker, see the Makefile.
+// The Makefile sets these through the linker.
 var (
-	// version is what Vault shows in `vault plugin list`: semantic, with a leading v.
+	// version is what `vault plugin list` shows: a semantic version with a leading v.
 	version = "v0.0.0-dev"
-	// walMinAge replaces the age from which Vault rolls back, in builds for tests.
+	// walMinAge replaces the minimum age for a roll-back in test builds.
 	walMinAge = ""
 )
 
-// gcPercent lets the garbage collector wait longer than it does by default: the
-// engine holds few megabytes, so that it would run hundreds of times a second
-// under load. The price is some ten megabytes. GOGC in the environment, which
-// can be registered with the plugin, replaces it.
+// gcPercent makes the garbage collector run less often than by default: the engine's heap has few
+// megabytes, so that it would run hundreds of times a second under load. This costs about ten megabytes.
+// GOGC in the environment, which can be registered with the plugin, overrides it.
 const gcPercent = 400
 
 func main() {
@@ -51,7 +51,7 @@ func run(args []string) error {
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	flags.Init("vault-plugin-secrets-cognito", flag.ContinueOnError)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil // the usage has been printed
+		return nil // flag has printed the usage
 	} else if err != nil {
 		return err
 	}
@@ -63,6 +63,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	exitWithServer()
 	return plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: backend.Factory(options),
 		TLSProviderFunc:    api.VaultPluginTLSProvider(meta.GetTLSConfig()),
@@ -76,7 +77,7 @@ func buildOptions() (backend.Options, error) {
 	}
 	age, err := time.ParseDuration(walMinAge)
 	if err != nil {
-		return options, fmt.Errorf("this binary was built with a WAL_MIN_AGE that is no duration: %w", err)
+		return options, fmt.Errorf("parsing the WAL_MIN_AGE that this binary was built with: %w", err)
 	}
 	options.WALMinAge = age
 	return options, nil

@@ -29,7 +29,7 @@ type Loss string
 const (
 	// UsersLeft counts users in a pool that no lease will ever delete.
 	UsersLeft Loss = "users left"
-	// PasswordsLost counts passwords and client secrets that are handed out although Cognito rejects them.
+	// PasswordsLost counts passwords and client secrets that are returned although Cognito rejects them.
 	PasswordsLost Loss = "passwords lost"
 	// LeasesStuck counts leases that cannot be revoked, or whose user is gone before they expire.
 	LeasesStuck Loss = "leases stuck"

@@ -67,7 +67,7 @@ func TestUnsignedOperations(t *testing.T) {
 		"InitiateAuth":                 "ResourceNotFoundException",
 		"RespondToAuthChallenge":       "ResourceNotFoundException",
 		"GetTokensFromRefreshToken":    "ResourceNotFoundException",
-		"RevokeToken":                  "ResourceNotFoundException",
+		"RevokeToken":                  "UnauthorizedException",
 		"GetClientToken":               "ResourceNotFoundException",
 		"GetUser":                      "NotAuthorizedException",
 		"ChangePassword":               "NotAuthorizedException",

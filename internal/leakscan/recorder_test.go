@@ -19,7 +19,7 @@ import (
 // planted is a secret that the tests put where it must not be.
 const planted = "hush-planted-by-the-test"
 
-// fakeServer answers every request with planted in an error, and logs what it is told to.
+// fakeServer answers every request with planted in an error, and has a settable log.
 type fakeServer struct {
 	client *api.Client
 	log    string

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -46,6 +47,8 @@ type process struct {
 	pid  int
 	done chan struct{} // closed when no process of the group is left
 	err  error         // how the child ended; set before done is closed
+
+	keepGroup atomic.Bool // the others of the group may outlive the child
 }
 
 // start runs c. The child outlives ctx. It ends by stop or kill, and on Linux when this process ends.
@@ -78,8 +81,10 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	started <- nil
 
 	p.err = cmd.Wait()
-	// At once, while the group's number cannot be reused: a plugin outlives a killed server by seconds.
-	p.endGroup()
+	// At once, while the group's number cannot be reused. A plugin outlives a killed server by seconds.
+	if !p.keepGroup.Load() {
+		p.endGroup()
+	}
 	close(p.done)
 }
 
@@ -104,6 +109,14 @@ func (p *process) stop() {
 // kill ends the whole group with SIGKILL and returns when no process of it is left.
 func (p *process) kill() {
 	p.signal(-p.pid, syscall.SIGKILL)
+	<-p.done
+}
+
+// killAlone kills the child and leaves the others of its group running. It returns when the child has
+// ended.
+func (p *process) killAlone() {
+	p.keepGroup.Store(true)
+	p.signal(p.pid, syscall.SIGKILL)
 	<-p.done
 }
 

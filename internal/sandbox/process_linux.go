@@ -32,6 +32,16 @@ func groupAlive(group int) bool {
 	return false
 }
 
+// Alive reports whether a process runs. A zombie does not.
+func Alive(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	s, ok := parseStat(string(text))
+	return ok && s.state != "Z" && s.state != "X"
+}
+
 // childrenNamed returns the running children of parent whose executable has that file name.
 func childrenNamed(parent int, name string) ([]int, error) {
 	stats, err := processes()

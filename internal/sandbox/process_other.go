@@ -26,6 +26,11 @@ func groupAlive(group int) bool {
 	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
 }
 
+// Alive reports whether a process exists.
+func Alive(pid int) bool {
+	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
 // childrenNamed returns the running children of parent whose executable has that file name.
 func childrenNamed(parent int, name string) ([]int, error) {
 	children, err := lines("pgrep", "-P", strconv.Itoa(parent))

@@ -45,6 +45,8 @@ type VaultOptions struct {
 	Log io.Writer
 	// Env is added to the server's otherwise clean environment, as KEY=value.
 	Env []string
+	// Config is added to the server's configuration, in HCL.
+	Config string
 }
 
 // Vault is a running server of either product.
@@ -118,7 +120,7 @@ func launch(ctx context.Context, o VaultOptions, port int, args []string, config
 		version: version,
 		binary:  o.Binary,
 		args:    append(args, "-log-level="+o.LogLevel),
-		config:  config + product.config(),
+		config:  config + o.Config + product.config(),
 		env:     o.Env,
 		output:  &output{tee: o.Log},
 	}
@@ -189,10 +191,14 @@ func (v *Vault) Kill() {
 	_ = os.RemoveAll(v.home)
 }
 
-// Done is closed when the server has exited, for whatever reason.
+// KillServer kills the server with SIGKILL and leaves its plugins running, as the kernel or an operator
+// would. It returns when the server has ended.
+func (v *Vault) KillServer() { v.process.killAlone() }
+
+// Done is closed when the server has exited.
 func (v *Vault) Done() <-chan struct{} { return v.process.done }
 
-// PluginPIDs returns the process ids of the server's plugin processes whose binary has that file name.
+// PluginPIDs returns the process ids of the server's plugins whose binary has that file name.
 func (v *Vault) PluginPIDs(name string) ([]int, error) {
 	return childrenNamed(v.process.pid, name)
 }

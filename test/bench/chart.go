@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// panel is one group of bars with a scale of its own.
+// panel is one group of bars with its own scale.
 type panel struct {
 	title string
 	bars  []bar
-	// mark says what the marks of its bars stand for; empty is none.
+	// mark is the legend of the marks of its bars, or empty.
 	mark string
 }
 
-// bar is a figure, with one to compare it with.
+// bar is a value and the one to compare it with.
 type bar struct {
 	label, text string
 	value, mark float64
 }
 
-// Measures of the chart, in pixels.
+// The dimensions of the chart in pixels.
 const (
 	chartWidth  = 860
 	labelWidth  = 350
@@ -33,7 +33,7 @@ const (
 	chartMargin = 16
 )
 
-// chartStyle has colours for light and dark pages: the picture does not know on which it will be.
+// chartStyle has colours for light and dark pages, because the chart may be shown on either.
 const chartStyle = `<style>
 text { font: 13px system-ui, sans-serif; fill: #24292f; }
 .title { font-weight: 600; }
@@ -59,7 +59,7 @@ func chart(panels []panel) string {
 		chartWidth, height, chartStyle, body.String())
 }
 
-// draw begins at y and gives where the next panel may begin.
+// draw starts at y and returns where the next panel may start.
 func (p panel) draw(out *strings.Builder, y int) int {
 	title := p.title
 	if p.mark != "" {

@@ -44,7 +44,7 @@ func (r *results) doc(chartName string) (string, error) {
 	return out.String(), err
 }
 
-// panels are the chart: what is answered from memory, and what is not, by one client and by many.
+// panels returns the chart: cached and uncached reads, by one client and by many.
 func (r *results) panels() []panel {
 	var panels []panel
 	for _, group := range []struct {

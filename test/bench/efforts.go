@@ -17,19 +17,19 @@ import (
 	"vault-plugin-secrets-cognito/test/bench/watch"
 )
 
-// effort is what the plugin's process does for one read, all of gRPC included.
+// effort is what the plugin's process does for one read, including gRPC.
 type effort struct {
 	Objects, Bytes, CallsBack float64
 }
 
-// effortReads are how many reads an effort is the mean of.
+// effortReads is the number of reads that an effort is averaged over.
 var effortReads = map[kind]int{
 	kindFloor: 1000, kindToken: 1000, kindPassword: 1000, kindSecret: 1000, kindUncached: 20, kindUser0: 20, kindUser2: 20, kindUser5: 20,
 }
 
-// measureEfforts reads through the plugins that can be watched, one read after the other.
-func measureEfforts(ctx context.Context, w *world) (map[kind]effort, error) {
-	m := &meter{world: w}
+// measureEfforts reads sequentially through the plugins that can be watched.
+func measureEfforts(ctx context.Context, w *setup) (map[kind]effort, error) {
+	m := &meter{setup: w}
 	efforts := map[kind]effort{}
 	for k, reads := range effortReads {
 		found, err := m.effort(ctx, k, reads)
@@ -48,7 +48,7 @@ func measureEfforts(ctx context.Context, w *world) (map[kind]effort, error) {
 
 func (m *meter) effort(ctx context.Context, k kind, reads int) (effort, error) {
 	request := m.watchedRequest(k)
-	if err := request(ctx); err != nil { // what is made once is no read's
+	if err := request(ctx); err != nil { // the first read fills the caches
 		return effort{}, err
 	}
 	address, err := m.watchedAddress(k)
@@ -85,7 +85,7 @@ func (m *meter) watchedRequest(k kind) func(context.Context) error {
 	}
 }
 
-func (w *world) watchedAddress(k kind) (string, error) {
+func (w *setup) watchedAddress(k kind) (string, error) {
 	name := watchedName
 	if k == kindFloor {
 		name = floorName
@@ -128,18 +128,18 @@ func fetch(ctx context.Context, url, token string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// profileSeconds is how long a profile takes.
+// profileSeconds is the duration of a profile.
 const profileSeconds = 5
 
-// writeProfiles profiles Vault and the plugin while 16 clients read, for whoever wants to know where the time goes.
-func writeProfiles(ctx context.Context, w *world, o options) error {
+// writeProfiles profiles the server and the plugin while 16 clients read.
+func writeProfiles(ctx context.Context, w *setup, o options) error {
 	if o.profiles == "" {
 		return nil
 	}
 	if err := os.MkdirAll(o.profiles, 0o700); err != nil {
 		return err
 	}
-	m := &meter{world: w}
+	m := &meter{setup: w}
 	for _, k := range []kind{kindFloor, kindToken, kindPassword, kindUser2} {
 		if err := m.profile(ctx, k, o.profiles); err != nil {
 			return fmt.Errorf("%s: %w", titles[k], err)

@@ -22,25 +22,25 @@ import (
 )
 
 const (
-	// itemRoles are as many roles of a kind as an item's memory is the mean of.
+	// itemRoles is the number of roles of a kind that an item's memory is averaged over.
 	itemRoles = 10000
-	// itemTokens is less, because the engine holds 4,096 tokens at most.
+	// itemTokens is smaller, because the engine caches 4,096 tokens at most.
 	itemTokens = 4000
-	// tokenLength is that of a machine token of Cognito's, a JWT with some scopes.
+	// tokenLength is the length of a machine token, a JWT with some scopes.
 	tokenLength = 1024
-	// handlings are as many reads as the time of one is the mean of.
+	// handlings is the number of reads that the time of one is averaged over.
 	handlings = 20000
 )
 
-// items are what the engine needs without Vault and gRPC around it.
+// items holds what the engine needs without the server and gRPC.
 type items struct {
-	// Bytes on the heap for each of a kind.
+	// Bytes on the heap per item.
 	Role, Token, StaticQueued, StaticHeld float64
-	// How long the engine itself takes to answer.
+	// The time that the engine itself takes to answer.
 	TokenHandling, StaticHandling time.Duration
 }
 
-// measureItems runs the engine in this process, whose heap can be seen exactly, without Vault.
+// measureItems runs the engine in this process, whose heap can be measured exactly.
 func measureItems(ctx context.Context) (items, error) {
 	var found items
 	endpoint := httptest.NewServer(tokenEndpoint())
@@ -53,7 +53,7 @@ func measureItems(ctx context.Context) (items, error) {
 	if err := before.writeItems(ctx, endpoint.URL); err != nil {
 		return found, err
 	}
-	// Another one on the same storage has nothing in memory yet.
+	// Another backend on the same storage has empty caches.
 	e, err := startInside(ctx, storage)
 	if err != nil {
 		return found, err
@@ -82,7 +82,7 @@ func measureItems(ctx context.Context) (items, error) {
 	return found, err
 }
 
-// growth is by how much the heap grows with each of n.
+// growth returns by how much the heap grows with each of n items.
 func growth(n int, do func(i int) error) (float64, error) {
 	before := heap()
 	for i := range n {
@@ -95,13 +95,13 @@ func growth(n int, do func(i int) error) (float64, error) {
 
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what the first one finalises goes with the second
+	runtime.GC() // the second run collects what the first one finalised
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return memory.HeapAlloc
 }
 
-// tokenEndpoint gives every caller another token.
+// tokenEndpoint returns a different token for every request.
 func tokenEndpoint() http.Handler {
 	var number atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -111,7 +111,7 @@ func tokenEndpoint() http.Handler {
 	})
 }
 
-// engineInside is the engine without a process of its own.
+// engineInside is the engine in this process.
 type engineInside struct {
 	backend logical.Backend
 	storage logical.Storage
@@ -158,7 +158,7 @@ func (e *engineInside) writeItems(ctx context.Context, endpoint string) error {
 		}); err != nil {
 			return err
 		}
-		// Self-managed, because the engine then asks AWS for nothing until it rotates.
+		// Self-managed, because the engine then makes no call to AWS before it rotates.
 		if err := e.must(ctx, logical.CreateOperation, "static-roles/"+name, map[string]any{
 			"credential_type": "user_password", "user_pool_id": "eu-west-1_AbCdEfGhI", "username": name, "app_client_id": "client",
 			"self_managed": true, "skip_import_rotation": true, "password": "Bench-0123456789-0123456789-9876", "rotation_period": "24h",
@@ -169,7 +169,7 @@ func (e *engineInside) writeItems(ctx context.Context, endpoint string) error {
 	return nil
 }
 
-// loadRole has a role read from storage, and nothing more: the request is refused for a field that is not for it.
+// loadRole makes the engine load a role from storage. The request is rejected for its field.
 func (e *engineInside) loadRole(ctx context.Context, i int) error {
 	response, err := e.request(ctx, logical.ReadOperation, "creds/"+staticName(i), map[string]any{"ttl": 60})
 	if err == nil && !response.IsError() {
@@ -178,7 +178,7 @@ func (e *engineInside) loadRole(ctx context.Context, i int) error {
 	return err
 }
 
-// loadQueue has Vault's tick read all static roles, the first time.
+// loadQueue makes the engine load all static roles, as its first periodic run does.
 func (e *engineInside) loadQueue(ctx context.Context, i int) error {
 	if i > 0 {
 		return nil
@@ -187,7 +187,7 @@ func (e *engineInside) loadQueue(ctx context.Context, i int) error {
 	return err
 }
 
-// handling is how long the engine itself takes to answer a read from memory.
+// handling returns how long the engine itself takes to answer a read from its caches.
 func (e *engineInside) handling(ctx context.Context, path string) (time.Duration, error) {
 	began := time.Now()
 	for range handlings {

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// errNothingLeft ends a client before its time, without being a failure.
+// errNothingLeft ends a client early without being a failure.
 var errNothingLeft = errors.New("nothing is left to be done")
 
-// clientLoad is what one client came to.
+// clientLoad is the result of one client.
 type clientLoad struct {
 	took    []time.Duration
 	elapsed time.Duration
 	err     error
 }
 
-// drive lets clients make requests as fast as they are answered, for as long as span. It gives how long each request
-// took, and how long they would all have taken at the rate that was reached. Every client has its own rate, so that
-// none is thought idle while another finishes its last request.
+// drive runs clients that send requests one after the other for span. It returns how long each request took,
+// and how long all of them would have taken at the rate that was reached. The rate is measured per client,
+// so that a client does not count as idle while another finishes its last request.
 func drive(ctx context.Context, clients int, span time.Duration, request func(context.Context) error) ([]time.Duration, time.Duration, error) {
 	loads := make([]clientLoad, clients)
 	var group sync.WaitGroup
@@ -33,7 +33,7 @@ func drive(ctx context.Context, clients int, span time.Duration, request func(co
 	return combine(loads)
 }
 
-// combine adds clients up.
+// combine adds up the results of the clients.
 func combine(loads []clientLoad) (took []time.Duration, busy time.Duration, err error) {
 	rate := 0.0
 	for _, load := range loads {

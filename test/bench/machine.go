@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// machine is where it was measured, and with what.
+// machine describes the hardware and software of the run.
 type machine struct {
 	CPU, OS, Memory, Go string
 	Cores               int
@@ -24,7 +24,7 @@ type machine struct {
 	Day                 string
 }
 
-func describeMachine(ctx context.Context, w *world) (machine, error) {
+func describeMachine(ctx context.Context, w *setup) (machine, error) {
 	m := machine{
 		CPU:    firstOf("/proc/cpuinfo", "model name", ":"),
 		OS:     strings.Trim(firstOf("/etc/os-release", "PRETTY_NAME", "="), `"`) + " (" + runtime.GOOS + "/" + runtime.GOARCH + ")",
@@ -41,7 +41,7 @@ func describeMachine(ctx context.Context, w *world) (machine, error) {
 	return m, err
 }
 
-// firstOf is the value of the first line of a file that begins with a name, or "unknown".
+// firstOf returns the value of the first line of a file with a prefix, or "unknown".
 func firstOf(path, name, separator string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func firstOf(path, name, separator string) string {
 	return "unknown"
 }
 
-// gibibytes reads a figure such as "24100000 kB".
+// gibibytes parses a value such as "24100000 kB".
 func gibibytes(text string) string {
 	kilobytes, err := strconv.ParseFloat(strings.TrimSuffix(text, " kB"), 64)
 	if err != nil {
@@ -64,8 +64,8 @@ func gibibytes(text string) string {
 	return fmt.Sprintf("%.0f GiB", kilobytes/(1<<20))
 }
 
-// ask is one field of an answer that has it at its top.
-func (w *world) ask(ctx context.Context, path, field string) (string, error) {
+// ask returns one top-level field of an answer.
+func (w *setup) ask(ctx context.Context, path, field string) (string, error) {
 	var body bytes.Buffer
 	if err := w.client.do(ctx, http.MethodGet, path, nil, &body); err != nil {
 		return "", err

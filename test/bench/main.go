@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Bench is what `make bench` runs: it measures the built plugin in a real Vault, with an emulated Cognito on the other
-// side, against a plugin that does nothing, all in one run.
+// Bench is what `make bench` runs: it measures the built plugin on a real server with the Cognito emulator,
+// and compares it with a plugin that does nothing.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// options are the command's flags.
+// options holds the command's flags.
 type options struct {
 	vault, plugin, emulator string
 	out, profiles           string
@@ -71,8 +71,8 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// measureAll does one thing after another: nothing else is to be busy while something is measured.
-func measureAll(ctx context.Context, w *world, o options) (*results, error) {
+// measureAll measures one thing after the other, so that nothing else uses the machine.
+func measureAll(ctx context.Context, w *setup, o options) (*results, error) {
 	found := &results{Latency: o.latency, Duration: o.duration}
 	steps := []struct {
 		what string

@@ -15,12 +15,12 @@ import (
 // clockTick is the unit of CPU times under /proc.
 const clockTick = 10 * time.Millisecond
 
-// processes are those whose CPU time and memory count. Systems without /proc tell neither, and the report shows that.
+// processes holds the processes whose CPU time and memory are measured. Systems without /proc report neither.
 type processes struct {
 	vault, engine, floor, emulator int
 }
 
-func findProcesses(w *world) (processes, error) {
+func findProcesses(w *setup) (processes, error) {
 	var found processes
 	for name, pid := range map[string]*int{pluginName: &found.engine, floorName: &found.floor} {
 		pids, err := w.vault.PluginPIDs(name)
@@ -37,13 +37,13 @@ func findProcesses(w *world) (processes, error) {
 	return found, nil
 }
 
-// childNamed is the child of this process that runs a program of that file name, or 0.
+// childNamed returns the child of this process whose program has that file name, or 0.
 func childNamed(program string) int {
 	links, _ := filepath.Glob("/proc/[0-9]*/exe") // the pattern is well-formed
 	for _, link := range links {
 		target, err := os.Readlink(link)
 		if err != nil || filepath.Base(target) != program {
-			continue // it has ended since, or is somebody else's
+			continue // it has ended, or belongs to another user
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
 		if parent, err := parentOf(pid); err == nil && parent == os.Getpid() {
@@ -53,7 +53,7 @@ func childNamed(program string) int {
 	return 0
 }
 
-// cpuTimes are what Vault has used, the plugin that owns a kind of request, and the emulator.
+// cpuTimes returns the CPU time of the server, of the plugin that serves a kind of request, and of the emulator.
 type cpuTimes struct{ vault, owner, emulator time.Duration }
 
 func (c cpuTimes) since(before cpuTimes) cpuTimes {
@@ -78,7 +78,7 @@ func (p processes) cpu(k kind) cpuTimes {
 	return times
 }
 
-// statFields are those of proc_pid_stat(5) after the process's name, which may hold blanks.
+// statFields returns the fields of proc_pid_stat(5) after the name, which may hold spaces.
 func statFields(pid int) ([]string, bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -106,7 +106,7 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
-// residentMemory is the memory of a process in bytes, or 0 where the system does not tell.
+// residentMemory returns the memory of a process in bytes, or 0 if the system does not report it.
 func residentMemory(pid int) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

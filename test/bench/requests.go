@@ -41,7 +41,7 @@ const (
 )
 
 var (
-	// quickKinds are answered from memory, slowKinds not without AWS.
+	// quickKinds are answered from caches, slowKinds need AWS.
 	quickKinds = []kind{kindBuiltIn, kindFloor, kindFloor1K, kindToken, kindPassword, kindSecret}
 	slowKinds  = []kind{kindUncached, kindDirect, kindUser0, kindUser2, kindUser5}
 	allKinds   = slices.Concat(quickKinds, slowKinds, []kind{kindRevoke})
@@ -62,36 +62,36 @@ var (
 	}
 )
 
-// crowds are how many clients ask at once.
+// crowds lists the numbers of concurrent clients.
 var crowds = []int{1, 16}
 
 const (
 	quickRounds = 24
 	slowRounds  = 2
-	// shortKeyBits are the fewest that RSA is still done with.
+	// shortKeyBits is the smallest RSA key that Go accepts.
 	shortKeyBits = 1024
-	// warmUpShare of a slice goes before it and is not counted: connections and caches are made then.
+	// warmUpShare is the part of a slice that precedes it and is not counted: connections and caches fill then.
 	warmUpShare = 0.1
 )
 
-// subject is one kind of request by one number of clients.
+// subject is one kind of request with one number of clients.
 type subject struct {
 	kind    kind
 	clients int
 }
 
-// meter measures requests and keeps what it has measured.
+// meter measures requests and holds the results.
 type meter struct {
-	*world
+	*setup
 
 	processes processes
 	leases    leases
-	// direct are users without a lease.
-	direct  leases
-	tallies map[subject]*tally
+	// direct holds users that were created without the server.
+	direct    leases
+	bySubject map[subject]*samples
 }
 
-func measureRequests(ctx context.Context, w *world, o options) (map[subject]*tally, error) {
+func measureRequests(ctx context.Context, w *setup, o options) (map[subject]*samples, error) {
 	if err := w.setLatency(ctx, o.latency); err != nil {
 		return nil, err
 	}
@@ -99,23 +99,23 @@ func measureRequests(ctx context.Context, w *world, o options) (map[subject]*tal
 	if err != nil {
 		return nil, err
 	}
-	m := &meter{world: w, processes: found, tallies: map[subject]*tally{}}
+	m := &meter{setup: w, processes: found, bySubject: map[subject]*samples{}}
 	if err := m.rounds(ctx, quickKinds, quickRounds, o.duration/quickRounds, nil); err != nil {
 		return nil, err
 	}
-	// AWS signs on its own machines. Here it takes a good part of the processor that is to be measured, so let it be less.
+	// AWS signs on its own machines. Here, signing uses the measured processor, so it is made cheaper.
 	if err := w.control.ReplaceSigningKey(ctx, control.SigningKey{Bits: shortKeyBits}); err != nil {
 		return nil, err
 	}
 	revoke := func() error { return m.revokeAll(ctx, o.duration/slowRounds) }
-	return m.tallies, m.rounds(ctx, slowKinds, slowRounds, o.duration/slowRounds, revoke)
+	return m.bySubject, m.rounds(ctx, slowKinds, slowRounds, o.duration/slowRounds, revoke)
 }
 
-func (w *world) setLatency(ctx context.Context, latency time.Duration) error {
+func (w *setup) setLatency(ctx context.Context, latency time.Duration) error {
 	return w.control.SetLatency(ctx, control.Latency{DefaultMS: int(latency.Milliseconds())})
 }
 
-// rounds takes turns, and lets another one begin each time: whatever else the machine has to do then burdens all alike.
+// rounds measures all subjects in turn, each round in another order, so that other load affects all alike.
 func (m *meter) rounds(ctx context.Context, kinds []kind, rounds int, slice time.Duration, after func() error) error {
 	for round := range rounds {
 		for i := range kinds {
@@ -135,7 +135,7 @@ func (m *meter) rounds(ctx context.Context, kinds []kind, rounds int, slice time
 	return nil
 }
 
-// measure adds one slice to what is known of a subject.
+// measure adds one slice to a subject.
 func (m *meter) measure(ctx context.Context, s subject, slice time.Duration) error {
 	request := m.request(s.kind)
 	if s.kind != kindRevoke {
@@ -157,10 +157,10 @@ func (m *meter) measure(ctx context.Context, s subject, slice time.Duration) err
 	if err != nil {
 		return err
 	}
-	t := m.tallies[s]
+	t := m.bySubject[s]
 	if t == nil {
-		t = &tally{}
-		m.tallies[s] = t
+		t = &samples{}
+		m.bySubject[s] = t
 	}
 	t.add(took, busy)
 	t.calls += len(calls.Calls)
@@ -168,7 +168,7 @@ func (m *meter) measure(ctx context.Context, s subject, slice time.Duration) err
 	return nil
 }
 
-// request makes one request of a kind, and takes nothing but what it asked for.
+// request sends one request of a kind and checks that the answer is of that kind.
 func (m *meter) request(k kind) func(context.Context) error {
 	switch k {
 	case kindUser0, kindUser2, kindUser5:
@@ -182,7 +182,7 @@ func (m *meter) request(k kind) func(context.Context) error {
 	}
 }
 
-// pathOf is what a kind reads.
+// pathOf returns the path that a kind reads.
 func pathOf(k kind, engine string) string {
 	switch k {
 	case kindBuiltIn:
@@ -226,7 +226,7 @@ func (c *vaultClient) revoke(ctx context.Context, lease string) error {
 	return c.do(ctx, http.MethodPut, "sys/leases/revoke", bytes.NewBuffer(body), nil)
 }
 
-// revokeAll ends what a round has made: by one client for a while, and the rest by many.
+// revokeAll revokes the leases of a round: some of them by one client, the rest by many.
 func (m *meter) revokeAll(ctx context.Context, slice time.Duration) error {
 	if err := m.measure(ctx, subject{kindRevoke, crowds[0]}, slice); err != nil {
 		return err
@@ -247,7 +247,7 @@ func (m *meter) revokeAll(ctx context.Context, slice time.Duration) error {
 	return nil
 }
 
-// makeDirectly makes a user in the three calls that follow one another for the engine too.
+// makeDirectly creates a user with the three sequential calls that the engine makes.
 func (m *meter) makeDirectly(ctx context.Context) error {
 	seed := m.emulator.Seed
 	username, password := "direct-"+rand.Text(), "Bench-Second-2"
@@ -276,7 +276,7 @@ func (m *meter) deleteDirect(ctx context.Context) error {
 	})
 }
 
-// leases are those that nobody has revoked yet.
+// leases returns the leases that are not yet revoked.
 type leases struct {
 	mu  sync.Mutex
 	ids []string

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// results are all that one run has found.
+// results holds everything that one run measured.
 type results struct {
 	Machine           machine
 	Latency, Duration time.Duration
-	Requests          map[subject]*tally
+	Requests          map[subject]*samples
 	Efforts           map[kind]effort
 	Scale             scale
 	Items             items
 	Goals             []goal
 }
 
-// trips are the calls to AWS that a request cannot be answered without, one after the other.
+// trips is the number of sequential calls to AWS that a request needs.
 var trips = map[kind]int{kindUncached: 1, kindDirect: 3, kindUser0: 3, kindUser2: 3, kindUser5: 3, kindRevoke: 1}
 
-// ideal is what a plugin that needs no time of its own would come to. What is answered from memory is measured by the
-// floor under the same load, all else by AWS's latency and one undisturbed read of the floor.
+// ideal returns the result of a plugin that needs no time itself. For cached answers this is the floor plugin
+// under the same load, otherwise the latency of AWS and one read of the floor plugin without load.
 func (r *results) ideal(s subject) (p50 time.Duration, perSecond float64) {
 	if trips[s.kind] == 0 {
 		floor := r.Requests[subject{kindFloor, s.clients}]
@@ -34,14 +34,14 @@ func (r *results) ideal(s subject) (p50 time.Duration, perSecond float64) {
 	return p50, float64(s.clients) / p50.Seconds()
 }
 
-// ratios compare a subject with the ideal.
+// ratios compares a subject with its ideal.
 func (r *results) ratios(s subject) (p50, perSecond float64) {
 	idealP50, idealRate := r.ideal(s)
 	t := r.Requests[s]
 	return float64(t.quantile(0.5)) / float64(idealP50), t.perSecond() / idealRate
 }
 
-// goal is a ratio of this run that is not to be above, or not below, a bound.
+// goal is an upper or lower bound for a ratio of this run.
 type goal struct {
 	what         string
 	found, bound float64
@@ -55,7 +55,7 @@ func (g goal) met() bool {
 	return g.found >= g.bound
 }
 
-// judge compares what was found with the goals.
+// judge compares the results with the goals.
 func judge(r *results) []goal {
 	p50 := func(k kind, bound float64) goal {
 		found, _ := r.ratios(subject{k, crowds[0]})
@@ -72,7 +72,7 @@ func judge(r *results) []goal {
 	}
 }
 
-// missed is how many goals were.
+// missed returns the number of missed goals.
 func (r *results) missed() int {
 	missed := 0
 	for _, g := range r.Goals {

@@ -14,16 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// runAt is a run in which the floor takes a millisecond, and everything else its ideal times a factor.
+// runAt returns a run in which the floor takes a millisecond and everything else its ideal times factor.
 func runAt(factor float64) *results {
-	r := &results{Latency: 30 * time.Millisecond, Duration: time.Second, Requests: map[subject]*tally{}, Efforts: map[kind]effort{kindFloor: {Objects: 7}}}
+	r := &results{Latency: 30 * time.Millisecond, Duration: time.Second, Requests: map[subject]*samples{}, Efforts: map[kind]effort{kindFloor: {Objects: 7}}}
 	for _, clients := range crowds {
 		for _, k := range allKinds {
 			p50 := time.Millisecond + time.Duration(trips[k])*r.Latency
 			if k != kindFloor {
 				p50 = time.Duration(float64(p50) * factor)
 			}
-			r.Requests[subject{k, clients}] = &tally{took: []time.Duration{p50}, busy: p50 / time.Duration(clients)}
+			r.Requests[subject{k, clients}] = &samples{took: []time.Duration{p50}, busy: p50 / time.Duration(clients)}
 		}
 	}
 	r.Goals = judge(r)
@@ -111,7 +111,7 @@ func TestChart(t *testing.T) {
 	require.NotContains(t, drawn, "NaN")
 }
 
-// textsOf reads a drawing as XML, and gives what is written in it.
+// textsOf parses a drawing as XML and returns its texts.
 func textsOf(t *testing.T, drawn string) []string {
 	t.Helper()
 	var texts []string

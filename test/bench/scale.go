@@ -18,17 +18,17 @@ const scaleMount = "many"
 // scale is what a mount with many static roles needs.
 type scale struct {
 	Roles int
-	// Start is from the order to reload the plugin, with a new process, to the first answer of static-creds.
+	// Start is the time from the reload of the plugin, with a new process, to the first answer of static-creds.
 	Start time.Duration
-	// Queue is how long a write that needs the rotation queue waits for all static roles to be read.
+	// Queue is how long a write that needs the rotation queue waits until all static roles are loaded.
 	Queue time.Duration
-	// Read is how long it took 16 clients to read every static role once, each from storage.
+	// Read is how long 16 clients took to read every static role once, each from storage.
 	Read time.Duration
-	// Memory is that of the plugin's process after its start, with the queue, and with every role in memory.
+	// Memory is the memory of the plugin's process after its start, with the queue, and with all roles cached.
 	Started, Queued, Held int64
 }
 
-func measureScale(ctx context.Context, w *world, roles int) (scale, error) {
+func measureScale(ctx context.Context, w *setup, roles int) (scale, error) {
 	s := scale{Roles: roles}
 	if err := w.setLatency(ctx, 0); err != nil {
 		return s, err
@@ -61,8 +61,8 @@ func clock(took *time.Duration, do func() error) error {
 
 func staticName(i int) string { return fmt.Sprintf("role-%05d", i) }
 
-// writeStaticRoles lets Vault own that many users, with the passwords that they have.
-func (w *world) writeStaticRoles(ctx context.Context, roles int) error {
+// writeStaticRoles writes that many static roles with the passwords that the users have.
+func (w *setup) writeStaticRoles(ctx context.Context, roles int) error {
 	if err := w.client.write(ctx, "sys/mounts/"+scaleMount, map[string]any{"type": pluginName}); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (w *world) writeStaticRoles(ctx context.Context, roles int) error {
 	})
 }
 
-// each does something for every number, sixteen at a time.
+// each calls a function for every number, sixteen at a time.
 func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(crowds[len(crowds)-1])
@@ -91,7 +91,7 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 }
 
 // restartPlugin returns with the first answer of the new process.
-func (w *world) restartPlugin(ctx context.Context) error {
+func (w *setup) restartPlugin(ctx context.Context) error {
 	if err := w.client.write(ctx, "sys/plugins/reload/backend", map[string]any{"plugin": pluginName}); err != nil {
 		return err
 	}
@@ -99,9 +99,9 @@ func (w *world) restartPlugin(ctx context.Context) error {
 	return err
 }
 
-// needQueue writes a static role of a user who is not there. The write is refused, but not before the queue is known,
-// because that tells who owns what.
-func (w *world) needQueue(ctx context.Context) error {
+// needQueue writes a static role for a user that does not exist. The write is rejected after the queue was
+// loaded, because the queue knows which users are owned.
+func (w *setup) needQueue(ctx context.Context) error {
 	err := w.client.write(ctx, scaleMount+"/static-roles/nobody", map[string]any{
 		"credential_type": "user_password", "user_pool_id": w.emulator.Seed.UserPoolID, "username": "nobody", "rotation_period": "24h",
 	})
@@ -114,13 +114,13 @@ func (w *world) needQueue(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) readStaticRoles(ctx context.Context, roles int) error {
+func (w *setup) readStaticRoles(ctx context.Context, roles int) error {
 	return each(ctx, roles, func(ctx context.Context, i int) error {
 		return w.client.read(scaleMount + "/static-creds/" + staticName(i))(ctx)
 	})
 }
 
-func (w *world) weigh(bytes *int64) error {
+func (w *setup) weigh(bytes *int64) error {
 	found, err := findProcesses(w)
 	*bytes = residentMemory(found.engine)
 	return err

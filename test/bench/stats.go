@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// tally is what was measured of one kind of request.
-type tally struct {
+// samples holds the measurements of one kind of request.
+type samples struct {
 	took []time.Duration
-	// busy is how long it would have taken to make as many requests at the rate that was reached.
+	// busy is how long the requests would have taken at the rate that was reached.
 	busy time.Duration
 	// calls to AWS.
 	calls  int
@@ -20,14 +20,14 @@ type tally struct {
 	sorted bool
 }
 
-// add takes in requests that took so long each, and busy all together, as drive gives them.
-func (t *tally) add(took []time.Duration, busy time.Duration) {
+// add adds requests with their durations and busy time, as returned by drive.
+func (t *samples) add(took []time.Duration, busy time.Duration) {
 	t.took, t.sorted = append(t.took, took...), false
 	t.busy += busy
 }
 
-// quantile is the time that a share of the requests needed at most, by the nearest rank.
-func (t *tally) quantile(share float64) time.Duration {
+// quantile returns the time that a share of the requests took at most, by the nearest rank.
+func (t *samples) quantile(share float64) time.Duration {
 	if len(t.took) == 0 {
 		return 0
 	}
@@ -39,15 +39,15 @@ func (t *tally) quantile(share float64) time.Duration {
 	return t.took[max(rank, 1)-1]
 }
 
-func (t *tally) perSecond() float64 {
+func (t *samples) perSecond() float64 {
 	if t.busy == 0 {
 		return 0
 	}
 	return float64(len(t.took)) / t.busy.Seconds()
 }
 
-// each is a share of a sum for one request.
-func (t *tally) each(sum float64) float64 {
+// each returns the share of a sum per request.
+func (t *samples) each(sum float64) float64 {
 	if len(t.took) == 0 {
 		return 0
 	}

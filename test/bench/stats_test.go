@@ -14,7 +14,7 @@ import (
 )
 
 func TestQuantilesAreNearestRanks(t *testing.T) {
-	var measured tally
+	var measured samples
 	require.Zero(t, measured.quantile(0.5))
 	require.Zero(t, measured.perSecond())
 	for _, ms := range []int{40, 10, 30, 20} {
@@ -30,10 +30,10 @@ func TestQuantilesAreNearestRanks(t *testing.T) {
 }
 
 func TestDrive(t *testing.T) {
-	t.Run("the rates of clients add up", func(t *testing.T) {
+	t.Run("the rates of clients are added", func(t *testing.T) {
 		took, busy, err := combine([]clientLoad{
 			{took: make([]time.Duration, 10), elapsed: time.Second},
-			{took: make([]time.Duration, 20), elapsed: 2 * time.Second}, // it was busy with its last one for longer
+			{took: make([]time.Duration, 20), elapsed: 2 * time.Second}, // its last request took longer
 			{}, // nothing was left for it
 		})
 		require.NoError(t, err)
@@ -41,20 +41,20 @@ func TestDrive(t *testing.T) {
 		require.Equal(t, 1500*time.Millisecond, busy, "20 a second")
 	})
 
-	t.Run("no time is no request", func(t *testing.T) {
+	t.Run("without time no request is made", func(t *testing.T) {
 		took, busy, err := drive(t.Context(), 4, 0, func(context.Context) error { return nil })
 		require.NoError(t, err)
 		require.Empty(t, took)
 		require.Zero(t, busy)
 	})
 
-	t.Run("a failure is told", func(t *testing.T) {
+	t.Run("a failure is returned", func(t *testing.T) {
 		broken := errors.New("no answer")
 		_, _, err := drive(t.Context(), 2, time.Hour, func(context.Context) error { return broken })
 		require.ErrorIs(t, err, broken)
 	})
 
-	t.Run("a client goes home when nothing is left", func(t *testing.T) {
+	t.Run("a client ends when nothing is left", func(t *testing.T) {
 		var left atomic.Int64
 		left.Store(5)
 		took, _, err := drive(t.Context(), 3, time.Hour, func(context.Context) error {

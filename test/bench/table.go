@@ -21,7 +21,7 @@ type table struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print shows the table on a terminal, with its title.
+// print shows the table with its title on a terminal.
 func (t table) print(out io.Writer) error {
 	fmt.Fprintf(out, "\n%s\n\n", t.title)
 	columns := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -34,7 +34,7 @@ func (t table) print(out io.Writer) error {
 	return columns.Flush()
 }
 
-// markdown is the table without its title, with figures to the right.
+// markdown returns the table without its title, with numbers aligned right.
 func (t table) markdown() string {
 	rows := append([][]string{t.head}, t.rows...)
 	widths := make([]int, len(t.head))
@@ -61,7 +61,7 @@ func (t table) markdown() string {
 	return out.String()
 }
 
-// rule is what Markdown wants under the head of a table.
+// rule returns the line below the head of a Markdown table.
 func rule(widths []int) string {
 	var out strings.Builder
 	for i, width := range widths {
@@ -76,7 +76,7 @@ func rule(widths []int) string {
 
 func ratio(r float64) string { return fmt.Sprintf("%.2f", r) }
 
-// milliseconds has three figures that count, and no more than they are worth.
+// milliseconds formats with up to three significant digits.
 func milliseconds(d time.Duration) string {
 	ms := d.Seconds() * 1e3
 	switch {
@@ -89,7 +89,7 @@ func milliseconds(d time.Duration) string {
 	}
 }
 
-// microseconds takes nanoseconds; none is what the system does not tell.
+// microseconds formats nanoseconds; zero means that the system does not report them.
 func microseconds(ns float64) string {
 	if ns == 0 {
 		return "–"

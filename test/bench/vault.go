@@ -12,10 +12,10 @@ import (
 	"net/http"
 )
 
-// answerMax is far more than any answer here.
+// answerMax is more than any answer here.
 const answerMax = 1 << 20
 
-// vaultClient makes requests with as little of its own as possible: it shares the machine with what it measures.
+// vaultClient sends requests with little overhead, because it shares the machine with what it measures.
 type vaultClient struct {
 	http  *http.Client
 	base  string
@@ -26,7 +26,7 @@ func newVaultClient(addr, token string) *vaultClient {
 	return &vaultClient{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, base: addr + "/v1/", token: token}
 }
 
-// do makes a request, and takes an answer of success only. The answer is read into the buffer, unless that is nil.
+// do sends a request and returns an error unless it succeeds. It reads the answer into the buffer, if any.
 func (c *vaultClient) do(ctx context.Context, method, path string, body, answer *bytes.Buffer) error {
 	var content io.Reader
 	if body != nil {
@@ -54,7 +54,7 @@ func (c *vaultClient) do(ctx context.Context, method, path string, body, answer 
 	return err
 }
 
-// read is one measured read.
+// read returns one measured read.
 func (c *vaultClient) read(path string) func(context.Context) error {
 	return func(ctx context.Context) error { return c.do(ctx, http.MethodGet, path, nil, nil) }
 }
@@ -68,7 +68,7 @@ func (c *vaultClient) write(ctx context.Context, path string, data map[string]an
 	return c.do(ctx, http.MethodPost, path, bytes.NewBuffer(body), nil)
 }
 
-// secret is the part of an answer that the benchmark looks at.
+// secret is the part of an answer that the benchmark uses.
 type secret struct {
 	LeaseID string         `json:"lease_id"`
 	Data    map[string]any `json:"data"`

@@ -1,12 +1,11 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Olderplugin stands in for the vault-plugin-secrets-cognito of 2021, in the
-// tests of the upgrade. It keeps config and roles under that one's keys and in
-// its JSON, and gives out, renews and revokes leases that remember as little as
-// that one's did. It checks nothing, issues no tokens and makes no users: the
-// request names the user that the lease is for. Entries are written and read
-// as they are stored, with durations in nanoseconds.
+// Olderplugin is a stand-in for the vault-plugin-secrets-cognito of 2021, for the tests of the upgrade. It
+// stores config and roles under the same keys and in the same JSON, and issues, renews and revokes leases
+// with the same internal data. It validates nothing, issues no tokens and creates no users: the request
+// names the user of the lease. Entries are written and read as they are stored, with durations in
+// nanoseconds.
 package main
 
 import (
@@ -51,7 +50,7 @@ func main() {
 	meta := &api.PluginAPIClientMeta{}
 	err := meta.FlagSet().Parse(os.Args[1:])
 	if err == nil {
-		// Serve and not ServeMultiplex: a process for each mount, as in 2021.
+		// Serve and not ServeMultiplex: one process per mount, as in 2021.
 		err = plugin.Serve(&plugin.ServeOpts{BackendFactoryFunc: factory, TLSProviderFunc: api.VaultPluginTLSProvider(meta.GetTLSConfig())})
 	}
 	if err != nil {
@@ -60,7 +59,7 @@ func main() {
 	}
 }
 
-// factory makes a backend that, like the older plugin's, tells Vault no version.
+// factory creates a backend without a version, like the 2021 plugin.
 func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 	secret := &framework.Secret{Type: secretType, Renew: renew, Revoke: revoke}
 	b := &framework.Backend{
@@ -81,8 +80,7 @@ func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	return b, b.Setup(ctx, conf)
 }
 
-// entryPath keeps one kind of entry under its own path. What is written to it
-// is the JSON that is stored.
+// entryPath stores one kind of entry. The written data is the stored JSON.
 func entryPath[T any](pattern string) *framework.Path {
 	return &framework.Path{
 		Pattern: pattern,
@@ -157,8 +155,7 @@ func renew(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*
 	return response, nil
 }
 
-// revoke deletes the user where the role says that it is, because the lease
-// does not.
+// revoke deletes the user from the pool that the role names, because the lease does not name it.
 func revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	username := req.Secret.InternalData["username"].(string)
 	r, err := roleOf(ctx, req.Storage, req.Secret.InternalData["role"].(string))

@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Floor is a plugin whose read does nothing. No plugin answers faster, so what it costs is Vault's and the way to it.
+// Floor is a plugin whose read does nothing. No plugin can be faster, so its cost is that of the server.
 package main
 
 import (
@@ -50,8 +50,8 @@ func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	return b, b.Setup(ctx, conf)
 }
 
-// path answers always the same. It has the older form: with Operations the SDK asks Vault for its replication state in
-// every request, and that is not nothing.
+// path returns a constant answer. It uses the older form, because with Operations the SDK asks the server for
+// its replication state in every request.
 func path(name string, data map[string]any) *framework.Path {
 	answer := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 		return &logical.Response{Data: data}, nil
@@ -62,7 +62,7 @@ func path(name string, data map[string]any) *framework.Path {
 	}
 }
 
-// tokenAnswer is as long as the engine's, with a token as long as Cognito's.
+// tokenAnswer is as long as the engine's answer, with a token as long as Cognito's.
 func tokenAnswer() map[string]any {
 	return map[string]any{
 		"access_token":    strings.Repeat("t", 853),

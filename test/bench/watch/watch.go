@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package watch lets the benchmark look into a plugin's process: what it allocates, how often it calls Vault back, and
-// its profiles.
+// Package watch lets the benchmark look into a plugin's process: what it allocates, how often it calls the
+// server, and its profiles.
 package watch
 
 import (
@@ -25,16 +25,16 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// DirVariable names the environment variable with the directory in which each plugin process writes down where it can
-// be watched.
+// DirVariable names the environment variable with the directory in which each plugin process stores the
+// address of its watcher.
 const DirVariable = "BENCH_WATCH_DIR"
 
-// Counts is what a process has done since it began.
+// Counts is what a process has done since it started.
 type Counts struct {
 	// Objects and Bytes were allocated.
 	Objects uint64 `json:"objects"`
 	Bytes   uint64 `json:"bytes"`
-	// CallsBack are the plugin's own calls to Vault: for storage, and for what Vault knows of the system.
+	// CallsBack is the number of the plugin's calls to the server, for storage and for its system view.
 	CallsBack int64 `json:"calls_back"`
 }
 
@@ -63,7 +63,7 @@ func writeCounts(w http.ResponseWriter, _ *http.Request) {
 
 func addressFile(dir string, pid int) string { return filepath.Join(dir, strconv.Itoa(pid)) }
 
-// Address is the base URL at which a plugin process can be watched.
+// Address returns the base URL at which a plugin process can be watched.
 func Address(dir string, pid int) (string, error) {
 	text, err := os.ReadFile(addressFile(dir, pid))
 	if err != nil {
@@ -72,7 +72,7 @@ func Address(dir string, pid int) (string, error) {
 	return "http://" + strings.TrimSpace(string(text)), nil
 }
 
-// Counting is a factory whose mounts have their calls to Vault counted.
+// Counting returns a factory whose mounts count their calls to the server.
 func Counting(factory logical.Factory) logical.Factory {
 	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 		if conf == nil {
@@ -115,7 +115,7 @@ func (s storage) Delete(ctx context.Context, key string) error {
 	return s.Storage.Delete(ctx, key)
 }
 
-// system counts what the SDK and the engine ask for while they answer a request.
+// system counts what the SDK and the engine ask for during a request.
 type system struct{ logical.SystemView }
 
 func (s system) DefaultLeaseTTL() time.Duration {

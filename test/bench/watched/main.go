@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Watched is the engine as it is, in a process that the benchmark can look into.
+// Watched is the unchanged engine in a process that the benchmark can look into.
 package main
 
 import (

@@ -24,7 +24,7 @@ import (
 	"vault-plugin-secrets-cognito/test/bench/watch"
 )
 
-// Names of plugins, and the mounts that they have here.
+// The names of the plugins, which are also their mounts.
 const (
 	pluginName  = "vault-plugin-secrets-cognito"
 	floorName   = "floor"
@@ -38,27 +38,27 @@ const (
 	region = "eu-west-1"
 )
 
-// rateLimits take the engine's own limits away: what is measured is the engine and not half of AWS's quotas.
+// rateLimits removes the engine's own limits, so that the engine is measured and not half of AWS's quotas.
 var rateLimits = map[string]any{
 	"ClientAuthentication": 1e6, "UserAccountRecovery": 1e6, "UserAuthentication": 1e6, "UserCreation": 1e6, "UserRead": 1e6, "UserUpdate": 1e6,
 	"UserPoolClientRead": 1e6, "UserPoolClientUpdate": 1e6,
 }
 
-// world is a Vault with the plugins on an emulated Cognito, each a process of its own.
-type world struct {
+// setup is a server with the plugins and an emulator, each a process of its own.
+type setup struct {
 	dir      string
 	vault    *sandbox.Vault
 	emulator *sandbox.Emulator
-	// emulatorName is the file name of its program.
+	// emulatorName is the file name of the emulator.
 	emulatorName string
 	control      *control.Client
 	cognito      *cip.Client
 	client       *vaultClient
 }
 
-// build starts everything. What was started ends with close, also after an error.
-func build(ctx context.Context, o options) (w *world, err error) {
-	w = &world{}
+// build starts everything. close ends what was started, also after an error.
+func build(ctx context.Context, o options) (w *setup, err error) {
+	w = &setup{}
 	defer func() {
 		if err != nil {
 			w.close()
@@ -80,7 +80,7 @@ func build(ctx context.Context, o options) (w *world, err error) {
 	}
 	w.emulatorName = filepath.Base(o.emulator)
 	w.control = control.New(w.emulator.Endpoint)
-	// As many connections as there are clients, or those would wait for new ones.
+	// As many connections as clients, so that none waits for a new one.
 	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
 	w.cognito = cip.New(cip.Options{
 		HTTPClient: transport, Region: region, BaseEndpoint: &w.emulator.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("AKIABENCH", "secret", ""),
@@ -89,17 +89,17 @@ func build(ctx context.Context, o options) (w *world, err error) {
 	return w, w.setUp(ctx)
 }
 
-func (w *world) close() {
+func (w *setup) close() {
 	if w.vault != nil {
 		w.vault.Stop()
 	}
 	if w.emulator != nil {
 		w.emulator.Stop()
 	}
-	_ = os.RemoveAll(w.dir) // a leftover in the temporary directory is no reason to fail
+	_ = os.RemoveAll(w.dir) // a remaining temporary directory is no reason to fail
 }
 
-// fillPluginDir puts the plugin that is shipped beside the two of the benchmark's own.
+// fillPluginDir puts the released plugin beside the two of the benchmark.
 func fillPluginDir(ctx context.Context, dir, plugin string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -129,7 +129,7 @@ func copyProgram(from, to string) (err error) {
 	return err
 }
 
-func (w *world) setUp(ctx context.Context) error {
+func (w *setup) setUp(ctx context.Context) error {
 	steps := []func(context.Context) error{w.fillPool, w.setUpKV}
 	for mount, plugin := range map[string]string{floorMount: floorName, engineMount: pluginName, watchedMount: watchedName} {
 		steps = append(steps, func(ctx context.Context) error {
@@ -147,17 +147,17 @@ func (w *world) setUp(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) setUpKV(ctx context.Context) error {
+func (w *setup) setUpKV(ctx context.Context) error {
 	if err := w.client.write(ctx, "sys/mounts/"+builtInMount, map[string]any{"type": "kv", "options": map[string]any{"version": "1"}}); err != nil {
 		return err
 	}
 	return w.client.write(ctx, builtInMount+"/one", map[string]any{"password": "as good as any other"})
 }
 
-// groups are those of the users with five; the emulator has made the first two.
+// groups lists the groups of the users with five. The emulator has created the first two.
 var groups = []string{"testers", "admins", "readers", "writers", "owners"}
 
-func (w *world) fillPool(ctx context.Context) error {
+func (w *setup) fillPool(ctx context.Context) error {
 	for _, group := range groups[2:] {
 		if _, err := w.cognito.CreateGroup(ctx, &cip.CreateGroupInput{UserPoolId: &w.emulator.Seed.UserPoolID, GroupName: &group}); err != nil {
 			return err
@@ -171,8 +171,8 @@ func (w *world) fillPool(ctx context.Context) error {
 	return nil
 }
 
-// addUser makes a user that is there before Vault knows of it.
-func (w *world) addUser(ctx context.Context, username string) error {
+// addUser creates a user outside the engine.
+func (w *setup) addUser(ctx context.Context, username string) error {
 	_, err := w.cognito.AdminCreateUser(ctx, &cip.AdminCreateUserInput{
 		UserPoolId: &w.emulator.Seed.UserPoolID, Username: &username,
 		MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("Bench-First-1"),
@@ -180,8 +180,8 @@ func (w *world) addUser(ctx context.Context, username string) error {
 	return err
 }
 
-// addClient makes an app client whose secret a static role can own.
-func (w *world) addClient(ctx context.Context) (id string, err error) {
+// addClient creates an app client whose secret a static role can own.
+func (w *setup) addClient(ctx context.Context) (id string, err error) {
 	made, err := w.cognito.CreateUserPoolClient(ctx, &cip.CreateUserPoolClientInput{
 		UserPoolId: &w.emulator.Seed.UserPoolID, ClientName: aws.String("owned"), GenerateSecret: true,
 	})
@@ -192,7 +192,7 @@ func (w *world) addClient(ctx context.Context) (id string, err error) {
 }
 
 // setUpEngine configures a mount of the engine and writes a role of each kind that is measured.
-func (w *world) setUpEngine(ctx context.Context, mount string) error {
+func (w *setup) setUpEngine(ctx context.Context, mount string) error {
 	owned, err := w.addClient(ctx)
 	if err != nil {
 		return err
@@ -226,14 +226,14 @@ func (w *world) setUpEngine(ctx context.Context, mount string) error {
 	return nil
 }
 
-func (w *world) config() map[string]any {
+func (w *setup) config() map[string]any {
 	return map[string]any{
 		"aws_access_key_id": "AKIABENCH", "aws_secret_access_key": "secret", "region": region,
 		"cognito_endpoint": w.emulator.Endpoint, "rate_limits": rateLimits,
 	}
 }
 
-func (w *world) userRole(groupCount int) map[string]any {
+func (w *setup) userRole(groupCount int) map[string]any {
 	seed := w.emulator.Seed
 	return map[string]any{
 		"credential_type": "user", "user_pool_id": seed.UserPoolID, "app_client_id": seed.AppClientID, "app_client_secret": seed.AppClientSecret,

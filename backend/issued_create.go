@@ -1,0 +1,258 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+// issueTimeout bounds the creation of an object. It ends, its undo included, long before
+// createGrace is over.
+const issueTimeout = 90 * time.Second
+
+var errUnmounting = errors.New("the mount is being disabled or moved: nothing is issued any more")
+
+// issuedEndFunc ends the object of a record. It succeeds if the object is gone already.
+type issuedEndFunc func(ctx context.Context, req *logical.Request, r *issuedRecord) error
+
+// creation is one object on its way from its record to its lease. Its methods are called in
+// this order: begin, then deliver or fail, then done.
+type creation struct {
+	b       *backend
+	storage logical.Storage
+	record  *issuedRecord
+	// max is the role's max_issued, or 0.
+	max int
+
+	cancel   context.CancelFunc
+	finished chan struct{}
+	unlock   func()
+	batch    *openBatch
+}
+
+// begin stores the record. The context that it returns is for the calls that create the object:
+// it ends when time is up, and when the mount is unmounted.
+func (c *creation) begin(ctx context.Context) (context.Context, error) {
+	creating, cancel := context.WithTimeout(ctx, c.b.issueLimit())
+	c.cancel, c.finished = cancel, make(chan struct{})
+	if err := c.b.creations.add(c, c.b.System().Tainted); err != nil {
+		c.done()
+		return nil, err
+	}
+	if err := c.store(ctx); err != nil {
+		c.done()
+		return nil, err
+	}
+	return creating, nil
+}
+
+// store stores the record and, if it is the first of its batch, the batch's index entry.
+// Nothing may be created before both are there.
+func (c *creation) store(ctx context.Context) error {
+	beat, err := c.b.watch.current(ctx, c.storage)
+	if err != nil {
+		return err
+	}
+	r := c.record
+	r.State, r.Created, r.Watch, r.ClockShift = stateCreating, c.b.now().Round(0), beat.Watch, beat.ClockShift
+	c.batch = c.b.batches.at(r.Role, r.Created)
+	r.ID = newRecordID(c.batch.id)
+	c.unlock, _ = c.b.recordLocks.tryLock(r.key()) // it is new, so free
+	if err := c.reserve(ctx); err != nil {
+		return err
+	}
+	var both errgroup.Group
+	both.Go(func() error { return c.b.putRecord(ctx, c.storage, r) })
+	both.Go(func() error { return c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace())) })
+	if err := both.Wait(); err != nil {
+		c.remove(ctx)
+		return fmt.Errorf("storing the record of what is about to be created: %w", err)
+	}
+	return nil
+}
+
+// reserve refuses a creation that would exceed max_issued.
+func (c *creation) reserve(ctx context.Context) error {
+	if c.max == 0 {
+		return nil
+	}
+	free, err := c.b.issuedCounts.reserve(ctx, c.storage, c.record.Role, c.record.ID, c.max)
+	if err != nil {
+		return err
+	}
+	if !free {
+		return logical.CodedError(http.StatusTooManyRequests, fmt.Sprintf(
+			"role %q has issued max_issued=%d already: revoke leases, see issued/%[1]s, or raise max_issued", c.record.Role, c.max))
+	}
+	return nil
+}
+
+// deliver stores that the object is about to be returned. It fails if the record is gone: then
+// the mount was unmounted or restored meanwhile, and the object must be deleted.
+func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
+	found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID)
+	if err != nil {
+		return err
+	}
+	if found == nil || found.State != stateCreating {
+		return fmt.Errorf("the record %q of role %q was deleted while the object was being created", c.record.ID, c.record.Role)
+	}
+	c.record.State, c.record.Created = stateDelivered, c.b.now().Round(0)
+	c.b.setFirstDeadline(c.record, times)
+	return c.b.putRecord(ctx, c.storage, c.record)
+}
+
+// fail deletes the record if it is certain that no object is left. Otherwise the reconciler
+// ends the object.
+func (c *creation) fail(ctx context.Context, gone bool, failure, undo error) {
+	if gone {
+		c.remove(ctx)
+		return
+	}
+	c.b.Logger().Warn("an object that was not delivered may be left at Cognito until the reconciler ends it",
+		"role", c.record.Role, "id", c.record.ID, "username", c.record.Username, "error", failure, "undo", undo)
+	c.restore(ctx)
+}
+
+// restore stores the record again if it was deleted during the creation.
+func (c *creation) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
+	defer cancel()
+	if found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID); err != nil || found != nil {
+		return
+	}
+	c.record.State = stateCreating
+	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace()))
+	if err := errors.Join(putDue(ctx, c.storage, due), c.b.putRecord(ctx, c.storage, c.record)); err != nil {
+		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
+			"username", c.record.Username, "user_pool_id", c.record.UserPoolID, "error", err)
+	}
+}
+
+// remove deletes the record, also when the caller has gone away.
+func (c *creation) remove(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
+	defer cancel()
+	if err := c.b.dropRecord(ctx, c.storage, c.record.Role, c.record.ID); err != nil {
+		c.b.Logger().Warn("the record of an object that does not exist is left until the next tick", "id", c.record.ID, "error", err)
+	}
+}
+
+// done ends the creation, whatever became of it.
+func (c *creation) done() {
+	c.cancel()
+	if c.batch != nil {
+		c.unlock()
+		c.b.batches.release(c.batch)
+	}
+	c.b.creations.remove(c)
+	close(c.finished)
+}
+
+// creations are those of this process that are under way.
+type creations struct {
+	mu       sync.Mutex
+	underWay map[*creation]bool
+	// stopped is set once the mount was seen to be tainted.
+	stopped bool
+}
+
+// add refuses a creation after stop, unless the mount is no longer tainted: it was moved.
+func (cs *creations) add(c *creation, isTainted func() bool) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.stopped {
+		if isTainted() {
+			return logical.CodedError(http.StatusServiceUnavailable, errUnmounting.Error())
+		}
+		cs.stopped = false
+	}
+	if cs.underWay == nil {
+		cs.underWay = map[*creation]bool{}
+	}
+	cs.underWay[c] = true
+	return nil
+}
+
+func (cs *creations) remove(c *creation) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.underWay, c)
+}
+
+// stop cancels all creations and waits until they are undone, or ctx ends.
+func (cs *creations) stop(ctx context.Context) {
+	cs.mu.Lock()
+	cs.stopped = true
+	underWay := make([]*creation, 0, len(cs.underWay))
+	for c := range cs.underWay {
+		c.cancel()
+		underWay = append(underWay, c)
+	}
+	cs.mu.Unlock()
+	for _, c := range underWay {
+		select {
+		case <-c.finished:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keyedLocks lock records, each by its key. A creation, a renewal, a revocation and the
+// reconciler hold the lock of a record while they work on it, also while AWS responds.
+type keyedLocks struct {
+	mu   sync.Mutex
+	held map[string]chan struct{}
+}
+
+// tryLock returns false if the key is locked.
+func (l *keyedLocks) tryLock(key string) (unlock func(), ok bool) {
+	unlock, held := l.lockOrHeld(key)
+	return unlock, held == nil
+}
+
+// lock waits for a key while ctx lives.
+func (l *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
+	for {
+		unlock, held := l.lockOrHeld(key)
+		if held == nil {
+			return unlock, nil
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (l *keyedLocks) lockOrHeld(key string) (unlock func(), held chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held := l.held[key]; held != nil {
+		return nil, held
+	}
+	if l.held == nil {
+		l.held = map[string]chan struct{}{}
+	}
+	released := make(chan struct{})
+	l.held[key] = released
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.held, key)
+		close(released)
+	}, nil
+}

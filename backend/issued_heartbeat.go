@@ -1,0 +1,170 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	heartbeatStoragePath = issuedStoragePrefix + "heartbeat"
+
+	// heartbeatGap is the longest pause between two ticks of one process that counts as none.
+	heartbeatGap = 5 * time.Minute
+	// restartGap is the longest pause between the last heartbeat and the start of a process that
+	// counts as none. It is shorter, because another version of the plugin may have run meanwhile.
+	restartGap = 2 * time.Minute
+	// clockShiftMax is more than any clock is set by, but less than what times can hold.
+	clockShiftMax = 10 * 365 * 24 * time.Hour
+	// clockStep is by how much wall clock and monotonic clock must differ between two ticks for
+	// the wall clock to have been set.
+	clockStep = time.Minute
+)
+
+// heartbeat is stored once a minute while records exist. It says that up to a time every
+// renewal went through this version of the plugin.
+type heartbeat struct {
+	// Watch names the time since which no renewal can have gone unseen. A record with another
+	// name is from before that.
+	Watch string    `json:"watch"`
+	Last  time.Time `json:"last"`
+	// ClockShift is by how much the wall clock was set forward. Vault's timers of the leases that
+	// were alive then did not jump with it.
+	ClockShift time.Duration `json:"clock_shift,omitempty"`
+}
+
+// leaseWatch knows since when the engine has seen every renewal.
+type leaseWatch struct {
+	now func() time.Time
+	// elapsed is a monotonic clock.
+	elapsed func() time.Duration
+
+	mu sync.Mutex
+	// started and ticked are the times of the start and of the last tick, by both clocks.
+	started, ticked moment
+	// beat is the present heartbeat; it is empty until it has been loaded.
+	beat heartbeat
+	// stored is when the heartbeat was stored, or zero if there is none.
+	stored time.Time
+}
+
+type moment struct {
+	wall      time.Time
+	monotonic time.Duration
+}
+
+func newLeaseWatch(now func() time.Time, elapsed func() time.Duration) *leaseWatch {
+	w := &leaseWatch{now: now, elapsed: elapsed}
+	w.started = w.moment()
+	w.ticked = w.started
+	return w
+}
+
+func (w *leaseWatch) moment() moment { return moment{w.now().Round(0), w.elapsed()} }
+
+// current returns the present heartbeat for a record that is about to be stored. It is in
+// storage by then if it is to survive this process.
+func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.load(ctx, s); err != nil {
+		return heartbeat{}, err
+	}
+	w.advance() // or a pause just before this would be forgotten
+	if w.now().Sub(w.stored).Abs() > restartGap {
+		err := w.store(ctx, s)
+		return w.beat, err
+	}
+	return w.beat, nil
+}
+
+// tick notes that the engine is alive, and returns the heartbeat that records are judged by.
+// Without records there is nothing to watch, and the heartbeat is deleted.
+func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist bool) (heartbeat, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.load(ctx, s); err != nil {
+		return heartbeat{}, err
+	}
+	w.advance()
+	change := w.delete
+	if recordsExist {
+		change = w.store
+	}
+	err := change(ctx, s)
+	return w.beat, err
+}
+
+// load reads the heartbeat of the process before, once. The watch goes on if this process
+// started soon after it.
+func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
+	if w.beat.Watch != "" {
+		return nil
+	}
+	var before heartbeat
+	found, err := getJSON(ctx, s, heartbeatStoragePath, &before)
+	if err != nil {
+		return err
+	}
+	if found {
+		w.stored = before.Last
+	}
+	if !found || before.Watch == "" || w.started.wall.Sub(before.Last).Abs() > restartGap {
+		before.Watch = randomText(batchSuffixLen * 2)
+	}
+	if before.ClockShift < 0 || before.ClockShift > clockShiftMax {
+		before.ClockShift = 0 // it is damaged
+	}
+	before.Last = w.started.wall
+	w.beat = before
+	return nil
+}
+
+// advance begins a new watch if a pause was too long or the clock was set.
+func (w *leaseWatch) advance() {
+	now := w.moment()
+	wall, monotonic := now.wall.Sub(w.ticked.wall), now.monotonic-w.ticked.monotonic
+	step := wall - monotonic
+	if step.Abs() > clockStep {
+		w.beat.ClockShift = min(max(0, w.beat.ClockShift+step), clockShiftMax)
+	}
+	if step.Abs() > clockStep || monotonic > heartbeatGap {
+		w.beat.Watch = randomText(batchSuffixLen * 2)
+	}
+	w.ticked, w.beat.Last = now, now.wall
+}
+
+func (w *leaseWatch) store(ctx context.Context, s logical.Storage) error {
+	w.beat.Last = w.now().Round(0)
+	if err := putJSON(ctx, s, heartbeatStoragePath, w.beat); err != nil {
+		return err
+	}
+	w.stored = w.beat.Last
+	return nil
+}
+
+func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
+	w.beat.ClockShift = 0
+	if w.stored.IsZero() {
+		return nil
+	}
+	if err := s.Delete(ctx, heartbeatStoragePath); err != nil {
+		return fmt.Errorf("deleting %q: %w", heartbeatStoragePath, err)
+	}
+	w.stored = time.Time{}
+	return nil
+}
+
+// known returns the heartbeat without storing anything.
+func (w *leaseWatch) known(ctx context.Context, s logical.Storage) (heartbeat, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.load(ctx, s)
+	return w.beat, err
+}

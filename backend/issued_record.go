@@ -1,0 +1,244 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+// # Issued records
+//
+// Each object that the engine issues for a lease has one record, from before it is created at
+// Cognito until after it is gone. Records lie in local storage, because leases belong to the
+// cluster that was asked. Two invariants hold:
+//
+//	A living lease never loses its object.
+//	Nothing stays at Cognito for longer than its lease could have lived.
+//
+// States and events:
+//
+//	              store the record,               the record is still there:
+//	              before any call to AWS          store it again, then answer
+//	      (none) ───────────────────▶ creating ──────────────────────────────▶ delivered
+//	                                     │                                       │     │
+//	          the create fails and is    │                    a lease is renewed │     │ revoked, or
+//	          undone, or its process     │                                       ▼     │ the deadline
+//	          is dead for createGrace    │                                  confirmed  │ has passed
+//	                                     │      revoked, or the deadline has     │     │
+//	                                     ▼      passed                           ▼     ▼
+//	      (none) ◀── the object is gone ─┴──────────────────────────────────── ending
+//
+// creating: no answer was sent, so no lease exists and the object may be deleted at any time,
+// but for the process that creates it, which holds the record's lock.
+//
+// delivered: the answer was sent, and whether Vault stored a lease is unknown. The deadline is
+// the end of the first ttl. It moves to the end of the longest life, which is the issue time and
+// min(role max_ttl, mount maximum), after any time in which a renewal may have gone unseen: a
+// gap between heartbeats, another plugin version, a clock that was set. See heartbeat.
+//
+// confirmed: a renewal proved that there is a lease. The deadline is the end of the longest
+// life, the highest value seen.
+//
+// ending: an attempt to end the object failed. It is repeated until it succeeds. The state
+// exists in storage only after a failure; an end that succeeds deletes the record at once.
+//
+// Who deletes a record: the request that created it, after a create that is undone; a
+// revocation, after the object's end; the reconciler, after the object's end. All of them hold
+// the record's lock. A record that cannot be read, or is of an unknown version or kind, is
+// kept and reported.
+//
+// What is stored:
+//
+//	issued/records/<role>/<batch>/<random>  the record; its id is <batch>-<random>
+//	issued/due/<day>/<minute>/<role>/<batch> when to look at the records of a batch next
+//	issued/heartbeat                         until when leases were watched
+//
+// A batch holds what one process issued for one role within one minute. A batch is indexed as
+// a whole, by the earliest of its deadlines: so a tick lists and reads what is due and no more,
+// a renewal moves nothing, and an object takes two writes when it is issued and one at its end,
+// and a batch one write more. A batch gets its index entry before its first record, is named
+// anew when the clock reaches another minute in either direction, and is never reopened.
+//
+// If the process dies
+//
+//	before the record is stored: nothing was created; an index entry without records is deleted;
+//	after that, before the answer: the record is "creating", the reconciler ends the object after createGrace;
+//	between "delivered" and the lease: the reconciler ends the object at the end of the first ttl;
+//	while a renewal is stored: Vault repeats the renewal, or the lease keeps its earlier end;
+//	between an end and the deletion of its record: the end is repeated and finds nothing;
+//	between the new index entry of a batch and the deletion of the old one: the batch is looked at twice.
+
+import (
+	"context"
+	cryptorand "crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	issuedStoragePrefix = "issued/"
+	recordStoragePrefix = issuedStoragePrefix + "records/"
+
+	// recordVersion is the format of the records that this version writes.
+	recordVersion = 1
+
+	// batchLayout and the lengths below make the ids of records, which sort by time.
+	batchLayout     = "20060102-1504"
+	batchSuffixLen  = 4
+	recordRandomLen = 12
+
+	// adoptedMinute begins the ids of records whose lease was issued without one.
+	adoptedMinute = "00000000-0000"
+)
+
+// recordIDPattern matches the ids that newRecordID and adoptedRecordID return.
+var recordIDPattern = regexp.MustCompile(`^(\d{8}-\d{4}-[a-z2-7]{4})-([a-z2-7]{12})$`)
+
+// roleNamePattern matches the names of roles, which are part of the keys of records.
+var roleNamePattern = regexp.MustCompile(`^\w(([\w-.]+)?\w)?$`)
+
+// recordState is where an object is in its life.
+type recordState string
+
+const (
+	stateCreating  recordState = "creating"
+	stateDelivered recordState = "delivered"
+	stateConfirmed recordState = "confirmed"
+	stateEnding    recordState = "ending"
+	// stateUnreadable is that of a record that this version cannot read. It is never stored.
+	stateUnreadable recordState = "unreadable"
+)
+
+// recordKind is what was issued. Each kind has its end in backend.issuedEnds.
+type recordKind string
+
+const kindUser recordKind = "user"
+
+// place says where an object is, and how AWS was reached when it was created.
+type place struct {
+	UserPoolID    string `json:"user_pool_id"`
+	Region        string `json:"region"`
+	AssumeRoleARN string `json:"aws_assume_role_arn,omitempty"`
+	ExternalID    string `json:"aws_external_id,omitempty"`
+	// Account is the id of the AWS account, or empty if it was not known.
+	Account string `json:"account_id,omitempty"`
+	// Endpoint is the URL of Cognito, or empty for AWS's own.
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+func newPlace(target cognito.Target) place {
+	return place{UserPoolID: target.UserPoolID, Region: target.Region, AssumeRoleARN: target.AssumeRoleARN, ExternalID: target.ExternalID}
+}
+
+func (p place) target() cognito.Target {
+	return cognito.Target{UserPoolID: p.UserPoolID, Region: p.Region, AssumeRoleARN: p.AssumeRoleARN, ExternalID: p.ExternalID}
+}
+
+// issuedRecord is one object at Cognito that exists because of this mount. It holds everything
+// that its end needs, because role and config may change, and no secret.
+type issuedRecord struct {
+	// ID and Role are in the key.
+	ID   string `json:"-"`
+	Role string `json:"-"`
+
+	Version int         `json:"version"`
+	Kind    recordKind  `json:"kind"`
+	State   recordState `json:"state"`
+	place
+
+	// Username is Cognito's own, once it is known, and RequestedName the one that was sent.
+	Username      string `json:"username,omitempty"`
+	RequestedName string `json:"requested_name,omitempty"`
+	Sub           string `json:"sub,omitempty"`
+	// Revocation is what the role says about the end of its users.
+	Revocation string `json:"revocation,omitempty"`
+
+	Created time.Time `json:"created"`
+	// Deadline is when the object is to be ended. It is zero while a TTL of the mount is unknown.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Watch and ClockShift are those of the heartbeat for which Deadline is right.
+	Watch      string        `json:"watch,omitempty"`
+	ClockShift time.Duration `json:"clock_shift,omitempty"`
+
+	// DisplayName and EntityID say who asked.
+	DisplayName string `json:"display_name,omitempty"`
+	EntityID    string `json:"entity_id,omitempty"`
+
+	// LastError and LastAttempt are those of the last end that failed.
+	LastError   string    `json:"last_error,omitempty"`
+	LastAttempt time.Time `json:"last_attempt,omitzero"`
+}
+
+func (r *issuedRecord) key() string { return recordKey(r.Role, r.ID) }
+
+func (r *issuedRecord) batch() batchName { return batchName{r.Role, batchOf(r.ID)} }
+
+// isUnconfirmed reports whether Vault may have no lease of the object.
+func (r *issuedRecord) isUnconfirmed() bool {
+	return r.State == stateCreating || r.State == stateDelivered || r.State == stateEnding
+}
+
+// recordKey returns the storage key of a record. The id must match recordIDPattern.
+func recordKey(role, id string) string {
+	batch := batchOf(id)
+	return recordStoragePrefix + role + "/" + batch + "/" + strings.TrimPrefix(id, batch+"-")
+}
+
+func batchOf(id string) string { return id[:len(batchLayout)+1+batchSuffixLen] }
+
+// newRecordID returns the id of a record in a batch.
+func newRecordID(batch string) string { return batch + "-" + randomText(recordRandomLen) }
+
+// adoptedRecordID returns the id of the record for a lease that has none. It follows from the
+// user, so that each renewal and the revocation find the same record. A batch of their own for
+// each of them spreads their deadlines.
+func adoptedRecordID(username, poolID string) string {
+	sum := sha256.Sum256([]byte(poolID + "/" + username))
+	text := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
+	return adoptedMinute + "-" + text[:batchSuffixLen] + "-" + text[batchSuffixLen:batchSuffixLen+recordRandomLen]
+}
+
+// randomText returns up to 26 random characters of a to z and 2 to 7.
+func randomText(length int) string { return strings.ToLower(cryptorand.Text()[:length]) }
+
+// getRecord reads a record, or nil if there is none. One that this version cannot read is
+// returned with stateUnreadable and the reason as LastError.
+func getRecord(ctx context.Context, s logical.Storage, role, id string) (*issuedRecord, error) {
+	if !recordIDPattern.MatchString(id) {
+		return nil, nil
+	}
+	entry, err := s.Get(ctx, recordKey(role, id))
+	if err != nil {
+		return nil, fmt.Errorf("reading the record %q of role %q: %w", id, role, err)
+	}
+	if entry == nil {
+		return nil, nil
+	}
+	r := &issuedRecord{}
+	err = entry.DecodeJSON(r)
+	r.ID, r.Role = id, role
+	switch {
+	case err != nil:
+		r.State, r.LastError = stateUnreadable, "the stored record is damaged"
+	case r.Version != recordVersion:
+		r.State, r.LastError = stateUnreadable, fmt.Sprintf("the record has format %d, and this version knows format %d", r.Version, recordVersion)
+	}
+	return r, nil
+}
+
+func putRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
+	r.Version = recordVersion
+	return putJSON(ctx, s, r.key(), r)
+}
+
+func deleteRecord(ctx context.Context, s logical.Storage, role, id string) error {
+	if err := s.Delete(ctx, recordKey(role, id)); err != nil {
+		return fmt.Errorf("deleting the record %q of role %q: %w", id, role, err)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cognito
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+
+	"vault-plugin-secrets-cognito/internal/cache"
+)
+
+// secretCache holds the secrets of app clients that were looked up, in memory only.
+type secretCache = cache.Cache[secretKey, string]
+
+type secretKey struct {
+	target   Target
+	clientID string
+}
+
+func newSecretCache(lifetime context.Context) *secretCache {
+	return cache.New[secretKey](cache.Options[string]{Lifetime: lifetime, LoadTimeout: fetchTimeout})
+}
+
+// lookUpSecret reads the secret of an app client from its pool, once. It
+// requires cognito-idp:DescribeUserPoolClient.
+func (s *Service) lookUpSecret(ctx context.Context, target Target, clientID string) (string, error) {
+	return s.secrets.Get(ctx, secretKey{target, clientID}, nil, func(ctx context.Context) (string, error) {
+		return s.describeSecret(ctx, target, clientID)
+	})
+}
+
+// dropSecret removes the secret of an app client from the cache.
+func (s *Service) dropSecret(clientID string) {
+	s.secrets.DropFunc(func(key secretKey, _ string) bool { return key.clientID == clientID })
+}
+
+// describeSecret reads the secret that Cognito shows, which is the one that the
+// app client was created with. If that was deleted, Cognito shows none, although
+// the app client has others.
+func (s *Service) describeSecret(ctx context.Context, target Target, clientID string) (string, error) {
+	step := fmt.Sprintf("looking up the secret of app client %q in user pool %q", clientID, target.UserPoolID)
+	pool, err := s.Pool(ctx, target)
+	if err != nil {
+		return "", err
+	}
+	out, err := pool.api.DescribeUserPoolClient(ctx, &cip.DescribeUserPoolClientInput{UserPoolId: &target.UserPoolID, ClientId: &clientID})
+	switch {
+	case err != nil:
+		return "", fail(step, err)
+	case out.UserPoolClient != nil && aws.ToString(out.UserPoolClient.ClientSecret) != "":
+		return *out.UserPoolClient.ClientSecret, nil
+	}
+	if count, err := pool.SecretCount(ctx, clientID); err == nil && count > 0 {
+		return "", &Error{Step: step, Kind: KindInvalid, Detail: fmt.Sprintf(
+			"the app client has %d secrets that Cognito does not show, because the one that it was created with was deleted: "+
+				"set app_client_secret, or let a static role own the secrets and name it in static_role", count)}
+	}
+	return "", &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot get tokens of its own"}
+}
