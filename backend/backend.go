@@ -19,7 +19,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cache"
-	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is longer than
@@ -55,7 +55,7 @@ type backend struct {
 	refusals    *refusals
 	// lastConnection is the newest connection, also while it is not cached.
 	lastConnection atomic.Pointer[connection]
-	turns          cognito.Turns
+	limiters       ratelimit.Limiters
 	roles          *cache.Cache[string, *roleEntry]
 	staticRoles    *cache.Cache[string, *staticRole]
 	queue          staticQueue
@@ -80,7 +80,9 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
-	metrics *metrics
+	census    census
+	rootTimes atomic.Pointer[rotationTimes]
+	metrics   *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.

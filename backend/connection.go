@@ -17,7 +17,7 @@ import (
 
 // userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
-	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Credentials, metadata map[string]string) (cognito.Tokens, error)
+	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
@@ -57,7 +57,9 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
 	last := b.lastConnection.Load()
 	if last == nil || !config.isRotationOf(last.config) {
-		return b.newService(req, config)
+		settings := b.awsSettings(req, config)
+		settings.Limiters = &b.limiters
+		return cognito.New(b.lifetime, settings)
 	}
 	last.ReplaceAccessKey(config.AccessKeyID, config.SecretAccessKey)
 	return last.Service
@@ -77,15 +79,19 @@ func (c *configEntry) isRotationOf(other *configEntry) bool {
 }
 
 // newService returns a service for a config, which need not be the stored one.
+// It has limiters of its own, so it is for calls to STS and IAM only.
 func (b *backend) newService(req *logical.Request, config *configEntry) *cognito.Service {
+	return cognito.New(b.lifetime, b.awsSettings(req, config))
+}
+
+func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
-	settings.Turns = &b.turns
 	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
-	return cognito.New(b.lifetime, settings)
+	return settings
 }
 
 // disconnect drops the mount's connection, and with it every cached token.

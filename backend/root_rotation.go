@@ -62,7 +62,8 @@ type rootRotation struct {
 //
 // It holds configMu while AWS answers, because a config that is written meanwhile would be lost. Requests
 // do not wait for it: they use the cached connection.
-func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (string, error) {
+func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
+	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 

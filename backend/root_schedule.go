@@ -106,6 +106,7 @@ func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) e
 	if err != nil {
 		return err
 	}
+	b.rootTimes.Store(config.rotationTimes())
 	now := b.now()
 	if !config.rotates() || config.RotatedByVault || config.NextVaultRotation.IsZero() || now.Before(config.NextVaultRotation) {
 		return nil

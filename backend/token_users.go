@@ -116,7 +116,7 @@ func (u staticUser) hasSub(_ context.Context, sub string) (bool, error) {
 }
 
 func (u staticUser) names() []string {
-	return slices.DeleteFunc([]string{u.role.Username, u.role.CognitoUsername, u.role.Sub}, func(name string) bool { return name == "" })
+	return slices.DeleteFunc([]string{u.role.login.Username, u.role.CognitoUsername, u.role.Sub}, func(name string) bool { return name == "" })
 }
 
 // restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials and
@@ -130,13 +130,13 @@ type restrictedExchange struct {
 }
 
 func (e restrictedExchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error) {
-	if err := e.refusals.allow(e.caller, e.Username); err != nil {
+	if err := e.refusals.allow(e.caller, e.login.Username); err != nil {
 		return cognito.Tokens{}, err
 	}
-	allowed := e.refreshToken != "" && e.Username == ""
+	allowed := e.refreshToken != "" && e.login.Username == ""
 	if !allowed {
 		var err error
-		if allowed, err = e.users.hasName(ctx, e.Username); err != nil {
+		if allowed, err = e.users.hasName(ctx, e.login.Username); err != nil {
 			return cognito.Tokens{}, err
 		}
 	}
@@ -162,7 +162,7 @@ func (e restrictedExchange) run(ctx context.Context, pool userPool) (cognito.Tok
 
 // refuse counts an attempt and returns the one answer for all that is not allowed.
 func (e restrictedExchange) refuse() error {
-	e.refusals.add(e.caller, e.Username)
+	e.refusals.add(e.caller, e.login.Username)
 	return badRequest("tokens/%s refused the request: username, password, totp_code or refresh_token is wrong, or the user is not one that %q issued and that still exists; if all requests are refused, read check/%s",
 		e.name, e.name, e.name)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -51,22 +52,60 @@ type AccessKeys struct {
 // errIncomplete is an answer of IAM's that lacks what was asked for.
 var errIncomplete = errors.New("the answer does not hold it")
 
-// AccessKeys finds the user by asking IAM whose the key is. It needs
-// iam:GetUser.
+// AccessKeys finds the user by asking IAM whose the key is. If IAM denies
+// iam:GetUser, the user is the one in the ARN that STS returns.
 func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
 	keys, err := s.AccessKeysOf(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	out, err := keys.iam.GetUser(ctx, &iam.GetUserInput{})
+	keys.user, err = keys.ownUser(ctx)
+	if DeniedAction(err) != "" {
+		if user := s.callerUser(ctx); user != "" {
+			keys.user, err = user, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// ownUser asks IAM for the user of the key. A request without a name is
+// authorized for the user itself, and by some readings of a policy for "*" only.
+func (k *AccessKeys) ownUser(ctx context.Context) (string, error) {
+	out, err := k.iam.GetUser(ctx, &iam.GetUserInput{})
 	if err == nil && (out.User == nil || aws.ToString(out.User.UserName) == "") {
 		err = errIncomplete
 	}
 	if err != nil {
-		return nil, fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", s.settings.AccessKeyID), err)
+		return "", fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", k.settings.AccessKeyID), err)
 	}
-	keys.user = *out.User.UserName
-	return keys, nil
+	return *out.User.UserName, nil
+}
+
+// callerUser returns the user that the key belongs to as STS knows it, or "".
+// GetCallerIdentity needs no permission.
+func (s *Service) callerUser(ctx context.Context) string {
+	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
+	if err != nil {
+		return ""
+	}
+	out, err := s.stsFrom(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return ""
+	}
+	return userOfARN(aws.ToString(out.Arn))
+}
+
+// userOfARN returns the name of the IAM user in an ARN, such as
+// arn:aws:iam::123456789012:user/path/name, or "" for another kind of identity.
+func userOfARN(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || !strings.HasPrefix(parts[5], "user/") {
+		return ""
+	}
+	return parts[5][strings.LastIndex(parts[5], "/")+1:]
 }
 
 // AccessKeysOf is for a user whose name is known. It does no network I/O.

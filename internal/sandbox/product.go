@@ -41,6 +41,14 @@ func identify(ctx context.Context, binary string) (Product, string, error) {
 // Vault does so in its Enterprise edition only (performance standbys).
 func (p Product) StandbysRunPlugins() bool { return p == ProductOpenBao }
 
+// Command returns the name of the product's command line.
+func (p Product) Command() string {
+	if p == ProductOpenBao {
+		return "bao"
+	}
+	return "vault"
+}
+
 // LocksMemory reports whether the server locks its memory and lets its plugins do so (mlock). OpenBao
 // has removed that.
 func (p Product) LocksMemory() bool { return p == ProductVault }
