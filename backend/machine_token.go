@@ -18,7 +18,7 @@ import (
 // issueMachineToken returns a token of the role's app client. It has no lease, because Cognito cannot
 // revoke it.
 func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
-	request, err := b.machineTokenRequest(ctx, req, aws, role, in)
+	request, err := b.machineTokenRequest(ctx, req, aws, name, role, in)
 	if err != nil {
 		return toResponse(err)
 	}
@@ -32,8 +32,8 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 }
 
 // machineTokenRequest returns the role's request, narrowed by the fields of the read.
-func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	request, err := b.roleTokenRequest(ctx, req, aws, role)
+func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
+	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return request, err
 	}
@@ -43,13 +43,14 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	var minTTL time.Duration
 	setDuration(in, "min_ttl", &minTTL)
 	request.MinTTL = max(minTTL, request.MinTTL)
+	setField(in, "fresh", &request.Fresh)
 	return narrowScopes(request, in)
 }
 
 // roleTokenRequest returns the request of a read without parameters. If the role names a static role, it
 // uses the app client and the current secret of that one.
-func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry) (cognito.MachineTokenRequest, error) {
-	request := role.tokenRequest(aws.region)
+func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
+	request := role.tokenRequest(name, aws.region)
 	if role.StaticRole == "" {
 		return request, nil
 	}
@@ -105,6 +106,10 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		// The Vault Secrets Operator refreshes a secret without a lease only if it has all three.
 		"last_vault_rotation": timeText(token.Issued),
 	}}
+	if token.BelowMinTTL {
+		response.AddWarning(fmt.Sprintf("the token is valid for %s, less than the %s that were requested: its app client issues tokens of %s",
+			durationText(token.Expires.Sub(now).Truncate(time.Second)), durationText(request.MinTTL), durationText(token.Expires.Sub(token.Issued).Round(time.Second))))
+	}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))
 	}

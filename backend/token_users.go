@@ -116,7 +116,7 @@ func (u staticUser) hasSub(_ context.Context, sub string) (bool, error) {
 }
 
 func (u staticUser) names() []string {
-	return slices.DeleteFunc([]string{u.role.login.Username, u.role.CognitoUsername, u.role.Sub}, func(name string) bool { return name == "" })
+	return slices.DeleteFunc([]string{u.role.Username, u.role.CognitoUsername, u.role.Sub}, func(name string) bool { return name == "" })
 }
 
 // restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials and
