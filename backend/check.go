@@ -63,7 +63,7 @@ func runCheck(ctx context.Context, aws *connection, target cognito.Target, of su
 
 // userSubject renders one sample user of the role.
 func (b *backend) userSubject(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) check.User {
-	data := templateData{RoleName: name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: role.UserPoolID}
+	data := b.templateData(req, name, role.UserPoolID)
 	username := check.ResultOf(role.username(aws, data))
 	data.Username = username.Value
 	return check.User{
@@ -96,7 +96,7 @@ func (r *staticRole) subject(defaultRegion string) subject {
 	if r.CredentialType == staticTypePassword {
 		return check.StaticPassword{
 			Subject:  check.Subject{Target: target, AppClient: r.appClient()},
-			Username: r.Username, SelfManaged: r.SelfManaged,
+			Username: r.user(), SelfManaged: r.SelfManaged,
 		}
 	}
 	return check.StaticSecret{

@@ -5,13 +5,10 @@ package backend
 
 import (
 	"context"
-	"maps"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 func pathStaticCreds(b *backend) []*framework.Path {
@@ -59,7 +56,8 @@ func staticCredsResponseFields() map[string]*framework.FieldSchema {
 		"app_client_id":       {Type: framework.TypeString, Description: "Id of the app client."},
 		"app_client_secret":   {Type: framework.TypeString, Description: "Newest secret of the app client."},
 		"last_vault_rotation": {Type: framework.TypeString, Description: "When the value was rotated last, in RFC 3339.", Required: true},
-		"ttl":                 {Type: framework.TypeInt64, Description: "Seconds until the next rotation; 0 while one is due or failing.", Required: true},
+		"in_doubt":            {Type: framework.TypeBool, Description: "True while it is not known whether Cognito accepts the password. Absent otherwise."},
+		"ttl":                 {Type: framework.TypeInt64, Description: "Seconds until the next rotation, or until the next attempt while one is due or failing; at least 1.", Required: true},
 		"rotation_period":     {Type: framework.TypeInt64, Description: "Seconds from one rotation to the next.", Required: true},
 		"rotation_schedule":   {Type: framework.TypeString, Description: "Schedule, where there is one."},
 		"rotation_window":     {Type: framework.TypeInt64, Description: "Seconds after the scheduled time in which a rotation may begin."},
@@ -70,68 +68,30 @@ func staticCredsResponseFields() map[string]*framework.FieldSchema {
 }
 
 func (b *backend) pathStaticCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	role, err := b.currentStaticRole(ctx, req, name)
+	response, err := b.readStaticCreds(ctx, req, roleName(data))
 	if err != nil {
 		return toResponse(err)
 	}
-	response := &logical.Response{Data: role.credsData(seconds(role.ttl(b.now())))}
-	if role.LastError != "" {
-		response.AddWarning("the last rotation failed: " + role.LastError)
-	}
-	if !role.IssueTokens {
-		return response, nil
-	}
-	tokens, err := b.staticTokens.get(name, role, b.now(), func() (cognito.Tokens, error) { return b.signInStaticUser(ctx, req, role) })
-	if err != nil {
-		return toResponse(err)
-	}
-	maps.Copy(response.Data, tokenData(tokens))
 	return response, nil
 }
 
-func (r *staticRole) credsData(ttl int64) map[string]any {
-	shown := map[string]any{
-		"last_vault_rotation": timeText(r.LastRotation),
-		"ttl":                 ttl,
-		"rotation_period":     seconds(r.period()),
-	}
-	if r.RotationSchedule != "" {
-		shown["rotation_schedule"] = r.RotationSchedule
-		shown["rotation_window"] = seconds(r.RotationWindow)
-	}
-	if r.CredentialType == staticTypeSecret {
-		shown["app_client_id"], shown["app_client_secret"] = r.AppClientID, r.Value
-	} else {
-		shown["username"], shown["password"] = r.Username, r.Value
-	}
-	return shown
-}
-
 func (b *backend) pathRotateRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := getStaticRole(ctx, req.Storage, name)
-	if err == nil && role == nil {
-		err = badRequest("there is no static role %q", name)
+	warnings, err := b.rotateStaticRole(ctx, req, roleName(data))
+	if err != nil {
+		return toResponse(err)
 	}
-	if err == nil {
-		err = b.rotate(ctx, req, name, role)
-	}
-	return toResponse(err)
+	return writeResponse(req, data, warnings...), nil
 }
 
 const (
 	staticCredsHelpDescription = `
-A read returns what Cognito accepts: it waits for the end of a rotation of a
-password, and finishes one that died half way. There is no lease. The answer
-carries ttl and rotation_period, by which Vault Agent knows when to read again;
-ttl is 0 while a rotation is due or failing.
+A read returns the value that Cognito accepts. It waits for a rotation of a
+password that is under way. While it is not known which of two passwords is in
+force, in_doubt is true and a warning says so. There is no lease: Vault Agent
+uses ttl and rotation_period to schedule its next read.
 `
 	rotateRoleHelpDescription = `
-The next rotation is counted from now. What failed before is tried again at once
-and not after its pause.
+The next rotation is counted from now. What failed before is tried again at once.
+Calls that arrive while a rotation is under way share its result.
 `
 )

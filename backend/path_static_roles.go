@@ -5,7 +5,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -71,27 +70,11 @@ func (b *backend) pathStaticRoleRead(ctx context.Context, req *logical.Request, 
 	if err != nil || role == nil {
 		return nil, err
 	}
-	return &logical.Response{Data: role.responseData()}, nil
+	return &logical.Response{Data: role.responseData(b.now())}, nil
 }
 
 func (b *backend) pathStaticRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := getStaticRole(ctx, req.Storage, name)
-	in, warnings := newInput(req, data), []string(nil)
-	switch {
-	case err != nil:
-		return nil, err
-	case role != nil:
-		err = b.changeStaticRole(ctx, req, name, role, in)
-		warnings = role.ignoredLater(in)
-	case req.Operation == logical.PatchOperation:
-		return nil, notFound("static role", name)
-	default:
-		err = b.onboard(ctx, req, name, in)
-	}
+	warnings, err := b.writeStaticRole(ctx, req, roleName(data), newInput(req, data))
 	if err != nil {
 		return toResponse(err)
 	}
@@ -99,21 +82,10 @@ func (b *backend) pathStaticRoleWrite(ctx context.Context, req *logical.Request,
 }
 
 func (b *backend) pathStaticRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := b.staticRole(ctx, req.Storage, name)
-	if err == nil && role == nil {
-		return nil, nil
+	deleted, err := b.deleteStaticRole(ctx, req, roleName(data))
+	if err != nil || !deleted {
+		return toResponse(err)
 	}
-	defer b.staticRoles.Drop(name)
-	defer b.staticTokens.drop(name)
-	if err := req.Storage.Delete(ctx, staticRoleStoragePrefix+name); err != nil {
-		return nil, fmt.Errorf("deleting static role %q: %w", name, err)
-	}
-	b.queue.remove(name)
-	b.sendEvent(ctx, "delete", name)
 	response := &logical.Response{}
 	response.AddWarning("Vault no longer rotates it, but it stays as it is at Cognito: the user and its password, or the app client and its secrets")
 	return response, nil

@@ -38,6 +38,9 @@ func staticRoleResponseFields() map[string]*framework.FieldSchema {
 	fields["app_client_secret_set"] = &framework.FieldSchema{Type: framework.TypeBool, Description: "Whether the static role holds the app client's secret."}
 	fields["last_vault_rotation"] = &framework.FieldSchema{Type: framework.TypeString, Description: "When the value was rotated last, in RFC 3339."}
 	fields["next_vault_rotation"] = &framework.FieldSchema{Type: framework.TypeString, Description: "When it is to be rotated next, in RFC 3339."}
+	fields["sub"] = &framework.FieldSchema{Type: framework.TypeString, Description: "Sub of the user, which identifies it, once it is known. Type user_password only."}
+	fields["state"] = &framework.FieldSchema{Type: framework.TypeString, AllowedValues: []any{string(staticIdle), string(staticSetting), string(staticProving), string(staticRejected)}, Description: `"idle"; "setting": a new value is stored and Cognito may have it; "proving": Cognito has the new value, which has to be proven; "rejected": Cognito accepts no value that Vault has.`}
+	fields["next_attempt"] = &framework.FieldSchema{Type: framework.TypeString, Description: "When the engine works on the role next, in RFC 3339."}
 	fields["last_error"] = &framework.FieldSchema{Type: framework.TypeString, Description: "Why the last rotation failed, until one succeeds."}
 	return fields
 }

@@ -5,141 +5,369 @@ package backend
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// changeStaticRole changes all but what the role owns. A changed schedule
-// counts from now.
-func (b *backend) changeStaticRole(ctx context.Context, req *logical.Request, name string, role *staticRole, in input) error {
-	if err := b.updateStatic(ctx, req, role, in, false); err != nil {
+// staticWrite is one write of a static role. The caller holds the role's lock.
+type staticWrite struct {
+	*backend
+	req  *logical.Request
+	name string
+	in   input
+	role *staticRole
+
+	aws      *connection
+	pool     *cognito.Pool
+	warnings []string
+}
+
+// writeStaticRole creates or changes a static role, and returns warnings.
+func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, name string, in input) ([]string, error) {
+	lock, err := b.staticLocks.acquire(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release()
+	stored, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	w := &staticWrite{backend: b, req: req, name: name, in: in}
+	if stored == nil {
+		err = w.create(ctx)
+	} else {
+		err = w.change(ctx, stored)
+	}
+	return w.warnings, err
+}
+
+// create makes Vault the owner of a value that exists at Cognito.
+func (w *staticWrite) create(ctx context.Context) error {
+	if w.in.patch {
+		return notFound("static role", w.name)
+	}
+	w.role = &staticRole{CredentialType: staticTypePassword, State: staticIdle}
+	if err := w.readFields(ctx); err != nil {
 		return err
 	}
-	if in.has("rotation_period") || in.has("rotation_schedule") {
-		if err := role.reschedule(b.now()); err != nil {
+	skip, err := w.readPresentValue()
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{w.loadOwners, w.identifyUser} {
+		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	defer b.staticTokens.drop(name)
-	return b.putStaticRole(ctx, req.Storage, name, role)
-}
-
-func (b *backend) updateStatic(ctx context.Context, req *logical.Request, role *staticRole, in input, isNew bool) error {
-	aws, err := b.connect(ctx, req)
-	if err != nil {
+	if err := w.queue.claim(w.name, w.role, w.now()); err != nil {
 		return err
 	}
-	if err := role.update(in, isNew); err != nil {
-		return err
+	if err := w.firstValue(ctx, skip); err != nil {
+		return w.discard(ctx, err)
 	}
-	if err := role.validate(aws.region); err != nil {
-		return err
-	}
-	if role.PasswordPolicy != "" {
-		_, err = b.newPasswordBy(ctx, role.PasswordPolicy)
-	}
-	return err
-}
-
-// onboard makes Vault the owner of what is at Cognito already.
-func (b *backend) onboard(ctx context.Context, req *logical.Request, name string, in input) error {
-	role := &staticRole{CredentialType: staticTypePassword}
-	if err := b.updateStatic(ctx, req, role, in, true); err != nil {
-		return err
-	}
-	skip, err := role.setPresentValue(in)
-	if err != nil {
-		return err
-	}
-	if err := b.loadQueue(ctx, req.Storage); err != nil {
-		return err
-	}
-	if err := b.checkOwned(ctx, req, role); err != nil {
-		return err
-	}
-	if err := b.queue.claim(name, role); err != nil {
-		return err
-	}
-	if err := b.importValue(ctx, req, name, role, skip); err != nil {
-		b.discardOnboarding(ctx, req, name, role)
-		return err
-	}
-	b.sendEvent(ctx, "create", name)
+	w.sendEvent(ctx, "create", w.name)
 	return nil
 }
 
-// setPresentValue reads the value that is in force now, where the write gives it.
-func (r *staticRole) setPresentValue(in input) (skip bool, err error) {
-	field := r.presentValueField()
-	setField(in, field, &r.Value)
-	setField(in, "skip_import_rotation", &skip)
-	if r.Value == "" && (skip || r.SelfManaged) {
-		return false, requiredField(field, "the present one, which Vault has to know for skip_import_rotation and self_managed")
+// readFields sets the fields of the role from the request and checks them.
+func (w *staticWrite) readFields(ctx context.Context) error {
+	aws, err := w.connect(ctx, w.req)
+	if err != nil {
+		return err
+	}
+	w.aws = aws
+	if err := w.role.update(w.in); err != nil {
+		return err
+	}
+	if err := w.role.validate(aws.region); err != nil {
+		return err
+	}
+	if w.role.PasswordPolicy != "" {
+		if _, err := w.newPasswordBy(ctx, w.role.PasswordPolicy); err != nil {
+			return err
+		}
+	}
+	w.pool, err = aws.Pool(ctx, w.role.target(aws.region))
+	return err
+}
+
+// readPresentValue reads the value that is in force now, if the write has it.
+func (w *staticWrite) readPresentValue() (skip bool, err error) {
+	field := w.role.presentValueField()
+	setField(w.in, field, &w.role.Value)
+	setField(w.in, "skip_import_rotation", &skip)
+	if w.role.Value == "" && (skip || w.role.SelfManaged) {
+		return false, requiredField(field, "the present one, which skip_import_rotation and self_managed need")
+	}
+	if !w.role.isSecret() {
+		w.role.noteWritten(w.role.Value)
 	}
 	return skip, nil
 }
 
-// checkOwned sees to it that a user is there and has a password of the pool's
-// own. A self-managed one proves that by signing in.
-func (b *backend) checkOwned(ctx context.Context, req *logical.Request, role *staticRole) error {
-	if role.CredentialType == staticTypeSecret || role.SelfManaged {
+func (w *staticWrite) loadOwners(ctx context.Context) error { return w.loadQueue(ctx, w.req.Storage) }
+
+// identifyUser finds the user whose password the role owns. A self-managed one is
+// found by its first sign-in, which needs no IAM permission.
+func (w *staticWrite) identifyUser(ctx context.Context) error {
+	if w.role.isSecret() || w.role.SelfManaged {
 		return nil
 	}
-	aws, err := b.connect(ctx, req)
-	if err != nil {
-		return err
-	}
-	pool, err := aws.Pool(ctx, role.target(aws.region))
-	if err != nil {
-		return err
-	}
-	user, err := pool.User(ctx, role.Username)
+	user, err := w.pool.User(ctx, w.role.Username)
 	if err != nil {
 		return err
 	}
 	if user.Status == cognito.StatusExternalProvider {
-		return badRequest("username %q is not allowed: the user signs in with another provider, and a password would end that", role.Username)
+		return badRequest("username %q is not allowed: the user signs in with another provider, and a password would end that", w.role.Username)
 	}
-	role.Username = user.Username
+	w.role.CognitoUsername, w.role.Sub = user.Username, user.Sub
 	return nil
 }
 
-// importValue rotates at once, or stores the present value as it is.
-func (b *backend) importValue(ctx context.Context, req *logical.Request, name string, role *staticRole, skip bool) error {
+// firstValue rotates at once, or stores the present value after proving it.
+func (w *staticWrite) firstValue(ctx context.Context, skip bool) error {
 	if !skip {
-		return b.rotate(ctx, req, name, role)
-	}
-	if role.CredentialType == staticTypeSecret {
-		setter, err := b.setterOf(ctx, req, role)
-		if err != nil {
-			return err
+		r := &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role, demanded: true}
+		err := r.run(ctx, rotationTimeout)
+		if r.warning != nil {
+			w.warnings = append(w.warnings, r.warning.Error())
 		}
-		if _, err := setter.newValue(ctx); err != nil { // takes the secret's id over
-			return err
-		}
-	}
-	role.LastRotation = b.now()
-	if err := role.reschedule(b.now()); err != nil {
 		return err
 	}
-	return b.putStaticRole(ctx, req.Storage, name, role)
+	prove := w.provePassword
+	if w.role.isSecret() {
+		prove = w.proveSecret
+	}
+	if err := prove(ctx, w.role.Value); err != nil {
+		return err
+	}
+	w.role.LastRotation = w.now()
+	if err := w.role.reschedule(w.now()); err != nil {
+		return err
+	}
+	return w.store(ctx)
 }
 
-// discardOnboarding drops a role whose first rotation failed. When Cognito may have
-// taken the new value all the same, the role stays, or the value would be lost.
-func (b *backend) discardOnboarding(ctx context.Context, req *logical.Request, name string, role *staticRole) {
-	if role.Pending != nil && role.Pending.Touched {
-		b.Logger().Warn("a new static role was stored although its first rotation failed: the new value may be in force", "name", name)
-		return
+// provePassword signs in with a password that was written, if an app client is known.
+func (w *staticWrite) provePassword(ctx context.Context, password string) error {
+	if w.role.AppClientID == "" {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
+	owned := ownedPassword{staticRotation: &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role}}
+	verdict, session, err := w.newSigner(w.req.Storage, w.pool, w.role).signIn(ctx, password)
+	if verdict == cognito.VerdictRight {
+		return owned.identify(session)
+	}
+	return fmt.Errorf("proving the password that was written: %w", err)
+}
+
+// proveSecret requests a token with a secret that was written, if a domain is
+// known. The secret must be the only one, or its id is not known.
+func (w *staticWrite) proveSecret(ctx context.Context, secret string) error {
+	owned := ownedSecret{staticRotation: &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role, aws: w.aws, pool: w.pool}}
+	ids, err := owned.list(ctx)
+	if err != nil {
+		return err
+	}
+	if len(ids) > 1 {
+		return owned.errNoRoom(ids)
+	}
+	w.role.SecretID = strings.Join(ids, "")
+	if w.role.CognitoPoolDomain == "" {
+		return nil
+	}
+	_, err = w.aws.MachineToken(ctx, cognito.MachineTokenRequest{
+		Domain: w.role.CognitoPoolDomain, AppClient: cognito.AppClient{ID: w.role.AppClientID, Secret: secret}, Scopes: w.role.Scopes, NoCache: true,
+	})
+	return err
+}
+
+// discard drops a role whose first rotation failed for certain. If Cognito may
+// have the new value the role stays, or the value would be lost.
+func (w *staticWrite) discard(ctx context.Context, failure error) error {
+	if w.role.State == staticSetting || w.role.State == staticProving {
+		w.Logger().Warn("a new static role is stored although its first rotation failed: the new value may be in force", "name", w.name, "error", failure)
+		return fmt.Errorf("%w; the static role is stored, because Cognito may have the new value: the engine finds out by itself", failure)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
+	defer w.staticRoles.Drop(w.name)
+	if err := w.req.Storage.Delete(ctx, staticRoleStoragePrefix+w.name); err != nil {
+		w.Logger().Error("a static role whose first rotation failed could not be deleted", "name", w.name, "error", err)
+		return failure
+	}
+	w.queue.remove(w.name)
+	return failure
+}
+
+// change sets what the write changes. A write that changes nothing does nothing.
+func (w *staticWrite) change(ctx context.Context, stored *staticRole) error {
+	changed := *stored
+	w.role = &changed
+	if err := w.readFields(ctx); err != nil {
+		return err
+	}
+	if err := w.refuseOtherOwned(ctx, stored); err != nil {
+		return err
+	}
+	if err := w.takePresentValue(ctx); err != nil {
+		return err
+	}
+	if reflect.DeepEqual(w.role, stored) {
+		return nil
+	}
+	return w.storeChange(ctx, stored)
+}
+
+// storeChange stores a changed role. A changed schedule counts from now, and what
+// failed before is tried again soon.
+func (w *staticWrite) storeChange(ctx context.Context, stored *staticRole) error {
+	if w.role.timetable() != stored.timetable() {
+		if err := w.role.reschedule(w.now()); err != nil {
+			return err
+		}
+	}
+	w.role.RetryAt, w.role.Failures = time.Time{}, 0
+	defer w.staticTokens.Drop(w.name)
+	return w.store(ctx)
+}
+
+// refuseOtherOwned refuses another owned value. Another name of the same user is
+// accepted: in pools that sign in by e-mail a user has several.
+func (w *staticWrite) refuseOtherOwned(ctx context.Context, stored *staticRole) error {
+	if err := w.role.refuseOtherOwned(stored); err != nil {
+		return err
+	}
+	if w.role.Username == stored.Username || w.role.Username == stored.CognitoUsername || w.role.Username == stored.Sub {
+		return nil
+	}
+	if stored.SelfManaged {
+		return cannotChange()
+	}
+	user, err := w.pool.User(ctx, w.role.Username)
+	if err != nil {
+		return err
+	}
+	if user.Username != stored.user() || sameUser(stored, user.Sub) != nil {
+		return cannotChange()
+	}
+	w.role.CognitoUsername, w.role.Sub = user.Username, user.Sub
+	return nil
+}
+
+// takePresentValue takes over a password that is news. The password that was
+// written last is none: tools write all that they know each time.
+func (w *staticWrite) takePresentValue(ctx context.Context) error {
+	field, value := w.role.presentValueField(), ""
+	setField(w.in, field, &value)
+	switch {
+	case value == "" || value == w.role.Value && !w.role.inDoubt():
+		return nil
+	case w.role.isSecret():
+		w.warnings = append(w.warnings, field+" is ignored: Vault owns the secret since the static role was first written")
+		return nil
+	}
+	repeated := w.role.wasWritten(value)
+	if repeated && !w.role.inDoubt() {
+		return nil
+	}
+	if err := w.provePassword(ctx, value); err != nil {
+		if repeated {
+			w.warnings = append(w.warnings, "password is ignored, because Cognito does not accept it: "+err.Error())
+			return nil
+		}
+		return err
+	}
+	w.takeOver(value)
+	return nil
+}
+
+// takeOver makes a password the one that is in force. The schedule stays.
+func (w *staticWrite) takeOver(password string) {
+	w.role.noteWritten(password)
+	w.role.Value, w.role.Pending, w.role.State = password, nil, staticIdle
+	w.role.ProofDue, w.role.LastError, w.role.LastRotation = false, "", w.now()
+}
+
+func (w *staticWrite) store(ctx context.Context) error {
+	return w.putStaticRole(ctx, w.req.Storage, w.name, w.role)
+}
+
+// noteWritten remembers a password that was written, as a salted digest.
+func (r *staticRole) noteWritten(password string) {
+	salt := rand.Text()
+	r.WrittenDigest = salt + ":" + digest(salt, password)
+}
+
+func (r *staticRole) wasWritten(password string) bool {
+	salt, written, _ := strings.Cut(r.WrittenDigest, ":")
+	return written != "" && digest(salt, password) == written
+}
+
+func digest(salt, password string) string {
+	sum := sha256.Sum256([]byte(salt + password))
+	return hex.EncodeToString(sum[:])
+}
+
+// deleteStaticRole gives a value up. It is refused while a password is in doubt,
+// because the one in force may be one that was never returned.
+func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, name string) (bool, error) {
+	lock, err := b.staticLocks.acquire(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	defer lock.release()
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil || role == nil {
+		return false, err
+	}
+	if role.State == staticSetting && !role.isSecret() {
+		return false, badRequest("static role %q cannot be deleted now: it is not known which of two passwords is in force, and Vault alone has both; "+
+			"delete it when a read of it shows another state than %q, or write the present password to it; the next attempt to find out is at %s",
+			name, staticSetting, timeText(latest(role.nextAttempt(b.now()), b.now())))
+	}
 	defer b.staticRoles.Drop(name)
+	defer b.staticTokens.Drop(name)
 	if err := req.Storage.Delete(ctx, staticRoleStoragePrefix+name); err != nil {
-		b.Logger().Error("a static role whose first rotation failed could not be removed", "name", name, "error", err)
-		return
+		return false, fmt.Errorf("deleting static role %q: %w", name, err)
 	}
 	b.queue.remove(name)
+	b.sendEvent(ctx, "delete", name)
+	return true, nil
+}
+
+// rotateStaticRole rotates now. Calls that wait for a rotation share its result.
+func (b *backend) rotateStaticRole(ctx context.Context, req *logical.Request, name string) ([]string, error) {
+	lock, err := b.staticLocks.acquire(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release()
+	if ended, err := lock.shared(); ended {
+		return nil, err
+	}
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, noStaticRole(name)
+	}
+	r := &staticRotation{backend: b, req: req, name: name, role: role, demanded: true}
+	err = r.run(ctx, rotationTimeout)
+	lock.attempted(err)
+	if r.warning != nil {
+		return []string{r.warning.Error()}, err
+	}
+	return nil, err
 }

@@ -17,16 +17,17 @@ import (
 )
 
 const (
-	// tickBudget is what one tick may take of the time that Vault gives it.
-	tickBudget = 40 * time.Second
-	// rotationTimeout bounds one rotation of one role.
-	rotationTimeout = 30 * time.Second
-	// parallelRotations share a tick, so that one that hangs holds few others up.
+	// tickStarts is how long a tick starts rotations, and tickTimeout bounds each of
+	// them. Together they leave other periodic tasks most of the 90 seconds that Vault
+	// allows for a tick.
+	tickStarts  = 15 * time.Second
+	tickTimeout = 15 * time.Second
+	// parallelRotations run at a time, so that one that hangs delays few others.
 	parallelRotations = 8
 )
 
-// staticQueue knows of every static role when it needs attention and what it
-// owns. It is made of the storage, on first need, and can be made again.
+// staticQueue holds when each static role needs attention, and what it owns. It
+// is built from the storage on first use, and can be built again.
 type staticQueue struct {
 	loading sync.Mutex
 
@@ -35,35 +36,30 @@ type staticQueue struct {
 	wake   map[string]time.Time
 	// owners are the names of roles by identity.
 	owners map[string]string
-	locks  map[string]*sync.RWMutex
+	// times are those of the rotations of each role, for the metrics.
+	times map[string]rotationTimes
+	// lastTick is the time of the last tick, by which a clock that was set back is noticed.
+	lastTick time.Time
 }
 
-// lock is the one of a role. Whoever holds it may wait for AWS: it keeps
-// nobody from any other role.
-func (q *staticQueue) lock(name string) *sync.RWMutex {
+func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.locks == nil {
-		q.locks = map[string]*sync.RWMutex{}
-	}
-	if q.locks[name] == nil {
-		q.locks[name] = &sync.RWMutex{}
-	}
-	return q.locks[name]
+	q.put(name, role, now)
 }
 
-func (q *staticQueue) set(name string, role *staticRole) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.put(name, role)
-}
-
-func (q *staticQueue) put(name string, role *staticRole) {
-	q.wakeAt(name, role.wake())
+func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
+	q.wakeAt(name, role.wake(now))
 	if q.owners == nil {
 		q.owners = map[string]string{}
 	}
-	q.owners[role.identity()] = name
+	if q.times == nil {
+		q.times = map[string]rotationTimes{}
+	}
+	q.times[name] = rotationTimes{role.CredentialType, role.LastRotation, role.NextRotation}
+	for _, identity := range role.identities() {
+		q.owners[identity] = name
+	}
 }
 
 func (q *staticQueue) wakeAt(name string, at time.Time) {
@@ -73,21 +69,23 @@ func (q *staticQueue) wakeAt(name string, at time.Time) {
 	q.wake[name] = at
 }
 
-// lookAgain lets the next tick processDue to a role that cannot be read now.
+// lookAgain makes the next tick read a role that cannot be read now.
 func (q *staticQueue) lookAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wakeAt(name, time.Time{})
 }
 
-// claim makes a role the owner of what it names, unless another is.
-func (q *staticQueue) claim(name string, role *staticRole) error {
+// claim makes a role the owner of what it names, unless another role is.
+func (q *staticQueue) claim(name string, role *staticRole, now time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if owner, taken := q.owners[role.identity()]; taken && owner != name {
-		return badRequest("static role %q owns the same %s already", owner, role.CredentialType)
+	for _, identity := range role.identities() {
+		if owner, taken := q.owners[identity]; taken && owner != name {
+			return badRequest("static role %q owns the same %s already", owner, role.CredentialType)
+		}
 	}
-	q.put(name, role)
+	q.put(name, role, now)
 	return nil
 }
 
@@ -99,19 +97,29 @@ func (q *staticQueue) remove(name string) {
 
 func (q *staticQueue) drop(name string) {
 	delete(q.wake, name)
+	delete(q.times, name)
 	maps.DeleteFunc(q.owners, func(_, owner string) bool { return owner == name })
 }
 
-// forget makes the queue load again, because another node wrote a role or
-// deleted it.
-func (q *staticQueue) forget(name string) {
+// reload makes the queue load again, because another node wrote a role or deleted it.
+func (q *staticQueue) reload(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.drop(name)
 	q.loaded = false
 }
 
-// due are the names of roles that need attention, the one that waits longest first.
+// tick notices a clock that was set back: the times of all roles are looked at again then.
+func (q *staticQueue) tick(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now.Before(q.lastTick) {
+		q.loaded = false
+	}
+	q.lastTick = now
+}
+
+// due returns the names of roles that need attention, the longest waiting first.
 func (q *staticQueue) due(now time.Time) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -125,13 +133,22 @@ func (q *staticQueue) due(now time.Time) []string {
 	return names
 }
 
+// eachTimes calls do for the rotation times of each role.
+func (q *staticQueue) eachTimes(do func(rotationTimes)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, times := range q.times {
+		do(times)
+	}
+}
+
 func (q *staticQueue) isLoaded() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.loaded
 }
 
-// loadQueue reads all static roles, once. It asks nothing of AWS.
+// loadQueue reads all static roles, once. It does not call AWS.
 func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 	b.queue.loading.Lock()
 	defer b.queue.loading.Unlock()
@@ -152,7 +169,7 @@ func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 			continue
 		}
 		if role != nil {
-			b.queue.set(name, role)
+			b.queue.set(name, role, b.now())
 		}
 	}
 	b.Logger().Info("static roles were loaded", "number", len(names), "took", time.Since(began).Round(time.Millisecond).String())
@@ -162,58 +179,78 @@ func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// rotateDue is the periodic task: it rotates what is due, several at a time,
-// for as long as a tick may take. What is left over comes first next time.
+// rotateDue is the periodic task: it works on the static roles that are due,
+// several at a time. What a tick has no time for comes first in the next one.
 func (b *backend) rotateDue(ctx context.Context, req *logical.Request) error {
+	b.queue.tick(b.now())
 	if err := b.loadQueue(ctx, req.Storage); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tickBudget+rotationTimeout)
-	defer cancel()
-	started := b.now()
+	if err := b.deleteOldSignIns(ctx, req.Storage); err != nil {
+		b.Logger().Warn("counts of sign-ins could not be deleted; the next tick tries again", "error", err)
+	}
+	started, began := b.now(), time.Now()
+	timeLeft := func() bool { return max(b.now().Sub(started), time.Since(began)) < tickStarts }
 	var work errgroup.Group
 	work.SetLimit(parallelRotations)
 	for _, name := range b.queue.due(started) {
-		if b.now().Sub(started) > tickBudget {
-			break
-		}
 		work.Go(func() error {
-			b.processDue(ctx, req, name)
+			if !timeLeft() {
+				return nil
+			}
+			if err := b.processDue(ctx, req, name); err != nil {
+				b.Logger().Error("rotating a static role failed", "name", name, "error", err)
+			}
 			return nil
 		})
 	}
 	return work.Wait()
 }
 
-// processDue gives one static role what it needs. A failure is the role's own: it
-// is kept there, logged and told as an event.
-func (b *backend) processDue(ctx context.Context, req *logical.Request, name string) {
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := getStaticRole(ctx, req.Storage, name)
-	switch {
-	case err != nil:
-		b.Logger().Error("a static role cannot be read", "name", name, "error", err)
-	case role == nil:
-		b.queue.remove(name)
-	case role.missed(b.now()):
-		b.skipMissed(ctx, req, name, role)
-	case role.due(b.now()):
-		if err := b.rotate(ctx, req, name, role); err != nil {
-			b.Logger().Error("rotating a static role failed", "name", name, "error", err, "next_try", timeText(role.RetryAt))
-		}
-	default:
-		b.queue.set(name, role)
+// processDue does what one static role needs, unless a request does so already.
+func (b *backend) processDue(ctx context.Context, req *logical.Request, name string) error {
+	lock, free := b.staticLocks.tryAcquire(name)
+	if !free {
+		return nil
 	}
+	defer lock.release()
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return err
+	}
+	if role == nil {
+		b.queue.remove(name)
+		return nil
+	}
+	if err := b.adjustSchedule(ctx, req, name, role); err != nil {
+		return err
+	}
+	if !role.due(b.now()) && !role.mayResume(b.now()) {
+		b.queue.set(name, role, b.now())
+		return nil
+	}
+	r := &staticRotation{backend: b, req: req, name: name, role: role}
+	err = r.run(ctx, tickTimeout)
+	if r.promoted {
+		lock.attempted(nil)
+	}
+	return err
 }
 
-// skipMissed waits for the next window.
-func (b *backend) skipMissed(ctx context.Context, req *logical.Request, name string, role *staticRole) {
-	missed := role.NextRotation
-	err := role.reschedule(b.now())
-	if err == nil {
-		err = b.putStaticRole(ctx, req.Storage, name, role)
+// adjustSchedule moves the next rotation on if its window was missed, and back if
+// the clock was.
+func (b *backend) adjustSchedule(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
+	now := b.now()
+	missed := role.missed(now) && (role.State == staticIdle || role.State == staticRejected)
+	if !missed && !role.aheadOfClock(now) {
+		return nil
 	}
-	b.Logger().Warn("a static role missed its rotation window", "name", name, "missed", timeText(missed), "next", timeText(role.NextRotation), "error", err)
+	scheduled := role.NextRotation
+	if err := role.reschedule(now); err != nil {
+		return err
+	}
+	role.RetryAt = time.Time{}
+	b.Logger().Warn("the next rotation of a static role is scheduled again: its window was missed, or the clock was set back",
+		"name", name, "was", timeText(scheduled), "next", timeText(role.NextRotation))
+	return b.putStaticRole(ctx, req.Storage, name, role)
 }

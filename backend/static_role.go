@@ -28,8 +28,21 @@ var staticFieldsOfType = map[string][]string{
 	staticTypeSecret:   {"cognito_pool_domain", "scopes"},
 }
 
-// staticRole is a user's password or an app client's secret that Vault owns,
-// as it is stored.
+// staticState is where a static role is in its state machine, see static_rotation.go.
+type staticState string
+
+const (
+	// staticIdle means that nothing is under way: the value is in force.
+	staticIdle staticState = "idle"
+	// staticSetting means that a new value is stored and Cognito may have it.
+	staticSetting staticState = "setting"
+	// staticProving means that Cognito has the new value, and that it has to be proven.
+	staticProving staticState = "proving"
+	// staticRejected means that Cognito accepts no value that Vault knows.
+	staticRejected staticState = "rejected"
+)
+
+// staticRole is a password or an app client secret that Vault owns, as it is stored.
 type staticRole struct {
 	CredentialType string `json:"credential_type"`
 	UserPoolID     string `json:"user_pool_id"`
@@ -38,19 +51,26 @@ type staticRole struct {
 	ExternalID     string `json:"aws_external_id,omitempty"`
 	AppClientID    string `json:"app_client_id,omitempty"`
 
-	// Of a password. AppClientSecret is that of the client which proves it.
+	// Username is the user's name as it was written. AppClientSecret is the secret
+	// of the app client that the user signs in through.
 	Username          string `json:"username,omitempty"`
 	AppClientSecret   string `json:"app_client_secret,omitempty"`
 	PasswordPolicy    string `json:"password_policy,omitempty"`
 	IssueTokens       bool   `json:"issue_tokens,omitempty"`
 	SignOutOnRotation bool   `json:"sign_out_on_rotation,omitempty"`
 	SelfManaged       bool   `json:"self_managed,omitempty"`
+	// CognitoUsername and Sub identify the user. Cognito names them; without IAM
+	// permissions only a sign-in does.
+	CognitoUsername string `json:"cognito_username,omitempty"`
+	Sub             string `json:"sub,omitempty"`
+	// WrittenDigest is the digest of the password that was written last, so that
+	// writing it again is known to be no news.
+	WrittenDigest string `json:"written_digest,omitempty"`
 
-	// Of an app client's secret.
 	CognitoPoolDomain string   `json:"cognito_pool_domain,omitempty"`
 	Scopes            []string `json:"scopes,omitempty"`
-	// SecretID is the newest secret's, PreviousID that of the one before, which
-	// lives until the next rotation.
+	// SecretID is the id of the app client secret that is returned. PreviousID is
+	// that of the secret before it, which is valid until the next rotation.
 	SecretID   string `json:"secret_id,omitempty"`
 	PreviousID string `json:"previous_id,omitempty"`
 
@@ -58,89 +78,128 @@ type staticRole struct {
 	RotationSchedule string        `json:"rotation_schedule,omitempty"`
 	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
 
-	// Value is the password or secret that is handed out.
+	State staticState `json:"state,omitempty"`
+	// Value is the password or secret that static-creds returns.
 	Value        string    `json:"value"`
 	LastRotation time.Time `json:"last_vault_rotation,omitzero"`
 	NextRotation time.Time `json:"next_vault_rotation,omitzero"`
-
-	// Pending is the value of a rotation that has begun. It stands in the role's
-	// own entry and not in the write-ahead log, so that one write begins a
-	// rotation, one write ends it, and nothing is ever in two places.
+	// Pending is the new value in the states setting and proving of a secret. It is
+	// stored in the role's own entry, so that one write begins a rotation and one
+	// write ends it.
 	Pending *pendingValue `json:"pending,omitempty"`
+	// ProofDue and SignOutDue are the steps that the state proving of a password
+	// has still to take.
+	ProofDue   bool `json:"proof_due,omitempty"`
+	SignOutDue bool `json:"sign_out_due,omitempty"`
 
 	LastError string    `json:"last_error,omitempty"`
 	Failures  int       `json:"failures,omitempty"`
 	RetryAt   time.Time `json:"retry_at,omitzero"`
 }
 
-// pendingValue may or may not be in force at Cognito.
+// pendingValue is a value that Cognito may have.
 type pendingValue struct {
 	Value string `json:"value"`
-	// Before are the ids of the app client's secrets when the rotation began: a
-	// lost answer added one that is not among them.
+	// Earlier is the pending value that this one replaced, because Cognito refuses
+	// it. It may be in force until this one certainly is.
+	Earlier string `json:"earlier,omitempty"`
+	// Before are the ids of the app client's secrets when the rotation began. A
+	// lost response added one that is not among them.
 	Before []string `json:"before,omitempty"`
-	// ID is that of an app client's secret which Cognito is known to have.
+	// ID is the id of the app client secret, if Cognito named it.
 	ID string `json:"id,omitempty"`
-
-	// Touched says that Cognito may have taken the value already.
-	Touched bool `json:"touched,omitempty"`
 }
 
-// note remembers what a call that sets the value came to. An answer that got
-// lost may have been a yes.
-func (p *pendingValue) note(err error) {
-	p.Touched = p.Touched || err == nil || cognito.KindOf(err) == cognito.KindUnavailable
-}
-
-// getStaticRole reads a static role to change it, or nil.
+// getStaticRole reads a static role that the caller may change, or returns nil.
 func getStaticRole(ctx context.Context, s logical.Storage, name string) (*staticRole, error) {
 	role := &staticRole{}
 	found, err := getJSON(ctx, s, staticRoleStoragePrefix+name, role)
 	if err != nil || !found {
 		return nil, err
 	}
+	role.addState()
 	return role, nil
 }
 
-// putStaticRole stores a static role and tells the queue when it is due.
+// addState completes a role that a release candidate without states stored.
+func (r *staticRole) addState() {
+	switch {
+	case r.State != "":
+	case r.Pending != nil:
+		r.State = staticSetting
+	default:
+		r.State = staticIdle
+	}
+}
+
+// putStaticRole stores a static role and updates the queue.
 func (b *backend) putStaticRole(ctx context.Context, s logical.Storage, name string, role *staticRole) error {
-	// Dropped even after a failure: the storage may have taken it all the same.
+	// The cached role is dropped after a failure, too: the storage may have the new one.
 	defer b.staticRoles.Drop(name)
 	if err := putJSON(ctx, s, staticRoleStoragePrefix+name, role); err != nil {
 		return err
 	}
-	b.queue.set(name, role)
+	b.queue.set(name, role, b.now())
 	return nil
 }
 
-// staticRole gives a static role for use, from memory where it can, or nil. It
-// must not be changed.
+// staticRole returns a static role from the cache or the storage, or nil. The
+// caller must not change it.
 func (b *backend) staticRole(ctx context.Context, s logical.Storage, name string) (*staticRole, error) {
 	return b.staticRoles.Get(ctx, name, nil, func(ctx context.Context) (*staticRole, error) { return getStaticRole(ctx, s, name) })
 }
 
-// identity tells what a static role owns: nobody else may own it too.
-func (r *staticRole) identity() string {
-	return fmt.Sprintf("%s %q %q", r.CredentialType, r.UserPoolID, cmp.Or(r.Username, r.AppClientID))
+// existingStaticRole is staticRole with an error for a role that does not exist.
+func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+	role, err := b.staticRole(ctx, req.Storage, name)
+	if err == nil && role == nil {
+		err = noStaticRole(name)
+	}
+	return role, err
 }
 
-func (r *staticRole) target(defaultRegion string) cognito.Target {
-	return cognito.Target{
-		UserPoolID: r.UserPoolID, Region: cmp.Or(r.Region, defaultRegion), AssumeRoleARN: r.AssumeRoleARN, ExternalID: r.ExternalID,
+func noStaticRole(name string) error { return badRequest("there is no static role %q", name) }
+
+func (r *staticRole) isSecret() bool { return r.CredentialType == staticTypeSecret }
+
+// identities are the names of what the role owns, each of which can have one
+// owner: the app client, or the user by its sub and by every name that is known.
+func (r *staticRole) identities() []string {
+	names := []string{r.Sub, r.CognitoUsername, r.Username}
+	if r.isSecret() {
+		names = []string{r.AppClientID}
 	}
+	var identities []string
+	for _, name := range names {
+		if name != "" {
+			identities = append(identities, fmt.Sprintf("%s %q %q", r.CredentialType, r.UserPoolID, name))
+		}
+	}
+	return identities
+}
+
+// user returns the name that Cognito is called with.
+func (r *staticRole) user() string { return cmp.Or(r.CognitoUsername, r.Username) }
+
+func (r *staticRole) target(defaultRegion string) cognito.Target {
+	return r.access().target(defaultRegion)
 }
 
 func (r *staticRole) appClient() cognito.AppClient {
 	return cognito.AppClient{ID: r.AppClientID, Secret: r.AppClientSecret}
 }
 
-// update takes over what the request names. The second of two writes cannot
-// change what the role owns.
-func (r *staticRole) update(in input, isNew bool) error {
+// inDoubt reports whether Cognito may refuse the password that is returned. A
+// secret stays valid while the next one is added.
+func (r *staticRole) inDoubt() bool {
+	return !r.isSecret() && (r.State == staticSetting || r.State == staticRejected)
+}
+
+// update sets the fields that the request names.
+func (r *staticRole) update(in input) error {
 	if err := in.checkSizes(); err != nil {
 		return err
 	}
-	owned := r.identity()
 	setString(in, "credential_type", &r.CredentialType)
 	if err := r.refuseOtherType(in); err != nil {
 		return err
@@ -151,74 +210,56 @@ func (r *staticRole) update(in input, isNew bool) error {
 	setString(in, "aws_external_id", &r.ExternalID)
 	setString(in, "app_client_id", &r.AppClientID)
 	setString(in, "username", &r.Username)
-	if r.CredentialType == staticTypePassword {
+	if !r.isSecret() {
 		setString(in, "app_client_secret", &r.AppClientSecret)
 	}
 	setString(in, "password_policy", &r.PasswordPolicy)
 	setField(in, "issue_tokens", &r.IssueTokens)
 	setField(in, "sign_out_on_rotation", &r.SignOutOnRotation)
+	setField(in, "self_managed", &r.SelfManaged)
 	setString(in, "cognito_pool_domain", &r.CognitoPoolDomain)
 	setField(in, "scopes", &r.Scopes)
 	setDuration(in, "rotation_period", &r.RotationPeriod)
 	setString(in, "rotation_schedule", &r.RotationSchedule)
 	setDuration(in, "rotation_window", &r.RotationWindow)
-	wasSelfManaged := r.SelfManaged
-	setField(in, "self_managed", &r.SelfManaged)
-	if !isNew && (r.identity() != owned || r.SelfManaged != wasSelfManaged) {
-		return badRequest("credential_type, user_pool_id, username, self_managed and app_client_id of a secret cannot change: delete the static role and write another")
+	return nil
+}
+
+// refuseOtherOwned refuses a write that changes what an existing role owns. The
+// name of a user is compared elsewhere, because a user may have several.
+func (r *staticRole) refuseOtherOwned(before *staticRole) error {
+	if r.CredentialType != before.CredentialType || r.UserPoolID != before.UserPoolID || r.SelfManaged != before.SelfManaged ||
+		r.isSecret() && r.AppClientID != before.AppClientID {
+		return cannotChange()
 	}
 	return nil
 }
 
-// ignoredLater are the fields of a later write that have a meaning in the first
-// one only. They are not refused, because tools write all that they know.
-func (r *staticRole) ignoredLater(in input) []string {
-	var warnings []string
-	for _, field := range []string{r.presentValueField(), "skip_import_rotation"} {
-		if in.has(field) {
-			warnings = append(warnings, field+" is ignored: Vault owns the value since the static role was first written")
-		}
-	}
-	return warnings
+func cannotChange() error {
+	return badRequest("credential_type, user_pool_id, username, self_managed and app_client_id of a secret cannot change: delete the static role and write another")
 }
 
-// presentValueField is the field that gives the value that is in force before
-// Vault owns it.
+// presentValueField is the field for the value that is in force when the role is written.
 func (r *staticRole) presentValueField() string {
-	if r.CredentialType == staticTypeSecret {
+	if r.isSecret() {
 		return "app_client_secret"
 	}
 	return "password"
 }
 
 func (r *staticRole) refuseOtherType(in input) error {
-	if _, known := staticFieldsOfType[r.CredentialType]; !known {
-		return badRequest("credential_type %q is not allowed: it must be %q or %q", r.CredentialType, staticTypePassword, staticTypeSecret)
-	}
-	for other, fields := range staticFieldsOfType {
-		for _, field := range fields {
-			if other != r.CredentialType && in.has(field) {
-				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
-			}
-		}
-	}
-	return nil
+	return validateType(in, r.CredentialType, staticFieldsOfType)
+}
+
+func (r *staticRole) access() poolAccess {
+	return poolAccess{r.UserPoolID, r.Region, r.AssumeRoleARN, r.ExternalID, r.AppClientID}
 }
 
 func (r *staticRole) validate(defaultRegion string) error {
-	switch {
-	case r.UserPoolID == "":
-		return requiredField("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
-	case !userPoolIDPattern.MatchString(r.UserPoolID):
-		return badRequest("user_pool_id %q is not allowed: it must be the id of a user pool, such as eu-west-1_AbCdEfGhI", r.UserPoolID)
-	case r.Region == "" && defaultRegion == "":
-		return requiredField("region", "the AWS region of the user pool, here or in the mount's config")
-	case r.AppClientID != "" && !appClientIDPattern.MatchString(r.AppClientID):
-		return badRequest("app_client_id %q is not allowed: it must be up to 128 letters, digits, _ or +", r.AppClientID)
+	if err := r.access().requirePool(defaultRegion); err != nil {
+		return err
 	}
-	for _, validate := range []func() error{
-		func() error { return validateReach(r.Region, r.AssumeRoleARN, r.ExternalID) }, r.validateType, r.validateSchedule,
-	} {
+	for _, validate := range []func() error{r.access().validate, r.validateType, r.validateSchedule} {
 		if err := validate(); err != nil {
 			return err
 		}
@@ -227,7 +268,7 @@ func (r *staticRole) validate(defaultRegion string) error {
 }
 
 func (r *staticRole) validateType() error {
-	if r.CredentialType == staticTypeSecret {
+	if r.isSecret() {
 		return r.validateSecret()
 	}
 	switch {
@@ -248,8 +289,8 @@ func (r *staticRole) validateSecret() error {
 		return requiredField("app_client_id", "the app client whose secret Vault owns")
 	}
 	if r.CognitoPoolDomain != "" {
-		if _, err := cognito.ParseDomain(r.CognitoPoolDomain); err != nil {
-			return badRequest("cognito_pool_domain %q is not allowed: %s", r.CognitoPoolDomain, err)
+		if err := validateDomain(r.CognitoPoolDomain); err != nil {
+			return err
 		}
 	}
 	return validateScopes(r.Scopes)
@@ -266,50 +307,84 @@ func (r *staticRole) validateSchedule() error {
 	return r.timetable().validate()
 }
 
-// reschedule counts from now.
+// reschedule counts the next rotation from now.
 func (r *staticRole) reschedule(now time.Time) error {
 	next, err := r.timetable().next(now)
 	r.NextRotation = next
 	return err
 }
 
-// due reports whether to rotate now: at or after the time, inside the window
-// if there is one, and not sooner than a failure allows. A rotation that has
-// begun is finished without regard to the window.
+// nextAttempt returns when the engine will work on the role next. What has begun
+// is finished regardless of the window; anything else waits for it.
+func (r *staticRole) nextAttempt(now time.Time) time.Time {
+	if r.State == staticSetting || r.State == staticProving && r.isSecret() {
+		return r.RetryAt
+	}
+	if r.State == staticProving && r.RetryAt.Before(r.NextRotation) {
+		return r.RetryAt
+	}
+	at := r.NextRotation
+	if r.RetryAt.After(at) {
+		at = r.RetryAt
+	}
+	if !r.missed(latest(at, now)) {
+		return at
+	}
+	next, err := r.timetable().next(latest(at, now))
+	if err != nil {
+		return at
+	}
+	return next
+}
+
+// due reports whether a new rotation may begin now.
 func (r *staticRole) due(now time.Time) bool {
-	switch {
-	case now.Before(r.RetryAt):
-		return false
-	case r.Pending != nil:
-		return true
-	default:
-		return !now.Before(r.NextRotation) && !r.missed(now)
-	}
+	return !now.Before(r.NextRotation) && !now.Before(r.RetryAt) && !r.missed(now)
 }
 
-// missed reports that the window for the rotation is over.
-func (r *staticRole) missed(now time.Time) bool {
-	return r.Pending == nil && r.timetable().missed(r.NextRotation, now)
+// mayResume reports whether what has begun may be continued now.
+func (r *staticRole) mayResume(now time.Time) bool {
+	return (r.State == staticSetting || r.State == staticProving) && !now.Before(r.RetryAt)
 }
 
-// wake is when the role needs attention next.
-func (r *staticRole) wake() time.Time {
-	if r.Pending != nil {
-		return r.RetryAt
-	}
-	if r.RetryAt.After(r.NextRotation) {
-		return r.RetryAt
-	}
-	return r.NextRotation
+// missed reports whether the window of the next rotation is over.
+func (r *staticRole) missed(now time.Time) bool { return r.timetable().missed(r.NextRotation, now) }
+
+// inWindow reports whether Cognito may be changed now.
+func (r *staticRole) inWindow(now time.Time) bool {
+	return r.RotationWindow == 0 || !now.Before(r.NextRotation) && !r.missed(now)
 }
 
-// ttl is how long the value at hand is the newest: nothing while a rotation is
-// due, under way or failing.
-func (r *staticRole) ttl(now time.Time) time.Duration {
-	if r.Pending != nil || r.LastError != "" {
-		return 0
+// aheadOfClock reports whether the times of the role can only be those of a
+// clock that was set back since.
+func (r *staticRole) aheadOfClock(now time.Time) bool {
+	next, err := r.timetable().next(now)
+	return err == nil && r.NextRotation.After(next) || r.RetryAt.Sub(now) > max(retryStaticMax, signInWindow)
+}
+
+// wake returns when the periodic task has to look at the role.
+func (r *staticRole) wake(now time.Time) time.Time {
+	if r.aheadOfClock(now) {
+		return now
 	}
-	return max(0, r.NextRotation.Sub(now))
+	at := r.nextAttempt(now)
+	if r.State == staticIdle || r.State == staticRejected {
+		if end := r.NextRotation.Add(r.RotationWindow); r.RotationWindow != 0 && end.Before(at) {
+			return end // the next rotation is scheduled again then
+		}
+	}
+	return at
+}
+
+// ttl returns how long the value is the newest one. While a rotation is due or
+// failing that is the time until the next attempt, and at least a second.
+func (r *staticRole) ttl(now time.Time) int64 { return max(1, secondsUp(r.nextAttempt(now).Sub(now))) }
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // period is the time from one rotation to the next, also of a schedule.
@@ -324,9 +399,9 @@ func (r *staticRole) period() time.Duration {
 	return after.Sub(r.NextRotation)
 }
 
-// shown is what a read of the role tells: no secret.
-func (r *staticRole) responseData() map[string]any {
-	shown := map[string]any{
+// responseData returns what a read of the role shows.
+func (r *staticRole) responseData(now time.Time) map[string]any {
+	data := map[string]any{
 		"credential_type":     r.CredentialType,
 		"user_pool_id":        r.UserPoolID,
 		"region":              r.Region,
@@ -338,29 +413,24 @@ func (r *staticRole) responseData() map[string]any {
 		"rotation_window":     seconds(r.RotationWindow),
 		"last_vault_rotation": timeText(r.LastRotation),
 		"next_vault_rotation": timeText(r.NextRotation),
+		"state":               string(r.State),
 		"last_error":          r.LastError,
+		"next_attempt":        timeText(latest(r.nextAttempt(now), now)),
 	}
-	if r.CredentialType == staticTypePassword {
-		shown["username"] = r.Username
-		shown["app_client_secret_set"] = r.AppClientSecret != ""
-		shown["password_policy"] = r.PasswordPolicy
-		shown["issue_tokens"] = r.IssueTokens
-		shown["sign_out_on_rotation"] = r.SignOutOnRotation
-		shown["self_managed"] = r.SelfManaged
-	} else {
-		shown["cognito_pool_domain"] = r.CognitoPoolDomain
-		shown["scopes"] = append([]string{}, r.Scopes...)
+	if r.isSecret() {
+		data["cognito_pool_domain"] = r.CognitoPoolDomain
+		data["scopes"] = append([]string{}, r.Scopes...)
+		return data
 	}
-	return shown
+	data["username"] = r.Username
+	data["sub"] = r.Sub
+	data["app_client_secret_set"] = r.AppClientSecret != ""
+	data["password_policy"] = r.PasswordPolicy
+	data["issue_tokens"] = r.IssueTokens
+	data["sign_out_on_rotation"] = r.SignOutOnRotation
+	data["self_managed"] = r.SelfManaged
+	return data
 }
 
-func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	role, err := b.staticRole(ctx, req.Storage, name)
-	if err == nil && role == nil {
-		err = badRequest("there is no static role %q", name)
-	}
-	return role, err
-}
-
-// staticNameOf is the name in a storage key of a static role.
+// staticNameOf returns the name in the storage key of a static role.
 func staticNameOf(key string) string { return strings.TrimPrefix(key, staticRoleStoragePrefix) }

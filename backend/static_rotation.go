@@ -4,11 +4,10 @@
 package backend
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -17,133 +16,316 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-const (
-	// refusedMax is how many new passwords one rotation offers to a pool that
-	// refuses them.
-	refusedMax = 3
+// The state machine of a static role. The state is stored with the role before
+// and after each call that changes something at Cognito, and a read of the role
+// shows it. A crash is an event like any other: the next process continues from
+// what is stored.
+//
+//	state     what is certain
+//	idle      nothing is under way; the value is in force, as far as Vault knows
+//	setting   the new value is stored as pending; Cognito may have it or not
+//	proving   Cognito has the new value; a password is returned already, a secret is not
+//	rejected  Cognito accepts no value that Vault knows: somebody changed the password
+//
+//	state     event                                next      stored with it
+//	idle      a rotation is due or asked for       setting   the pending value
+//	rejected  as for idle                          setting   the pending value
+//	setting   the set succeeded, password          proving   pending becomes the value
+//	setting   the set succeeded, secret            proving   the id that Cognito named
+//	setting   the set was refused                  idle      pending is dropped; last_error, retry_at
+//	setting   the outcome is unknown               setting   last_error, retry_at
+//	setting   settled: the new value is in force   proving   as for success
+//	setting   settled: the old value is in force   idle      pending is dropped
+//	setting   settled: neither is in force         rejected  pending is dropped
+//	proving   password: proven, sessions ended     idle      no error
+//	proving   password: proof or sign-out failed   proving   last_error, retry_at; the value stays the new one
+//	proving   password: the proof says it is wrong rejected  last_error
+//	proving   secret: a token was issued for it    idle      pending becomes the value
+//	proving   secret: no token                     proving   last_error, retry_at; the value stays the old one
+//	any       password written, and it is right    idle      the written value; pending is dropped
+//
+//	a crash                             leaves    and then
+//	before the pending value is stored  idle      Cognito was not called: nothing happened
+//	before, during or after the set     setting   the rotation is settled as after a lost response
+//	after the promotion                 proving   proof and sign-out are made up for
+//
+// How each kind of value sets and settles:
+//
+//	password      AdminSetUserPassword. It is settled by setting the same value again,
+//	              which is in force for certain after a success; a refusal because of the
+//	              password history proves that it was set. Otherwise, and outside of
+//	              rotation_window, a sign-in with each of both values decides.
+//	self-managed  Sign-in with the old value, then ChangePassword. It is settled by a
+//	              sign-in with the new value, and if that is wrong with the old one.
+//	secret        AddUserPoolClientSecret. It is settled by a token for the new value. A
+//	              secret is Vault's if the response to the add named its id, or if its
+//	              value got a token after a lost response. No other one is deleted.
+//
+// Sign-ins that may be wrong are counted in static_sign_in.go: two in 15 minutes.
 
-	// retryStaticFirst and retryStaticMax bound the pause after a failed rotation.
+const (
+	// valuesMax is how many values one attempt offers to a pool that refuses them.
+	valuesMax = 3
+
+	// retryStaticFirst and retryStaticMax bound the pause after a failed attempt.
 	retryStaticFirst = 10 * time.Second
 	retryStaticMax   = time.Hour
-	// retryTouchedMax bounds it where nobody knows which of two values is in
-	// force: until the next try, readers may get the one that is not.
-	retryTouchedMax = time.Minute
+	// retrySettingMax bounds the pause while a password is in doubt.
+	retrySettingMax = time.Minute
+
+	// rotationTimeout bounds one attempt that a request makes.
+	rotationTimeout = 30 * time.Second
+	// storeTimeout bounds the storing of what became of an attempt.
+	storeTimeout = 5 * time.Second
 )
 
-// errRefused is a value that the pool does not take: only another one helps.
-var errRefused = errors.New("the pool refused the value")
+// errValueRefused is a value that the pool does not accept: another one may be accepted.
+var errValueRefused = errors.New("the user pool refused the value")
 
-// secretSetter puts a pending value into force at Cognito and proves it. It is
-// also called for a value that an earlier try may have put into force already,
-// and has to find that out.
-type secretSetter interface {
-	// newValue makes a value. It changes nothing.
-	newValue(ctx context.Context) (*pendingValue, error)
-	// set puts the pending value into force. retried says that it was tried
-	// before. An error that wraps errRefused asks for another value.
-	set(ctx context.Context, role *staticRole, retried bool) error
+// ownedValue is what differs between the kinds of values that Vault owns.
+type ownedValue interface {
+	// check returns what would certainly make the rotation fail.
+	check(ctx context.Context) error
+	// propose returns a new value. It changes nothing.
+	propose(ctx context.Context) (*pendingValue, error)
+	// set gives Cognito the pending value.
+	set(ctx context.Context) (cognito.Outcome, error)
+	// settle finds out what became of a set whose outcome is unknown. Refused means
+	// that the old value is in force.
+	settle(ctx context.Context) (cognito.Outcome, error)
+	// accept continues once Cognito certainly has the pending value.
+	accept(ctx context.Context) error
+	// finish takes the steps that the state proving has still to take.
+	finish(ctx context.Context) error
 }
 
-// rotate replaces the value of a role: make a new one and store it as pending;
-// set it; prove it; store it as the one. Whatever moment it dies at, the next
-// try goes on with the same pending value. The caller holds the role's lock.
-//
-// A rotation goes to its end even when its caller goes away: cut short, it
-// could leave a value in force that is not handed out before the next try.
-func (b *backend) rotate(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
+// staticRotation is one attempt to bring a static role to its next value. The caller
+// holds the role's lock.
+type staticRotation struct {
+	*backend
+	req  *logical.Request
+	name string
+	role *staticRole
+
+	// demanded rotates regardless of the schedule.
+	demanded bool
+	// forReader settles what is in doubt, if that takes no sign-in, and begins nothing.
+	forReader bool
+
+	aws   *connection
+	pool  *cognito.Pool
+	value ownedValue
+
+	// previous is the state in which the new value was begun.
+	previous staticState
+	// promoted is set once the role has a new value.
+	promoted bool
+	// warning is what failed after the promotion.
+	warning error
+}
+
+// run makes the attempt. It ends when timeout is over, and not when the caller
+// goes away: a rotation that is cut short leaves a password in doubt.
+func (r *staticRotation) run(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	setter, err := b.setterOf(ctx, req, role)
-	if err == nil {
-		err = b.rollForward(ctx, req, name, role, setter)
+	err := r.attempt(ctx)
+	if r.promoted {
+		r.metrics.rotated(r.role.CredentialType, nil)
 	}
 	if err != nil {
-		b.noteStaticFailure(ctx, req, name, role, err)
+		r.metrics.rotated(r.role.CredentialType, err)
+		r.postpone(ctx, err)
+	}
+	return err
+}
+
+func (r *staticRotation) attempt(ctx context.Context) error {
+	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	b.sendEvent(ctx, "rotate", name)
+	if err := r.resume(ctx); err != nil || !r.wanted() {
+		return err
+	}
+	return r.start(ctx)
+}
+
+// wanted reports whether a new rotation is to begin.
+func (r *staticRotation) wanted() bool {
+	if r.promoted || r.forReader {
+		return false
+	}
+	return r.demanded || r.role.due(r.now())
+}
+
+func (r *staticRotation) connect(ctx context.Context) error {
+	aws, err := r.backend.connect(ctx, r.req)
+	if err != nil {
+		return err
+	}
+	r.aws = aws
+	if r.pool, err = aws.Pool(ctx, r.role.target(aws.region)); err != nil {
+		return err
+	}
+	password := ownedPassword{staticRotation: r, signer: r.newSigner(r.req.Storage, r.pool, r.role)}
+	switch {
+	case r.role.isSecret():
+		r.value = &ownedSecret{staticRotation: r}
+	case r.role.SelfManaged:
+		r.value = &selfManagedPassword{password}
+	default:
+		r.value = &adminPassword{password}
+	}
 	return nil
 }
 
-func (b *backend) rollForward(ctx context.Context, req *logical.Request, name string, role *staticRole, setter secretSetter) error {
-	for refused := 0; ; refused++ {
-		retried := role.Pending != nil
-		if err := b.begin(ctx, req, name, role, setter); err != nil {
-			return err
-		}
-		err := setter.set(ctx, role, retried)
-		switch {
-		case err == nil:
-			return b.finishRotation(ctx, req, name, role)
-		case errors.Is(err, errRefused) && refused < refusedMax-1:
-			role.Pending = nil
-		case errors.Is(err, errRefused):
-			role.Pending = nil
-			return err
-		default:
-			return err
-		}
-	}
-}
-
-// begin stores a new pending value before Cognito hears of it.
-func (b *backend) begin(ctx context.Context, req *logical.Request, name string, role *staticRole, setter secretSetter) error {
-	if role.Pending != nil {
+// resume continues what an earlier attempt left unfinished.
+func (r *staticRotation) resume(ctx context.Context) error {
+	switch {
+	case r.role.State == staticSetting:
+		outcome, err := r.value.settle(ctx)
+		return r.conclude(ctx, outcome, err)
+	case r.role.State == staticProving && (r.role.isSecret() || !r.wanted()):
+		return r.value.finish(ctx)
+	default:
 		return nil
 	}
-	pending, err := setter.newValue(ctx)
+}
+
+// start makes a new value. A value that the pool refuses is replaced by another.
+func (r *staticRotation) start(ctx context.Context) error {
+	if err := r.value.check(ctx); err != nil {
+		return err
+	}
+	for tried := 1; ; tried++ {
+		if err := r.begin(ctx); err != nil {
+			return err
+		}
+		outcome, err := r.value.set(ctx)
+		err = r.conclude(ctx, outcome, err)
+		if !errors.Is(err, errValueRefused) || tried == valuesMax {
+			return err
+		}
+	}
+}
+
+// begin stores a new pending value before Cognito is called.
+func (r *staticRotation) begin(ctx context.Context) error {
+	pending, err := r.value.propose(ctx)
 	if err != nil {
 		return err
 	}
-	role.Pending = pending
-	if err := b.putStaticRole(ctx, req.Storage, name, role); err != nil {
-		role.Pending = nil // whether or not it is stored, Cognito does not know it
+	before := *r.role
+	r.previous = before.State
+	r.role.State, r.role.Pending = staticSetting, pending
+	if err := r.store(ctx); err != nil {
+		*r.role = before // whether or not it is stored, Cognito does not have it
 		return err
 	}
 	return nil
 }
 
-// finishRotation makes the pending value the one that is handed out.
-func (b *backend) finishRotation(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
-	finished := *role
-	finished.Value, finished.Pending = role.Pending.Value, nil
-	if role.Pending.ID != "" {
-		finished.PreviousID, finished.SecretID = role.SecretID, role.Pending.ID
-	}
-	finished.LastRotation, finished.LastError, finished.Failures, finished.RetryAt = b.now(), "", 0, time.Time{}
-	if err := finished.reschedule(b.now()); err != nil {
+// conclude turns the outcome of a set into the next state.
+func (r *staticRotation) conclude(ctx context.Context, outcome cognito.Outcome, err error) error {
+	switch outcome {
+	case cognito.OutcomeSucceeded:
+		return r.value.accept(ctx)
+	case cognito.OutcomeRefused:
+		return r.keep(ctx, err)
+	default:
 		return err
 	}
-	// Cognito has the value, so storing it must not fail for a caller who left.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
-	defer cancel()
-	if err := b.putStaticRole(ctx, req.Storage, name, &finished); err != nil {
+}
+
+// keep drops the pending value. The failure, if there is one, is stored by the caller.
+func (r *staticRotation) keep(ctx context.Context, failure error) error {
+	earlier := r.role.Pending.Earlier
+	r.role.State, r.role.Pending = staticIdle, nil
+	switch {
+	case failure == nil:
+		return r.store(ctx)
+	case earlier != "":
+		r.role.State, r.role.Pending = staticSetting, &pendingValue{Value: earlier}
+	case r.previous == staticRejected:
+		r.role.State = staticRejected
+	}
+	return failure
+}
+
+// promote makes the pending value the one that is returned.
+func (r *staticRotation) promote(ctx context.Context, next staticState) error {
+	promoted := *r.role
+	promoted.State, promoted.Value, promoted.Pending = next, r.role.Pending.Value, nil
+	promoted.LastRotation, promoted.LastError, promoted.Failures, promoted.RetryAt = r.now(), "", 0, time.Time{}
+	if err := promoted.reschedule(r.now()); err != nil {
 		return err
 	}
-	*role = finished
-	b.dropMachineTokens(role)
+	before := *r.role
+	*r.role = promoted
+	if err := r.store(ctx); err != nil {
+		*r.role = before
+		return err
+	}
+	r.promoted = true
+	r.staticTokens.Drop(r.name)
+	r.dropMachineTokens(r.role)
+	r.sendEvent(ctx, "rotate", r.name)
 	return nil
 }
 
-// noteStaticFailure keeps in the role why it failed and when to try again.
-func (b *backend) noteStaticFailure(ctx context.Context, req *logical.Request, name string, role *staticRole, failure error) {
-	pause := min(retryStaticFirst<<min(role.Failures, 16), retryStaticMax)
-	if role.Pending != nil && role.Pending.Touched {
-		pause = min(pause, retryTouchedMax)
+// reject stores that Cognito accepts no value that Vault knows.
+func (r *staticRotation) reject(failure error) error {
+	r.role.State, r.role.Pending, r.role.ProofDue = staticRejected, nil, false
+	if r.role.RotationWindow == 0 {
+		r.role.NextRotation = r.now()
 	}
-	role.LastError = failure.Error()
-	role.RetryAt = b.now().Add(pause/2 + rand.N(pause/2)) //nolint:gosec // spreads roles out, hides nothing
-	role.Failures++
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotationTimeout)
-	defer cancel()
-	if err := b.putStaticRole(ctx, req.Storage, name, role); err != nil {
-		b.Logger().Error("the failure of a rotation could not be stored", "name", name, "error", err)
-	}
-	b.sendEvent(ctx, "rotate-fail", name)
+	return failure
 }
 
-// sendEvent tells whoever subscribed to Vault's events. There may be nobody,
-// or no events at all.
+// postpone stores why an attempt failed and when the next one is made.
+func (r *staticRotation) postpone(ctx context.Context, failure error) {
+	r.role.RetryAt = r.now().Add(r.pause())
+	r.role.Failures++
+	var exhausted *signInsExhausted
+	if errors.As(failure, &exhausted) {
+		r.role.RetryAt = latest(r.role.RetryAt, exhausted.until)
+	}
+	if exhausted == nil || r.role.LastError == "" {
+		r.role.LastError = failure.Error() // no more sign-ins are the consequence of an error that matters more
+	}
+	if err := r.store(ctx); err != nil {
+		r.Logger().Error("the failure of a rotation could not be stored", "name", r.name, "error", err)
+	}
+	r.sendEvent(ctx, "rotate-fail", r.name)
+}
+
+// pause doubles with each failure. Roles that failed together are spread over
+// half of it. A password that the user cannot change any more is not tried often.
+func (r *staticRotation) pause() time.Duration {
+	longest := retryStaticMax
+	if r.role.State == staticRejected && r.role.SelfManaged {
+		return longest
+	}
+	if r.role.State == staticSetting && !r.role.isSecret() {
+		longest = retrySettingMax
+	}
+	pause := min(retryStaticFirst<<min(r.role.Failures, 16), longest)
+	hash := fnv.New32a()
+	fmt.Fprint(hash, r.name, r.role.Failures) //nolint:errcheck // a hash accepts everything
+	return pause/2 + time.Duration(hash.Sum32())%(pause/2)
+}
+
+// store stores the role, also when the time of the attempt is over.
+func (r *staticRotation) store(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	return r.putStaticRole(ctx, r.req.Storage, r.name, r.role)
+}
+
+// inWindow reports whether the attempt may change the value now.
+func (r *staticRotation) inWindow() bool { return r.demanded || r.role.inWindow(r.now()) }
+
+// sendEvent sends one of Vault's events. Vault may have none.
 func (b *backend) sendEvent(ctx context.Context, what, name string) {
 	err := logical.SendEvent(ctx, b, "cognito/static-role-"+what,
 		logical.EventMetadataPath, staticRoleStoragePrefix+name,
@@ -154,164 +336,4 @@ func (b *backend) sendEvent(ctx context.Context, what, name string) {
 	if err != nil && !errors.Is(err, framework.ErrNoEvents) {
 		b.Logger().Debug("an event was not sent", "event", what, "name", name, "error", err)
 	}
-}
-
-func (b *backend) setterOf(ctx context.Context, req *logical.Request, role *staticRole) (secretSetter, error) {
-	aws, err := b.connect(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := aws.Pool(ctx, role.target(aws.region))
-	if err != nil {
-		return nil, err
-	}
-	password := func(ctx context.Context) (*pendingValue, error) {
-		value, err := b.newPasswordBy(ctx, cmp.Or(role.PasswordPolicy, aws.passwordPolicy))
-		return &pendingValue{Value: value}, err
-	}
-	switch {
-	case role.CredentialType == staticTypeSecret:
-		return &clientSecretSetter{pool: pool, aws: aws, role: role}, nil
-	case role.SelfManaged:
-		return &ownPasswordSetter{pool: pool, make: password}, nil
-	default:
-		return &passwordSetter{pool: pool, make: password}, nil
-	}
-}
-
-// passwordSetter sets a user's password by the rights of the engine.
-type passwordSetter struct {
-	pool *cognito.Pool
-	make func(context.Context) (*pendingValue, error)
-}
-
-func (s *passwordSetter) newValue(ctx context.Context) (*pendingValue, error) { return s.make(ctx) }
-
-// set tells a password that an earlier try has set from one that the pool
-// refuses by trying it; where no app client is known, another one settles it.
-func (s *passwordSetter) set(ctx context.Context, role *staticRole, _ bool) error {
-	err := s.pool.ReplacePassword(ctx, role.Username, role.Pending.Value)
-	role.Pending.note(err)
-	switch {
-	case cognito.IsPasswordUsed(err) && role.AppClientID != "":
-		proof := s.prove(ctx, role)
-		if cognito.IsWrongPassword(proof) {
-			return fmt.Errorf("%w: %w", errRefused, err)
-		}
-		if proof != nil {
-			return proof
-		}
-	case cognito.IsPasswordRefused(err):
-		return fmt.Errorf("%w: %w", errRefused, err)
-	case err != nil:
-		return err
-	}
-	if role.SignOutOnRotation {
-		if err := s.pool.SignOutUser(ctx, role.Username); err != nil {
-			return err
-		}
-	}
-	return s.prove(ctx, role)
-}
-
-// prove signs in, once. A challenge comes after the password, so it proves it.
-func (s *passwordSetter) prove(ctx context.Context, role *staticRole) error {
-	if role.AppClientID == "" {
-		return nil
-	}
-	_, err := s.pool.SignIn(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Pending.Value}, nil)
-	if cognito.IsChallenge(err) {
-		return nil
-	}
-	return err
-}
-
-// ownPasswordSetter lets the user change its own password.
-type ownPasswordSetter struct {
-	pool *cognito.Pool
-	make func(context.Context) (*pendingValue, error)
-}
-
-func (s *ownPasswordSetter) newValue(ctx context.Context) (*pendingValue, error) { return s.make(ctx) }
-
-// set first asks whether an earlier try did it, because the old password would
-// then be a wrong one, and Cognito locks out who offers those.
-func (s *ownPasswordSetter) set(ctx context.Context, role *staticRole, retried bool) error {
-	if retried {
-		if done, err := s.inForce(ctx, role); done || err != nil {
-			return err
-		}
-	}
-	old := cognito.Credentials{Username: role.Username, Password: role.Value}
-	err := s.pool.ChangeOwnPassword(ctx, role.appClient(), old, role.Pending.Value, nil)
-	role.Pending.note(err)
-	switch {
-	case cognito.IsPasswordRefused(err):
-		return fmt.Errorf("%w: %w", errRefused, err)
-	case err != nil && cognito.KindOf(err) != cognito.KindUnavailable:
-		return err
-	}
-	// Proves the change, or settles whether a lost answer stands for one.
-	done, proof := s.inForce(ctx, role)
-	if done {
-		return nil
-	}
-	return cmp.Or(proof, err, errors.New("the new password was taken but does not let the user sign in"))
-}
-
-// inForce tells whether the pending password is the user's. A refusal is a
-// clear no, a challenge a clear yes.
-func (s *ownPasswordSetter) inForce(ctx context.Context, role *staticRole) (bool, error) {
-	_, err := s.pool.SignInSelf(ctx, role.appClient(), cognito.Credentials{Username: role.Username, Password: role.Pending.Value}, nil)
-	switch {
-	case err == nil, cognito.IsChallenge(err):
-		return true, nil
-	case cognito.IsWrongPassword(err):
-		return false, nil
-	default:
-		return false, err
-	}
-}
-
-// currentStaticRole gives a role as it is when no rotation is under way: it
-// waits for one, and finishes one that died half way, because until then the
-// stored value may not be the one that Cognito takes.
-func (b *backend) currentStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	role, err := b.existingStaticRole(ctx, req, name)
-	if err != nil {
-		return nil, err
-	}
-	if role.CredentialType == staticTypeSecret && role.Value != "" {
-		return role, nil // an app client's secret stays good while the next one comes
-	}
-	lock := b.queue.lock(name)
-	lock.RLock()
-	role, err = b.existingStaticRole(ctx, req, name)
-	lock.RUnlock()
-	if err == nil && role.Pending != nil && !b.now().Before(role.RetryAt) {
-		role, err = b.resumeRotation(ctx, req, name)
-	}
-	if err == nil && role.Value == "" {
-		err = badRequest("static role %q has no value yet: its first rotation has not succeeded: %s", name, role.LastError)
-	}
-	return role, err
-}
-
-func (b *backend) resumeRotation(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
-	lock := b.queue.lock(name)
-	lock.Lock()
-	defer lock.Unlock()
-	role, err := getStaticRole(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	if role == nil {
-		return nil, badRequest("there is no static role %q", name)
-	}
-	if role.Pending != nil && !b.now().Before(role.RetryAt) {
-		if err := b.rotate(ctx, req, name, role); err != nil {
-			b.Logger().Error("finishing the rotation of a static role failed", "name", name, "error", err)
-		}
-	}
-	return role, nil
 }

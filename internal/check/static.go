@@ -69,6 +69,27 @@ func (s StaticPassword) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	return findings
 }
 
+// Precheck reads only what can certainly stop a rotation, the user and the app
+// client, and returns the user if it could be read.
+func (s StaticPassword) Precheck(ctx context.Context, pool Pool) ([]Finding, cognito.UserState) {
+	c := &passwordCheck{StaticPassword: s, lookups: newLookups(s.Subject)}
+	c.identity, c.rules = Result[string]{}, Result[cognito.PoolRules]{} // the calls below fail if these do
+	r := newReader(ctx)
+	read(r, &c.user, func(ctx context.Context) (cognito.UserState, error) { return pool.User(ctx, s.Username) })
+	if c.lookups.AppClient.ID != "" {
+		r.group.Go(func() error {
+			c.readClient(r.ctx, pool)
+			return nil
+		})
+	}
+	r.wait()
+	findings := []Finding{c.checkUser()}
+	if c.lookups.AppClient.ID != "" {
+		findings = append(findings, c.checkClient(), c.checkSecret(userClientWithoutSecret), c.checkFlows())
+	}
+	return findings, c.user.Value
+}
+
 func (c *passwordCheck) checkUser() Finding {
 	const name = "user"
 	user := c.user.Value
@@ -97,6 +118,8 @@ func (c *passwordCheck) checkFlows() Finding {
 		return skipped(name, "app_client")
 	case slices.Contains(c.client.Value.AuthFlows, needed):
 		return Passed(name, "The app client allows "+needed+".")
+	case !c.SelfManaged && slices.Contains(c.client.Value.AuthFlows, flowAdminPasswordLegacy):
+		return Passed(name, "The app client allows "+flowAdminPasswordLegacy+", the older name of "+needed+".")
 	default:
 		return Failed(name, "The app client does not allow "+needed+", which proves a new password.", "Allow it in the app client.")
 	}

@@ -149,7 +149,11 @@ var deeds = map[string]func(ctx context.Context, s *cognito.Service, pool *cogni
 		return err
 	},
 	"change own password": func(ctx context.Context, _ *cognito.Service, p *cognito.Pool) error {
-		return p.ChangeOwnPassword(ctx, anApp(), someCredentials(), sentSecrets[2], nil)
+		session, err := p.TrySignIn(ctx, anApp(), someCredentials(), true)
+		if err != nil {
+			return err
+		}
+		return p.ChangePassword(ctx, session, sentSecrets[2])
 	},
 	"list secrets": func(ctx context.Context, _ *cognito.Service, p *cognito.Pool) error {
 		_, err := p.ClientSecretIDs(ctx, "c")
@@ -220,8 +224,8 @@ func aTarget() cognito.Target { return cognito.Target{UserPoolID: "eu-west-1_x",
 
 func anApp() cognito.AppClient { return cognito.AppClient{ID: "c", Secret: clientSecret} }
 
-func someCredentials() cognito.Credentials {
-	return cognito.Credentials{Username: "u", Password: sentSecrets[1], TOTPCode: sentSecrets[5]}
+func someCredentials() cognito.Login {
+	return cognito.Login{Username: "u", Password: sentSecrets[1], TOTPCode: sentSecrets[5]}
 }
 
 func aUser(totp bool) cognito.UserRequest {

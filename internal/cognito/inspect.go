@@ -51,6 +51,8 @@ type ClientRules struct {
 	Scopes            []string
 	// HasSecret tells whether Cognito shows a secret.
 	HasSecret bool
+	// RotatesRefreshTokens is set if a refresh token can be used once only.
+	RotatesRefreshTokens bool
 	// JWTLife is that of the access or ID tokens, whichever live longer.
 	JWTLife time.Duration
 
@@ -186,8 +188,9 @@ func clientRules(client *types.UserPoolClientType) ClientRules {
 		AuthFlows: texts(client.ExplicitAuthFlows),
 		ClientCredentials: aws.ToBool(client.AllowedOAuthFlowsUserPoolClient) &&
 			slices.Contains(client.AllowedOAuthFlows, types.OAuthFlowTypeClientCredentials),
-		Scopes:    client.AllowedOAuthScopes,
-		HasSecret: aws.ToString(client.ClientSecret) != "",
+		Scopes:               client.AllowedOAuthScopes,
+		HasSecret:            aws.ToString(client.ClientSecret) != "",
+		RotatesRefreshTokens: client.RefreshTokenRotation != nil && client.RefreshTokenRotation.Feature == types.FeatureTypeEnabled,
 		JWTLife: max(
 			tokenLife(client.AccessTokenValidity, units.AccessToken),
 			tokenLife(client.IdTokenValidity, units.IdToken)),

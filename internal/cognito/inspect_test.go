@@ -50,7 +50,7 @@ func TestInspect(t *testing.T) {
 		} {
 			out, err := f.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
 				UserPoolId: &f.Seed.UserPoolID, ClientName: aws.String("lives"),
-				AccessTokenValidity: &c.access, IdTokenValidity: &c.id, TokenValidityUnits: c.units,
+				AccessTokenValidity: validity(c.access), IdTokenValidity: validity(c.id), TokenValidityUnits: c.units,
 			})
 			require.NoError(t, err)
 			client, err := f.pool().Client(t.Context(), *out.UserPoolClient.ClientId)
@@ -67,7 +67,11 @@ func TestInspect(t *testing.T) {
 			{"auth.example.com", "auth.example.com"},
 		} {
 			pool := f.MakePool(&cip.CreateUserPoolInput{})
-			_, err := f.Admin.CreateUserPoolDomain(t.Context(), &cip.CreateUserPoolDomainInput{Domain: &c.domain, UserPoolId: &pool})
+			create := &cip.CreateUserPoolDomainInput{Domain: &c.domain, UserPoolId: &pool}
+			if c.domain == c.host {
+				create.CustomDomainConfig = &types.CustomDomainConfigType{CertificateArn: aws.String("arn:aws:acm:us-east-1:123456789012:certificate/1")}
+			}
+			_, err := f.Admin.CreateUserPoolDomain(t.Context(), create)
 			require.NoError(t, err)
 			state, err := f.poolOf(pool).Domain(t.Context(), c.host)
 			require.NoError(t, err)
@@ -89,4 +93,12 @@ func TestInspect(t *testing.T) {
 		require.Error(t, err)
 		require.Empty(t, cognito.DeniedAction(err), "keys that AWS does not take are no denied action")
 	})
+}
+
+// validity leaves a validity of 0 out of a request, where it means the default.
+func validity(units int32) *int32 {
+	if units == 0 {
+		return nil
+	}
+	return &units
 }

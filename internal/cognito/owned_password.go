@@ -5,7 +5,6 @@ package cognito
 
 import (
 	"context"
-	"errors"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -16,10 +15,11 @@ import (
 // elsewhere. Setting a password would make it a user of the pool's own.
 const StatusExternalProvider = string(types.UserStatusTypeExternalProvider)
 
-// IsPasswordRefused reports that the pool does not take a password: by its
-// policy, or because the user had it before.
+// IsPasswordRefused reports that the pool does not accept a password: by its
+// policy, because Cognito allows no such password anywhere (one with a space, an
+// invalid parameter), or because the user had it before.
 func IsPasswordRefused(err error) bool {
-	return hasCode(err, "InvalidPasswordException") || IsPasswordUsed(err)
+	return hasCode(err, "InvalidPasswordException") || hasCode(err, codeInvalidParameter) || IsPasswordUsed(err)
 }
 
 // IsPasswordUsed reports that the user had the password before. After a lost
@@ -53,72 +53,15 @@ func (p *Pool) SignOutUser(ctx context.Context, username string) error {
 	return nil
 }
 
-// SignInSelf is SignIn without any right of IAM's. The app client must allow
-// ALLOW_USER_PASSWORD_AUTH.
-func (p *Pool) SignInSelf(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (Tokens, error) {
-	step := p.step("signing in user", c.Username)
-	answer, err := p.initiateSelf(ctx, step, app, c, metadata)
-	if err != nil {
-		return Tokens{}, err
-	}
-	return answer.tokens(step)
-}
-
-// ChangeOwnPassword lets a user replace its password, which requires no IAM
-// permission. It also serves a user with a temporary password, who has to
-// replace it.
-func (p *Pool) ChangeOwnPassword(ctx context.Context, app AppClient, c Credentials, password string, metadata map[string]string) error {
-	step := p.step("changing the password of user", c.Username)
-	answer, err := p.initiateSelf(ctx, step, app, c, metadata)
-	if err != nil {
-		return unchanged(err)
-	}
-	if answer.challenge == types.ChallengeNameTypeNewPasswordRequired {
-		return p.replaceTemporary(ctx, step, app, c, answer, password, metadata)
-	}
-	tokens, err := answer.tokens(step)
-	if err != nil {
-		return unchanged(err)
-	}
-	_, err = p.api.ChangePassword(ctx, &cip.ChangePasswordInput{
-		AccessToken: &tokens.AccessToken, PreviousPassword: &c.Password, ProposedPassword: &password,
-	}, p.once, unsigned)
-	if err != nil {
-		return fail(step, err, c.Password, password, tokens.AccessToken)
-	}
-	return nil
-}
-
-// unchanged marks the failure of a step that only prepares a change.
-func unchanged(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		e.Outcome = OutcomeRefused
-	}
-	return err
-}
-
-func (p *Pool) replaceTemporary(ctx context.Context, step string, app AppClient, c Credentials, demand reply, password string, metadata map[string]string) error {
-	_, err := p.api.RespondToAuthChallenge(ctx, &cip.RespondToAuthChallengeInput{
-		ClientId:           &app.ID,
-		ChallengeName:      demand.challenge,
-		Session:            &demand.session,
-		ChallengeResponses: app.authenticated(demand.username(c.Username), map[string]string{"NEW_PASSWORD": password}),
-		ClientMetadata:     metadata,
-	}, p.once, unsigned)
-	if err != nil {
-		return fail(step, err, password, app.Secret, demand.session)
-	}
-	return nil
-}
-
-func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+// initiateSelf signs in without IAM permissions. It is not repeated after a lost
+// response, because each repetition may count as a wrong password.
+func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Login, metadata map[string]string) (reply, error) {
 	out, err := p.api.InitiateAuth(ctx, &cip.InitiateAuthInput{
 		ClientId:       &app.ID,
 		AuthFlow:       types.AuthFlowTypeUserPasswordAuth,
 		AuthParameters: app.authenticated(c.Username, map[string]string{"PASSWORD": c.Password}),
 		ClientMetadata: metadata,
-	}, unsigned)
+	}, p.once, unsigned)
 	if err != nil {
 		return reply{}, nameFlow(fail(step, err, c.Password, app.Secret), "ALLOW_USER_PASSWORD_AUTH")
 	}

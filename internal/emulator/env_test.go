@@ -26,6 +26,7 @@ import (
 
 	"vault-plugin-secrets-cognito/internal/emulator"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
 const (
@@ -83,9 +84,14 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	clock := newClock()
-	running, err := emulator.Start(emulator.Options{Now: clock.Now, SigningKey: sharedKey()})
+	contract := &emulatortest.Contract{}
+	contract.AllowInvalidRequests()
+	running, err := emulator.Start(emulator.Options{Now: clock.Now, SigningKey: sharedKey(), Observe: contract.Observe})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = running.Close() }) // a test may have closed it
+	t.Cleanup(func() {
+		_ = running.Close() // a test may have closed it
+		contract.Verify(t)
+	})
 	seed, err := running.Seed(testRegion)
 	require.NoError(t, err)
 	b := &env{t: t, ctx: t.Context(), clock: clock, running: running, url: running.URL, seed: seed, control: control.New(running.URL)}

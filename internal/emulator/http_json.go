@@ -82,7 +82,11 @@ func (s *Server) receiveJSON(r *http.Request, body []byte) *exchange {
 	if !op.unsigned {
 		x.authorize = func() *exception { return s.authorizeJSON(signer, name, e) }
 	}
-	x.perform = func() answer { return s.performJSON(op, signer, body) }
+	x.perform = func() answer {
+		a := s.performJSON(op, signer, body)
+		s.observe(Exchange{Operation: name, AccessKey: signer.accessKey, Request: body, Answer: a.body, Code: a.code})
+		return a
+	}
 	return x
 }
 

@@ -227,7 +227,7 @@ func TestUserHasAtMost100Groups(t *testing.T) {
 			require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", name))
 		}
 	}
-	requireCode(t, b.addToGroup(b.seed.UserPoolID, "ann", "group-100"), "LimitExceededException")
+	requireCode(t, b.addToGroup(b.seed.UserPoolID, "ann", "group-100"), "InvalidParameterException")
 	require.NoError(t, b.addToGroup(b.seed.UserPoolID, "ann", "group-7"), "joining twice is accepted")
 }
 

@@ -29,6 +29,19 @@ type Options struct {
 	CheapTokens bool
 	// AccountID is the AWS account that owns everything; the default is 123456789012.
 	AccountID string
+	// Observe is called with each call to Cognito's API that the emulator performed, unless a fault answered
+	// it. It must not change what it is given, and may be called by several goroutines at a time.
+	Observe func(Exchange)
+}
+
+// Exchange is a request to Cognito's JSON API and the emulator's answer.
+type Exchange struct {
+	Operation string
+	// AccessKey is the one that signed the request, if any.
+	AccessKey       string
+	Request, Answer []byte
+	// Code is the error in the answer, or empty.
+	Code string
 }
 
 // Server is the emulator as an http.Handler. Connections are only counted if the http.Server uses
@@ -40,6 +53,7 @@ type Server struct {
 	random    random
 
 	operations map[string]operation
+	observe    func(Exchange)
 	control    http.Handler
 
 	faults  *faults
@@ -63,6 +77,7 @@ func New(opts Options) *Server {
 		keys:       newSigningKeys(opts.SigningKey, opts.CheapTokens),
 		random:     random{opts.Random},
 		operations: operations(),
+		observe:    opts.Observe,
 		faults:     newFaults(),
 		latency:    &latency{},
 		quotas:     newQuotas(opts.Now),
@@ -81,6 +96,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Random == nil {
 		o.Random = rand.Reader
+	}
+	if o.Observe == nil {
+		o.Observe = func(Exchange) {}
 	}
 	if o.AccountID == "" {
 		o.AccountID = defaultAccountID

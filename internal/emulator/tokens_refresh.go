@@ -50,6 +50,11 @@ func (r *request) findRefreshToken(c *client, value string) (*refreshToken, erro
 	}
 }
 
+// refreshOutput is the answer of GetTokensFromRefreshToken, which has no challenges.
+type refreshOutput struct {
+	AuthenticationResult *authenticationResult
+}
+
 // getTokensFromRefreshToken also returns a new refresh token if the client rotates them.
 func (r *request) getTokensFromRefreshToken(in refreshInput) (any, error) {
 	c, err := r.findClientAnywhere(in.ClientId)
@@ -64,7 +69,7 @@ func (r *request) getTokensFromRefreshToken(in refreshInput) (any, error) {
 		return nil, err
 	}
 	if !c.rotatesRefreshTokens() {
-		return authOutput{AuthenticationResult: r.tokensOf(t.signIn)}, nil
+		return refreshOutput{r.tokensOf(t.signIn)}, nil
 	}
 	return r.rotate(c, t)
 }
@@ -80,16 +85,15 @@ func (r *request) rotate(c *client, t *refreshToken) (any, error) {
 	}
 	result := r.tokensOf(t.signIn)
 	result.RefreshToken = r.newRefreshToken(t.signIn)
-	return authOutput{AuthenticationResult: result}, nil
+	return refreshOutput{result}, nil
 }
 
 // revokeToken ends the sign-in of a refresh token. Revoking twice is not an error.
+//
+// RevokeToken documents no ResourceNotFoundException; that an unknown client gets UnauthorizedException is a guess.
 func (r *request) revokeToken(in revokeInput) (any, error) {
 	c, err := r.findClientAnywhere(in.ClientId)
-	if err != nil {
-		return nil, err
-	}
-	if c.checkSecret(in.ClientSecret) != nil {
+	if err != nil || c.checkSecret(in.ClientSecret) != nil {
 		return nil, newException(codeUnauthorized, "Invalid client or secret")
 	}
 	if !c.revokesTokens() {

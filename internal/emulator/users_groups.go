@@ -10,14 +10,15 @@ type membershipInput struct {
 	GroupName string
 }
 
-// adminAddUserToGroup accepts a user that is a member already.
+// adminAddUserToGroup accepts a user that is a member already. AdminAddUserToGroup documents no
+// LimitExceededException; that a 101st group is an invalid parameter is a guess.
 func (r *request) adminAddUserToGroup(in membershipInput) (any, error) {
 	u, err := r.findMember(in)
 	if err != nil {
 		return nil, err
 	}
 	if !u.groups[in.GroupName] && len(u.groups) >= maxUserGroups {
-		return nil, newException(codeLimitExceeded, "A user is a member of at most %d groups.", maxUserGroups)
+		return nil, invalidParameter("A user is a member of at most %d groups.", maxUserGroups)
 	}
 	u.groups[in.GroupName] = true
 	return empty{}, nil

@@ -21,6 +21,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
+// adminAccessKey is the access key of Admin.
+const adminAccessKey = "AKIAADMIN"
+
 // Region is the region of the seeded pool.
 const Region = "eu-west-1"
 
@@ -40,6 +43,8 @@ type Cognito struct {
 	Control *control.Client
 	// Admin calls Cognito's API with administrator rights.
 	Admin *cip.Client
+	// Contract compares all calls with AWS's model of Cognito.
+	Contract *Contract
 
 	t *testing.T
 }
@@ -47,16 +52,21 @@ type Cognito struct {
 // Start starts an emulator for a test.
 func Start(t *testing.T) *Cognito {
 	t.Helper()
-	running, err := emulator.Start(emulator.Options{SigningKey: SigningKey()})
+	contract := &Contract{}
+	running, err := emulator.Start(emulator.Options{SigningKey: SigningKey(), Observe: contract.Observe})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, running.Close()) })
+	t.Cleanup(func() {
+		require.NoError(t, running.Close())
+		contract.Verify(t)
+	})
 	seed, err := running.Seed(Region)
 	require.NoError(t, err)
 	return &Cognito{
-		Seed:    seed,
-		Control: control.New(running.URL),
+		Seed:     seed,
+		Control:  control.New(running.URL),
+		Contract: contract,
 		Admin: cip.New(cip.Options{
-			Region: Region, BaseEndpoint: &running.URL, Credentials: credentials.NewStaticCredentialsProvider("AKIAADMIN", "s", ""),
+			Region: Region, BaseEndpoint: &running.URL, Credentials: credentials.NewStaticCredentialsProvider(adminAccessKey, "s", ""),
 		}),
 		t: t,
 	}
