@@ -100,6 +100,6 @@ func explainMissingSecret(ctx context.Context, api *cip.Client, step string, tar
 		return &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot request tokens"}
 	default:
 		return &Error{Step: step, Kind: KindInvalid, Code: codeSecretHidden, Detail: fmt.Sprintf(
-			"the app client has %d secrets and Cognito shows none of them, because the first one was deleted: %s", len(listed.ClientSecrets), remedy)}
+			"Cognito shows none of the app client's secrets, of which there are %d, because the first one was deleted: %s", len(listed.ClientSecrets), remedy)}
 	}
 }
