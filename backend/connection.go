@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
-	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Credentials, metadata map[string]string) (cognito.Tokens, error)
+	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
@@ -30,6 +31,7 @@ var _ userPool = (*cognito.Pool)(nil)
 // connection is the mount's AWS service, built from its config.
 type connection struct {
 	*cognito.Service
+	config *configEntry
 	// The remaining fields are defaults of roles.
 	region           string
 	usernameTemplate string
@@ -43,25 +45,58 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 		if err != nil {
 			return nil, err
 		}
-		service := b.newService(req, config)
-		return &connection{service, config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
+		next := &connection{config: config, region: config.Region, usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
+		next.Service = b.serviceFor(req, config)
+		b.lastConnection.Store(next)
+		return next, nil
 	})
 }
 
+// serviceFor returns the service of the last connection if only its access key was rotated since: its
+// cached tokens stay. Otherwise it returns a new service.
+func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
+	last := b.lastConnection.Load()
+	if last == nil || !config.isRotationOf(last.config) {
+		settings := b.awsSettings(req, config)
+		settings.Limiters = &b.limiters
+		return cognito.New(b.lifetime, settings)
+	}
+	last.ReplaceAccessKey(config.AccessKeyID, config.SecretAccessKey)
+	return last.Service
+}
+
+// isRotationOf reports whether a config differs from another one only in what a rotation changes.
+func (c *configEntry) isRotationOf(other *configEntry) bool {
+	if !c.LastVaultRotation.After(other.LastVaultRotation) { // a stale read must not bring the old key back
+		return false
+	}
+	one, two := *c, *other
+	for _, config := range []*configEntry{&one, &two} {
+		config.AccessKeyID, config.SecretAccessKey = "", ""
+		config.LastVaultRotation, config.NextVaultRotation = time.Time{}, time.Time{}
+	}
+	return reflect.DeepEqual(one, two)
+}
+
 // newService returns a service for a config, which need not be the stored one.
+// It has limiters of its own, so it is for calls to STS and IAM only.
 func (b *backend) newService(req *logical.Request, config *configEntry) *cognito.Service {
+	return cognito.New(b.lifetime, b.awsSettings(req, config))
+}
+
+func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
-	settings.Turns = &b.turns
 	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
-	return cognito.New(b.lifetime, settings)
+	return settings
 }
 
 // disconnect drops the mount's connection, and with it every cached token.
 func (b *backend) disconnect() {
+	b.lastConnection.Store(nil)
 	b.connections.Drop(configStoragePath)
 	b.staticTokens.Clear()
 }

@@ -41,7 +41,7 @@ func (b *backend) dropCachedRole(name string) {
 	role, _ := b.roles.Drop(name)
 	connection, _ := b.connections.Peek(configStoragePath)
 	if role != nil && connection != nil {
-		connection.ForgetMachineTokens(role.AppClientID)
+		connection.DropClient(role.AppClientID)
 	}
 }
 

@@ -163,7 +163,7 @@ func (u *upgrade) register(file, version string) {
 func (u *upgrade) moveTo(file, version string) {
 	u.Helper()
 	u.cli("secrets", "tune", "-plugin-version="+version, u.mount+"/")
-	u.cli("plugin", "reload", "-type=secret", "-plugin="+olderName)
+	u.cli("plugin", "reload", "-plugin="+olderName)
 	mounts, err := u.client.Sys().ListMountsWithContext(u.Context())
 	require.NoError(u, err)
 	require.Equal(u, u.sums[file], mounts[u.mount+"/"].RunningSha256, "the mount must run the other binary")

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/auth"
@@ -20,6 +22,8 @@ import (
 const (
 	codeNoSuchEntity   = "NoSuchEntity"
 	codeInvalidTokenID = "InvalidClientTokenId"
+	// codeUnrecognizedClient is what Cognito answers for an access key that it does not know.
+	codeUnrecognizedClient = "UnrecognizedClientException"
 
 	// proveFor is how long a new access key may be unknown to the rest of AWS:
 	// IAM's changes take seconds to arrive, see
@@ -182,23 +186,65 @@ func (k *AccessKeys) Delete(ctx context.Context, id string) error {
 	return fail(fmt.Sprintf("deleting the access key %q of IAM user %q", id, k.user), err)
 }
 
-// ProveAccessKey waits until AWS takes the access key of the Settings, which
-// it may not do for some seconds after the key was made.
-func (s *Service) ProveAccessKey(ctx context.Context) error {
+// ProveAccessKey waits until STS and Cognito accept the access key of the Settings, in the region of the
+// Settings and in others. A service may reject a new key for some seconds after another one has accepted
+// it. It needs no IAM permission, because a call that IAM denies proves the key, too.
+func (s *Service) ProveAccessKey(ctx context.Context, others ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, proveFor)
 	defer cancel()
-	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
-	if err != nil {
-		return failSetup("preparing the STS client", err)
+	for _, region := range append([]string{s.settings.Region}, others...) {
+		cfg, err := s.awsConfig(ctx, clientKey{region: region})
+		if err != nil {
+			return failSetup("preparing the AWS clients", err)
+		}
+		proof := keyProof{s.settings.AccessKeyID, region}
+		if err := proof.with(ctx, "STS", s.identityCall(cfg)); err != nil {
+			return err
+		}
+		if err := proof.with(ctx, "Cognito", s.poolCall(cfg)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (s *Service) identityCall(cfg aws.Config) func(context.Context) error {
 	client := s.stsFrom(cfg)
-	for attempt := 0; ; attempt++ {
+	return func(ctx context.Context) error {
 		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		return err
+	}
+}
+
+// poolCall asks for a pool that does not exist: Cognito checks the signature first.
+func (s *Service) poolCall(cfg aws.Config) func(context.Context) error {
+	client := cip.NewFromConfig(cfg, func(o *cip.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.CognitoEndpoint) })
+	return func(ctx context.Context) error {
+		_, err := client.DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: aws.String(cfg.Region + "_AccessKey")})
+		if kind := KindOf(fail("", err)); err == nil || kind == KindNotFound || kind == KindInvalid || isDenied(err) {
+			return nil
+		}
+		return err
+	}
+}
+
+func isDenied(err error) bool {
+	return slices.ContainsFunc(deniedCodes, func(code string) bool { return hasCode(err, code) })
+}
+
+// keyProof is an access key and the region in which it is proven.
+type keyProof struct{ id, region string }
+
+// with repeats a call as long as the service does not know the key.
+func (p keyProof) with(ctx context.Context, service string, call func(context.Context) error) error {
+	for attempt := 0; ; attempt++ {
+		err := call(ctx)
 		if err == nil {
 			return nil
 		}
-		if !hasCode(err, codeInvalidTokenID) || !wait(ctx, min(backoff(attempt, proveDelay), proveBackoffMax)) {
-			return fail(fmt.Sprintf("proving the access key %q with STS", s.settings.AccessKeyID), err)
+		unknown := hasCode(err, codeInvalidTokenID) || hasCode(err, codeUnrecognizedClient)
+		if !unknown || !wait(ctx, min(backoff(attempt, proveDelay), proveBackoffMax)) {
+			return fail(fmt.Sprintf("proving the access key %q with %s in region %q", p.id, service, p.region), err)
 		}
 	}
 }

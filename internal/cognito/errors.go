@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // Kind says whose turn it is after an error.
@@ -148,10 +150,10 @@ func fail(step string, err error, secrets ...string) *Error {
 	e := &Error{Step: step, cause: err, Kind: KindUnavailable, Outcome: outcomeOfCall(err)}
 	var api smithy.APIError
 	var credentials *credentialsError
-	var limit *limitError
+	var limit *ratelimit.Error
 	switch {
 	case errors.As(err, &limit):
-		e.Kind, e.Detail = KindThrottled, limit.Error()
+		e.Kind, e.Detail = KindThrottled, explainLimit(limit)
 	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
 	case errors.As(err, &credentials):

@@ -55,7 +55,7 @@ func (p *Pool) SignOutUser(ctx context.Context, username string) error {
 
 // initiateSelf signs in without IAM permissions. It is not repeated after a lost
 // response, because each repetition may count as a wrong password.
-func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+func (p *Pool) initiateSelf(ctx context.Context, step string, app AppClient, c Login, metadata map[string]string) (reply, error) {
 	out, err := p.api.InitiateAuth(ctx, &cip.InitiateAuthInput{
 		ClientId:       &app.ID,
 		AuthFlow:       types.AuthFlowTypeUserPasswordAuth,
