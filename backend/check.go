@@ -32,7 +32,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
-	role, err := b.withStaticSecret(ctx, req, role)
+	role, err := b.withStaticSecret(ctx, req, aws.region, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}

@@ -34,7 +34,7 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 
 // machineTokenRequest returns the role's request, narrowed by the fields of the read.
 func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	role, err := b.withStaticSecret(ctx, req, role)
+	role, err := b.withStaticSecret(ctx, req, aws.region, role)
 	if err != nil {
 		return cognito.MachineTokenRequest{}, err
 	}
@@ -49,10 +49,10 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 }
 
 // withStaticSecret returns the role with the app client and the current secret of its static role, if
-// it names one.
-func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, role *roleEntry) (*roleEntry, error) {
+// it names one. A role without a secret uses the one that a static role of this mount owns.
+func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
 	if role.StaticRole == "" {
-		return role, nil
+		return b.withOwnedSecret(ctx, req, defaultRegion, role)
 	}
 	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
 	switch {
@@ -67,6 +67,32 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	}
 	with := *role
 	with.AppClientID, with.AppClientSecret = static.AppClientID, static.Value
+	return &with, nil
+}
+
+// withOwnedSecret returns the role with the secret of the static role that owns its app client, if there
+// is one. Cognito shows only the secret that an app client was created with, which rotations delete. The
+// static role must reach the pool as the role does, so that the pool is in the same account.
+func (b *backend) withOwnedSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
+	if role.AppClientSecret != "" || role.UserPoolID == "" {
+		return role, nil
+	}
+	if err := b.loadQueue(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
+	if name == "" {
+		return role, nil
+	}
+	static, err := b.staticRole(ctx, req.Storage, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion):
+		return role, nil
+	}
+	with := *role
+	with.AppClientSecret = static.Value
 	return &with, nil
 }
 
