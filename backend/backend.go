@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -18,12 +19,12 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-cognito/internal/cache"
-	"vault-plugin-secrets-cognito/internal/cognito"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// defaultWALMinAge is how old an unfinished creation must be before Vault has
-// it rolled back. It is longer than any request may take.
-const defaultWALMinAge = 5 * time.Minute
+// defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is longer than
+// any request may take.
+const defaultWALMinAge = 2 * time.Minute
 
 // cleanTimeout bounds how long Vault waits when it ends the mount.
 const cleanTimeout = 10 * time.Second
@@ -32,14 +33,15 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the age from which an unfinished creation is rolled
-	// back, for tests. Zero means five minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, for tests. Zero means two
+	// minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
-	// Elapsed replaces the monotonic clock, for tests. It returns the time since any moment. If
-	// only Now is replaced, it goes with Now.
+	// Elapsed replaces the monotonic clock, for tests. If only Now is replaced, it goes with Now.
 	Elapsed func() time.Duration
+	// Boot names where Elapsed starts. Processes with the same one have the same clock.
+	Boot string
 	// Transport replaces the network under every call to AWS, for tests.
 	Transport http.RoundTripper
 }
@@ -49,11 +51,13 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	turns       cognito.Turns
-	roles       *cache.Cache[string, *cachedRole]
-	staticRoles *cache.Cache[string, *staticRole]
-	queue       staticQueue
-	staticLocks staticLocks
+	// lastConnection is the newest connection, also while it is not cached.
+	lastConnection atomic.Pointer[connection]
+	limiters       ratelimit.Limiters
+	roles          *cache.Cache[string, *roleEntry]
+	staticRoles    *cache.Cache[string, *staticRole]
+	queue          staticQueue
+	staticLocks    staticLocks
 
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
@@ -74,7 +78,9 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
-	metrics *metrics
+	census    census
+	rootTimes atomic.Pointer[rotationTimes]
+	metrics   *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -108,10 +114,10 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+		o.Boot, o.Elapsed = machineClock()
 	}
 	if o.Elapsed == nil {
 		now, began := o.Now, o.Now()
-		// Times of time.Now have both clocks, and Sub uses the monotonic one.
 		o.Elapsed = func() time.Duration { return now().Sub(began) }
 	}
 }
@@ -126,14 +132,14 @@ func newBackend(options Options) *backend {
 		metrics:   newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
-	b.watch = newLeaseWatch(options.Now, options.Elapsed)
+	b.watch = newLeaseWatch(options)
 	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
-	b.roles = newEntryCache[cachedRole](b.lifetime)
+	b.roles = newEntryCache[roleEntry](b.lifetime)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{
@@ -202,7 +208,8 @@ func (b *backend) initialize(context.Context, *logical.InitializationRequest) er
 func (b *backend) invalidate(_ context.Context, key string) {
 	switch {
 	case key == configStoragePath:
-		b.disconnect()
+		b.connections.Drop(configStoragePath) // the last connection may only have another key
+		b.staticTokens.Clear()
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.dropCachedRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):

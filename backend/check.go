@@ -32,11 +32,12 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
-	role, err := b.withStaticSecret(ctx, req, role)
+	role, err := b.withStaticSecret(ctx, req, aws.region, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}
 	request := role.tokenRequest(aws.region)
+	request.Partition = name // so that it uses the same cached tokens
 	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 
@@ -63,7 +64,7 @@ func runCheck(ctx context.Context, aws *connection, target cognito.Target, of su
 
 // userSubject renders one sample user of the role.
 func (b *backend) userSubject(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) check.User {
-	data := templateData{RoleName: name, DisplayName: req.DisplayName, MountPoint: req.MountPoint, UserPoolID: role.UserPoolID}
+	data := b.templateData(req, name, role.UserPoolID)
 	username := check.ResultOf(role.username(aws, data))
 	data.Username = username.Value
 	return check.User{

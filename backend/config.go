@@ -34,8 +34,8 @@ var (
 	externalIDPattern   = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
-// configEntry is how the engine reaches AWS, as it is stored. The older plugin
-// stored the first four fields under the same names.
+// configEntry is how the engine reaches AWS, as it is stored. The 2021 plugin stored the first four
+// fields under the same names.
 type configEntry struct {
 	AccessKeyID     string `json:"aws_access_key_id"`
 	SecretAccessKey string `json:"aws_secret_access_key"`
@@ -54,23 +54,23 @@ type configEntry struct {
 	PasswordPolicy   string `json:"password_policy,omitempty"`
 
 	automatedrotationutil.AutomatedRotationParams
-	// RotatedByVault is set when Vault's rotation manager has the schedule.
+	// RotatedByVault is set if Vault's rotation manager holds the schedule.
 	RotatedByVault bool `json:"rotated_by_vault,omitempty"`
-	// LastVaultRotation is when the engine made the access key; zero when it did not.
+	// LastVaultRotation is when the engine created the access key, or zero if it did not.
 	LastVaultRotation time.Time `json:"last_vault_rotation,omitzero"`
 	NextVaultRotation time.Time `json:"next_vault_rotation,omitzero"`
 
 	pluginidentityutil.PluginIdentityTokenParams
 
-	// MaxRetries is nil in what the older plugin stored.
+	// MaxRetries is nil for the default; the 2021 plugin did not store it.
 	MaxRetries     *int          `json:"max_retries,omitempty"`
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
 
 	RateLimits map[string]float64 `json:"rate_limits,omitempty"`
 }
 
-// dryRun lets everything that a config asks for happen once before it is
-// stored, and with verify AWS answer to it.
+// dryRun tries the templates, the password policy and identity tokens of a config before it is
+// stored, and with verify also its AWS credentials.
 func (b *backend) dryRun(ctx context.Context, req *logical.Request, config *configEntry, verify bool) error {
 	if err := b.dryRunConfig(ctx, req.MountPoint, config); err != nil {
 		return err
@@ -81,24 +81,24 @@ func (b *backend) dryRun(ctx context.Context, req *logical.Request, config *conf
 	if !verify {
 		return nil
 	}
-	_, err := b.awsOf(req, config).Identity(ctx, cognito.Target{Region: config.Region})
+	_, err := b.newService(req, config).Identity(ctx, cognito.Target{Region: config.Region})
 	return err
 }
 
-// warnOfStaticRoles tells what goes on without a config: static roles rotate
-// with whatever credentials the SDK finds.
+// warnOfStaticRoles returns a warning that static roles keep rotating without a config, with whatever
+// credentials the SDK finds.
 func (b *backend) warnOfStaticRoles(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	names, err := req.Storage.List(ctx, staticRoleStoragePrefix)
 	if err != nil || len(names) == 0 {
-		return nil, nil //nolint:nilerr // the config is deleted, and this is but a warning
+		return nil, nil //nolint:nilerr // the config is deleted already, and the list only serves a warning
 	}
 	response := &logical.Response{}
-	response.AddWarning(fmt.Sprintf("%d static roles are left, which from now on rotate with the credentials that the AWS SDK finds by itself, if it finds any", len(names)))
+	response.AddWarning(fmt.Sprintf("%d static roles are left: without a config they rotate with the credentials of the AWS SDK's default chain, if it finds any", len(names)))
 	return response, nil
 }
 
-// getConfig reads the config. There is always one: without an entry it is the
-// defaults and the SDK's own credentials.
+// getConfig reads the config. Without an entry it returns the defaults, which use the SDK's default
+// credential chain.
 func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {
 	config := &configEntry{}
 	if _, err := getJSON(ctx, s, configStoragePath, config); err != nil {
@@ -107,7 +107,7 @@ func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {
 	return config, nil
 }
 
-// update takes over what the request names and checks the whole.
+// update sets the fields that the request names and validates the result.
 func (c *configEntry) update(in input) error {
 	if err := in.checkSizes(); err != nil {
 		return err
@@ -145,14 +145,14 @@ func (c *configEntry) update(in input) error {
 	return c.validate(in)
 }
 
-// replaceKeys sees to it that a key, its secret and its token change together:
-// what is left of the ones before would only fail at AWS.
+// replaceKeys requires that a new access key comes with its secret, and drops the secret and token of
+// the old one: they would only fail at AWS.
 func (c *configEntry) replaceKeys(in input, before configEntry) error {
 	if c.AccessKeyID == before.AccessKeyID {
 		return nil
 	}
 	if c.AccessKeyID != "" && !in.has("aws_secret_access_key") {
-		return badRequest("aws_secret_access_key is missing: the stored one belongs to another aws_access_key_id")
+		return badRequest("aws_secret_access_key is required: the stored one belongs to another aws_access_key_id")
 	}
 	if !in.has("aws_secret_access_key") {
 		c.SecretAccessKey = ""
@@ -171,7 +171,7 @@ func (c *configEntry) validate(in input) error {
 	case in.has("max_retries") && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesMax):
 		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
 	case in.has("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
-		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", c.RequestTimeout, requestTimeoutMax)
+		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", durationText(c.RequestTimeout), durationText(requestTimeoutMax))
 	case c.RoleSessionName != "" && !sessionNamePattern.MatchString(c.RoleSessionName):
 		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
 	}
@@ -190,11 +190,11 @@ func (c *configEntry) validate(in input) error {
 func (c *configEntry) validateKeys() error {
 	switch {
 	case c.AccessKeyID != "" && c.SecretAccessKey == "":
-		return badRequest("aws_secret_access_key is missing: aws_access_key_id is of no use without it")
+		return badRequest("aws_secret_access_key is required: aws_access_key_id %q cannot be used without it", c.AccessKeyID)
 	case c.AccessKeyID == "" && c.SecretAccessKey != "":
-		return badRequest("aws_access_key_id is missing: aws_secret_access_key is of no use without it")
+		return badRequest("aws_access_key_id is required: aws_secret_access_key cannot be used without it")
 	case c.AccessKeyID == "" && c.SessionToken != "":
-		return badRequest("aws_access_key_id is missing: aws_session_token is of no use without it")
+		return badRequest("aws_access_key_id is required: aws_session_token cannot be used without it")
 	case c.AccessKeyID != "" && !accessKeyPattern.MatchString(c.AccessKeyID):
 		return badRequest("aws_access_key_id %q is not allowed: it must be up to 128 letters, digits or _", c.AccessKeyID)
 	case c.SessionToken != "" && !sessionTokenPattern.MatchString(c.SessionToken):
@@ -218,11 +218,11 @@ func (c *configEntry) validateEndpoints() error {
 	return nil
 }
 
-// validateReach checks the fields that config and roles have in common.
+// validateReach validates the fields that the config, roles and static roles share.
 func validateReach(region, assumeRoleARN, externalID string) error {
 	switch {
 	case region != "" && !regionPattern.MatchString(region):
-		return badRequest("region %q is not allowed: it must be the name of an AWS region, such as eu-west-1", region)
+		return badRequest("region %q is not allowed: it must be an AWS region, such as eu-west-1", region)
 	case assumeRoleARN != "" && !roleARNPattern.MatchString(assumeRoleARN):
 		return badRequest("aws_assume_role_arn %q is not allowed: it must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/vault", assumeRoleARN)
 	case externalID != "" && !validExternalID(externalID):
@@ -235,9 +235,9 @@ func validExternalID(id string) bool {
 	return len(id) >= 2 && len(id) <= externalIDMax && externalIDPattern.MatchString(id)
 }
 
-// shown is what a read tells: all but the secrets.
+// responseData returns the config as a read shows it, without its secrets.
 func (c *configEntry) responseData() map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"aws_access_key_id":     c.AccessKeyID,
 		"aws_assume_role_arn":   c.AssumeRoleARN,
 		"aws_external_id":       c.ExternalID,
@@ -250,7 +250,7 @@ func (c *configEntry) responseData() map[string]any {
 		"password_policy":       c.PasswordPolicy,
 		"max_retries":           c.maxRetries(),
 		"request_timeout":       seconds(c.requestTimeout()),
-		"rate_limits":           rateLimitsData(c.RateLimits),
+		"rate_limits":           rateLimitsText(c.RateLimits),
 
 		"identity_token_audience":    c.IdentityTokenAudience,
 		"identity_token_ttl":         seconds(c.identityTokenTTL()),
@@ -259,9 +259,9 @@ func (c *configEntry) responseData() map[string]any {
 		"rotation_window":            seconds(c.RotationWindow),
 		"disable_automated_rotation": c.DisableAutomatedRotation,
 	}
-	setTime(shown, "last_vault_rotation", c.LastVaultRotation)
-	setTime(shown, "next_vault_rotation", c.NextVaultRotation)
-	return shown
+	setTime(data, "last_vault_rotation", c.LastVaultRotation)
+	setTime(data, "next_vault_rotation", c.NextVaultRotation)
+	return data
 }
 
 func (c *configEntry) maxRetries() int {

@@ -6,7 +6,6 @@ package backend
 import (
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -20,128 +19,130 @@ func configFields() map[string]*framework.FieldSchema {
 	return describeDefaults(fields)
 }
 
-// identityConfigFields are about who the engine is to AWS.
+// identityConfigFields returns the fields that say which AWS identity the engine uses.
 func identityConfigFields() map[string]*framework.FieldSchema {
 	secret := &framework.DisplayAttributes{Sensitive: true}
 	return map[string]*framework.FieldSchema{
 		"aws_access_key_id": {
 			Type:        framework.TypeString,
-			Description: "Access key of the IAM user that the engine acts as. Without one the AWS SDK's default chain is used: environment, profile, web identity, pod identity, instance role.",
+			Description: "Access key ID of the IAM user that the engine acts as. If not set, the engine uses the default credential chain of the AWS SDK: environment, profile, web identity, pod identity, instance role.",
 		},
 		"aws_secret_access_key": {
 			Type:         framework.TypeString,
-			Description:  "Secret of aws_access_key_id. Never shown again.",
+			Description:  "Secret access key for aws_access_key_id. Never returned.",
 			DisplayAttrs: secret,
 		},
 		"aws_session_token": {
 			Type:         framework.TypeString,
-			Description:  "Session token, when the access key is a temporary one. Never shown again.",
+			Description:  "Session token, if the access key is temporary. Never returned.",
 			DisplayAttrs: secret,
 		},
 		"aws_assume_role_arn": {
 			Type:        framework.TypeString,
-			Description: "ARN of an IAM role to assume with these credentials. A role of the engine may name another.",
+			Description: "ARN of an IAM role to assume with these credentials. A role of the engine can override it.",
 		},
 		"aws_external_id": {
 			Type:        framework.TypeString,
-			Description: "External id for aws_assume_role_arn, where its trust policy asks for one.",
+			Description: "External ID to send when assuming aws_assume_role_arn. A role that sets its own aws_assume_role_arn does not inherit it.",
 		},
 		"aws_role_session_name": {
 			Type:        framework.TypeString,
-			Description: "Session name for aws_assume_role_arn, as CloudTrail shows it. Default: vault- and the mount's path.",
+			Description: "Session name to use when assuming aws_assume_role_arn, as shown in CloudTrail. Defaults to vault- followed by the mount path.",
 		},
 		"identity_token_audience": {
 			Type:        framework.TypeString,
-			Description: "Audience of the identity tokens with which aws_assume_role_arn is assumed, in the place of static keys: workload identity federation. Vault Enterprise only.",
+			Description: "Audience of the identity tokens used to assume aws_assume_role_arn instead of an access key (workload identity federation). Requires Vault Enterprise.",
 		},
 		"identity_token_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Default:     int(identityTokenTTLDefault / time.Second),
-			Description: "How long an identity token is valid.",
+			Default:     durationText(identityTokenTTLDefault),
+			Description: "Validity of an identity token.",
 		},
 		"verify_connection": {
 			Type:        framework.TypeBool,
 			Default:     false,
-			Description: "Ask STS with the new settings who the engine is, and refuse the write unless it answers. Not stored.",
+			Description: "If true, the write fails unless STS GetCallerIdentity succeeds with the new settings. Not stored.",
 		},
 	}
 }
 
-// serviceConfigFields are about where AWS is and how it is treated, and defaults of roles.
+// serviceConfigFields returns the fields that say how AWS is reached, and the defaults of roles.
 func serviceConfigFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"region": {
 			Type:        framework.TypeString,
-			Description: "AWS region of the user pools of roles that name none, such as eu-west-1.",
+			Description: "AWS region of user pools, for roles that set none, such as eu-west-1. Where neither sets one, it is taken from the user pool ID.",
 		},
 		"cognito_endpoint": {
 			Type:        framework.TypeString,
-			Description: "URL to reach Cognito's API at, in place of AWS's own: a VPC endpoint or an emulator.",
+			Description: "URL of the Cognito API, to use a VPC endpoint, a FIPS endpoint or an emulator. Client secrets may also be sent to its host. Defaults to the endpoint of the region.",
 		},
 		"sts_endpoint": {
 			Type:        framework.TypeString,
-			Description: "URL to reach STS at, in place of AWS's own.",
+			Description: "URL of the STS API. Defaults to the endpoint of the region.",
 		},
 		"iam_endpoint": {
 			Type:        framework.TypeString,
-			Description: "URL to reach IAM at, in place of AWS's own.",
+			Description: "URL of the IAM API. Defaults to the endpoint of the region.",
 		},
 		"username_template": {
 			Type:        framework.TypeString,
-			Description: "Template of usernames for roles that have none, by the rules of a role's own.",
+			Description: "Default username_template of roles.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
-			Description: "Vault password policy for roles that name none.",
+			Description: "Default password_policy of roles.",
 		},
 		"max_retries": {
 			Type:        framework.TypeInt,
 			Default:     cognito.DefaultMaxRetries,
-			Description: fmt.Sprintf("How often a call to AWS is repeated when it is throttled or fails on the way, 0 to %d.", maxRetriesMax),
+			Description: fmt.Sprintf("How often an AWS call is retried if it is throttled or gets no answer, from 0 to %d.", maxRetriesMax),
 		},
 		"rate_limits": {
 			Type:        framework.TypeKVPairs,
-			Description: "What this mount may take of Cognito's quotas: requests a second by quota category, such as UserCreation=25, for each account and region. Half of AWS's default for a category that is not named.",
+			Description: "Requests per second that this mount may use of each Cognito quota category, per account and region, as a map or as one text such as UserUpdate=20,UserCreation=25. A category that is not set defaults to half of the AWS default quota.",
 		},
 		"request_timeout": {
 			Type:        framework.TypeDurationSecond,
-			Default:     int(cognito.DefaultRequestTimeout / time.Second),
-			Description: fmt.Sprintf("How long one attempt of one call to AWS may take, 1s to %s.", requestTimeoutMax),
+			Default:     durationText(cognito.DefaultRequestTimeout),
+			Description: fmt.Sprintf("Timeout of a single attempt of an AWS call, from 1s to %s.", durationText(requestTimeoutMax)),
 		},
 	}
 }
 
-// rotationConfigFields are about aws_access_key_id's successors.
+// rotationConfigFields returns the fields that say when the access key is rotated.
 func rotationConfigFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"rotation_period": {
 			Type:        framework.TypeDurationSecond,
-			Description: "How often aws_access_key_id is rotated, a minute or more. 0 is never. Excludes rotation_schedule.",
+			Description: "How often aws_access_key_id is rotated, at least every 60s. 0 disables it. Mutually exclusive with rotation_schedule.",
 		},
 		"rotation_schedule": {
 			Type:        framework.TypeString,
-			Description: "When aws_access_key_id is rotated, as a cron expression of five fields in UTC. Excludes rotation_period.",
+			Description: "Cron expression of five fields, in UTC, that says when aws_access_key_id is rotated. Mutually exclusive with rotation_period.",
 		},
 		"rotation_window": {
 			Type:        framework.TypeDurationSecond,
-			Description: "How long after a time of rotation_schedule the rotation may still begin, an hour or more. 0 is always.",
+			Description: "How long after a time of rotation_schedule a rotation may still start, at least 1h. 0 means no limit.",
 		},
 		"disable_automated_rotation": {
 			Type:        framework.TypeBool,
 			Default:     false,
-			Description: "Rotate aws_access_key_id only on request, whatever the period or schedule.",
+			Description: "If true, aws_access_key_id is rotated only by a write to config/rotate-root.",
 		},
 	}
 }
 
-// configResponseFields are those of a read.
+// configResponseFields returns the fields of a read.
 func configResponseFields(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
-	shown := responseFields(fields, "aws_secret_access_key", "aws_session_token", "verify_connection")
-	shown["last_vault_rotation"] = &framework.FieldSchema{
-		Type: framework.TypeString, Description: "When the engine last made the access key, RFC 3339.",
+	read := responseFields(fields, "aws_secret_access_key", "aws_session_token", "verify_connection")
+	read["rate_limits"].Type = framework.TypeString
+	read["rate_limits"].Description = "Rate limits in effect, defaults included, as one text."
+	read["last_vault_rotation"] = &framework.FieldSchema{
+		Type: framework.TypeString, Description: "When the engine created the access key (RFC 3339).",
 	}
-	shown["next_vault_rotation"] = &framework.FieldSchema{
-		Type: framework.TypeString, Description: "When the access key is due to be rotated, RFC 3339.",
+	read["next_vault_rotation"] = &framework.FieldSchema{
+		Type: framework.TypeString, Description: "When the access key is due to be rotated (RFC 3339).",
 	}
-	return shown
+	return read
 }

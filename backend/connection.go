@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -14,9 +15,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userPool is the seam to Cognito for users: what may happen to them.
+// userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
-	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Credentials, metadata map[string]string) (cognito.Tokens, error)
+	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
@@ -27,48 +28,83 @@ type userPool interface {
 
 var _ userPool = (*cognito.Pool)(nil)
 
-// connection is the mount's way to AWS, made of its config.
+// connection is the mount's AWS service, built from its config.
 type connection struct {
 	*cognito.Service
-	// The rest are defaults of roles.
+	config *configEntry
+	// The remaining fields are defaults of roles.
 	region           string
 	usernameTemplate string
 	passwordPolicy   string
 }
 
-// connect gives the mount's way to AWS.
+// connect returns the mount's connection, which is cached until the config changes.
 func (b *backend) connect(ctx context.Context, req *logical.Request) (*connection, error) {
 	return b.connections.Get(ctx, configStoragePath, nil, func(ctx context.Context) (*connection, error) {
 		config, err := getConfig(ctx, req.Storage)
 		if err != nil {
 			return nil, err
 		}
-		service := b.awsOf(req, config)
-		return &connection{service, config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
+		next := &connection{config: config, region: config.Region, usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
+		next.Service = b.serviceFor(req, config)
+		b.lastConnection.Store(next)
+		return next, nil
 	})
 }
 
-// awsOf makes a way to AWS of a config that need not be the stored one.
-func (b *backend) awsOf(req *logical.Request, config *configEntry) *cognito.Service {
+// serviceFor returns the service of the last connection if only its access key was rotated since: its
+// cached tokens stay. Otherwise it returns a new service.
+func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
+	last := b.lastConnection.Load()
+	if last == nil || !config.isRotationOf(last.config) {
+		settings := b.awsSettings(req, config)
+		settings.Limiters = &b.limiters
+		return cognito.New(b.lifetime, settings)
+	}
+	last.ReplaceAccessKey(config.AccessKeyID, config.SecretAccessKey)
+	return last.Service
+}
+
+// isRotationOf reports whether a config differs from another one only in what a rotation changes.
+func (c *configEntry) isRotationOf(other *configEntry) bool {
+	if !c.LastVaultRotation.After(other.LastVaultRotation) { // a stale read must not bring the old key back
+		return false
+	}
+	one, two := *c, *other
+	for _, config := range []*configEntry{&one, &two} {
+		config.AccessKeyID, config.SecretAccessKey = "", ""
+		config.LastVaultRotation, config.NextVaultRotation = time.Time{}, time.Time{}
+	}
+	return reflect.DeepEqual(one, two)
+}
+
+// newService returns a service for a config, which need not be the stored one.
+// It has limiters of its own, so it is for calls to STS and IAM only.
+func (b *backend) newService(req *logical.Request, config *configEntry) *cognito.Service {
+	return cognito.New(b.lifetime, b.awsSettings(req, config))
+}
+
+func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
-	settings.Turns = &b.turns
+	settings.Observer = b.metrics.observer()
 	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
-	return cognito.New(b.lifetime, settings)
+	return settings
 }
 
-// disconnect drops the mount's way to AWS, and with it every token in memory.
+// disconnect drops the mount's connection, and with it every cached token.
 func (b *backend) disconnect() {
+	b.lastConnection.Store(nil)
 	b.connections.Drop(configStoragePath)
 	b.staticTokens.Clear()
 }
 
 func (b *backend) logRefreshFailure(f cognito.RefreshFailure) {
-	b.Logger().Warn("a machine token could not be replaced; the one at hand is served until it ends",
-		"error", f.Err, "next_try", f.Again.Format(time.RFC3339), "ends", f.Expires.Format(time.RFC3339))
+	b.Logger().Warn("refreshing a machine token failed; the cached one is returned until it expires",
+		"error", f.Err, "next_attempt", f.Again.Format(time.RFC3339), "expires", f.Expires.Format(time.RFC3339))
 }
 
 func (b *backend) userPool(ctx context.Context, req *logical.Request, target cognito.Target) (userPool, error) {
@@ -79,13 +115,13 @@ func (b *backend) userPool(ctx context.Context, req *logical.Request, target cog
 	return aws.Pool(ctx, target)
 }
 
-// notInSessionName is what STS does not take in the name of a session.
+// notInSessionName matches what STS does not allow in a session name.
 var notInSessionName = regexp.MustCompile(`[^\w+=,.@-]+`)
 
-// sessionNameMax is STS's limit on the name of a session.
+// sessionNameMax is the longest session name that STS allows.
 const sessionNameMax = 64
 
-// sessionName lets CloudTrail show which mount acted.
+// sessionName returns a session name that shows the mount in CloudTrail.
 func sessionName(mountPoint string) string {
 	name := "vault-" + notInSessionName.ReplaceAllString(strings.Trim(mountPoint, "/"), "-")
 	return name[:min(len(name), sessionNameMax)]

@@ -21,19 +21,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tables of the API reference are made of the framework's schema, so that
-// what it says is what the engine takes and answers.
+// The tables of the API reference are generated from the framework's schema, so that they always match
+// what the engine accepts and returns.
 //
 //go:generate go test -count=1 -run ^TestAPIReferenceTables$ . -update
 
 const apiReference = "../docs/api.md"
 
-var update = flag.Bool("update", false, "write the tables of docs/api.md anew")
+var update = flag.Bool("update", false, "write the tables of docs/api.md")
 
-// documentedPath is one path as the reference shows it.
+// documentedPath is one path of the reference.
 type documentedPath struct {
 	*framework.Path
-	// name is what follows the mount: roles/<name>.
+	// name is the path below the mount, such as roles/<name>.
 	name string
 }
 
@@ -49,7 +49,7 @@ func documentedPaths() []documentedPath {
 
 func (p documentedPath) heading() string { return "## `" + p.name + "`" }
 
-// tables are those of a path by their kind, without those that would be empty.
+// tables returns the tables of a path by kind, without empty ones.
 func (p documentedPath) tables() map[string]string {
 	tables := map[string]string{"operations": p.operationsTable()}
 	if len(p.Fields) > 0 {
@@ -61,8 +61,7 @@ func (p documentedPath) tables() map[string]string {
 	return tables
 }
 
-// httpMethods are those of the operations, in the order of the reference.
-// Create and update are one to HTTP.
+// httpMethods holds the methods in the order of the reference. Create and update are the same in HTTP.
 var httpMethods = []struct {
 	operation logical.Operation
 	method    string
@@ -75,7 +74,7 @@ var httpMethods = []struct {
 }
 
 func (p documentedPath) operationsTable() string {
-	rows := [][]string{{"request", "what it does", "answers"}}
+	rows := [][]string{{"request", "purpose", "statuses"}}
 	for _, known := range httpMethods {
 		if handler, has := p.Operations[known.operation]; has {
 			properties := handler.Properties()
@@ -96,7 +95,7 @@ func statusesOf(properties framework.OperationProperties) string {
 }
 
 func (p documentedPath) fieldsTable() string {
-	rows := [][]string{{"field", "type", "default", "meaning"}}
+	rows := [][]string{{"field", "type", "default", "description"}}
 	for _, name := range fieldOrder(p.Fields) {
 		schema := p.Fields[name]
 		rows = append(rows, []string{"`" + name + "`", typeName(schema), defaultOf(schema), meaning(schema)})
@@ -104,7 +103,7 @@ func (p documentedPath) fieldsTable() string {
 	return table(rows)
 }
 
-// fieldOrder is that of the alphabet, but for what is required.
+// fieldOrder returns the names of the fields: required ones first, then alphabetically.
 func fieldOrder(fields map[string]*framework.FieldSchema) []string {
 	names := slices.Collect(maps.Keys(fields))
 	slices.SortFunc(names, func(a, b string) int {
@@ -120,8 +119,7 @@ func rank(schema *framework.FieldSchema) int {
 	return 1
 }
 
-// typeName is that of vault path-help, but says what a slice and a keypair are
-// to somebody who writes JSON.
+// typeName returns the type as vault path-help shows it, with the JSON terms for slices and keypairs.
 func typeName(schema *framework.FieldSchema) string {
 	switch name := schema.Type.String(); name {
 	case "slice":
@@ -141,25 +139,12 @@ func defaultOf(schema *framework.FieldSchema) string {
 		return "required"
 	case schema.Default == nil:
 		return ""
-	case schema.Type == framework.TypeDurationSecond:
-		return "`" + shortDuration(time.Duration(schema.Default.(int))*time.Second) + "`"
 	default:
 		return fmt.Sprintf("`%v`", schema.Default)
 	}
 }
 
-// shortDuration leaves out the zeroes at the end of 1h0m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	for _, zero := range []string{"0s", "0m"} {
-		if cut := strings.TrimSuffix(text, zero); strings.HasSuffix(cut, "m") || strings.HasSuffix(cut, "h") {
-			text = cut
-		}
-	}
-	return text
-}
-
-// meaning is the description without the default, which has a column.
+// meaning returns the description without the default, which has its own column.
 func meaning(schema *framework.FieldSchema) string {
 	text := schema.Description
 	if schema.Default != nil {
@@ -168,7 +153,7 @@ func meaning(schema *framework.FieldSchema) string {
 	return strings.ReplaceAll(text, "|", `\|`)
 }
 
-// answerFields are those of all answers of a path with a body.
+// answerFields returns the fields of all responses of a path.
 func (p documentedPath) answerFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{}
 	for _, handler := range p.Operations {
@@ -182,14 +167,14 @@ func (p documentedPath) answerFields() map[string]*framework.FieldSchema {
 }
 
 func (p documentedPath) answerTable(fields map[string]*framework.FieldSchema) string {
-	rows := [][]string{{"field of `data`", "type", "meaning"}}
+	rows := [][]string{{"field of `data`", "type", "description"}}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		rows = append(rows, []string{"`" + name + "`", answerTypeName(fields[name]), p.answerMeaning(name, fields[name])})
 	}
 	return table(rows)
 }
 
-// answerTypeName is what JSON holds: a duration is a whole number by then.
+// answerTypeName returns the type of a field in a response, where a duration is an integer.
 func answerTypeName(schema *framework.FieldSchema) string {
 	if schema.Type == framework.TypeDurationSecond {
 		return "int (seconds)"
@@ -197,7 +182,7 @@ func answerTypeName(schema *framework.FieldSchema) string {
 	return typeName(schema)
 }
 
-// answerMeaning leaves out the default of a field that is asked for as well.
+// answerMeaning omits the default of a field that is also a request field.
 func (p documentedPath) answerMeaning(name string, schema *framework.FieldSchema) string {
 	if asked, both := p.Fields[name]; both && asked.Description == schema.Description {
 		return meaning(asked)
@@ -205,7 +190,7 @@ func (p documentedPath) answerMeaning(name string, schema *framework.FieldSchema
 	return meaning(schema)
 }
 
-// table makes a Markdown table whose first row is the head.
+// table returns a Markdown table whose first row is the header.
 func table(rows [][]string) string {
 	var text strings.Builder
 	for i, row := range rows {
@@ -217,7 +202,7 @@ func table(rows [][]string) string {
 	return text.String()
 }
 
-// generatedPart matches a part of the reference that is made by this test.
+// generatedPart matches a table that this test generates.
 var generatedPart = regexp.MustCompile(`(?s)<!-- begin (\w+) of (\S+), generated -->\n(.*?)<!-- end -->`)
 
 func readAPIReference(t *testing.T) string {
@@ -227,7 +212,7 @@ func readAPIReference(t *testing.T) string {
 	return string(text)
 }
 
-// sectionOf is the part of the reference that is about a path.
+// sectionOf returns the section of a path.
 func sectionOf(t *testing.T, reference string, path documentedPath) string {
 	t.Helper()
 	_, section, found := strings.Cut(reference, path.heading()+"\n")
@@ -236,9 +221,8 @@ func sectionOf(t *testing.T, reference string, path documentedPath) string {
 	return section
 }
 
-// TestAPIReferenceTables sees to it that the tables of the reference are what
-// the engine's schema makes of them, for every path. With -update it writes
-// them.
+// TestAPIReferenceTables compares the tables of the reference with the schema of every path. With
+// -update it writes them.
 func TestAPIReferenceTables(t *testing.T) {
 	want := map[string]string{}
 	for _, path := range documentedPaths() {
@@ -257,7 +241,10 @@ func TestAPIReferenceTables(t *testing.T) {
 		require.NotContains(t, have, name, "docs/api.md has the table twice")
 		have[name] = part[3]
 	}
-	require.Equal(t, want, have, "docs/api.md is not up to date: run go generate ./backend")
+	for name, table := range want {
+		require.Equal(t, table, have[name], "the table %q of docs/api.md is out of date: run go generate ./backend", name)
+	}
+	require.Len(t, have, len(want), "docs/api.md has a table of something that no longer exists")
 }
 
 func withTables(reference string, tables map[string]string) string {
@@ -267,8 +254,8 @@ func withTables(reference string, tables map[string]string) string {
 	})
 }
 
-// TestAPIReferenceSections sees to it that every table stands in the section of
-// its path, with a sample request of each operation and the errors.
+// TestAPIReferenceSections requires in the section of each path its tables, a sample request of each
+// operation, and its errors.
 func TestAPIReferenceSections(t *testing.T) {
 	reference := readAPIReference(t)
 	for _, path := range documentedPaths() {
@@ -283,7 +270,7 @@ func TestAPIReferenceSections(t *testing.T) {
 	}
 }
 
-// cliVerbs are how the vault command makes the requests.
+// cliVerbs holds the verbs of the vault command.
 var cliVerbs = map[logical.Operation]string{
 	logical.ListOperation: "list", logical.ReadOperation: "read", logical.UpdateOperation: "write", logical.PatchOperation: "patch",
 	logical.DeleteOperation: "delete",
@@ -301,11 +288,11 @@ func (p documentedPath) requireSamples(t *testing.T, section string) {
 	require.Contains(t, section, "$VAULT_ADDR/v1/cognito/"+prefix, "no sample with curl")
 }
 
-// jsonSample matches the sample answers of the reference.
+// jsonSample matches the sample responses of the reference.
 var jsonSample = regexp.MustCompile("(?s)```json\n(.*?)```")
 
-// TestAPIReferenceAnswers sees to it that a sample answer holds no field that
-// the path does not answer with, and the samples together every required one.
+// TestAPIReferenceAnswers requires that the sample responses of a path hold only fields of its schema,
+// and together every required one.
 func TestAPIReferenceAnswers(t *testing.T) {
 	reference := readAPIReference(t)
 	for _, path := range documentedPaths() {
@@ -315,7 +302,7 @@ func TestAPIReferenceAnswers(t *testing.T) {
 		}
 		t.Run(path.name, func(t *testing.T) {
 			samples := jsonSample.FindAllStringSubmatch(sectionOf(t, reference, path), -1)
-			require.NotEmpty(t, samples, "there is no sample answer")
+			require.NotEmpty(t, samples, "there is no sample response")
 			shown := map[string]bool{}
 			for _, sample := range samples {
 				var answer struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// identityTokenTTLDefault is Vault's own.
+// identityTokenTTLDefault is the default of Vault's own engines.
 const identityTokenTTLDefault = time.Hour
 
 func (c *configEntry) identityTokenTTL() time.Duration {
@@ -27,29 +27,29 @@ func (c *configEntry) validateFederation() error {
 	case c.IdentityTokenAudience == "":
 		return nil
 	case c.AccessKeyID != "":
-		return badRequest("identity_token_audience and aws_access_key_id exclude each other: set one of them to nothing")
+		return badRequest("identity_token_audience and aws_access_key_id are mutually exclusive: write an empty value to one of them")
 	case c.AssumeRoleARN == "":
-		return badRequest("aws_assume_role_arn is missing: identity_token_audience %q needs a role that trusts Vault's tokens", c.IdentityTokenAudience)
+		return badRequest("aws_assume_role_arn is required: identity_token_audience %q needs an IAM role that trusts the identity tokens of Vault", c.IdentityTokenAudience)
 	case c.ExternalID != "":
-		return badRequest("aws_external_id %q is not allowed with identity_token_audience: AWS takes none with a web identity", c.ExternalID)
+		return badRequest("aws_external_id %q is not allowed with identity_token_audience: AWS does not accept one with a web identity", c.ExternalID)
 	default:
 		return nil
 	}
 }
 
-// identityToken has Vault sign a token that says which mount this is.
+// identityToken returns a token, signed by Vault, that identifies the mount.
 func (b *backend) identityToken(ctx context.Context, config *configEntry) (string, error) {
 	response, err := b.System().GenerateIdentityToken(ctx, &pluginutil.IdentityTokenRequest{
 		Audience: config.IdentityTokenAudience,
 		TTL:      config.identityTokenTTL(),
 	})
 	if err != nil {
-		return "", fmt.Errorf("having Vault sign an identity token: %w", err)
+		return "", fmt.Errorf("requesting an identity token from Vault: %w", err)
 	}
 	return response.Token.Token(), nil
 }
 
-// dryRunIdentityToken lets a config that needs tokens fail where there are none.
+// dryRunIdentityToken fails for a config that needs identity tokens if Vault issues none.
 func (b *backend) dryRunIdentityToken(ctx context.Context, config *configEntry) error {
 	if config.IdentityTokenAudience == "" {
 		return nil
@@ -59,7 +59,7 @@ func (b *backend) dryRunIdentityToken(ctx context.Context, config *configEntry) 
 	case err == nil:
 		return nil
 	case unsupported(err, pluginidentityutil.ErrPluginWorkloadIdentityUnsupported):
-		return badRequest("identity_token_audience %q is not allowed: workload identity federation is a feature of Vault Enterprise, which this Vault does not have",
+		return badRequest("identity_token_audience %q is not allowed: workload identity federation requires Vault Enterprise",
 			config.IdentityTokenAudience)
 	default:
 		return logical.CodedError(http.StatusBadGateway, err.Error())

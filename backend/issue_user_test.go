@@ -164,7 +164,7 @@ func TestLeaseOfTheOlderPlugin(t *testing.T) {
 	t.Run("finds its user also when the role has moved to another pool", func(t *testing.T) {
 		p, secret := issue(t)
 		another := p.MakePool(&cip.CreateUserPoolInput{})
-		p.WriteOK("roles/ci", map[string]any{"user_pool_id": another, "ttl": "9m"})
+		p.WriteOK("roles/ci", map[string]any{"user_pool_id": another, "app_client_secret": p.Seed.AppClientSecret, "ttl": "9m"})
 		renewed, err := p.lease(logical.RenewOperation, secret)
 		require.NoError(t, err)
 		require.Equal(t, 9*time.Minute, renewed.Secret.TTL)
@@ -242,14 +242,14 @@ func TestConfigWrittenWhileUsersAreIssued(t *testing.T) {
 func TestUnusableRoles(t *testing.T) {
 	p := newPool(t)
 	for name, c := range map[string]struct{ stored, says string }{
-		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is missing"},
-		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is missing"},
-		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is missing"},
+		"an older role without a pool":   {`{"credential_type":"user","region":"eu-west-1","app_client_id":"c","group":"g"}`, "user_pool_id is required"},
+		"an older role without a domain": {`{"credential_type":"client_credentials_grant","app_client_id":"c","app_client_secret":"s"}`, "cognito_pool_domain is required"},
+		"a role of no type":              {`{"credential_type":"access_token"}`, "app_client_id is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, p.storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(c.stored)}))
 			text := p.Refused(logical.ReadOperation, "creds/old", nil)
-			require.Contains(t, text, `role "old" cannot be used as it is`)
+			require.Contains(t, text, `role "old" cannot be used: `)
 			require.Contains(t, text, c.says)
 			require.NotNil(t, p.Read("roles/old"))
 			p.OK(logical.DeleteOperation, "roles/old", nil)

@@ -15,31 +15,31 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// issueMachineToken gives a token of the role's app client. It makes no lease:
-// there is nothing that Vault could revoke.
-func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *usableRole, in input) (*logical.Response, error) {
-	request, err := b.machineTokenRequest(ctx, req, role, in)
+// issueMachineToken returns a token of the role's app client. It has no lease, because Cognito cannot
+// revoke it.
+func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
+	request, err := b.machineTokenRequest(ctx, req, aws, role, in)
 	if err != nil {
 		return toResponse(err)
 	}
+	request.Partition = name
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
+		b.metrics.failed(stepIssue, err)
 		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
+	b.metrics.tokenRead(name)
 	return b.machineResponse(request, token), nil
 }
 
-// machineTokenRequest is the role's own, changed by what a read asks for.
-func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, role *usableRole, in input) (cognito.MachineTokenRequest, error) {
-	request := role.tokens
-	if role.StaticRole != "" {
-		with, err := b.withStaticSecret(ctx, req, role.roleEntry)
-		if err != nil {
-			return request, err
-		}
-		request = with.tokenRequest(role.region)
+// machineTokenRequest returns the role's request, narrowed by the fields of the read.
+func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
+	role, err := b.withStaticSecret(ctx, req, aws.region, role)
+	if err != nil {
+		return cognito.MachineTokenRequest{}, err
 	}
-	if err := refuseFields(in, role.roleEntry, "ttl"); err != nil {
+	request := role.tokenRequest(aws.region)
+	if err := refuseFields(in, role, "ttl"); err != nil {
 		return request, err
 	}
 	var minTTL time.Duration
@@ -48,11 +48,11 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	return narrowScopes(request, in)
 }
 
-// withStaticSecret is the role with the app client and the newest secret of
-// its static role, if it names one.
-func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, role *roleEntry) (*roleEntry, error) {
+// withStaticSecret returns the role with the app client and the current secret of its static role, if
+// it names one. A role without a secret uses the one that a static role of this mount owns.
+func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
 	if role.StaticRole == "" {
-		return role, nil
+		return b.withOwnedSecret(ctx, req, defaultRegion, role)
 	}
 	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
 	switch {
@@ -61,7 +61,7 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	case static == nil:
 		return nil, badRequest("there is no static role %q, which static_role names", role.StaticRole)
 	case static.CredentialType != staticTypeSecret || static.Value == "":
-		return nil, badRequest("static role %q, which static_role names, holds no app client's secret", role.StaticRole)
+		return nil, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
 	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
 		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
 	}
@@ -70,14 +70,39 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	return &with, nil
 }
 
-// narrowScopes is a request for those of its scopes that a read names. One without
-// scopes stands for all of the app client's, among which Cognito knows which
-// there are.
+// withOwnedSecret returns the role with the secret of the static role that owns its app client, if there
+// is one. Cognito shows only the secret that an app client was created with, which rotations delete. The
+// static role must reach the pool as the role does, so that the pool is in the same account.
+func (b *backend) withOwnedSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
+	if role.AppClientSecret != "" || role.UserPoolID == "" {
+		return role, nil
+	}
+	if err := b.loadQueue(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
+	if name == "" {
+		return role, nil
+	}
+	static, err := b.staticRole(ctx, req.Storage, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion):
+		return role, nil
+	}
+	with := *role
+	with.AppClientSecret = static.Value
+	return &with, nil
+}
+
+// narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
+// scopes of the app client, which Cognito enforces.
 func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
 	var asked []string
 	setField(in, "scopes", &asked)
 	if len(asked) == 0 {
-		return request, nil // the role's, which have been checked with it
+		return request, nil
 	}
 	if err := validateScopes(asked); err != nil {
 		return request, err
@@ -87,11 +112,12 @@ func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.Machin
 			return request, badRequest("scopes holds %q, which the role does not allow: it allows %s", scope, strings.Join(request.Scopes, ", "))
 		}
 	}
-	return request.WithScopes(asked), nil
+	request.Scopes = slices.Compact(slices.Sorted(slices.Values(asked)))
+	return request, nil
 }
 
-// machineResponse carries ttl and rotation_period, by which Vault Agent knows
-// when to fetch again what has no lease.
+// machineResponse includes ttl and rotation_period: Vault Agent uses both to schedule its next read of
+// a secret without a lease.
 func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cognito.MachineToken) *logical.Response {
 	now := b.now()
 	response := &logical.Response{Data: map[string]any{
@@ -104,13 +130,13 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		"rotation_period": max(1, secondsUp(token.Next.Sub(token.Issued))),
 	}}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
-		response.AddWarning("Cognito granted less than was asked for: the token lacks " + strings.Join(refused, ", "))
+		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))
 	}
 	return response
 }
 
-// refusedScopes are those asked for and not granted. A token that does not say
-// what it grants raises no suspicion.
+// refusedScopes returns the scopes that were requested but not granted, or nil if the token does not say
+// which scopes it grants.
 func refusedScopes(asked, granted []string) []string {
 	if granted == nil {
 		return nil

@@ -47,7 +47,7 @@ const (
 	codeOK         = "ok"
 	codeBadRequest = "bad_request"
 	codeLimit      = "rate_limit"
-	codeNoAnswer   = "no_answer"
+	codeNoAnswer   = cognito.CodeNoAnswer
 	codeInternal   = "internal"
 )
 
@@ -74,7 +74,7 @@ type metrics struct {
 	issueSeconds, revokeSeconds, callSeconds, waitSeconds             *prometheus.HistogramVec
 	calls, refusals                                                   *prometheus.CounterVec
 	tokenReads                                                        roleCounters
-	lastTick                                                          prometheus.Gauge
+	lastTick                                                          *prometheus.GaugeVec
 }
 
 // metricFamily describes one metric for the schema of the path and for the documentation.
@@ -97,7 +97,7 @@ func newMetrics(version string, now func() time.Time) *metrics {
 	m.defineRequests()
 	m.defineTokens()
 	m.defineAWS()
-	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When the engine last did its periodic work, which Vault starts each minute, in seconds since 1970.").WithLabelValues()
+	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When the engine last did its periodic work, which Vault starts each minute, in seconds since 1970.")
 	m.gauge("start_timestamp_seconds", "When this node began to count, in seconds since 1970.").WithLabelValues().Set(unixSeconds(m.began))
 	m.gauge("build_info", "Always 1; the label is the version of the engine.", "version").WithLabelValues(version).Set(1)
 	return m
@@ -211,6 +211,9 @@ func (m *metrics) tokenBought(role string, life time.Duration) {
 	if m == nil {
 		return
 	}
+	if role == "" { // the proof of a rotated client secret, which belongs to no role
+		role = metricOther
+	}
 	role = m.roles.bound(role)
 	m.bought.WithLabelValues(role).Inc()
 	m.cost.WithLabelValues(role).Add(machineTokenPrice)
@@ -246,6 +249,15 @@ func (m *metrics) waited(category string, took time.Duration, refused bool) {
 	}
 }
 
+// observer records what happens in internal/cognito.
+func (m *metrics) observer() cognito.Observer {
+	return cognito.Observer{
+		Call:  func(call cognito.Call) { m.awsCall(call.Operation, call.Code, call.Took, call.Throttled) },
+		Wait:  m.waited,
+		Token: m.tokenBought,
+	}
+}
+
 // rotated records the outcome of a rotation.
 func (m *metrics) rotated(kind string, err error) {
 	if m == nil {
@@ -265,7 +277,7 @@ func (m *metrics) ticked(err error) {
 		return
 	}
 	m.failed(stepTick, err)
-	m.lastTick.Set(unixSeconds(m.now()))
+	m.lastTick.WithLabelValues().Set(unixSeconds(m.now()))
 }
 
 // dropRole makes room for the names of other roles. What was counted of this one is gone.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vault-plugin-secrets-cognito/internal/cache"
 )
 
 // metricSources return what the gauges show when they are read. All of them read memory only. One
@@ -55,9 +57,8 @@ type libraryState struct {
 
 // cacheState is how much a cache was used, and whether for nothing.
 type cacheState struct {
-	name         string
-	hits, misses uint64
-	entries      int
+	name string
+	cache.Stats
 }
 
 // gaugeReader reads the sources each time the metrics are read.
@@ -189,13 +190,96 @@ func (r *gaugeReader) sendLibraries(send sendFunc, states []libraryState) {
 
 func (r *gaugeReader) sendCaches(to chan<- prometheus.Metric, send sendFunc, states []cacheState) {
 	for _, state := range states {
-		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.hits), state.name, "hit")
-		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.misses), state.name, "miss")
-		send(r.cacheEntries, float64(state.entries), state.name)
+		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.Hits), state.name, "hit")
+		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.Misses), state.name, "miss")
+		send(r.cacheEntries, float64(state.Entries), state.name)
 	}
 }
 
-// metricSources are where the gauges of a mount are read.
+// metricSources returns where the gauges of a mount are read.
 func (b *backend) metricSources() metricSources {
-	return metricSources{}
+	return metricSources{
+		records:   func() (recordsState, bool) { return b.census.state(b.now()) },
+		rotations: b.rotationStates,
+		caches:    b.cacheStates,
+		limits:    b.rateLimits,
+	}
+}
+
+// cacheStates returns how much the caches of the mount were used. Those of a connection begin anew when
+// the config changes.
+func (b *backend) cacheStates() []cacheState {
+	states := []cacheState{
+		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()},
+	}
+	if aws, connected := b.connections.Peek(configStoragePath); connected {
+		states = append(states, cacheState{"machine_tokens", aws.TokenCacheStats()}, cacheState{"client_secrets", aws.SecretCacheStats()})
+	}
+	return states
+}
+
+// rateLimits returns the limits of the quota categories, or nothing before the first request.
+func (b *backend) rateLimits() map[string]float64 {
+	aws, connected := b.connections.Peek(configStoragePath)
+	if !connected {
+		return nil
+	}
+	return aws.RateLimits()
+}
+
+// rotationRootKey is the kind of a rotation of the access key in config. The other kinds are the
+// credential types of static roles.
+const rotationRootKey = "root_access_key"
+
+// rotationTimes are when something was rotated and is to be rotated next. A zero time is never.
+type rotationTimes struct {
+	kind       string
+	last, next time.Time
+}
+
+// rotationTimes returns those of the access key, or nil if the engine does not rotate it.
+func (c *configEntry) rotationTimes() *rotationTimes {
+	if !c.rotates() {
+		return nil
+	}
+	return &rotationTimes{rotationRootKey, c.LastVaultRotation, c.NextVaultRotation}
+}
+
+// rotationStates returns what the rotations of each kind amount to, once the static roles are loaded.
+func (b *backend) rotationStates() ([]rotationState, bool) {
+	if !b.queue.isLoaded() {
+		return nil, false
+	}
+	byKind, now := map[string]*rotationState{}, b.now()
+	b.queue.eachTimes(func(times rotationTimes) { addTimes(byKind, times, now) })
+	if root := b.rootTimes.Load(); root != nil {
+		addTimes(byKind, *root, now)
+	}
+	states := make([]rotationState, 0, len(byKind))
+	for _, state := range byKind {
+		states = append(states, *state)
+	}
+	return states, true
+}
+
+func addTimes(byKind map[string]*rotationState, times rotationTimes, now time.Time) {
+	state := byKind[times.kind]
+	if state == nil {
+		state = &rotationState{kind: times.kind}
+		byKind[times.kind] = state
+	}
+	state.number++
+	if times.last.After(state.last) {
+		state.last = times.last
+	}
+	if times.next.IsZero() {
+		return
+	}
+	if state.next.IsZero() || times.next.Before(state.next) {
+		state.next = times.next
+	}
+	if late := now.Sub(times.next); late > 0 {
+		state.overdue++
+		state.longest = max(state.longest, late)
+	}
 }

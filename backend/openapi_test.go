@@ -202,7 +202,7 @@ func TestOpenAPIMarksSecrets(t *testing.T) {
 	require.Subset(t, slices.Collect(maps.Keys(seen)), secrets)
 }
 
-// TestPathHelp reads what vault path-help shows.
+// TestPathHelp reads the help that vault path-help shows.
 func TestPathHelp(t *testing.T) {
 	m := backendtest.New(t)
 	for _, path := range []string{
@@ -211,8 +211,8 @@ func TestPathHelp(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			synopsis, description := helpTexts(t, readHelp(t, m, path)["help"].(string))
-			require.Regexp(t, `^[A-Z][^\n]{1,78}\.$`, synopsis, "the synopsis is one sentence on one line")
-			require.Regexp(t, `(?s)^[A-Z].*\.$`, description, "the description is of whole sentences")
+			require.Regexp(t, `^[A-Z][^\n]{1,78}\.$`, synopsis, "the synopsis must be one sentence on one line")
+			require.Regexp(t, `(?s)^[A-Z].*[^.]\.(\n\n    \$ vault [^\n]*(\n    [^\n]*)*)?$`, description, "the description must end with a sentence or an example")
 			for line := range strings.Lines(description) {
 				require.LessOrEqual(t, len(strings.TrimSpace(line)), 80, "%q is wider than a terminal", line)
 			}
@@ -220,7 +220,7 @@ func TestPathHelp(t *testing.T) {
 	}
 }
 
-// helpTexts takes apart what Vault shows of a path.
+// helpTexts returns the synopsis and the description in the help of a path.
 func helpTexts(t *testing.T, help string) (synopsis, description string) {
 	t.Helper()
 	_, description, found := strings.Cut(help, "## DESCRIPTION\n")

@@ -16,16 +16,16 @@ import (
 const (
 	passwordLength = 32
 
-	// usernamePrefix lets operators tell the engine's users from others.
+	// usernamePrefix distinguishes the engine's users from others.
 	usernamePrefix = "vault-"
-	// localPartMax is the length of what stands before the @ of an e-mail address.
+	// localPartMax is the longest local part of an e-mail address: the part before the @.
 	localPartMax = 64
-	// emailDomainMax keeps "<local part>@<domain>" within Cognito's 128 characters of a username.
+	// emailDomainMax keeps "<local part>@<domain>" within the 128 characters of a Cognito username.
 	emailDomainMax = 128 - localPartMax - 1
 )
 
-// passwordClasses are the four that Cognito's password policies know. The
-// symbols leave out those that a shell would read.
+// passwordClasses are the four classes of Cognito's password policies, without the symbols that a
+// shell interprets.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/managing-users-passwords.html
 var passwordClasses = []string{
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -34,8 +34,8 @@ var passwordClasses = []string{
 	"#%+,-./:=@^_~",
 }
 
-// newPassword makes a password of every class. It begins with a letter, so
-// that no command takes it for an option.
+// newPassword returns a password of every class. It begins with a letter, so that no command mistakes
+// it for an option.
 func newPassword(random io.Reader) (string, error) {
 	letters := passwordClasses[0] + passwordClasses[1]
 	sources := append([]string{letters}, passwordClasses...)
@@ -53,7 +53,7 @@ func newPassword(random io.Reader) (string, error) {
 	return shuffle(random, password)
 }
 
-// shuffle mixes all but the first character.
+// shuffle permutes all characters except the first.
 func shuffle(random io.Reader, password []byte) (string, error) {
 	for i := len(password) - 1; i > 1; i-- {
 		j, err := below(random, i)
@@ -77,8 +77,8 @@ func (r *roleEntry) passwordPolicy(aws *connection) string {
 	return cmp.Or(r.PasswordPolicy, aws.passwordPolicy)
 }
 
-// newPasswords makes a permanent and a temporary password, which must differ,
-// or a pool with a password history refuses the second.
+// newPasswords returns a permanent and a temporary password. They must differ, because a pool with a
+// password history refuses a repeated one.
 func (b *backend) newPasswords(ctx context.Context, policy string) (permanent, temporary string, err error) {
 	if permanent, err = b.newPasswordBy(ctx, policy); err != nil {
 		return "", "", err
@@ -87,7 +87,7 @@ func (b *backend) newPasswords(ctx context.Context, policy string) (permanent, t
 		return "", "", err
 	}
 	if permanent == temporary {
-		return "", "", badRequest("password_policy %q is not allowed: it makes the same password twice", policy)
+		return "", "", badRequest("password_policy %q is not allowed: it generated the same password twice", policy)
 	}
 	return permanent, temporary, nil
 }
@@ -98,8 +98,8 @@ func (b *backend) newPasswordBy(ctx context.Context, policy string) (string, err
 	}
 	password, err := b.System().GeneratePasswordFromPolicy(ctx, policy)
 	if err != nil || password == "" {
-		// Over the plugin boundary the cause is always the same text, so it helps nobody.
-		return "", badRequest("password_policy %q cannot be used: Vault made no password from it; is there such a policy under sys/policies/password?", policy)
+		// The plugin boundary replaces the cause with one fixed text, so it is not repeated here.
+		return "", badRequest("password_policy %q cannot be used: Vault generated no password from it; check that sys/policies/password/%s exists", policy, policy)
 	}
 	return password, nil
 }

@@ -178,7 +178,7 @@ func TestCheckFindsFaultsOfUsers(t *testing.T) {
 			require.NoError(t, p.Control.SetIAM(t.Context(), control.IAM{Roles: map[string]control.Role{arn: {Denied: true}}}))
 		}, "aws_identity", "sts:AssumeRole"},
 		"the pool does not exist": {func(_ *testing.T, p *pool) {
-			p.WriteOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI"})
+			p.WriteOK("roles/ci", map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI", "app_client_secret": "hush"})
 		}, "user_pool", "eu-west-1_AbCdEfGhI"},
 		"Cognito does not answer": {func(_ *testing.T, p *pool) {
 			for _, operation := range []string{"DescribeUserPool", "DescribeUserPoolClient", "GetGroup"} {

@@ -23,16 +23,16 @@ func pathConfig(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback:     b.pathConfigRead,
-				Summary:      "Read the config, but for its secrets.",
+				Summary:      "Read the configuration, except its secrets.",
 				Responses:    responseSchema(configResponseFields(fields)),
 				DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "read", OperationSuffix: "configuration"},
 			},
-			logical.CreateOperation: b.configWrite("write", "Write the config: change the fields that are given."),
-			logical.UpdateOperation: b.configWrite("write", "Write the config: change the fields that are given."),
-			logical.PatchOperation:  b.configWrite("patch", "Change fields of a config that is there."),
+			logical.CreateOperation: b.configWrite("write", "Write the configuration. Fields that are not given keep their values."),
+			logical.UpdateOperation: b.configWrite("write", "Write the configuration. Fields that are not given keep their values."),
+			logical.PatchOperation:  b.configWrite("patch", "Change fields of an existing configuration."),
 			logical.DeleteOperation: &framework.PathOperation{
 				Callback:                    b.pathConfigDelete,
-				Summary:                     "Forget the config: the AWS SDK's default chain applies again.",
+				Summary:                     "Delete the configuration. The default credential chain of the AWS SDK applies again.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
 				Responses:                   noContent(),
@@ -80,7 +80,7 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 
-	if err := b.mustExistToPatch(ctx, req, data); err != nil {
+	if err := b.requireConfigToPatch(ctx, req, data); err != nil {
 		return nil, err
 	}
 	before, err := getConfig(ctx, req.Storage)
@@ -98,7 +98,7 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	if err := b.registerRotation(ctx, req, &config); err != nil {
 		return nil, err
 	}
-	// Dropped even after a failure: the storage may have taken the config all the same.
+	// Disconnect also after a failure, because the storage may have taken the config.
 	defer b.disconnect()
 	if err := putJSON(ctx, req.Storage, configStoragePath, &config); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	return writeResponse(req, data), nil
 }
 
-func (b *backend) mustExistToPatch(ctx context.Context, req *logical.Request, data *framework.FieldData) error {
+func (b *backend) requireConfigToPatch(ctx context.Context, req *logical.Request, data *framework.FieldData) error {
 	if req.Operation != logical.PatchOperation {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 
 	config, err := getConfig(ctx, req.Storage)
 	if err != nil {
-		// A damaged config can be deleted all the same.
+		// A damaged config can be deleted, too.
 		config = &configEntry{}
 	}
 	if err := b.deregisterRotation(ctx, req, config); err != nil {
@@ -139,10 +139,13 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 const configHelpSynopsis = `Configure how the engine reaches AWS.`
 
 const configHelpDescription = `
-Without static keys the engine uses the AWS SDK's default chain of credentials.
-With or without them it can assume an IAM role, mount-wide here or for each role
-of the engine. The secret key and the session token are never shown.
+Without an access key the engine uses the default credential chain of the AWS
+SDK. In either case it can assume an IAM role, set here for the whole mount or
+in a role. The secret access key and the session token are never returned.
 
-A write changes only the fields it names. Leases keep working across a change as
-long as the new credentials may delete users in the same pools.
+A write changes only the fields that it names. Existing leases keep working as
+long as the new credentials may delete users in the same user pools.
+
+    $ vault write cognito/config region=eu-west-1 \
+        aws_assume_role_arn=arn:aws:iam::123456789012:role/vault-cognito
 `

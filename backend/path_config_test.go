@@ -121,9 +121,9 @@ func TestConfigRefuses(t *testing.T) {
 		data map[string]any
 		says string
 	}{
-		"a key without its secret":      {map[string]any{"aws_access_key_id": "A"}, "aws_secret_access_key is missing"},
-		"a secret without its key":      {map[string]any{"aws_secret_access_key": "s"}, "aws_access_key_id is missing"},
-		"a token without its key":       {map[string]any{"aws_session_token": "s"}, "aws_access_key_id is missing"},
+		"a key without its secret":      {map[string]any{"aws_access_key_id": "A"}, "aws_secret_access_key is required"},
+		"a secret without its key":      {map[string]any{"aws_secret_access_key": "s"}, "aws_access_key_id is required"},
+		"a token without its key":       {map[string]any{"aws_session_token": "s"}, "aws_access_key_id is required"},
 		"a region that is none":         {map[string]any{"region": "Ireland"}, `region "Ireland"`},
 		"an ARN that is no role's":      {map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:user/x"}, "aws_assume_role_arn"},
 		"an external id with spaces":    {map[string]any{"aws_external_id": "a b"}, "aws_external_id"},
@@ -138,19 +138,19 @@ func TestConfigRefuses(t *testing.T) {
 		"a duration that is a word":     {map[string]any{"request_timeout": "soon"}, "request_timeout"},
 		"retries that are not a number": {map[string]any{"max_retries": "many"}, "max_retries"},
 		"a rotation without a key":      {map[string]any{"rotation_period": "24h", "aws_access_key_id": "", "aws_secret_access_key": ""}, "aws_access_key_id is not set"},
-		"a period and a schedule":       {map[string]any{"rotation_period": "24h", "rotation_schedule": "0 3 * * *"}, "exclude each other"},
+		"a period and a schedule":       {map[string]any{"rotation_period": "24h", "rotation_schedule": "0 3 * * *"}, "mutually exclusive"},
 		"a period of seconds":           {map[string]any{"rotation_period": "30s"}, `rotation_period "30s"`},
 		"a schedule that is a word":     {map[string]any{"rotation_schedule": "nightly"}, `rotation_schedule "nightly"`},
 		"a schedule with seconds":       {map[string]any{"rotation_schedule": "0 0 3 * * *"}, "rotation_schedule"},
 		"a schedule that never comes":   {map[string]any{"rotation_schedule": "0 0 31 2 *"}, "rotation_schedule"},
-		"a window without a schedule":   {map[string]any{"rotation_window": "2h"}, `rotation_window "2h0m0s"`},
-		"a window of minutes":           {map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "5m"}, "an hour or more"},
-		"a federation without a role":   {map[string]any{"identity_token_audience": "aws", "aws_access_key_id": "", "aws_secret_access_key": ""}, "aws_assume_role_arn is missing"},
+		"a window without a schedule":   {map[string]any{"rotation_window": "2h"}, `rotation_window "2h"`},
+		"a window of minutes":           {map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "5m"}, "1h or more"},
+		"a federation without a role":   {map[string]any{"identity_token_audience": "aws", "aws_access_key_id": "", "aws_secret_access_key": ""}, "aws_assume_role_arn is required"},
 		"a federation with an external id": {map[string]any{"identity_token_audience": "aws", "aws_access_key_id": "", "aws_secret_access_key": "",
 			"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault", "aws_external_id": "abc"}, "aws_external_id"},
 		"a federation on a community Vault": {map[string]any{"identity_token_audience": "aws", "aws_access_key_id": "", "aws_secret_access_key": "",
 			"aws_assume_role_arn": "arn:aws:iam::123456789012:role/vault"}, "Vault Enterprise"},
-		"another key without its secret": {map[string]any{"aws_access_key_id": "OTHER"}, "aws_secret_access_key is missing"},
+		"another key without its secret": {map[string]any{"aws_access_key_id": "OTHER"}, "aws_secret_access_key is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := backendtest.New(t)

@@ -95,7 +95,7 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		return toResponse(err)
 	}
 	if role.CredentialType == credentialTypeUser {
-		issue := &userIssue{b: b, req: req, name: name, role: role.roleEntry, aws: aws, target: role.target(aws.region), input: in}
+		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
 		return issue.run(ctx)
 	}
 	return b.issueMachineToken(ctx, req, aws, name, role, in)

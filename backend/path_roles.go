@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// operationPrefix begins the ids of all operations in OpenAPI.
+// operationPrefix is the prefix of all operation IDs in OpenAPI.
 const operationPrefix = "cognito"
 
 func pathRoles(b *backend) []*framework.Path {
@@ -26,7 +26,7 @@ func pathRoles(b *backend) []*framework.Path {
 					Callback: listNames(roleStoragePrefix),
 					Summary:  "List the names of all roles.",
 					Responses: responseSchema(map[string]*framework.FieldSchema{
-						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, in order."},
+						"keys": {Type: framework.TypeStringSlice, Description: "Names of the roles, sorted."},
 					}),
 				},
 			},
@@ -40,13 +40,13 @@ func pathRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:  b.pathRoleRead,
-					Summary:   "Read a role, but for its secret.",
+					Summary:   "Read a role, except its secret.",
 					Responses: responseSchema(roleResponseFields()),
 				},
-				logical.CreateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
-				logical.UpdateOperation: b.roleChange(b.pathRoleWrite, "Create a role, or change the fields that are given."),
-				logical.PatchOperation:  b.roleChange(b.pathRoleWrite, "Change fields of a role that is there."),
-				logical.DeleteOperation: b.roleChange(b.pathRoleDelete, "Delete a role and leave its leases alone."),
+				logical.CreateOperation: b.roleChange(b.pathRoleWrite, "Create or update a role. Fields that are not given keep their values."),
+				logical.UpdateOperation: b.roleChange(b.pathRoleWrite, "Create or update a role. Fields that are not given keep their values."),
+				logical.PatchOperation:  b.roleChange(b.pathRoleWrite, "Change fields of an existing role."),
+				logical.DeleteOperation: b.roleChange(b.pathRoleDelete, "Delete a role. Its leases are not revoked."),
 			},
 			ExistenceCheck:  b.roleExists,
 			HelpSynopsis:    roleHelpSynopsis,
@@ -103,23 +103,23 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	if err != nil {
 		return nil, err
 	}
-	before := role.target(aws.region)
-	if err := role.update(newInput(req, data)); err != nil {
+	before, in := role.target(aws.region), newInput(req, data)
+	if err := role.update(in); err != nil {
 		return toResponse(err)
 	}
-	role.remember(before, role.target(aws.region))
+	role.addFormerPool(before, role.target(aws.region))
 	if err := role.validate(aws.region); err != nil {
 		return toResponse(err)
 	}
 	if err := b.dryRunRole(ctx, aws, name, req.MountPoint, role); err != nil {
 		return toResponse(err)
 	}
-	// Forgotten even after a failure: the storage may have taken the role all the same.
+	// Drop it also after a failure, because the storage may have taken the role.
 	defer b.dropCachedRole(name)
 	if err := putRole(ctx, req.Storage, name, role); err != nil {
 		return nil, err
 	}
-	return writeResponse(req, data, role.warnings(aws.region)...), nil
+	return writeResponse(req, data, role.warnings(in, aws.region)...), nil
 }
 
 func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -132,21 +132,25 @@ func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data
 	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting role %q: %w", name, err)
 	}
+	b.metrics.dropRole(name)
 	return nil, nil
 }
 
 const (
 	rolesListHelpSynopsis    = `List the names of all roles.`
-	rolesListHelpDescription = `Roles are listed in order. Their names are lower case.`
+	rolesListHelpDescription = `Role names are lower case and sorted.`
 
-	roleHelpSynopsis    = `Manage what may be issued, and how.`
+	roleHelpSynopsis    = `Manage roles: what creds/ issues.`
 	roleHelpDescription = `
-A role of credential_type "user" makes a user in a user pool for every read of
-creds/<name>, and deletes it when its lease ends. One of credential_type
-"client_credentials_grant" issues tokens of an app client.
+A role of type "user" creates a user for each read of creds/<name>, and deletes
+it when the lease ends. A role of type "client_credentials_grant" issues access
+tokens of an app client.
 
-A write changes only the fields it names. The secret of the app client is never
-shown. Deleting a role leaves its leases alone: they can still be revoked, but
-no longer renewed.
+A write changes only the fields that it names. The secret of the app client is
+never returned. Deleting a role does not revoke its leases: they can still be
+revoked, but not renewed.
+
+    $ vault write cognito/roles/ci-user credential_type=user groups=testers \
+        user_pool_id=eu-west-1_AbCdEfGhI app_client_id=1h57kf5cpq17m0eml12EXAMPLE
 `
 )

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// userRole is the least that a role of type user needs.
+// userRole returns the required fields of a user role, and more.
 func userRole(more map[string]any) map[string]any {
 	role := map[string]any{
 		"credential_type": "user",
@@ -26,7 +26,7 @@ func userRole(more map[string]any) map[string]any {
 	return role
 }
 
-// machineRole is the least that a role of type client_credentials_grant needs.
+// machineRole returns the required fields of a client_credentials_grant role, and more.
 func machineRole(more map[string]any) map[string]any {
 	role := map[string]any{
 		"app_client_id":       "client",
@@ -100,7 +100,7 @@ func TestRoles(t *testing.T) {
 		}, m.Read("roles/m2m"))
 	})
 
-	t.Run("a machine needs no secret where it can be looked up, and no domain where there is an API", func(t *testing.T) {
+	t.Run("a machine role needs no secret with user_pool_id and no domain with token_source=api", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", map[string]any{
 			"app_client_id": "client", "user_pool_id": "eu-west-1_AbCdEfGhI", "region": "eu-west-1", "token_source": "api",
@@ -112,11 +112,11 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, int64(30), role["min_token_ttl"])
 	})
 
-	t.Run("a role that was never written has nothing to read", func(t *testing.T) {
+	t.Run("a read of a missing role returns nothing", func(t *testing.T) {
 		require.Nil(t, backendtest.New(t).Read("roles/nobody"))
 	})
 
-	t.Run("roles are listed in order", func(t *testing.T) {
+	t.Run("roles are listed sorted by name", func(t *testing.T) {
 		m := backendtest.New(t)
 		for _, name := range []string{"zebra", "Ape", "lion"} {
 			m.WriteOK("roles/"+name, machineRole(nil))
@@ -124,14 +124,14 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, []string{"ape", "lion", "zebra"}, m.OK(logical.ListOperation, "roles/", nil).Data["keys"])
 	})
 
-	t.Run("a deleted role is gone", func(t *testing.T) {
+	t.Run("a deleted role no longer exists", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", machineRole(nil))
 		m.OK(logical.DeleteOperation, "roles/x", nil)
 		require.Nil(t, m.Read("roles/x"))
 	})
 
-	t.Run("a write changes only what it names", func(t *testing.T) {
+	t.Run("a write changes only the fields that it names", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "issue_tokens": true, "app_client_secret": "hush"}))
 		before := m.Read("roles/x")
@@ -142,7 +142,7 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, before, m.Read("roles/x"))
 	})
 
-	t.Run("a patch changes what it names and clears what is null", func(t *testing.T) {
+	t.Run("a patch changes the fields that it names and resets the ones that are null", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60, "max_ttl": 90, "issue_tokens": false, "app_client_secret": "hush"}))
 		want := m.Read("roles/x")
@@ -152,7 +152,7 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, want, m.Read("roles/x"))
 	})
 
-	t.Run("a patch of a role that is not there is a 404", func(t *testing.T) {
+	t.Run("a patch of a missing role is a 404", func(t *testing.T) {
 		_, err := backendtest.New(t).Request(t.Context(), logical.PatchOperation, "roles/x", userRole(nil))
 		requireStatus(t, 404, err)
 	})
@@ -166,57 +166,63 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, []string{}, m.Read("roles/x")["groups"])
 	})
 
-	t.Run("what was read can be written back", func(t *testing.T) {
+	t.Run("a role can be written back as it was read", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g"}))
-		role := m.Read("roles/x")
-		delete(role, "app_client_secret_set")
-		m.WriteOK("roles/x", role)
+		m.WriteOK("roles/x", m.Read("roles/x"))
 	})
 
-	t.Run("another app client needs a secret of its own, or none", func(t *testing.T) {
+	t.Run("a change of the app client requires its secret or an empty one", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret": "hush\n"}))
-		require.Contains(t, m.WriteRefused("roles/x", map[string]any{"app_client_id": "other"}), "app_client_secret is missing")
+		require.Contains(t, m.WriteRefused("roles/x", map[string]any{"app_client_id": "other"}), "app_client_secret is required")
 		m.WriteOK("roles/x", map[string]any{"app_client_id": "other", "app_client_secret": ""})
 	})
 
-	t.Run("a pool that looks like one of another region is warned about", func(t *testing.T) {
+	t.Run("a region that differs from the user pool id is warned about", func(t *testing.T) {
 		response := backendtest.New(t).WriteOK("roles/x", userRole(map[string]any{"region": "eu-west-2"}))
 		require.Contains(t, strings.Join(response.Warnings, ""), `region "eu-west-1"`)
 	})
 
-	t.Run("a changed type forgets the fields of the type before", func(t *testing.T) {
+	t.Run("a change of type drops the fields of the former type", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("roles/x", userRole(map[string]any{"groups": "g", "ttl": 60}))
 		m.WriteOK("roles/x", machineRole(map[string]any{"credential_type": "client_credentials_grant"}))
-		m.WriteOK("roles/x", map[string]any{"credential_type": "user"})
+		m.WriteOK("roles/x", map[string]any{"credential_type": "user", "app_client_secret": ""})
 		require.Equal(t, []string{}, m.Read("roles/x")["groups"])
 		require.Equal(t, int64(0), m.Read("roles/x")["ttl"])
 	})
 
-	t.Run("the region may come from the config", func(t *testing.T) {
+	t.Run("the region defaults to the one in the user pool id", func(t *testing.T) {
 		m := backendtest.New(t)
 		role := userRole(nil)
 		delete(role, "region")
-		require.Contains(t, m.WriteRefused("roles/x", role), "region is missing")
+		m.WriteOK("roles/x", role)
+		require.Empty(t, m.Read("roles/x")["region"])
+	})
+
+	t.Run("the region defaults to the one of the config", func(t *testing.T) {
+		m := backendtest.New(t)
+		role := userRole(map[string]any{"user_pool_id": "local_AbCdEfGhI"})
+		delete(role, "region")
+		require.Contains(t, m.WriteRefused("roles/x", role), "region is required")
 		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
 		m.WriteOK("roles/x", role)
 	})
 
-	t.Run("no app client is needed where no tokens are issued", func(t *testing.T) {
+	t.Run("issue_tokens=false needs no app client", func(t *testing.T) {
 		m := backendtest.New(t)
 		role := userRole(map[string]any{"issue_tokens": false})
 		delete(role, "app_client_id")
 		m.WriteOK("roles/x", role)
 	})
 
-	t.Run("a field that nobody knows is warned about", func(t *testing.T) {
+	t.Run("an unknown field is warned about", func(t *testing.T) {
 		response := backendtest.New(t).WriteOK("roles/x", machineRole(map[string]any{"scope": "a"}))
 		require.Contains(t, strings.Join(response.Warnings, "\n"), "[scope]")
 	})
 
-	t.Run("what the older plugin stored is read, and can be read by it again", func(t *testing.T) {
+	t.Run("a role that the 2021 plugin stored loads, and is stored in a form that it can load", func(t *testing.T) {
 		m := backendtest.New(t)
 		require.NoError(t, m.Storage.Put(t.Context(), &logical.StorageEntry{Key: "roles/old", Value: []byte(
 			`{"credential_type":"user","cognito_pool_domain":"","app_client_secret":"","region":"eu-west-1","app_client_id":"c",` +
@@ -238,74 +244,74 @@ func TestRolesRefuse(t *testing.T) {
 		role map[string]any
 		says string
 	}{
-		"an unknown type":              {userRole(map[string]any{"credential_type": "root"}), `credential_type "root" is not allowed`},
-		"a user without a pool":        {userRole(map[string]any{"user_pool_id": ""}), "user_pool_id is missing"},
-		"a pool id with a slash":       {userRole(map[string]any{"user_pool_id": "../x"}), `user_pool_id "../x"`},
-		"a user without a region":      {userRole(map[string]any{"region": ""}), "region is missing"},
-		"a region that is none":        {userRole(map[string]any{"region": "eu west"}), `region "eu west"`},
-		"a user without a client":      {userRole(map[string]any{"app_client_id": ""}), "app_client_id is missing"},
-		"a client id with a newline":   {userRole(map[string]any{"app_client_id": "a\nb"}), "app_client_id"},
-		"a ttl over max_ttl":           {userRole(map[string]any{"ttl": 61, "max_ttl": 60}), "ttl 1m1s"},
-		"a negative ttl":               {userRole(map[string]any{"ttl": -1}), "ttl"},
-		"group and groups that differ": {userRole(map[string]any{"group": "a", "groups": "b"}), "group and groups"},
-		"a second factor by SMS":       {userRole(map[string]any{"mfa": "sms"}), `mfa "sms"`},
-		"an end by fire":               {userRole(map[string]any{"revocation": "fire"}), `revocation "fire"`},
-		"totp without a client":        {userRole(map[string]any{"app_client_id": "", "issue_tokens": false, "mfa": "totp"}), "app_client_id is missing"},
-		"an attribute with a space":    {userRole(map[string]any{"user_attributes": map[string]any{"a b": "c"}}), `user_attributes holds "a b"`},
-		"the sub as an attribute":      {userRole(map[string]any{"user_attributes": map[string]any{"sub": "c"}}), `user_attributes holds "sub"`},
-		"half a verification":          {userRole(map[string]any{"user_attributes": map[string]any{"email_verified": "maybe"}}), `email_verified="maybe"`},
-		"a value that is no template":  {userRole(map[string]any{"user_attributes": map[string]any{"name": "{{.Nobody}}"}}), "user_attributes holds name"},
-		"a value too long":             {userRole(map[string]any{"user_attributes": map[string]any{"name": strings.Repeat("x", 2000) + "{{.RoleName}}"}}), "user_attributes holds name"},
-		"a template that is none":      {userRole(map[string]any{"username_template": "{{"}), "username_template"},
-		"a template of what is not":    {userRole(map[string]any{"username_template": "{{.Password}}{{random 20}}"}), "username_template"},
-		"a template without chance":    {userRole(map[string]any{"username_template": "{{.RoleName}}"}), "only 0 characters"},
-		"a template of little chance":  {userRole(map[string]any{"username_template": "x-{{random 6}}"}), "only 6 characters"},
-		"a template that cuts it off":  {userRole(map[string]any{"username_template": `{{printf "0123456789-%s" (random 20) | truncate 14}}`}), "only 3 characters"},
-		"a template of the time":       {userRole(map[string]any{"username_template": `{{unix_time}}-{{unix_time_millis}}-{{timestamp "150405.000000000"}}`}), "only 0 characters"},
-		"a template that is too long":  {userRole(map[string]any{"username_template": strings.Repeat("x", 120) + "{{random 20}}"}), "longer than Cognito's 128"},
-		"a template with a space":      {userRole(map[string]any{"username_template": "a {{random 20}}"}), "holds a space"},
-		"a template that does not end": {userRole(map[string]any{"username_template": "{{range 99999999}}x{{end}}{{random 20}}"}), "range"},
-		"a template of much width":     {userRole(map[string]any{"username_template": `{{printf "%999999999d" 1}}{{random 20}}`}), "not allowed in printf"},
-		"a template of much chance":    {userRole(map[string]any{"username_template": "{{random 999999999}}"}), "only up to 128"},
-		"a policy that is not there":   {userRole(map[string]any{"password_policy": "nobody's"}), `password_policy "nobody's"`},
-		"a template for a machine":     {machineRole(map[string]any{"username_template": "{{random 20}}"}), "username_template is not allowed"},
-		"a group with a space":         {userRole(map[string]any{"groups": []any{"a b"}}), `groups holds "a b"`},
-		"an e-mail domain with an @":   {userRole(map[string]any{"dummy_email_domain": "a@b.c"}), `dummy_email_domain "a@b.c"`},
-		"an e-mail domain too long":    {userRole(map[string]any{"dummy_email_domain": strings.Repeat("a.", 40) + "com"}), "dummy_email_domain"},
-		"a domain for a user":          {userRole(map[string]any{"cognito_pool_domain": "x.example.com"}), "cognito_pool_domain is not allowed"},
-		"scopes for a user":            {userRole(map[string]any{"scopes": "a/b"}), "scopes is not allowed"},
-		"groups for a machine":         {machineRole(map[string]any{"groups": "g"}), "groups is not allowed"},
-		"group for a machine":          {machineRole(map[string]any{"group": "g"}), "group is not allowed"},
-		"a ttl for a machine":          {machineRole(map[string]any{"ttl": 60}), "ttl is not allowed"},
-		"a max_ttl for a machine":      {machineRole(map[string]any{"max_ttl": 60}), "max_ttl is not allowed"},
-		"an e-mail domain, no user":    {machineRole(map[string]any{"dummy_email_domain": "example.com"}), "dummy_email_domain is not allowed"},
-		"issue_tokens for a machine":   {machineRole(map[string]any{"issue_tokens": true}), "issue_tokens is not allowed"},
-		"a machine without a client":   {machineRole(map[string]any{"app_client_id": ""}), "app_client_id is missing"},
-		"a machine without a secret":   {machineRole(map[string]any{"app_client_secret": ""}), "app_client_secret is missing"},
-		"an unknown token source":      {machineRole(map[string]any{"token_source": "thin air"}), `token_source "thin air"`},
-		"an API without a region":      {machineRole(map[string]any{"token_source": "api"}), "region is missing"},
-		"a look-up without a region":   {machineRole(map[string]any{"app_client_secret": "", "user_pool_id": "eu-west-1_AbCdEfGhI"}), "app_client_secret is missing"},
-		"a token life of days":         {machineRole(map[string]any{"min_token_ttl": "48h"}), "min_token_ttl 48h"},
-		"a token source for a user":    {userRole(map[string]any{"token_source": "api"}), "token_source is not allowed"},
-		"cache_tokens for a user":      {userRole(map[string]any{"cache_tokens": true}), "cache_tokens is not allowed"},
-		"min_token_ttl for a user":     {userRole(map[string]any{"min_token_ttl": 1}), "min_token_ttl is not allowed"},
-		"a machine without a domain":   {machineRole(map[string]any{"cognito_pool_domain": ""}), "cognito_pool_domain is missing"},
-		"a domain with a path":         {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com/oauth2/token"}), "must not hold a path"},
-		"a bare domain with a path":    {machineRole(map[string]any{"cognito_pool_domain": "x.example.com/a"}), "must not hold a path"},
-		"a domain with user info":      {machineRole(map[string]any{"cognito_pool_domain": "https://me:pw@x.example.com"}), "must not hold a user"},
-		"a domain with a query":        {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com?a=b"}), "must not hold a query"},
-		"plain http to a host":         {machineRole(map[string]any{"cognito_pool_domain": "http://x.example.com"}), "plain http"},
-		"plain http to a private host": {machineRole(map[string]any{"cognito_pool_domain": "http://10.0.0.1"}), "plain http"},
-		"a look-alike of loopback":     {machineRole(map[string]any{"cognito_pool_domain": "http://localhost.example.com"}), "plain http"},
-		"another scheme":               {machineRole(map[string]any{"cognito_pool_domain": "ftp://x.example.com"}), "only https"},
-		"a domain with a space":        {machineRole(map[string]any{"cognito_pool_domain": "x example.com"}), "cognito_pool_domain"},
-		"a scope with a space":         {machineRole(map[string]any{"scopes": []any{"a b"}}), `scopes holds "a b"`},
-		"an ARN that is no role's":     {machineRole(map[string]any{"aws_assume_role_arn": "me"}), "aws_assume_role_arn"},
+		"an unknown type":                       {userRole(map[string]any{"credential_type": "root"}), `credential_type "root" is not allowed`},
+		"a user role without a pool":            {userRole(map[string]any{"user_pool_id": ""}), "user_pool_id is required"},
+		"a pool id with a slash":                {userRole(map[string]any{"user_pool_id": "../x"}), `user_pool_id "../x"`},
+		"a user role without a region":          {userRole(map[string]any{"user_pool_id": "local_x", "region": ""}), "region is required"},
+		"an invalid region":                     {userRole(map[string]any{"region": "eu west"}), `region "eu west"`},
+		"a user role without a client":          {userRole(map[string]any{"app_client_id": ""}), "app_client_id is required"},
+		"a client id with a newline":            {userRole(map[string]any{"app_client_id": "a\nb"}), "app_client_id"},
+		"a ttl over max_ttl":                    {userRole(map[string]any{"ttl": 61, "max_ttl": 60}), `ttl "1m1s"`},
+		"a negative ttl":                        {userRole(map[string]any{"ttl": -1}), "ttl"},
+		"group and groups that differ":          {userRole(map[string]any{"group": "a", "groups": "b"}), "group and groups"},
+		"an unknown second factor":              {userRole(map[string]any{"mfa": "sms"}), `mfa "sms"`},
+		"an unknown revocation":                 {userRole(map[string]any{"revocation": "fire"}), `revocation "fire"`},
+		"totp without a client":                 {userRole(map[string]any{"app_client_id": "", "issue_tokens": false, "mfa": "totp"}), "app_client_id is required"},
+		"an attribute with a space":             {userRole(map[string]any{"user_attributes": map[string]any{"a b": "c"}}), `user_attributes holds "a b"`},
+		"the sub as an attribute":               {userRole(map[string]any{"user_attributes": map[string]any{"sub": "c"}}), `user_attributes holds "sub"`},
+		"an unknown verification":               {userRole(map[string]any{"user_attributes": map[string]any{"email_verified": "maybe"}}), `email_verified="maybe"`},
+		"an invalid attribute template":         {userRole(map[string]any{"user_attributes": map[string]any{"name": "{{.Nobody}}"}}), "user_attributes holds name"},
+		"a long attribute template":             {userRole(map[string]any{"user_attributes": map[string]any{"name": strings.Repeat("x", 2000) + "{{.RoleName}}"}}), "user_attributes holds name"},
+		"an invalid template":                   {userRole(map[string]any{"username_template": "{{"}), "username_template"},
+		"a template with an unknown field":      {userRole(map[string]any{"username_template": "{{.Password}}{{random 20}}"}), "username_template"},
+		"a template without randomness":         {userRole(map[string]any{"username_template": "{{.RoleName}}"}), "only 0 characters"},
+		"a template with few random characters": {userRole(map[string]any{"username_template": "x-{{random 6}}"}), "only 6 characters"},
+		"a template that cuts the random part":  {userRole(map[string]any{"username_template": `{{printf "0123456789-%s" (random 20) | truncate 14}}`}), "only 3 characters"},
+		"a template with only the time":         {userRole(map[string]any{"username_template": `{{unix_time}}-{{unix_time_millis}}-{{timestamp "150405.000000000"}}`}), "only 0 characters"},
+		"a template of a long username":         {userRole(map[string]any{"username_template": strings.Repeat("x", 120) + "{{random 20}}"}), "longer than the 128 characters"},
+		"a template with a space":               {userRole(map[string]any{"username_template": "a {{random 20}}"}), "holds a space"},
+		"a template with a loop":                {userRole(map[string]any{"username_template": "{{range 99999999}}x{{end}}{{random 20}}"}), "range"},
+		"a template with a wide printf":         {userRole(map[string]any{"username_template": `{{printf "%999999999d" 1}}{{random 20}}`}), "not allowed in printf"},
+		"a template with long randomness":       {userRole(map[string]any{"username_template": "{{random 999999999}}"}), "must be up to 128"},
+		"a missing password policy":             {userRole(map[string]any{"password_policy": "nobody's"}), `password_policy "nobody's"`},
+		"a template for a machine role":         {machineRole(map[string]any{"username_template": "{{random 20}}"}), "username_template is not allowed"},
+		"a group with a space":                  {userRole(map[string]any{"groups": []any{"a b"}}), `groups holds "a b"`},
+		"an e-mail domain with an @":            {userRole(map[string]any{"dummy_email_domain": "a@b.c"}), `dummy_email_domain "a@b.c"`},
+		"an e-mail domain too long":             {userRole(map[string]any{"dummy_email_domain": strings.Repeat("a.", 40) + "com"}), "dummy_email_domain"},
+		"a domain for a user":                   {userRole(map[string]any{"cognito_pool_domain": "x.example.com"}), "cognito_pool_domain is not allowed"},
+		"scopes for a user":                     {userRole(map[string]any{"scopes": "a/b"}), "scopes is not allowed"},
+		"groups for a machine":                  {machineRole(map[string]any{"groups": "g"}), "groups is not allowed"},
+		"group for a machine":                   {machineRole(map[string]any{"group": "g"}), "group is not allowed"},
+		"a ttl for a machine":                   {machineRole(map[string]any{"ttl": 60}), "ttl is not allowed"},
+		"a max_ttl for a machine":               {machineRole(map[string]any{"max_ttl": 60}), "max_ttl is not allowed"},
+		"an e-mail domain, no user":             {machineRole(map[string]any{"dummy_email_domain": "example.com"}), "dummy_email_domain is not allowed"},
+		"issue_tokens for a machine":            {machineRole(map[string]any{"issue_tokens": true}), "issue_tokens is not allowed"},
+		"a machine without a client":            {machineRole(map[string]any{"app_client_id": ""}), "app_client_id is required"},
+		"a machine without a secret":            {machineRole(map[string]any{"app_client_secret": ""}), "app_client_secret is required"},
+		"an unknown token source":               {machineRole(map[string]any{"token_source": "thin air"}), `token_source "thin air"`},
+		"an API without a region":               {machineRole(map[string]any{"token_source": "api"}), "region is required"},
+		"a look-up without a region":            {machineRole(map[string]any{"app_client_secret": "", "user_pool_id": "local_x"}), "app_client_secret is required"},
+		"a min_token_ttl of days":               {machineRole(map[string]any{"min_token_ttl": "48h"}), `min_token_ttl "48h"`},
+		"a token source for a user":             {userRole(map[string]any{"token_source": "api"}), "token_source is not allowed"},
+		"cache_tokens for a user":               {userRole(map[string]any{"cache_tokens": true}), "cache_tokens is not allowed"},
+		"min_token_ttl for a user":              {userRole(map[string]any{"min_token_ttl": 1}), "min_token_ttl is not allowed"},
+		"a machine without a domain":            {machineRole(map[string]any{"cognito_pool_domain": ""}), "cognito_pool_domain is required"},
+		"a domain with a path":                  {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com/oauth2/token"}), "must not hold a path"},
+		"a bare domain with a path":             {machineRole(map[string]any{"cognito_pool_domain": "x.example.com/a"}), "must not hold a path"},
+		"a domain with user info":               {machineRole(map[string]any{"cognito_pool_domain": "https://me:pw@x.example.com"}), "must not hold a user"},
+		"a domain with a query":                 {machineRole(map[string]any{"cognito_pool_domain": "https://x.example.com?a=b"}), "must not hold a query"},
+		"plain http to a host":                  {machineRole(map[string]any{"cognito_pool_domain": "http://x.example.com"}), "plain http"},
+		"plain http to a private host":          {machineRole(map[string]any{"cognito_pool_domain": "http://10.0.0.1"}), "plain http"},
+		"a look-alike of loopback":              {machineRole(map[string]any{"cognito_pool_domain": "http://localhost.example.com"}), "plain http"},
+		"another scheme":                        {machineRole(map[string]any{"cognito_pool_domain": "ftp://x.example.com"}), "only https"},
+		"a domain with a space":                 {machineRole(map[string]any{"cognito_pool_domain": "x example.com"}), "cognito_pool_domain"},
+		"a scope with a space":                  {machineRole(map[string]any{"scopes": []any{"a b"}}), `scopes holds "a b"`},
+		"an ARN of something else":              {machineRole(map[string]any{"aws_assume_role_arn": "me"}), "aws_assume_role_arn"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := backendtest.New(t)
 			require.Contains(t, m.WriteRefused("roles/x", c.role), c.says)
-			require.Nil(t, m.Read("roles/x"), "a refused write must not make a role")
+			require.Nil(t, m.Read("roles/x"), "a refused write must not create a role")
 		})
 	}
 }

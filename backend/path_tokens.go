@@ -84,6 +84,7 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	}
 	tokens, err := exchange.run(ctx, pool)
 	if err != nil {
+		b.metrics.failed(stepTokens, err)
 		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
 	return &logical.Response{Data: tokenData(tokens)}, nil
@@ -105,7 +106,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 		if err != nil {
 			return nil, cognito.Target{}, err
 		}
-		return role.roleEntry, role.target(aws.region), nil
+		return role, role.target(aws.region), nil
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {
@@ -119,7 +120,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 type exchange struct {
 	role         *roleEntry
 	refreshToken string
-	cognito.Credentials
+	login        cognito.Login
 }
 
 func newExchange(name string, role *roleEntry, in input) (exchange, error) {
@@ -128,17 +129,17 @@ func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 		return e, err
 	}
 	setField(in, "refresh_token", &e.refreshToken)
-	setField(in, "username", &e.Username)
-	setField(in, "password", &e.Password)
-	setField(in, "totp_code", &e.TOTPCode)
+	setField(in, "username", &e.login.Username)
+	setField(in, "password", &e.login.Password)
+	setField(in, "totp_code", &e.login.TOTPCode)
 	switch {
 	case role.CredentialType != credentialTypeUser:
 		return e, badRequest("role %q is of credential_type %q, which has no users: read creds/%s instead", name, role.CredentialType, name)
 	case role.AppClientID == "":
 		return e, badRequest("role %q cannot be used for tokens: it has no app_client_id", name)
-	case e.refreshToken != "" && e.Password != "":
+	case e.refreshToken != "" && e.login.Password != "":
 		return e, badRequest("refresh_token and password exclude each other")
-	case e.refreshToken == "" && (e.Username == "" || e.Password == ""):
+	case e.refreshToken == "" && (e.login.Username == "" || e.login.Password == ""):
 		return e, badRequest("refresh_token is missing, or else username and password")
 	}
 	return e, nil
@@ -146,9 +147,9 @@ func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 
 func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error) {
 	if e.refreshToken != "" {
-		return pool.Refresh(ctx, e.role.appClient(), e.refreshToken, e.Username, e.role.ClientMetadata)
+		return pool.Refresh(ctx, e.role.appClient(), e.refreshToken, e.login.Username, e.role.ClientMetadata)
 	}
-	return pool.SignIn(ctx, e.role.appClient(), e.Credentials, e.role.ClientMetadata)
+	return pool.SignIn(ctx, e.role.appClient(), e.login, e.role.ClientMetadata)
 }
 
 func tokenData(tokens cognito.Tokens) map[string]any {

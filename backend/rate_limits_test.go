@@ -5,6 +5,7 @@ package backend_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// useUpCreations takes the only turn of the next quarter of an hour.
+// useUpCreations makes the only request that the limit allows for a quarter of an hour.
 func (p *pool) useUpCreations() {
 	p.T.Helper()
 	p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.001}})
 	p.Read("creds/ci")
 }
 
-// readBriefly reads for somebody who waits ten seconds at the most.
+// readBriefly reads with a deadline of ten seconds.
 func (p *pool) readBriefly(path string) error {
 	p.T.Helper()
 	ctx, cancel := context.WithTimeout(p.T.Context(), 10*time.Second)
@@ -31,44 +32,58 @@ func (p *pool) readBriefly(path string) error {
 }
 
 func TestRateLimits(t *testing.T) {
-	limitsOf := func(m *backendtest.Mount) map[string]any { return m.Read("config")["rate_limits"].(map[string]any) }
+	requireLimit := func(m *backendtest.Mount, limit string) {
+		t.Helper()
+		require.Contains(t, strings.Split(m.Read("config")["rate_limits"].(string), ","), limit)
+	}
 
-	t.Run("by default they are half of AWS's", func(t *testing.T) {
+	t.Run("the default is half of the AWS default quota", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", nil)
-		require.InDelta(t, 12.5, limitsOf(m)["UserUpdate"], 0)
-		require.InDelta(t, 75, limitsOf(m)["ClientAuthentication"], 0)
+		requireLimit(m, "UserUpdate=12.5")
+		requireLimit(m, "ClientAuthentication=75")
 	})
 
-	t.Run("a write replaces them, and the others have their defaults", func(t *testing.T) {
+	t.Run("a write replaces all limits", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 20, "UserRead": "0.5"}})
-		require.InDelta(t, 20, limitsOf(m)["UserUpdate"], 0)
-		require.InDelta(t, 0.5, limitsOf(m)["UserRead"], 0)
+		requireLimit(m, "UserUpdate=20")
+		requireLimit(m, "UserRead=0.5")
 		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
-		require.InDelta(t, 20, limitsOf(m)["UserUpdate"], 0)
+		requireLimit(m, "UserUpdate=20")
 		m.WriteOK("config", map[string]any{"rate_limits": []string{"UserRead=7"}})
-		require.InDelta(t, 12.5, limitsOf(m)["UserUpdate"], 0)
-		require.InDelta(t, 7, limitsOf(m)["UserRead"], 0)
+		requireLimit(m, "UserUpdate=12.5")
+		requireLimit(m, "UserRead=7")
 		m.OK(logical.PatchOperation, "config", map[string]any{"rate_limits": nil})
-		require.InDelta(t, 60, limitsOf(m)["UserRead"], 0)
+		requireLimit(m, "UserRead=60")
+	})
+
+	t.Run("a write accepts the text that a read returns", func(t *testing.T) {
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"rate_limits": "UserUpdate=20, UserCreation=25"})
+		text := m.Read("config")["rate_limits"]
+		requireLimit(m, "UserUpdate=20")
+		requireLimit(m, "UserCreation=25")
+		m.WriteOK("config", map[string]any{"rate_limits": text})
+		require.Equal(t, text, m.Read("config")["rate_limits"])
+		require.Contains(t, m.WriteRefused("config", map[string]any{"rate_limits": "UserUpdate=20,UserDeletion=1"}), `rate_limits holds "UserDeletion"`)
 	})
 
 	for name, c := range map[string]struct{ category, value, says string }{
-		"a category that is none": {"UserDeletion", "5", `rate_limits holds "UserDeletion"`},
-		"nothing":                 {"UserRead", "0", `UserRead="0"`},
-		"less than nothing":       {"UserRead", "-1", "a positive number"},
-		"a word":                  {"UserRead", "many", "a positive number"},
-		"no number":               {"UserRead", "NaN", "a positive number"},
-		"no end":                  {"UserRead", "Inf", "a positive number"},
+		"an unknown category": {"UserDeletion", "5", `rate_limits holds "UserDeletion"`},
+		"zero":                {"UserRead", "0", `UserRead="0"`},
+		"a negative limit":    {"UserRead", "-1", "a positive number"},
+		"a word":              {"UserRead", "many", "a positive number"},
+		"not a number":        {"UserRead", "NaN", "a positive number"},
+		"an infinite limit":   {"UserRead", "Inf", "a positive number"},
 	} {
-		t.Run("refused: "+name, func(t *testing.T) {
+		t.Run(name+" is refused", func(t *testing.T) {
 			says := backendtest.New(t).WriteRefused("config", map[string]any{"rate_limits": map[string]any{c.category: c.value}})
 			require.Contains(t, says, c.says)
 		})
 	}
 
-	t.Run("a change of the config gives no second share", func(t *testing.T) {
+	t.Run("a change of the config does not reset what was used", func(t *testing.T) {
 		p := newPool(t)
 		p.useUpCreations()
 		p.WriteOK("config", map[string]any{"max_retries": 1})
@@ -77,7 +92,7 @@ func TestRateLimits(t *testing.T) {
 		p.Read("creds/ci")
 	})
 
-	t.Run("a read that cannot wait for its turn is a 429 that names the category", func(t *testing.T) {
+	t.Run("a read whose request stays queued until its deadline is a 429 that names the category", func(t *testing.T) {
 		p := newPool(t)
 		p.useUpCreations()
 		err := p.readBriefly("creds/ci")
@@ -87,7 +102,7 @@ func TestRateLimits(t *testing.T) {
 		require.Len(t, p.Users(), 1)
 	})
 
-	t.Run("a revocation keeps to them too", func(t *testing.T) {
+	t.Run("a revocation is limited, too", func(t *testing.T) {
 		p := newPool(t)
 		secret := p.OK(logical.ReadOperation, "creds/ci", nil).Secret
 		p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})

@@ -17,19 +17,18 @@ import (
 )
 
 const (
-	// nameMax bounds the name of a role, which is part of a storage's key.
+	// nameMax bounds the name of a role, which is part of a storage key.
 	nameMax = 256
-	// textMax bounds a field that is one string, in bytes. The longest that AWS
-	// makes are session and refresh tokens, of some 2 KiB.
+	// textMax bounds a string, in bytes. The longest that AWS creates are session and refresh tokens of
+	// about 2 KiB.
 	textMax = 16 << 10
-	// collectionMax bounds a list or map as a whole: what Cognito takes as the
-	// value of one client_metadata key.
+	// collectionMax bounds a list or map as a whole, in bytes: Cognito allows as much for one value of
+	// client_metadata.
 	collectionMax = 128 << 10
 )
 
-// input is what a request says about the fields of an entry. A write changes
-// what it names; a patch also takes a null, which puts a field back to its
-// default. Everything else stays.
+// input holds the fields of a request. A write changes the fields that it names. A patch may also set a
+// field to null, which restores its default.
 type input struct {
 	data  *framework.FieldData
 	patch bool
@@ -39,40 +38,21 @@ func newInput(req *logical.Request, data *framework.FieldData) input {
 	return input{data: data, patch: req.Operation == logical.PatchOperation}
 }
 
-// bounded refuses what no field of the engine can mean, before anything is made
-// of it: an error would repeat it, and a storage may refuse it for its size.
+// checkSizes refuses values that are too long for any use. An error text would repeat them, and the
+// storage may refuse them.
 func (in input) checkSizes() error {
-	if in.brief() {
-		return nil
-	}
-	for _, field := range slices.Sorted(maps.Keys(in.data.Raw)) {
-		if _, known := in.data.Schema[field]; !known || !in.has(field) {
-			continue
-		}
+	for _, field := range in.fields() {
 		if size, most := sizes(field, in.value(field)); size > most {
-			return badRequest("%s is not allowed: it is %d bytes long where %d are the most", field, size, most)
+			return badRequest("%s is not allowed: it has %d bytes, more than the limit of %d", field, size, most)
 		}
 		if in.data.Schema[field].Type == framework.TypeDurationSecond && overflows(in.data.Raw[field]) {
-			return badRequest("%s is not allowed: it is longer than %d hours, the longest that can be counted", field, int(math.MaxInt64/time.Hour))
+			return badRequest("%s is not allowed: it is longer than %dh", field, int(math.MaxInt64/time.Hour))
 		}
 	}
 	return nil
 }
 
-// brief tells at a glance that a request exceeds no bound, as almost none does.
-func (in input) brief() bool {
-	for field, raw := range in.data.Raw {
-		text, isText := raw.(string)
-		schema := in.data.Schema[field]
-		if !isText || len(text) > nameMax || schema == nil || schema.Type == framework.TypeDurationSecond {
-			return false
-		}
-	}
-	return true
-}
-
-// sizes are the bytes of a value and how many it may have. An item counts also
-// when it is empty.
+// sizes returns the bytes of a value and the limit for its field. An empty item counts as one byte.
 func sizes(field string, value any) (size, most int) {
 	switch value := value.(type) {
 	case string:
@@ -92,8 +72,8 @@ func sizes(field string, value any) (size, most int) {
 	return size, collectionMax
 }
 
-// overflows reports a duration that the framework, which counts in
-// nanoseconds, would take for quite another one.
+// overflows reports whether a duration is too long for a time.Duration. The framework would accept it
+// and store another value.
 func overflows(raw any) bool {
 	text, unit := fmt.Sprint(raw), time.Second
 	if days, found := strings.CutSuffix(text, "d"); found {
@@ -103,11 +83,20 @@ func overflows(raw any) bool {
 	return err == nil && number > float64(math.MaxInt64/unit)
 }
 
+// fields returns the names of the fields that the request sets, sorted.
+func (in input) fields() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(in.data.Raw)), func(field string) bool {
+		return in.data.Schema[field] == nil || !in.has(field)
+	})
+}
+
+// has reports whether the request sets a field.
 func (in input) has(field string) bool {
 	raw, ok := in.data.Raw[field]
 	return ok && (raw != nil || in.patch)
 }
 
+// value returns a field as its schema types it, or the default for a null.
 func (in input) value(field string) any {
 	if in.data.Raw[field] == nil {
 		return in.data.GetDefaultOrZero(field)
@@ -115,43 +104,41 @@ func (in input) value(field string) any {
 	return in.data.Get(field)
 }
 
-// take moves a field into an entry when the request names it. The type is that
-// of the field's schema, which the framework has checked before.
+// setField stores a field of the request, if it is set. T must be the type of the field's schema, which
+// the framework has validated.
 func setField[T any](in input, field string, to *T) {
 	if in.has(field) {
 		*to = in.value(field).(T)
 	}
 }
 
-// setString is take for a string, without the space around it that a file or a
-// pipe may have added.
+// setString stores a string without surrounding space, which a file or a pipe may have added.
 func setString(in input, field string, to *string) {
 	if in.has(field) {
 		*to = strings.TrimSpace(in.value(field).(string))
 	}
 }
 
-// setNegated is take for a field whose default is true, stored so that an
-// entry without it has the default.
+// setNegated stores the opposite of a field whose default is true, so that an entry without the field
+// has the default.
 func setNegated(in input, field string, to *bool) {
 	if in.has(field) {
 		*to = !in.value(field).(bool)
 	}
 }
 
-// setDuration is take for a field of TypeDurationSecond.
+// setDuration stores a field of TypeDurationSecond.
 func setDuration(in input, field string, to *time.Duration) {
 	if in.has(field) {
 		*to = time.Duration(in.value(field).(int)) * time.Second
 	}
 }
 
-// valueTextMax is how much of a refused value an error repeats, in bytes.
+// valueTextMax bounds how much of a refused value an error repeats, in bytes.
 const valueTextMax = 100
 
-// replaceFieldErrors says which fields of a request have a value of a type that
-// they cannot have. It replaces the answer of the framework, which repeats the
-// value of any field: also of a secret that was sent as an object.
+// replaceFieldErrors replaces the framework's error for values of a wrong type. The framework repeats
+// each value, even of a secret that was sent as an object.
 func (b *backend) replaceFieldErrors(req *logical.Request, answered *logical.Response) *logical.Response {
 	if !answered.IsError() || !strings.HasPrefix(answered.Error().Error(), "Field validation failed") {
 		return answered
@@ -164,7 +151,7 @@ func (b *backend) replaceFieldErrors(req *logical.Request, answered *logical.Res
 	return logical.ErrorResponse("%s", strings.Join(refused, "\n"))
 }
 
-// fieldTypeError is empty for a field that has a value of its type.
+// fieldTypeError returns the error for a value of a wrong type, or nothing.
 func fieldTypeError(fields map[string]*framework.FieldSchema, name string, value any) []string {
 	data := framework.FieldData{Raw: map[string]any{name: value}, Schema: fields}
 	if data.Validate() == nil {
@@ -174,8 +161,7 @@ func fieldTypeError(fields map[string]*framework.FieldSchema, name string, value
 	return []string{fmt.Sprintf("%s%s is not allowed: it must be %s", name, valueText(kind, value), expectedValue(kind))}
 }
 
-// valueText is the value of a field that is never a secret, if it has no parts
-// that might be one.
+// valueText returns a value for an error text, or "" if it may hold a secret.
 func valueText(kind framework.FieldType, value any) string {
 	switch kind {
 	case framework.TypeBool, framework.TypeInt, framework.TypeInt64, framework.TypeDurationSecond:

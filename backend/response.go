@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -15,8 +16,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userError is the caller's fault: a 400 whose text names the field, the value
-// and what is allowed.
+// userError is a fault of the request: a 400 whose text names the field, the value and what is allowed.
 type userError struct{ text string }
 
 func (e *userError) Error() string { return e.text }
@@ -25,9 +25,8 @@ func badRequest(format string, args ...any) error {
 	return &userError{fmt.Sprintf(format, args...)}
 }
 
-// answer turns an error into what Vault sends. Statuses survive the plugin
-// boundary only in a coded error that nothing wraps, so this is the last thing
-// that happens to an error.
+// toResponse returns what a handler returns for an error. A status survives the plugin boundary only in
+// a coded error that is not wrapped, so it must be the last step.
 func toResponse(err error) (*logical.Response, error) {
 	var user *userError
 	var aws *cognito.Error
@@ -56,15 +55,27 @@ func cognitoResponse(e *cognito.Error, text string) (*logical.Response, error) {
 	}
 }
 
-// seconds is a duration as responses show it: a time.Duration itself would
-// cross the plugin boundary in nanoseconds.
+// seconds returns a duration as responses show it. A time.Duration would cross the plugin boundary in
+// nanoseconds.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// secondsUp is for what must not be asked for too early.
+// durationText returns a duration as a user writes it, such as 90s, 1h or 1h30m.
+func durationText(d time.Duration) string {
+	text := d.String()
+	if minutes, whole := strings.CutSuffix(text, "m0s"); whole {
+		text = minutes + "m"
+	}
+	if hours, whole := strings.CutSuffix(text, "h0m"); whole {
+		text = hours + "h"
+	}
+	return text
+}
+
+// secondsUp returns a duration in seconds, rounded up, for a time that a client must wait.
 func secondsUp(d time.Duration) int64 { return seconds(d + time.Second - 1) }
 
-// written answers a write. It is empty unless there is something to warn of,
-// or parameters that the framework will warn about.
+// writeResponse returns the response to a write. It is nil unless there are warnings, or unknown fields
+// that the framework warns about.
 func writeResponse(req *logical.Request, data *framework.FieldData, warnings ...string) *logical.Response {
 	response := &logical.Response{Warnings: warnings}
 	for name := range req.Data {
@@ -78,13 +89,13 @@ func writeResponse(req *logical.Request, data *framework.FieldData, warnings ...
 	return response
 }
 
-// notFound answers a patch of something that is not there.
+// notFound returns the error for a patch of something that does not exist.
 func notFound(what, name string) error {
 	return logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no %s %q", what, name))
 }
 
-// responds describes a 200 with these fields, for OpenAPI and for the tests
-// that check every response against it.
+// responseSchema describes a 200 with these fields, for OpenAPI and for the tests that validate every
+// response.
 func responseSchema(fields map[string]*framework.FieldSchema) map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), Fields: fields}}}
 }
@@ -94,8 +105,7 @@ func noContent() map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}}
 }
 
-// describeDefaults adds to each description its default, which Vault's help
-// leaves out.
+// describeDefaults adds the default to each description, because Vault's help does not show it.
 func describeDefaults(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
 	for _, schema := range fields {
 		if schema.Default != nil {
@@ -105,8 +115,8 @@ func describeDefaults(fields map[string]*framework.FieldSchema) map[string]*fram
 	return fields
 }
 
-// without is a copy of a path's fields for what a read of it shows: less some
-// of them, and nothing is required.
+// responseFields returns the fields of a read: those of a write without some names. No field is
+// required.
 func responseFields(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
 	shown := make(map[string]*framework.FieldSchema, len(fields))
 	for name, schema := range fields {
@@ -118,8 +128,7 @@ func responseFields(fields map[string]*framework.FieldSchema, names ...string) m
 	return shown
 }
 
-// masked marks the fields of a response that a user interface should not show
-// unasked.
+// markSensitive marks the fields that a user interface should hide.
 func markSensitive(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
 	for _, name := range names {
 		fields[name].DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
@@ -127,7 +136,7 @@ func markSensitive(fields map[string]*framework.FieldSchema, names ...string) ma
 	return fields
 }
 
-// setTime adds a time unless there is none.
+// setTime sets a field to a time, unless the time is zero.
 func setTime(shown map[string]any, field string, at time.Time) {
 	if !at.IsZero() {
 		shown[field] = at.UTC().Format(time.RFC3339)
@@ -141,6 +150,7 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
+// requiredField returns the error for a field that is not set; meaning says what to write to it.
 func requiredField(field, meaning string) error {
-	return badRequest("%s is missing: it must be %s", field, meaning)
+	return badRequest("%s is required: %s", field, meaning)
 }

@@ -6,7 +6,6 @@ package backend
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -31,26 +30,22 @@ const (
 	revocationDisable = "disable"
 
 	groupsMax     = 100 // of one user, see Cognito's quotas
-	attributesMax = 100 // the standard ones and 50 custom ones are fewer
-	scopesMax     = 50  // of one app client, see CreateUserPoolClient
+	attributesMax = 100 // more than the standard attributes and 50 custom ones
 
-	// defaultMinTokenTTL leaves the reader of a token the time to use it.
+	// defaultMinTokenTTL leaves the reader of a token time to use it.
 	defaultMinTokenTTL = 30 * time.Second
-	// minTokenTTLMax is the longest life that Cognito gives to an access token.
+	// minTokenTTLMax is the longest validity of an access token.
 	minTokenTTLMax = 24 * time.Hour
 )
 
 var (
-	userPoolIDPattern  = regexp.MustCompile(`^[\w-]{1,40}_[0-9a-zA-Z]{1,40}$`)
-	appClientIDPattern = regexp.MustCompile(`^[\w+]{1,128}$`)
 	attributePattern   = regexp.MustCompile(`^(custom:)?[\pL\pM\pS\pN\pP]{1,32}$`)
 	groupPattern       = regexp.MustCompile(`^[\pL\pM\pS\pN\pP]{1,128}$`)
-	scopePattern       = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,256}$`)
 	emailDomainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
 )
 
-// roleEntry is a role as it is stored. The older plugin stored the fields
-// without omitempty, under the same names, durations in nanoseconds.
+// roleEntry is a role as it is stored. The 2021 plugin stored the fields without omitempty, under the
+// same names, with durations in nanoseconds.
 type roleEntry struct {
 	CredentialType    string        `json:"credential_type"`
 	AppClientID       string        `json:"app_client_id"`
@@ -61,18 +56,18 @@ type roleEntry struct {
 	CognitoPoolDomain string        `json:"cognito_pool_domain"`
 	TTL               time.Duration `json:"ttl"`
 	MaxTTL            time.Duration `json:"max_ttl"`
-	// Group is the first of Groups, so that the older plugin can read the entry again.
+	// Group is the first of Groups, so that the 2021 plugin can read the entry again.
 	Group string `json:"group"`
 
 	AssumeRoleARN  string            `json:"aws_assume_role_arn,omitempty"`
 	ExternalID     string            `json:"aws_external_id,omitempty"`
 	ClientMetadata map[string]string `json:"client_metadata,omitempty"`
 	Groups         []string          `json:"groups,omitempty"`
-	// NoTokens is the opposite of issue_tokens, whose default is true.
+	// NoTokens negates issue_tokens, whose default is true.
 	NoTokens bool                `json:"no_tokens,omitempty"`
 	Scopes   []string            `json:"scopes,omitempty"`
 	Source   cognito.TokenSource `json:"token_source,omitempty"`
-	// NoCache is the opposite of cache_tokens, whose default is true.
+	// NoCache negates cache_tokens, whose default is true.
 	NoCache bool `json:"no_cache,omitempty"`
 	// MinTokenTTL is nil for the default.
 	MinTokenTTL *time.Duration `json:"min_token_ttl,omitempty"`
@@ -80,8 +75,8 @@ type roleEntry struct {
 	// StaticRole names a static role whose app client and secret are used.
 	StaticRole string `json:"static_role,omitempty"`
 
-	// FormerPools are where users were made before the role moved on: leases of
-	// the older plugin name nothing but the role.
+	// FormerPools are the pools that the role created users in before it changed: a lease of the 2021
+	// plugin names only the role.
 	FormerPools []formerPool `json:"former_pools,omitempty"`
 
 	UsernameTemplate string            `json:"username_template,omitempty"`
@@ -93,10 +88,10 @@ type roleEntry struct {
 	MaxIssued int `json:"max_issued,omitempty"`
 }
 
-// formerPoolsMax bounds how many pools a role remembers.
+// formerPoolsMax bounds how many former pools a role stores.
 const formerPoolsMax = 5
 
-// formerPool is where a role made its users before.
+// formerPool is a pool that a role created users in before.
 type formerPool struct {
 	UserPoolID    string `json:"user_pool_id"`
 	Region        string `json:"region"`
@@ -108,8 +103,8 @@ func (p formerPool) target() cognito.Target {
 	return cognito.Target{UserPoolID: p.UserPoolID, Region: p.Region, AssumeRoleARN: p.AssumeRoleARN, ExternalID: p.ExternalID}
 }
 
-// remember keeps the pool that the role made its users in until now.
-func (r *roleEntry) remember(before, now cognito.Target) {
+// addFormerPool stores the pool that the role created users in until now.
+func (r *roleEntry) addFormerPool(before, now cognito.Target) {
 	pool := formerPool{before.UserPoolID, before.Region, before.AssumeRoleARN, before.ExternalID}
 	if before.UserPoolID == "" || before == now || slices.Contains(r.FormerPools, pool) {
 		return
@@ -118,8 +113,7 @@ func (r *roleEntry) remember(before, now cognito.Target) {
 	r.FormerPools = r.FormerPools[:min(len(r.FormerPools), formerPoolsMax)]
 }
 
-// getRole reads a role, to be changed or for use, or nil when there is none of
-// this name.
+// getRole reads a role from storage. It returns nil if there is none.
 func getRole(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
 	role := &roleEntry{}
 	found, err := getJSON(ctx, s, roleStoragePrefix+name, role)
@@ -140,17 +134,17 @@ func putRole(ctx context.Context, s logical.Storage, name string, role *roleEntr
 	return putJSON(ctx, s, roleStoragePrefix+name, role)
 }
 
-// update takes over what the request names.
+// update sets the fields that the request names.
 func (r *roleEntry) update(in input) error {
 	if err := in.checkSizes(); err != nil {
 		return err
 	}
+	before := *r
 	if err := r.setType(in); err != nil {
 		return err
 	}
-	if err := r.setClient(in); err != nil {
-		return err
-	}
+	setString(in, "app_client_id", &r.AppClientID)
+	setString(in, "app_client_secret", &r.AppClientSecret)
 	setString(in, "region", &r.Region)
 	setString(in, "user_pool_id", &r.UserPoolID)
 	setString(in, "aws_assume_role_arn", &r.AssumeRoleARN)
@@ -170,51 +164,24 @@ func (r *roleEntry) update(in input) error {
 	setField(in, "max_issued", &r.MaxIssued)
 	setNegated(in, "issue_tokens", &r.NoTokens)
 	setNegated(in, "cache_tokens", &r.NoCache)
-	if in.has("token_source") {
-		r.Source = cognito.TokenSource(in.value("token_source").(string))
-	}
+	setString(in, "token_source", (*string)(&r.Source))
 	if in.has("min_token_ttl") {
-		ttl := time.Duration(in.value("min_token_ttl").(int)) * time.Second
-		r.MinTokenTTL = &ttl
+		r.MinTokenTTL = new(time.Duration)
+		setDuration(in, "min_token_ttl", r.MinTokenTTL)
 	}
 	r.Scopes = slices.Compact(slices.Sorted(slices.Values(r.Scopes)))
-	return r.takeGroups(in)
-}
-
-// setClient sees to it that an app client and its secret change together.
-func (r *roleEntry) setClient(in input) error {
-	before := r.AppClientID
-	setString(in, "app_client_id", &r.AppClientID)
-	setString(in, "app_client_secret", &r.AppClientSecret)
-	if before != "" && before != r.AppClientID && r.AppClientSecret != "" && !in.has("app_client_secret") {
-		return badRequest("app_client_secret is missing: the stored one belongs to another app_client_id; give an empty one for a client without")
+	if err := r.setGroups(in); err != nil {
+		return err
 	}
-	return nil
+	return keepSecret(in, before.secretUse(), r.secretUse())
 }
 
-// warnings are what a role may well be meant to say, but probably is not.
-func (r *roleEntry) warnings(defaultRegion string) []string {
-	region, _, _ := strings.Cut(r.UserPoolID, "_")
-	if own := cmp.Or(r.Region, defaultRegion); r.UserPoolID != "" && own != "" && region != own {
-		return []string{fmt.Sprintf("user_pool_id %q looks like a pool of region %q, and the role's region is %q", r.UserPoolID, region, own)}
-	}
-	return nil
-}
-
-// setType refuses fields of the other type, and forgets those that a role
-// has when it changes its type.
+// setType drops the fields of the other type from a role that changes its type.
 func (r *roleEntry) setType(in input) error {
 	before := r.CredentialType
 	setField(in, "credential_type", &r.CredentialType)
-	if _, known := fieldsOfType[r.CredentialType]; !known {
-		return unknownType(r.CredentialType)
-	}
-	for other, fields := range fieldsOfType {
-		for _, field := range fields {
-			if other != r.CredentialType && in.has(field) {
-				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
-			}
-		}
+	if err := validateType(in, r.CredentialType, fieldsOfType); err != nil {
+		return err
 	}
 	if before != r.CredentialType {
 		*r = r.common()
@@ -222,11 +189,7 @@ func (r *roleEntry) setType(in input) error {
 	return nil
 }
 
-func unknownType(credentialType string) error {
-	return badRequest("credential_type %q is not allowed: it must be %q or %q", credentialType, credentialTypeUser, credentialTypeClientCredentials)
-}
-
-// common is the part of a role that both types have.
+// common returns the fields that all types have.
 func (r *roleEntry) common() roleEntry {
 	return roleEntry{
 		CredentialType:  r.CredentialType,
@@ -241,13 +204,13 @@ func (r *roleEntry) common() roleEntry {
 	}
 }
 
-// takeGroups reads both spellings: a list, or the older plugin's single one.
-func (r *roleEntry) takeGroups(in input) error {
+// setGroups sets groups, or the 2021 plugin's group.
+func (r *roleEntry) setGroups(in input) error {
 	setField(in, "groups", &r.Groups)
 	if in.has("group") {
 		single := strings.Fields(in.value("group").(string))
 		if in.has("groups") && !slices.Equal(single, r.Groups) {
-			return badRequest("group and groups are two spellings of one field and disagree: give groups only")
+			return badRequest("group and groups are two spellings of one field and differ: write groups only")
 		}
 		r.Groups = single
 	}
@@ -255,36 +218,41 @@ func (r *roleEntry) takeGroups(in input) error {
 	return nil
 }
 
-// validate says what keeps a role from being used, with the region that the
-// mount gives to roles which name none.
+// warnings returns what is allowed but probably not intended.
+func (r *roleEntry) warnings(in input, defaultRegion string) []string {
+	warnings := r.access().warnings(defaultRegion)
+	var setBefore bool
+	setField(in, "app_client_secret_set", &setBefore)
+	if setBefore && r.AppClientSecret == "" {
+		warnings = append(warnings, "app_client_secret_set is true, but this role stores no app_client_secret: a read of another role does not return its secret")
+	}
+	return warnings
+}
+
+// validate returns why a role cannot be used, given the region of the config.
 func (r *roleEntry) validate(defaultRegion string) error {
-	if err := r.validateCommon(); err != nil {
+	if err := r.access().validate(); err != nil {
 		return err
 	}
 	if r.CredentialType == credentialTypeUser {
 		return r.validateUser(defaultRegion)
 	}
-	// The older plugin stored any type, and issued machine tokens for all but "user".
+	// The 2021 plugin stored any type, and issued machine tokens for all except "user".
 	return r.validateClientCredentials(defaultRegion)
 }
 
-func (r *roleEntry) validateCommon() error {
-	return validatePool(r.UserPoolID, r.AppClientID, r.Region, r.AssumeRoleARN, r.ExternalID)
-}
-
 func (r *roleEntry) validateUser(defaultRegion string) error {
+	if err := r.access().requirePool(defaultRegion); err != nil {
+		return err
+	}
 	switch {
-	case r.UserPoolID == "":
-		return requiredField("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
-	case r.Region == "" && defaultRegion == "":
-		return requiredField("region", "the AWS region of the user pool, here or in the mount's config")
 	case r.AppClientID == "" && !r.NoTokens:
-		return requiredField("app_client_id", "the app client that signs users in; or set issue_tokens to false")
+		return requiredField("app_client_id", "the app client that users sign in through; or set issue_tokens to false")
 	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
 		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
 			r.DummyEmailDomain, emailDomainMax)
 	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
-		return badRequest("ttl %s is not allowed: it must not be longer than max_ttl %s", r.TTL, r.MaxTTL)
+		return badRequest("ttl %q is not allowed: it must not be longer than max_ttl %s", durationText(r.TTL), durationText(r.MaxTTL))
 	case r.MaxIssued < 0:
 		return badRequest("max_issued %d is not allowed: it must be 0, for no bound, or a number of users", r.MaxIssued)
 	}
@@ -301,15 +269,15 @@ func (r *roleEntry) validateChoices() error {
 	case r.mfa() != mfaNone && r.mfa() != mfaTOTP:
 		return badRequest("mfa %q is not allowed: it must be %q or %q", r.MFA, mfaNone, mfaTOTP)
 	case r.mfa() == mfaTOTP && r.AppClientID == "":
-		return requiredField("app_client_id", "the app client that signs users in, which mfa=totp needs")
+		return requiredField("app_client_id", "the app client that users sign in through, which mfa=totp needs")
 	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
 		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
 	}
 	return nil
 }
 
-// validateAttributes checks names, and the values that are no templates but
-// words. https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AttributeType.html
+// validateAttributes validates names, and the values that are not templates.
+// https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AttributeType.html
 func (r *roleEntry) validateAttributes() error {
 	if len(r.UserAttributes) > attributesMax {
 		return badRequest("user_attributes has %d names: no user pool has more than %d", len(r.UserAttributes), attributesMax)
@@ -318,7 +286,7 @@ func (r *roleEntry) validateAttributes() error {
 		value := r.UserAttributes[name]
 		switch {
 		case !attributePattern.MatchString(name) || name == "sub":
-			return badRequest("user_attributes holds %q: it must be a standard attribute, or a custom one with custom: before its name", name)
+			return badRequest("user_attributes holds %q: it must be a standard attribute, or a custom one with the prefix custom:", name)
 		case strings.HasSuffix(name, "_verified") && value != "true" && value != "false":
 			return badRequest("user_attributes holds %s=%q: it must be true or false", name, value)
 		}
@@ -336,25 +304,25 @@ func (r *roleEntry) validateGroups() error {
 	}
 	for _, group := range r.Groups {
 		if !groupPattern.MatchString(group) {
-			return badRequest("groups holds %q: the name of a group is 1 to 128 characters without spaces", group)
+			return badRequest("groups holds %q: the name of a group must be 1 to 128 characters without spaces", group)
 		}
 	}
 	return nil
 }
 
 func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
-	region := cmp.Or(r.Region, defaultRegion)
 	switch {
 	case r.StaticRole != "" && r.AppClientSecret != "":
-		return badRequest("static_role and app_client_secret exclude each other: the secret is the static role's")
+		return badRequest("static_role and app_client_secret are mutually exclusive: the secret is the one of the static role")
 	case r.StaticRole == "" && r.AppClientID == "":
-		return requiredField("app_client_id", "the app client whose token is issued")
-	case r.StaticRole == "" && r.AppClientSecret == "" && (r.UserPoolID == "" || region == ""):
-		return requiredField("app_client_secret", "the secret of the app client; or give user_pool_id and region to have it looked up")
+		return requiredField("app_client_id", "the app client whose tokens are issued")
+	case r.StaticRole == "" && r.AppClientSecret == "" && r.access().requirePool(defaultRegion) != nil:
+		return requiredField("app_client_secret", "the secret of the app client; or set user_pool_id and region to have it looked up")
 	case r.minTokenTTL() > minTokenTTLMax:
-		return badRequest("min_token_ttl %s is not allowed: no token lives longer than %s", r.minTokenTTL(), minTokenTTLMax)
+		return badRequest("min_token_ttl %q is not allowed: it must be %s or less, the longest validity of a token",
+			durationText(r.minTokenTTL()), durationText(minTokenTTLMax))
 	}
-	if err := r.validateSource(region); err != nil {
+	if err := r.validateSource(r.target(defaultRegion).Region); err != nil {
 		return err
 	}
 	return validateScopes(r.Scopes)
@@ -363,34 +331,18 @@ func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
 func (r *roleEntry) validateSource(region string) error {
 	switch r.source() {
 	case cognito.SourceEndpoint:
-		return r.validateDomain()
+		if r.CognitoPoolDomain == "" {
+			return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
+		}
+		return validateDomain(r.CognitoPoolDomain)
 	case cognito.SourceAPI:
 		if region == "" {
-			return requiredField("region", "the AWS region of the app client, here or in the mount's config")
+			return requiredField("region", "the AWS region of the app client, in the role or in the config")
 		}
 		return nil
 	default:
 		return badRequest("token_source %q is not allowed: it must be %q or %q", r.Source, cognito.SourceEndpoint, cognito.SourceAPI)
 	}
-}
-
-func (r *roleEntry) validateDomain() error {
-	if r.CognitoPoolDomain == "" {
-		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
-	}
-	return validateDomain(r.CognitoPoolDomain)
-}
-
-func validateScopes(scopes []string) error {
-	if len(scopes) > scopesMax {
-		return badRequest("scopes has %d names: Cognito allows an app client %d", len(scopes), scopesMax)
-	}
-	for _, scope := range scopes {
-		if !scopePattern.MatchString(scope) {
-			return badRequest("scopes holds %q: a scope is printable ASCII without spaces, quotes or backslashes, such as api/read", scope)
-		}
-	}
-	return nil
 }
 
 func (r *roleEntry) source() cognito.TokenSource { return cmp.Or(r.Source, cognito.SourceEndpoint) }
@@ -406,9 +358,9 @@ func validEmailDomain(domain string) bool {
 	return len(domain) <= emailDomainMax && emailDomainPattern.MatchString(strings.ToLower(domain))
 }
 
-// shown is what a read tells: all but the secret.
+// responseData returns the role as a read shows it, without its secret.
 func (r *roleEntry) responseData() map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"credential_type":       r.CredentialType,
 		"app_client_id":         r.AppClientID,
 		"app_client_secret_set": r.AppClientSecret != "",
@@ -419,15 +371,15 @@ func (r *roleEntry) responseData() map[string]any {
 		"client_metadata":       orEmpty(r.ClientMetadata),
 	}
 	if r.CredentialType == credentialTypeUser {
-		maps.Copy(shown, r.userData())
+		maps.Copy(data, r.userData())
 	} else {
-		maps.Copy(shown, r.machineData())
+		maps.Copy(data, r.machineData())
 	}
-	return shown
+	return data
 }
 
 func (r *roleEntry) userData() map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"groups":             append([]string{}, r.Groups...),
 		"dummy_email_domain": r.DummyEmailDomain,
 		"username_template":  r.UsernameTemplate,
@@ -441,9 +393,9 @@ func (r *roleEntry) userData() map[string]any {
 		"max_issued":         r.MaxIssued,
 	}
 	if len(r.Groups) <= 1 {
-		shown["group"] = strings.Join(r.Groups, "")
+		data["group"] = strings.Join(r.Groups, "")
 	}
-	return shown
+	return data
 }
 
 func (r *roleEntry) machineData() map[string]any {
@@ -468,11 +420,10 @@ func (r *roleEntry) appClient() cognito.AppClient {
 	return cognito.AppClient{ID: r.AppClientID, Secret: r.AppClientSecret}
 }
 
+func (r *roleEntry) access() poolAccess {
+	return poolAccess{r.UserPoolID, r.Region, r.AssumeRoleARN, r.ExternalID, r.AppClientID}
+}
+
 func (r *roleEntry) target(defaultRegion string) cognito.Target {
-	return cognito.Target{
-		UserPoolID:    r.UserPoolID,
-		Region:        cmp.Or(r.Region, defaultRegion),
-		AssumeRoleARN: r.AssumeRoleARN,
-		ExternalID:    r.ExternalID,
-	}
+	return r.access().target(defaultRegion)
 }

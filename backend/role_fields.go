@@ -6,14 +6,13 @@ package backend
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// fieldsOfType are the role fields that only one credential type has.
+// fieldsOfType holds the role fields that not every credential type has.
 var fieldsOfType = map[string][]string{
 	credentialTypeUser:              slices.Sorted(maps.Keys(userRoleFields())),
 	credentialTypeClientCredentials: slices.Sorted(maps.Keys(machineRoleFields())),
@@ -37,36 +36,40 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 			Type:          framework.TypeString,
 			Default:       credentialTypeClientCredentials,
 			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials},
-			Description:   `What the role issues: "user", a user for the time of a lease, or "client_credentials_grant", a token of an app client.`,
+			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, or "client_credentials_grant", an access token of an app client.`,
 		},
 		"app_client_id": {
 			Type:        framework.TypeString,
-			Description: "App client that users are signed in through, or whose token is issued.",
+			Description: "ID of the app client that users sign in through, or whose tokens are issued.",
 		},
 		"app_client_secret": {
 			Type:         framework.TypeString,
-			Description:  "Secret of the app client, if it has one. Never shown again. Where there is none, type client_credentials_grant looks it up in user_pool_id and keeps it in memory only.",
+			Description:  "Secret of the app client, if it has one. Never returned. Required again when a field changes that says where it is sent. If a client_credentials_grant role has none, the secret is looked up in user_pool_id and cached in memory only.",
 			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
+		},
+		"app_client_secret_set": {
+			Type:        framework.TypeBool,
+			Description: "Returned by a read. A write ignores it, and warns if the role has no secret.",
 		},
 		"region": {
 			Type:        framework.TypeString,
-			Description: "AWS region of the user pool, such as eu-west-1. Default: the region of the mount's config.",
+			Description: "AWS region of the user pool, such as eu-west-1. Defaults to the region of the config, and without one to the region in user_pool_id.",
 		},
 		"user_pool_id": {
 			Type:        framework.TypeString,
-			Description: "Id of the user pool, such as eu-west-1_AbCdEfGhI. Type user needs it.",
+			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for type user.",
 		},
 		"aws_assume_role_arn": {
 			Type:        framework.TypeString,
-			Description: "ARN of an IAM role to assume for this role in place of the mount's, for a pool of another account or for narrower rights.",
+			Description: "ARN of an IAM role to assume instead of the one in the config, to reach a pool of another account or to narrow permissions.",
 		},
 		"aws_external_id": {
 			Type:        framework.TypeString,
-			Description: "External id for aws_assume_role_arn, where its trust policy asks for one.",
+			Description: "External ID to send when assuming aws_assume_role_arn.",
 		},
 		"client_metadata": {
 			Type:        framework.TypeKVPairs,
-			Description: "Keys and values that reach the Lambda triggers of the user pool.",
+			Description: "Keys and values to pass to the Lambda triggers of the user pool.",
 		},
 	}
 }
@@ -75,39 +78,39 @@ func userRoleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"groups": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Groups of the pool that every user joins. Type user only.",
+			Description: "Groups of the user pool that each user joins. Type user only.",
 		},
 		"group": {
 			Type:        framework.TypeString,
-			Description: "The older spelling of groups with one name. Type user only.",
+			Description: "Older spelling of groups, for a single group. Type user only.",
 		},
 		"dummy_email_domain": {
 			Type:        framework.TypeString,
-			Description: "Domain that makes usernames e-mail addresses, which are also the users' verified e-mail attribute. No e-mail is ever sent. Type user only.",
+			Description: "Domain of the e-mail addresses that users get as usernames and as verified email attributes. The engine sends no e-mail. Type user only.",
 		},
 		"username_template": {
 			Type:        framework.TypeString,
-			Description: "Template of usernames. It sees .RoleName, .DisplayName, .MountPoint and .UserPoolID, and knows random_digits besides the functions of Vault's username templates. Default: the mount's, or else vault-, the role's name and a random part, in lower case. Type user only.",
+			Description: "Template for usernames. It can use .RoleName, .DisplayName, .MountPoint and .UserPoolID, the functions of Vault's username templates, and random_digits. Defaults to the template of the config, and without one to vault-, the role name and a random part, in lower case. Type user only.",
 		},
 		"user_attributes": {
 			Type:        framework.TypeKVPairs,
-			Description: "Attributes of users: standard ones, and custom ones with custom: before their names. Values are templates like username_template, which also see .Username. Type user only.",
+			Description: "Attributes of each user: standard attributes, and custom ones with the prefix custom:. Values are templates that can also use .Username. Type user only.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
-			Description: "Vault password policy that makes the passwords. Default: the mount's, or else 32 characters of every class. Type user only.",
+			Description: "Vault password policy that generates the passwords. Defaults to the policy of the config, and without one to 32 characters of all classes. Type user only.",
 		},
 		"mfa": {
 			Type:          framework.TypeString,
 			Default:       mfaNone,
 			AllowedValues: []any{mfaNone, mfaTOTP},
-			Description:   `Second factor of users: "none", or "totp", an authenticator whose secret is returned. Type user only.`,
+			Description:   `Second factor of users: "none", or "totp" for an authenticator whose secret is returned. Type user only.`,
 		},
 		"revocation": {
 			Type:          framework.TypeString,
 			Default:       revocationDelete,
 			AllowedValues: []any{revocationDelete, revocationDisable},
-			Description:   `What happens to a user when its lease ends: "delete", or "disable", which keeps the account and ends its sessions. Type user only.`,
+			Description:   `What happens to a user when its lease ends: "delete", or "disable" to keep the account and end its sessions. Type user only.`,
 		},
 		"max_issued": {
 			Type:        framework.TypeInt,
@@ -116,15 +119,15 @@ func userRoleFields() map[string]*framework.FieldSchema {
 		"issue_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,
-			Description: "Whether users are signed in and their tokens returned. Without it no app client is needed. Type user only.",
+			Description: "If true, a read signs the user in and returns its tokens. If false, no app client is needed. Type user only.",
 		},
 		"ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Default lease of a user. 0 or none: the mount's. Type user only.",
+			Description: "Default lifetime of a user. Defaults to the mount's value. Type user only.",
 		},
 		"max_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Longest life of a user, renewals included. 0 or none: the mount's. Type user only.",
+			Description: "Maximum lifetime of a user, renewals included. Defaults to the mount's value. Type user only.",
 		},
 	}
 }
@@ -135,38 +138,35 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 			Type:          framework.TypeString,
 			Default:       string(cognito.SourceEndpoint),
 			AllowedValues: []any{string(cognito.SourceEndpoint), string(cognito.SourceAPI)},
-			Description:   `Where tokens come from: "endpoint", the token endpoint on cognito_pool_domain, or "api", Cognito's GetClientToken, which needs no domain. Type client_credentials_grant only.`,
+			Description:   `Where tokens come from: "endpoint", the token endpoint of cognito_pool_domain, or "api", GetClientToken of the Cognito API, which needs no domain. Type client_credentials_grant only.`,
 		},
 		"cognito_pool_domain": {
 			Type:        framework.TypeString,
-			Description: "Domain of the user pool: a host, or its https URL. Not needed with token_source=api. Type client_credentials_grant only.",
+			Description: "Domain of the user pool, as a host or https URL. Not needed with token_source=api. Type client_credentials_grant only.",
 		},
 		"static_role": {
 			Type:        framework.TypeLowerCaseString,
-			Description: "Static role of credential_type app_client_secret whose app client and secret are used, through its rotations. In place of app_client_id and app_client_secret. Type client_credentials_grant only.",
+			Description: "Static role of type app_client_secret whose app client and current secret are used, instead of app_client_id and app_client_secret. Type client_credentials_grant only.",
 		},
 		"cache_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,
-			Description: "Whether reads share a token while it is good. Without it every read buys one. Type client_credentials_grant only.",
+			Description: "If true, reads share a cached token. If false, every read requests a new, billable token. Type client_credentials_grant only.",
 		},
 		"min_token_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Default:     int(defaultMinTokenTTL / time.Second),
-			Description: "How long a token must still live to be handed out; best less than a quarter of its whole life. Type client_credentials_grant only.",
+			Default:     durationText(defaultMinTokenTTL),
+			Description: "Minimum remaining lifetime of a returned token. Keep it below a quarter of the lifetime of the tokens. Type client_credentials_grant only.",
 		},
 		"scopes": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Scopes that may be asked for, such as api/read, and that a read gets without asking. None: all that the app client may have. Type client_credentials_grant only.",
+			Description: "Scopes that a read may request and gets by default, such as api/read. Defaults to all scopes of the app client. Type client_credentials_grant only.",
 		},
 	}
 }
 
 func roleResponseFields() map[string]*framework.FieldSchema {
 	fields := responseFields(roleFields(), "name", "app_client_secret")
-	fields["app_client_secret_set"] = &framework.FieldSchema{
-		Type:        framework.TypeBool,
-		Description: "Whether the role holds the app client's secret.",
-	}
+	fields["app_client_secret_set"].Description = "Whether the role stores a secret of the app client."
 	return fields
 }

@@ -36,6 +36,8 @@ type staticQueue struct {
 	wake   map[string]time.Time
 	// owners are the names of roles by identity.
 	owners map[string]string
+	// times are those of the rotations of each role, for the metrics.
+	times map[string]rotationTimes
 	// lastTime is the newest time that was seen, by which a clock that was set back is noticed.
 	lastTime time.Time
 }
@@ -52,6 +54,10 @@ func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
 	if q.owners == nil {
 		q.owners = map[string]string{}
 	}
+	if q.times == nil {
+		q.times = map[string]rotationTimes{}
+	}
+	q.times[name] = rotationTimes{role.CredentialType, role.LastRotation, role.NextRotation}
 	for _, identity := range role.identities() {
 		q.owners[identity] = name
 	}
@@ -69,6 +75,13 @@ func (q *staticQueue) lookAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wakeAt(name, time.Time{})
+}
+
+// owner returns the name of the role that owns an identity, or "".
+func (q *staticQueue) owner(identity string) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.owners[identity]
 }
 
 // claim makes a role the owner of what it names, unless another role is.
@@ -92,6 +105,7 @@ func (q *staticQueue) remove(name string) {
 
 func (q *staticQueue) drop(name string) {
 	delete(q.wake, name)
+	delete(q.times, name)
 	maps.DeleteFunc(q.owners, func(_, owner string) bool { return owner == name })
 }
 
@@ -125,6 +139,15 @@ func (q *staticQueue) due(now time.Time) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(q.wake[a].Compare(q.wake[b]), cmp.Compare(a, b)) })
 	return names
+}
+
+// eachTimes calls do for the rotation times of each role.
+func (q *staticQueue) eachTimes(do func(rotationTimes)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, times := range q.times {
+		do(times)
+	}
 }
 
 func (q *staticQueue) isLoaded() bool {

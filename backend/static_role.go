@@ -172,19 +172,22 @@ func (r *staticRole) identities() []string {
 	var identities []string
 	for _, name := range names {
 		if name != "" {
-			identities = append(identities, fmt.Sprintf("%s %q %q", r.CredentialType, r.UserPoolID, name))
+			identities = append(identities, identityOf(r.CredentialType, r.UserPoolID, name))
 		}
 	}
 	return identities
+}
+
+// identityOf returns what a static role of a type owns in a user pool, as one text.
+func identityOf(credentialType, userPoolID, name string) string {
+	return fmt.Sprintf("%s %q %q", credentialType, userPoolID, name)
 }
 
 // user returns the name that Cognito is called with.
 func (r *staticRole) user() string { return cmp.Or(r.CognitoUsername, r.Username) }
 
 func (r *staticRole) target(defaultRegion string) cognito.Target {
-	return cognito.Target{
-		UserPoolID: r.UserPoolID, Region: cmp.Or(r.Region, defaultRegion), AssumeRoleARN: r.AssumeRoleARN, ExternalID: r.ExternalID,
-	}
+	return r.access().target(defaultRegion)
 }
 
 func (r *staticRole) appClient() cognito.AppClient {
@@ -250,36 +253,23 @@ func (r *staticRole) presentValueField() string {
 }
 
 func (r *staticRole) refuseOtherType(in input) error {
-	if _, known := staticFieldsOfType[r.CredentialType]; !known {
-		return badRequest("credential_type %q is not allowed: it must be %q or %q", r.CredentialType, staticTypePassword, staticTypeSecret)
-	}
-	for other, fields := range staticFieldsOfType {
-		for _, field := range fields {
-			if other != r.CredentialType && in.has(field) {
-				return badRequest("%s is not allowed for credential_type %q: it belongs to %q", field, r.CredentialType, other)
-			}
-		}
-	}
-	return nil
+	return validateType(in, r.CredentialType, staticFieldsOfType)
+}
+
+func (r *staticRole) access() poolAccess {
+	return poolAccess{r.UserPoolID, r.Region, r.AssumeRoleARN, r.ExternalID, r.AppClientID}
 }
 
 func (r *staticRole) validate(defaultRegion string) error {
-	if r.UserPoolID == "" {
-		return requiredField("user_pool_id", "the id of the user pool, such as eu-west-1_AbCdEfGhI")
+	if err := r.access().requirePool(defaultRegion); err != nil {
+		return err
 	}
-	if r.Region == "" && defaultRegion == "" {
-		return requiredField("region", "the AWS region of the user pool, here or in the mount's config")
-	}
-	for _, validate := range []func() error{r.validatePool, r.validateType, r.validateSchedule} {
+	for _, validate := range []func() error{r.access().validate, r.validateType, r.validateSchedule} {
 		if err := validate(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (r *staticRole) validatePool() error {
-	return validatePool(r.UserPoolID, r.AppClientID, r.Region, r.AssumeRoleARN, r.ExternalID)
 }
 
 func (r *staticRole) validateType() error {

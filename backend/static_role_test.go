@@ -208,7 +208,7 @@ func TestStaticRole(t *testing.T) {
 				present = map[string]any{"app_client_secret": k.Seed.M2MClientSecret}
 			}
 			delete(role, "password")
-			require.Contains(t, k.WriteRefused("static-roles/x", role), "is missing")
+			require.Contains(t, k.WriteRefused("static-roles/x", role), "is required")
 			maps.Copy(role, present)
 			k.WriteOK("static-roles/x", role)
 			require.Contains(t, []string{presentPassword, k.Seed.M2MClientSecret}, k.value())
@@ -395,24 +395,24 @@ func TestStaticRoleRefuses(t *testing.T) {
 		says   string
 	}{
 		"an unknown type":               {"a password", map[string]any{"credential_type": "root"}, `credential_type "root"`},
-		"no pool":                       {"a password", map[string]any{"user_pool_id": ""}, "user_pool_id is missing"},
-		"no region":                     {"a password", map[string]any{"region": ""}, "region is missing"},
-		"no user":                       {"a password", map[string]any{"username": ""}, "username is missing"},
+		"no pool":                       {"a password", map[string]any{"user_pool_id": ""}, "user_pool_id is required"},
+		"no region":                     {"a password", map[string]any{"region": ""}, "region is required"},
+		"no user":                       {"a password", map[string]any{"username": ""}, "username is required"},
 		"a user that is not there":      {"a password", map[string]any{"username": "nobody"}, `"nobody"`},
-		"no schedule":                   {"a password", map[string]any{"rotation_period": 0}, "rotation_period is missing"},
+		"no schedule":                   {"a password", map[string]any{"rotation_period": 0}, "rotation_period is required"},
 		"a schedule too fast":           {"a password", map[string]any{"rotation_period": 59}, `rotation_period "59s"`},
-		"two schedules":                 {"a password", map[string]any{"rotation_schedule": "0 3 * * *"}, "exclude each other"},
+		"two schedules":                 {"a password", map[string]any{"rotation_schedule": "0 3 * * *"}, "mutually exclusive"},
 		"a schedule that is none":       {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "at noon"}, `rotation_schedule "at noon"`},
 		"a schedule that never comes":   {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "0 0 30 2 *"}, "rotation_schedule"},
 		"a window without schedule":     {"a password", map[string]any{"rotation_window": "1h"}, "rotation_window"},
-		"a window too short":            {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "0 3 * * *", "rotation_window": "1m"}, `rotation_window "1m0s"`},
-		"tokens without a client":       {"a password", map[string]any{"app_client_id": "", "app_client_secret": "", "issue_tokens": true}, "app_client_id is missing"},
-		"self-managed without a client": {"a self-managed password", map[string]any{"app_client_id": "", "app_client_secret": ""}, "app_client_id is missing"},
-		"self-managed, no password":     {"a self-managed password", map[string]any{"password": ""}, "password is missing"},
+		"a window too short":            {"a password", map[string]any{"rotation_period": 0, "rotation_schedule": "0 3 * * *", "rotation_window": "1m"}, `rotation_window "1m"`},
+		"tokens without a client":       {"a password", map[string]any{"app_client_id": "", "app_client_secret": "", "issue_tokens": true}, "app_client_id is required"},
+		"self-managed without a client": {"a self-managed password", map[string]any{"app_client_id": "", "app_client_secret": ""}, "app_client_id is required"},
+		"self-managed, no password":     {"a self-managed password", map[string]any{"password": ""}, "password is required"},
 		"self-managed, wrong password":  {"a self-managed password", map[string]any{"password": "hush-Wrong-1"}, "Incorrect username or password"},
 		"a username for a secret":       {"a secret", map[string]any{"username": "x"}, "username is not allowed"},
 		"a domain for a password":       {"a password", map[string]any{"cognito_pool_domain": "x.example.com"}, "cognito_pool_domain is not allowed"},
-		"a secret without a client":     {"a secret", map[string]any{"app_client_id": ""}, "app_client_id is missing"},
+		"a secret without a client":     {"a secret", map[string]any{"app_client_id": ""}, "app_client_id is required"},
 		"a client that is not there":    {"a secret", map[string]any{"app_client_id": "nobody"}, `"nobody"`},
 		"a policy that is not there":    {"a password", map[string]any{"password_policy": "nobodys"}, "password_policy"},
 	} {

@@ -130,7 +130,11 @@ func (r *staticRotation) run(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err := r.attempt(ctx)
+	if r.promoted {
+		r.metrics.rotated(r.role.CredentialType, nil)
+	}
 	if err != nil {
+		r.metrics.rotated(r.role.CredentialType, err)
 		r.postpone(ctx, err)
 	}
 	return err

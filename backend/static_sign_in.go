@@ -84,7 +84,7 @@ func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, 
 	if err != nil {
 		return cognito.VerdictUnclear, cognito.Session{}, err
 	}
-	credentials := cognito.Credentials{Username: s.role.user(), Password: password}
+	credentials := cognito.Login{Username: s.role.user(), Password: password}
 	session, err := s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
 	if !cognito.MayCountAsWrong(err) {
 		s.takeBack(ctx, at)

@@ -119,6 +119,6 @@ func rotatesRefreshTokens(ctx context.Context, pool *cognito.Pool, clientID stri
 // so that the roles that use it continue with the new one.
 func (b *backend) dropMachineTokens(role *staticRole) {
 	if aws, _ := b.connections.Peek(configStoragePath); aws != nil && role.isSecret() {
-		aws.ForgetMachineTokens(role.AppClientID)
+		aws.DropClient(role.AppClientID)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// getJSON reads a storage entry and reports whether there is one. The error of
-// a damaged entry names its path but not its content.
+// getJSON reads a storage entry and reports whether it exists. The error for a damaged entry names its
+// path but not its content, which may hold secrets.
 func getJSON(ctx context.Context, s logical.Storage, path string, into any) (bool, error) {
 	entry, err := s.Get(ctx, path)
 	if err != nil {
@@ -30,12 +30,12 @@ func getJSON(ctx context.Context, s logical.Storage, path string, into any) (boo
 	return true, nil
 }
 
-// newEntryCache returns a cache of what is made of storage entries. A missing
-// entry is not cached.
+// newEntryCache returns a cache of decoded storage entries. A missing entry is not cached.
 func newEntryCache[T any](lifetime context.Context) *cache.Cache[string, *T] {
 	return cache.New[string](cache.Options[*T]{Lifetime: lifetime, Keep: func(entry *T) bool { return entry != nil }})
 }
 
+// putJSON stores a value at a path.
 func putJSON(ctx context.Context, s logical.Storage, path string, value any) error {
 	entry, err := logical.StorageEntryJSON(path, value)
 	if err != nil {
@@ -47,7 +47,7 @@ func putJSON(ctx context.Context, s logical.Storage, path string, value any) err
 	return nil
 }
 
-// listNames lists the entries below a storage prefix, in order.
+// listNames returns a handler that lists the entries below a storage prefix, sorted.
 func listNames(prefix string) framework.OperationFunc {
 	return func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 		names, err := req.Storage.List(ctx, prefix)

@@ -12,51 +12,49 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// replicationHeld is how long the mount goes on believing what Vault said of
-// its place in a cluster. Vault makes its mounts anew when that changes.
-const replicationHeld = time.Second
+// replicationFresh is how long the replication state is cached. Vault sets up its mounts again when it
+// changes.
+const replicationFresh = time.Second
 
-// systemView is what Vault tells of itself. The SDK asks for the replication
-// state with every request, to forward it where it may be answered; each time
-// that is two round trips to Vault, which take longer than all that a read from
-// memory needs.
+// systemView caches the replication state. The SDK reads it for every request, to decide whether to
+// forward it, in two round trips to Vault that take longer than a read from the cache.
 type systemView struct {
 	logical.SystemView
-	now  func() time.Time
-	held atomic.Pointer[replication]
+	now    func() time.Time
+	cached atomic.Pointer[replication]
 }
 
-// replication is a mount's place in a cluster, as Vault told it at a time.
+// replication is a mount's replication state at the time when it was read.
 type replication struct {
 	state consts.ReplicationState
 	local bool
-	told  time.Time
+	read  time.Time
 }
 
-// Setup replaces the view that Vault gives by one that remembers.
+// Setup replaces the system view with one that caches the replication state.
 func (b *backend) Setup(ctx context.Context, conf *logical.BackendConfig) error {
-	remembering := *conf
+	caching := *conf
 	if conf.System != nil {
-		remembering.System = &systemView{SystemView: conf.System, now: b.now}
+		caching.System = &systemView{SystemView: conf.System, now: b.now}
 	}
-	return b.Backend.Setup(ctx, &remembering)
+	return b.Backend.Setup(ctx, &caching)
 }
 
-// ReplicationState is Vault's, as of a moment ago.
+// ReplicationState returns the replication state, at most a second old.
 func (v *systemView) ReplicationState() consts.ReplicationState { return v.replication().state }
 
-// LocalMount reports whether the mount is not replicated, as of a moment ago.
+// LocalMount reports whether the mount is local to this cluster, as of at most a second ago.
 func (v *systemView) LocalMount() bool { return v.replication().local }
 
 func (v *systemView) replication() *replication {
 	now := v.now()
-	if held := v.held.Load(); held != nil && now.Sub(held.told).Abs() < replicationHeld {
-		return held
+	if cached := v.cached.Load(); cached != nil && now.Sub(cached.read).Abs() < replicationFresh {
+		return cached
 	}
-	told := &replication{v.SystemView.ReplicationState(), v.SystemView.LocalMount(), now}
-	// Unknown is what the SDK makes of a call to Vault that failed.
-	if told.state != consts.ReplicationUnknown {
-		v.held.Store(told)
+	current := &replication{v.SystemView.ReplicationState(), v.SystemView.LocalMount(), now}
+	// The SDK returns Unknown for a call to Vault that failed.
+	if current.state != consts.ReplicationUnknown {
+		v.cached.Store(current)
 	}
-	return told
+	return current
 }

@@ -11,12 +11,11 @@ import (
 	"github.com/hashicorp/vault/sdk/rotation"
 )
 
-// shortestPeriod is how often Vault reminds the engine of its tasks.
+// shortestPeriod is the interval of the periodic function, which starts rotations.
 const shortestPeriod = time.Minute
 
-// timetable says when something is rotated: once in a period, or by a cron
-// expression, in UTC, each time within a window if there is one. The zero one
-// says never.
+// timetable says when something is rotated: once per period, or by a cron expression in UTC, within a
+// window if there is one. The zero timetable means never.
 type timetable struct {
 	period   time.Duration
 	schedule string
@@ -26,13 +25,13 @@ type timetable struct {
 func (t timetable) validate() error {
 	switch {
 	case t.period != 0 && t.schedule != "":
-		return badRequest("rotation_period and rotation_schedule exclude each other: set one of them to nothing")
+		return badRequest("rotation_period and rotation_schedule are mutually exclusive: also write rotation_period=0 or an empty rotation_schedule")
 	case t.period != 0 && t.period < shortestPeriod:
-		return badRequest("rotation_period %q is not allowed: it must be %s or more", t.period, shortestPeriod)
+		return badRequest("rotation_period %q is not allowed: it must be %s or more", durationText(t.period), durationText(shortestPeriod))
 	case t.window != 0 && t.schedule == "":
-		return badRequest("rotation_window %q is not allowed without rotation_schedule", t.window)
+		return badRequest("rotation_window %q is not allowed without rotation_schedule", durationText(t.window))
 	case t.window != 0 && rotation.DefaultScheduler.ValidateRotationWindow(int(seconds(t.window))) != nil:
-		return badRequest("rotation_window %q is not allowed: it must be an hour or more", t.window)
+		return badRequest("rotation_window %q is not allowed: it must be 1h or more", durationText(t.window))
 	case hasTimeZone(t.schedule):
 		return badRequest("rotation_schedule %q is not allowed: it must not name a time zone, because it is in UTC", t.schedule)
 	}
@@ -42,27 +41,27 @@ func (t timetable) validate() error {
 	return nil
 }
 
-// next is the first time after a point in time. The storage may hold a schedule
-// that a write refuses.
+// next returns the first rotation time after a time. It returns an error for a stored schedule that a
+// write would refuse.
 func (t timetable) next(after time.Time) (time.Time, error) {
 	if t.schedule == "" {
 		return after.Add(t.period), nil
 	}
 	if hasTimeZone(t.schedule) {
-		return time.Time{}, errors.New("the rotation_schedule has a time zone")
+		return time.Time{}, errors.New("rotation_schedule has a time zone")
 	}
 	schedule, err := rotation.DefaultScheduler.Parse(t.schedule)
 	if err != nil {
-		return time.Time{}, errors.New("the rotation_schedule cannot be read")
+		return time.Time{}, errors.New("rotation_schedule cannot be parsed")
 	}
 	return schedule.Next(after.UTC()), nil
 }
 
-// missed reports that the window which began when a rotation was due is over.
+// missed reports whether the window of a rotation is over.
 func (t timetable) missed(due, now time.Time) bool {
 	return t.window != 0 && !now.Before(due.Add(t.window))
 }
 
-// hasTimeZone tells of a schedule what to refuse it for: of one that is a time
-// zone and nothing else, "TZ=UTC", the parser panics.
+// hasTimeZone reports whether a schedule names a time zone. The parser panics on one that is only a
+// time zone, "TZ=UTC".
 func hasTimeZone(schedule string) bool { return strings.Contains(schedule, "=") }

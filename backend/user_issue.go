@@ -94,14 +94,14 @@ func (i *userIssue) takeTTL() error {
 	}
 	longest := cmp.Or(i.role.TTL, i.b.System().DefaultLeaseTTL())
 	if longest != 0 && i.ttl > longest {
-		return badRequest("ttl %s is not allowed: it must not be longer than %s, the lease that the role gives", i.ttl, longest)
+		return badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", durationText(i.ttl), durationText(longest))
 	}
 	return nil
 }
 
 // render makes the username, the attributes and the passwords.
 func (i *userIssue) render(ctx context.Context) error {
-	data := templateData{RoleName: i.name, DisplayName: i.req.DisplayName, MountPoint: i.req.MountPoint, UserPoolID: i.target.UserPoolID}
+	data := i.b.templateData(i.req, i.name, i.target.UserPoolID)
 	user, err := renderUser(i.aws, i.role, data)
 	if err != nil {
 		return err

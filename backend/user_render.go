@@ -15,10 +15,14 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// attributeEmail is the standard attribute of an e-mail address.
-const attributeEmail = "email"
+const (
+	attributeEmail             = "email"
+	attributePreferredUsername = "preferred_username"
 
-// renderUser makes up a user as its role describes it, but for the password.
+	verifiedSuffix = "_verified"
+)
+
+// renderUser returns the user that a role describes, without its password.
 func renderUser(aws *connection, role *roleEntry, data templateData) (cognito.NewUser, error) {
 	username, err := role.username(aws, data)
 	if err != nil {
@@ -32,7 +36,8 @@ func renderUser(aws *connection, role *roleEntry, data templateData) (cognito.Ne
 	return cognito.NewUser{Username: username, Attributes: attributes, ClientMetadata: role.ClientMetadata}, nil
 }
 
-// username comes from the role's template, or the mount's, or is our own.
+// username renders the role's template, else the config's. Without either it returns a name of the
+// engine's own form.
 func (r *roleEntry) username(aws *connection, data templateData) (string, error) {
 	text := cmp.Or(r.UsernameTemplate, aws.usernameTemplate)
 	if text == "" {
@@ -45,13 +50,13 @@ func (r *roleEntry) username(aws *connection, data templateData) (string, error)
 	return username, nil
 }
 
-// attributes are the role's. A dummy e-mail domain gives the user an address
-// when the role names none, and an address counts as verified unless the role
-// says otherwise: an alias works only then.
+// attributes renders the role's attributes. If the role sets no email, the user gets an address under
+// dummy_email_domain. Addresses under that domain, and only those, are verified by default: an alias
+// works only if it is verified.
 func (r *roleEntry) attributes(data templateData) (map[string]string, error) {
 	attributes := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(r.UserAttributes)) {
-		value, err := renderAttribute(r.UserAttributes[name], data)
+		value, err := renderAttribute(r.UserAttributes[name], data.forAttribute(name))
 		if err != nil {
 			return nil, badRequest("user_attributes holds %s=%q, which is not allowed: %s", name, r.UserAttributes[name], err)
 		}
@@ -60,13 +65,36 @@ func (r *roleEntry) attributes(data templateData) (map[string]string, error) {
 	if attributes[attributeEmail] == "" && r.DummyEmailDomain != "" {
 		attributes[attributeEmail] = dummyEmail(data.Username, r.DummyEmailDomain)
 	}
-	if attributes[attributeEmail] != "" && attributes["email_verified"] == "" {
-		attributes["email_verified"] = "true"
+	if attributes[attributeEmail+verifiedSuffix] == "" && r.ownsAddress(attributes[attributeEmail]) {
+		attributes[attributeEmail+verifiedSuffix] = "true"
 	}
 	return attributes, nil
 }
 
-// dummyEmail is the username where that is an address already.
+// forAttribute returns the data for an attribute. Users can sign in with some attributes, which are
+// treated like usernames.
+func (d templateData) forAttribute(name string) templateData {
+	if name == attributeEmail || name == attributePreferredUsername {
+		return d.safe()
+	}
+	return d.plain()
+}
+
+// ownsAddress reports whether an e-mail address is under dummy_email_domain.
+func (r *roleEntry) ownsAddress(address string) bool {
+	return r.DummyEmailDomain != "" && strings.EqualFold(domainOf(address), r.DummyEmailDomain)
+}
+
+// domainOf returns the domain of an e-mail address, or "" for any other text.
+func domainOf(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	if local == "" || strings.Contains(domain, "@") {
+		return ""
+	}
+	return domain
+}
+
+// dummyEmail returns the username if it is an address, and otherwise an address with it.
 func dummyEmail(username, domain string) string {
 	if strings.Contains(username, "@") {
 		return username
@@ -74,32 +102,59 @@ func dummyEmail(username, domain string) string {
 	return username + "@" + strings.ToLower(domain)
 }
 
-// dryRunRole makes up a user of the role and throws it away, so that a template or
-// policy that does not work is found now and not at three in the morning.
+// dryRunRole renders users of the role for harmless and hostile callers and generates passwords, so that
+// a template or policy that does not work, or that a caller could misuse, is refused when the role is
+// written.
 func (b *backend) dryRunRole(ctx context.Context, aws *connection, name, mountPoint string, role *roleEntry) error {
 	if role.CredentialType != credentialTypeUser {
 		return nil
 	}
-	if _, err := renderUser(aws, role, trialData(name, mountPoint, role.UserPoolID)); err != nil {
-		return err
+	var first cognito.NewUser
+	for i, caller := range trialCallers {
+		user, err := renderUser(aws, role, trialData(name, mountPoint, role.UserPoolID, caller))
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			first = user
+		}
+		if err := role.checkCallerInfluence(first, user); err != nil {
+			return err
+		}
 	}
 	_, _, err := b.newPasswords(ctx, role.passwordPolicy(aws))
 	return err
 }
 
-// dryRunConfig does the same for the mount's defaults.
-func (b *backend) dryRunConfig(ctx context.Context, mountPoint string, config *configEntry) error {
-	defaults := &connection{usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
-	trial := &roleEntry{CredentialType: credentialTypeUser}
-	return b.dryRunRole(ctx, defaults, "role", mountPoint, trial)
+// checkCallerInfluence compares the users for two callers. The caller must not decide the domain of an
+// address, nor anything that is verified.
+func (r *roleEntry) checkCallerInfluence(one, other cognito.NewUser) error {
+	if domainOf(one.Username) != domainOf(other.Username) {
+		return badRequest("username_template is not allowed: the domain of the usernames depends on the caller")
+	}
+	if domainOf(one.Attributes[attributeEmail]) != domainOf(other.Attributes[attributeEmail]) {
+		return badRequest("user_attributes holds email=%q, which is not allowed: the domain depends on the caller", r.UserAttributes[attributeEmail])
+	}
+	for name, value := range one.Attributes {
+		if value == other.Attributes[name] || one.Attributes[name+verifiedSuffix] != "true" || name == attributeEmail && r.ownsAddress(value) {
+			continue
+		}
+		return badRequest("user_attributes holds %s%s=\"true\", which is not allowed: %s depends on the caller", name, verifiedSuffix, name)
+	}
+	return nil
 }
 
-// notInUsername is what a role's name may hold and an e-mail address may not
-// hold everywhere.
+// dryRunConfig tries the defaults of the config.
+func (b *backend) dryRunConfig(ctx context.Context, mountPoint string, config *configEntry) error {
+	defaults := &connection{usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
+	return b.dryRunRole(ctx, defaults, "role", mountPoint, &roleEntry{CredentialType: credentialTypeUser})
+}
+
+// notInUsername matches what a role name may hold and the local part of an e-mail address may not.
 var notInUsername = regexp.MustCompile(`[^a-z0-9_-]+`)
 
-// newUsername names a user after its role, with 130 random bits that no long
-// role name pushes out.
+// newUsername returns a username with the name of its role and 130 random bits, which a long name does
+// not cut off.
 func newUsername(role, emailDomain string) string {
 	random := "-" + strings.ToLower(rand.Text())
 	name := usernamePrefix + notInUsername.ReplaceAllString(strings.ToLower(role), "-")

@@ -33,12 +33,29 @@ func readClaims(token string) (claims, bool) {
 	return c, true
 }
 
-// expires is the token's own end, or otherwise when it names none.
-func (c claims) expires(otherwise time.Time) time.Time {
+// expires returns the earlier of the token's own end and the given one, either
+// of which may be missing. The clock of this machine may be slow, and then the
+// token's own end comes too late here; a cache on the way may repeat an old
+// response, and then the other one does.
+func (c claims) expires(given time.Time) time.Time {
 	if c.Expiry == nil {
-		return otherwise
+		return given
 	}
-	return c.Expiry.Time()
+	if own := c.Expiry.Time(); given.IsZero() || own.Before(given) {
+		return own
+	}
+	return given
+}
+
+// expiryOf returns when a token expires that is said to live for some time
+// from now on, which may be 0 for unknown.
+func expiryOf(token string, life time.Duration, now time.Time) time.Time {
+	given := time.Time{}
+	if life > 0 {
+		given = now.Add(life)
+	}
+	c, _ := readClaims(token)
+	return c.expires(given)
 }
 
 func (c claims) scopes() []string {

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // Kind says whose turn it is after an error.
@@ -29,7 +31,8 @@ const (
 	KindNotFound
 	// KindDenied is an IAM permission, or valid AWS credentials, that the engine lacks.
 	KindDenied
-	// KindThrottled is a quota that was still exceeded after all retries.
+	// KindThrottled is a refusal that passes with time: a quota, a limit of attempts or a conflict with
+	// another change that persisted through all retries.
 	KindThrottled
 	// KindUnavailable is an AWS that did not answer, or not sensibly.
 	KindUnavailable
@@ -100,7 +103,7 @@ var kinds = map[Kind][]string{
 	KindNotFound: {codeUserNotFound, codeResourceNotFound},
 	KindThrottled: {
 		"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException",
-		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", codeConcurrentModification,
 	},
 	KindDenied: slices.Concat(deniedCodes, credentialCodes),
 }
@@ -123,6 +126,9 @@ func kindOfAnswer(api smithy.APIError, err error) Kind {
 			return kind
 		}
 	}
+	if isPassingLimit(api, err) {
+		return KindThrottled
+	}
 	if status(err) >= http.StatusInternalServerError || api.ErrorCode() == codeNotFromAWS {
 		return KindUnavailable
 	}
@@ -144,10 +150,10 @@ func fail(step string, err error, secrets ...string) *Error {
 	e := &Error{Step: step, cause: err, Kind: KindUnavailable, Outcome: outcomeOfCall(err)}
 	var api smithy.APIError
 	var credentials *credentialsError
-	var limit *limitError
+	var limit *ratelimit.Error
 	switch {
 	case errors.As(err, &limit):
-		e.Kind, e.Detail = KindThrottled, limit.Error()
+		e.Kind, e.Detail = KindThrottled, explainLimit(limit)
 	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
 	case errors.As(err, &credentials):
@@ -167,7 +173,7 @@ func explain(api smithy.APIError, err error) string {
 	case kindOfAnswer(api, err) == KindDenied:
 		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), api.ErrorMessage())
 	default:
-		return api.ErrorMessage()
+		return withHint(api.ErrorMessage(), hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
 	}
 }
 

@@ -224,8 +224,8 @@ func aTarget() cognito.Target { return cognito.Target{UserPoolID: "eu-west-1_x",
 
 func anApp() cognito.AppClient { return cognito.AppClient{ID: "c", Secret: clientSecret} }
 
-func someCredentials() cognito.Credentials {
-	return cognito.Credentials{Username: "u", Password: sentSecrets[1], TOTPCode: sentSecrets[5]}
+func someCredentials() cognito.Login {
+	return cognito.Login{Username: "u", Password: sentSecrets[1], TOTPCode: sentSecrets[5]}
 }
 
 func aUser(totp bool) cognito.UserRequest {

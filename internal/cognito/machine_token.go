@@ -38,13 +38,17 @@ type MachineTokenRequest struct {
 	Scopes []string
 	// ClientMetadata reaches a pre token generation trigger.
 	ClientMetadata map[string]string
-	// MinTTL is how long a token must still live to be of use.
+	// MinTTL is how long a token should still live. A token in the first quarter
+	// of its life satisfies every MinTTL.
 	MinTTL time.Duration
+	// Fresh asks for a token that is at most one minute old, for a client whose
+	// token was refused. All who ask for one share it.
+	Fresh bool
 	// NoCache buys a token of its own for this request.
 	NoCache bool
-
-	// key is set by Prepared.
-	key *tokenKey
+	// Partition is the part of the cache to use: the name of the role. Requests
+	// in different partitions share no token and evict none of each other's.
+	Partition string
 }
 
 // MachineToken is an access token of an app client. Cognito cannot revoke it.
@@ -54,19 +58,21 @@ type MachineToken struct {
 	Type string
 	// Issued is when it was fetched.
 	Issued time.Time
-	// Expires is when it ends: the token's own word where it is a JWT.
+	// Expires is when it expires: what the token itself says or the response
+	// says, whichever is earlier.
 	Expires time.Time
 	// Next is from when on the next one can be had.
 	Next time.Time
 	// Scopes are those that were granted, or nil when the token does not say.
 	Scopes []string
+	// BelowMinTTL means that the token lives less than MinTTL, because its app
+	// client's tokens do, or because it could not be replaced.
+	BelowMinTTL bool
 }
 
-// MachineToken gives a token that lives for at least MinTTL, from memory where
-// it can: every one that Cognito makes is paid for and counts against a quota
-// of the whole account.
+// MachineToken returns a token, a cached one if possible: every token that
+// Cognito makes is paid for and counts against a quota of the whole account.
 func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
-	r.MinTTL = max(r.MinTTL, time.Second) // one that is about to end is of no use to anybody
 	get := s.tokens.get
 	if r.NoCache {
 		get = s.buyToken
@@ -75,46 +81,44 @@ func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (Mach
 	if err != nil {
 		return MachineToken{}, err
 	}
-	return longEnough(r, token, s.now())
-}
-
-// longEnough refuses a token that ends too soon, although it is the newest.
-func longEnough(r MachineTokenRequest, token MachineToken, now time.Time) (MachineToken, error) {
-	if token.Expires.Sub(now) < r.MinTTL {
-		return MachineToken{}, &Error{Step: r.step(), Kind: KindInvalid, Detail: fmt.Sprintf(
-			"its tokens live %s, which is less than the %s that they must have left", token.life().Round(time.Second), r.MinTTL)}
-	}
+	token.BelowMinTTL = token.left(s.now()) < r.MinTTL
 	return token, nil
 }
 
 func (t MachineToken) life() time.Duration { return t.Expires.Sub(t.Issued) }
 
-// ForgetMachineTokens drops what is held in memory of an app client: tokens,
-// and the secret where it was looked up.
-func (s *Service) ForgetMachineTokens(clientID string) {
-	s.tokens.forget(clientID)
-	s.secrets.forget(clientID)
+func (t MachineToken) left(now time.Time) time.Duration { return t.Expires.Sub(now) }
+
+// DropClient removes what is cached of an app client: its tokens, and its
+// secret if it was looked up.
+func (s *Service) DropClient(clientID string) {
+	s.tokens.dropClient(clientID)
+	s.dropSecret(clientID)
 }
 
+// DropPartition removes the cached tokens of a partition.
+func (s *Service) DropPartition(name string) { s.tokens.dropPartition(name) }
+
 // buyToken fetches a token. A secret that was looked up may have been rotated
-// since, so when it is refused it is read again, once.
+// since, so if it is refused it is read again, once.
 func (s *Service) buyToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	if r.AppClient.Secret != "" {
 		return s.fetchToken(ctx, r)
 	}
-	secret, err := s.clientSecret(ctx, r.Target, r.AppClient.ID)
+	token, err := s.fetchWithLookup(ctx, r)
+	if IsInvalidClient(err) {
+		s.dropSecret(r.AppClient.ID)
+		return s.fetchWithLookup(ctx, r)
+	}
+	return token, err
+}
+
+func (s *Service) fetchWithLookup(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+	secret, err := s.lookUpSecret(ctx, r.Target, r.AppClient.ID)
 	if err != nil {
 		return MachineToken{}, err
 	}
 	r.AppClient.Secret = secret
-	token, err := s.fetchToken(ctx, r)
-	if err == nil || !hasCode(err, codeInvalidClient) {
-		return token, err
-	}
-	s.secrets.forget(r.AppClient.ID)
-	if r.AppClient.Secret, err = s.clientSecret(ctx, r.Target, r.AppClient.ID); err != nil {
-		return MachineToken{}, err
-	}
 	return s.fetchToken(ctx, r)
 }
 
@@ -127,30 +131,31 @@ func (s *Service) fetchToken(ctx context.Context, r MachineTokenRequest) (Machin
 	if err != nil {
 		return MachineToken{}, err
 	}
-	return s.read(r, token)
+	machine, err := s.read(r, token)
+	if err == nil {
+		s.settings.Observer.Token(r.Partition, machine.life())
+	}
+	return machine, err
 }
 
-// fetched is what either source answers.
+// fetched is what either source returns. A life of 0 is unknown.
 type fetched struct {
 	accessToken, tokenType string
-	expires                time.Time
+	life                   time.Duration
 }
 
-// read takes the answer for a token only when it can be one, and believes what
-// the token itself says more than what was said about it: a cache on the way
-// repeats an old expires_in.
+// read accepts a response only if it can be a token.
 func (s *Service) read(r MachineTokenRequest, f fetched) (MachineToken, error) {
 	if !strings.EqualFold(f.tokenType, "Bearer") || strings.ContainsAny(f.accessToken, " \t\r\n") {
 		return MachineToken{}, notATokenEndpoint(r.step())
 	}
 	now := s.now()
-	token := MachineToken{AccessToken: f.accessToken, Type: "Bearer", Issued: now, Expires: f.expires}
+	token := MachineToken{AccessToken: f.accessToken, Type: "Bearer", Issued: now, Expires: expiryOf(f.accessToken, f.life, now)}
 	if claims, ok := readClaims(f.accessToken); ok {
 		token.Scopes = claims.scopes()
-		token.Expires = claims.expires(token.Expires)
 	}
-	if !token.Expires.After(now) {
-		return MachineToken{}, &Error{Step: r.step(), Kind: KindUnavailable, Detail: "the token does not say when it ends, or has ended already"}
+	if token.left(now) < leastLife {
+		return MachineToken{}, &Error{Step: r.step(), Kind: KindUnavailable, Detail: "the token does not say when it expires, or has expired already"}
 	}
 	token.Next = now.Add(s.tokens.refreshAfter(token.life()))
 	return token, nil

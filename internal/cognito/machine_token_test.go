@@ -51,9 +51,8 @@ func newMint(t *testing.T) *mint {
 	lifetime, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
 	m.service = cognito.New(lifetime, cognito.Settings{
-		RequestTimeout: 10 * time.Second, OnRefreshFailure: m.failed, RateLimits: map[string]float64{"ClientAuthentication": 1e6},
+		RequestTimeout: 10 * time.Second, OnRefreshFailure: m.failed, RateLimits: map[string]float64{"ClientAuthentication": 1e6}, Now: m.now,
 	})
-	m.service.SetClock(m.now)
 	m.service.SetRandom(func() float64 { return 0.5 }) // no jitter
 	return m
 }
@@ -222,7 +221,13 @@ func TestTokenCache(t *testing.T) {
 		m.pass(6 * time.Second)
 		require.Eventually(t, fails(2), 10*time.Second, time.Millisecond)
 
-		m.pass(13 * time.Minute) // less than min_token_ttl is left
+		m.pass(13*time.Minute + 30*time.Second)
+		held, err = m.service.MachineToken(t.Context(), m.request())
+		require.NoError(t, err)
+		require.Equal(t, first, held.AccessToken, "less than MinTTL is left, and that is better than nothing")
+		require.True(t, held.BelowMinTTL)
+
+		m.pass(time.Minute)
 		_, err = m.service.MachineToken(t.Context(), m.request())
 		require.ErrorContains(t, err, "status 503", "the reader learns why there is none")
 
@@ -240,17 +245,43 @@ func TestTokenCache(t *testing.T) {
 		require.EqualValues(t, 2, m.requests.Load())
 	})
 
-	t.Run("a demand that no token can meet is refused, and buys none each time", func(t *testing.T) {
+	t.Run("a demand that no token can meet buys a token per quarter of its life, not per read", func(t *testing.T) {
 		m := newMint(t)
-		m.get(m.request())
 		demanding := m.request()
 		demanding.MinTTL = 2 * time.Hour
-		for range 5 {
-			_, err := m.service.MachineToken(t.Context(), demanding)
-			require.ErrorContains(t, err, "its tokens live 1h0m0s")
-			require.Equal(t, cognito.KindInvalid, cognito.KindOf(err))
+		for range 60 {
+			token, err := m.service.MachineToken(t.Context(), demanding)
+			require.NoError(t, err)
+			require.True(t, token.BelowMinTTL)
+			m.pass(time.Minute)
 		}
-		require.EqualValues(t, 1, m.requests.Load())
+		require.EqualValues(t, 4, m.requests.Load())
+	})
+
+	t.Run("a demand that is met is not marked", func(t *testing.T) {
+		m := newMint(t)
+		token, err := m.service.MachineToken(t.Context(), m.request())
+		require.NoError(t, err)
+		require.False(t, token.BelowMinTTL)
+	})
+
+	t.Run("a fresh token is at most a minute old, and shared by all who ask", func(t *testing.T) {
+		m := newMint(t)
+		first := m.get(m.request())
+		fresh := m.request()
+		fresh.Fresh = true
+		require.Equal(t, first, m.get(fresh), "just issued")
+		m.pass(61 * time.Second)
+		second := m.get(fresh)
+		require.NotEqual(t, first, second)
+		for range 20 {
+			require.Equal(t, second, m.get(fresh))
+		}
+		require.Equal(t, second, m.get(m.request()), "it replaces the old one for all")
+		m.pass(61 * time.Second)
+		m.down.Store(true)
+		_, err := m.service.MachineToken(t.Context(), fresh)
+		require.ErrorContains(t, err, "status 503", "an old token is of no use to one whose token was refused")
 	})
 
 	t.Run("a token says from when on the next one can be had", func(t *testing.T) {
@@ -260,16 +291,16 @@ func TestTokenCache(t *testing.T) {
 		require.Equal(t, m.now().Add(45*time.Minute), token.Next)
 	})
 
-	t.Run("what is forgotten is bought again", func(t *testing.T) {
+	t.Run("dropped tokens are bought again", func(t *testing.T) {
 		m := newMint(t)
 		first := m.get(m.request())
-		m.service.ForgetMachineTokens("another")
+		m.service.DropClient("another")
 		require.Equal(t, first, m.get(m.request()))
-		m.service.ForgetMachineTokens("client")
+		m.service.DropClient("client")
 		require.NotEqual(t, first, m.get(m.request()))
 	})
 
-	t.Run("what is forgotten while it is fetched is not kept", func(t *testing.T) {
+	t.Run("a token that is dropped while it is fetched is not cached", func(t *testing.T) {
 		m := newMint(t)
 		release := m.hold()
 		defer release()
@@ -279,7 +310,7 @@ func TestTokenCache(t *testing.T) {
 			_, _ = m.service.MachineToken(t.Context(), m.request())
 		}()
 		m.awaitRequests(1)
-		m.service.ForgetMachineTokens("client")
+		m.service.DropClient("client")
 		release()
 		<-done
 		m.get(m.request())
@@ -294,14 +325,27 @@ func TestTokenCache(t *testing.T) {
 		require.NotEqual(t, first, m.get(r))
 	})
 
-	t.Run("the memory is bounded", func(t *testing.T) {
+	t.Run("a role holds a bounded number of tokens, and evicts none of another role", func(t *testing.T) {
 		m := newMint(t)
+		other := m.request()
+		other.Partition = "other"
+		first := m.get(other)
 		r := m.request()
 		for i := range cognito.CachedTokensMax + 10 {
 			r.Scopes = []string{fmt.Sprintf("api/%d", i)}
 			m.get(r)
 		}
-		require.Equal(t, cognito.CachedTokensMax, m.service.CachedTokens())
+		require.Equal(t, 16, m.service.CachedTokens(""))
+		require.Equal(t, first, m.get(other))
+	})
+
+	t.Run("a dropped partition is empty", func(t *testing.T) {
+		m := newMint(t)
+		first := m.get(m.request())
+		m.service.DropPartition("other")
+		require.Equal(t, first, m.get(m.request()))
+		m.service.DropPartition("")
+		require.NotEqual(t, first, m.get(m.request()))
 	})
 }
 
@@ -323,6 +367,7 @@ func TestTokenCacheKey(t *testing.T) {
 		"the spelling of the domain": {func(r *cognito.MachineTokenRequest) {
 			r.Domain = strings.Replace(r.Domain, "127.0.0.1", "localhost", 1)
 		}, false},
+		"the role":         {func(r *cognito.MachineTokenRequest) { r.Partition = "other" }, false},
 		"the metadata":     {func(r *cognito.MachineTokenRequest) { r.ClientMetadata = map[string]string{"k": "v"} }, false},
 		"the pool":         {func(r *cognito.MachineTokenRequest) { r.Target.UserPoolID = "other" }, false},
 		"the assumed role": {func(r *cognito.MachineTokenRequest) { r.Target.AssumeRoleARN = "other" }, false},
@@ -334,16 +379,8 @@ func TestTokenCacheKey(t *testing.T) {
 			first := m.get(r)
 			c.change(&r)
 			require.Equal(t, c.shares, first == m.get(r))
-			require.Equal(t, c.shares, first == m.get(r.Prepared()), "prepared")
 		})
 	}
-	t.Run("other scopes of what was prepared", func(t *testing.T) {
-		m := newMint(t)
-		r := m.request().Prepared()
-		first := m.get(r)
-		require.NotEqual(t, first, m.get(r.WithScopes([]string{"a/r"})))
-		require.Equal(t, first, m.get(r))
-	})
 }
 
 func TestMachineTokenIsTriedAgain(t *testing.T) {

@@ -48,14 +48,14 @@ func changes() map[string]change {
 			return f.pool().ReplacePassword(ctx, username, password+"2")
 		})},
 		"changing the own password": {"ChangePassword", withUser(func(f *fixture, ctx context.Context) error {
-			session, err := f.pool().TrySignIn(ctx, f.selfServiceClient(), cognito.Credentials{Username: username, Password: password}, true)
+			session, err := f.pool().TrySignIn(ctx, f.selfServiceClient(), cognito.Login{Username: username, Password: password}, true)
 			if err != nil {
 				return err
 			}
 			return f.pool().ChangePassword(ctx, session, password+"2")
 		})},
 		"deleting a user": {"AdminDeleteUser", withUser(func(f *fixture, ctx context.Context) error { return f.pool().DeleteUser(ctx, username) })},
-		"joining a group": {"AdminAddUserToGroup", withUser(func(f *fixture, ctx context.Context) error { return f.pool().JoinGroup(ctx, username, "testers") })},
+		"joining a group": {"AdminAddUserToGroup", withUser(func(f *fixture, ctx context.Context) error { return f.pool().AddToGroup(ctx, username, "testers") })},
 		"adding a secret": {"AddUserPoolClientSecret", addSecret},
 		"deleting a secret": {"DeleteUserPoolClientSecret", func(f *fixture) func(context.Context) error {
 			id, err := f.pool().AddClientSecret(f.Context(), f.Seed.AppClientID, "hushAnotherSecretOfTheClient")

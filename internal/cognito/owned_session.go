@@ -10,6 +10,7 @@ import (
 
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/smithy-go"
 )
 
 // Verdict is what a sign-in shows about the password that it was made with.
@@ -28,13 +29,13 @@ const (
 // VerdictOf returns what the error of TrySignIn shows about the password. A
 // challenge comes after the password, so it proves the password.
 func VerdictOf(err error) Verdict {
-	var e *Error
+	var api smithy.APIError
 	switch {
 	case err == nil, IsChallenge(err):
 		return VerdictRight
 	case IsUserGone(err):
 		return VerdictWrong
-	case errors.As(err, &e) && IsWrongPassword(err) && strings.Contains(e.Detail, "Incorrect username or password"):
+	case IsWrongPassword(err) && errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "Incorrect username or password"):
 		return VerdictWrong
 	default:
 		return VerdictUnclear
@@ -54,8 +55,8 @@ type Session struct {
 	// Sub and Username are those of the access token, or empty.
 	Sub, Username string
 
-	app         AppClient
-	credentials Credentials
+	app   AppClient
+	login Login
 	// demand is the challenge to replace a temporary password.
 	demand reply
 }
@@ -64,18 +65,18 @@ type Session struct {
 // repeated, because Cognito may have counted a wrong password. self needs no
 // IAM permission, but ALLOW_USER_PASSWORD_AUTH of the app client in place of
 // ALLOW_ADMIN_USER_PASSWORD_AUTH.
-func (p *Pool) TrySignIn(ctx context.Context, app AppClient, c Credentials, self bool) (Session, error) {
+func (p *Pool) TrySignIn(ctx context.Context, app AppClient, c Login, self bool) (Session, error) {
 	step := p.step("signing in user", c.Username)
 	answer, err := p.tryOnce(ctx, step, app, c, self)
 	if err != nil {
 		return Session{}, err
 	}
-	session := Session{app: app, credentials: c}
+	session := Session{app: app, login: c}
 	if answer.challenge == types.ChallengeNameTypeNewPasswordRequired && self {
 		session.demand = answer
 		return session, nil
 	}
-	if session.Tokens, err = answer.tokens(step); err != nil {
+	if session.Tokens, err = p.tokens(step, answer); err != nil {
 		return Session{}, err
 	}
 	if claims, ok := readClaims(session.Tokens.AccessToken); ok {
@@ -84,7 +85,7 @@ func (p *Pool) TrySignIn(ctx context.Context, app AppClient, c Credentials, self
 	return session, nil
 }
 
-func (p *Pool) tryOnce(ctx context.Context, step string, app AppClient, c Credentials, self bool) (reply, error) {
+func (p *Pool) tryOnce(ctx context.Context, step string, app AppClient, c Login, self bool) (reply, error) {
 	if self {
 		return p.initiateSelf(ctx, step, app, c, nil)
 	}
@@ -94,15 +95,15 @@ func (p *Pool) tryOnce(ctx context.Context, step string, app AppClient, c Creden
 // ChangePassword lets the user of a session replace its own password, which
 // requires no IAM permission. It also replaces a temporary password.
 func (p *Pool) ChangePassword(ctx context.Context, s Session, password string) error {
-	step := p.step("changing the password of user", s.credentials.Username)
+	step := p.step("changing the password of user", s.login.Username)
 	if s.demand.challenge != "" {
 		return p.replaceTemporary(ctx, step, s, password)
 	}
 	_, err := p.api.ChangePassword(ctx, &cip.ChangePasswordInput{
-		AccessToken: &s.Tokens.AccessToken, PreviousPassword: &s.credentials.Password, ProposedPassword: &password,
+		AccessToken: &s.Tokens.AccessToken, PreviousPassword: &s.login.Password, ProposedPassword: &password,
 	}, p.once, unsigned)
 	if err != nil {
-		return fail(step, err, s.credentials.Password, password, s.Tokens.AccessToken)
+		return fail(step, err, s.login.Password, password, s.Tokens.AccessToken)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (p *Pool) replaceTemporary(ctx context.Context, step string, s Session, pas
 		ClientId:           &s.app.ID,
 		ChallengeName:      s.demand.challenge,
 		Session:            &s.demand.session,
-		ChallengeResponses: s.app.authenticated(s.demand.username(s.credentials.Username), map[string]string{"NEW_PASSWORD": password}),
+		ChallengeResponses: s.app.authenticated(s.demand.username(s.login.Username), map[string]string{"NEW_PASSWORD": password}),
 	}, p.once, unsigned)
 	if err != nil {
 		return fail(step, err, password, s.app.Secret, s.demand.session)

@@ -46,7 +46,7 @@ func TestTrySignIn(t *testing.T) {
 					test.prepare(f)
 				}
 				before := len(f.Calls().Calls)
-				_, err = f.pool().TrySignIn(t.Context(), app, cognito.Credentials{Username: username, Password: test.sent}, self)
+				_, err = f.pool().TrySignIn(t.Context(), app, cognito.Login{Username: username, Password: test.sent}, self)
 				require.Equal(t, test.verdict, cognito.VerdictOf(err), "%v", err)
 				require.Equal(t, test.counts, cognito.MayCountAsWrong(err), "%v", err)
 				require.Len(t, f.Calls().Calls, before+1)
@@ -64,7 +64,7 @@ func TestSessionNamesTheUser(t *testing.T) {
 	f := newFixture(t, 0)
 	user, err := f.pool().IssueUser(t.Context(), f.request())
 	require.NoError(t, err)
-	session, err := f.pool().TrySignIn(t.Context(), cognito.AppClient{ID: f.Seed.PublicClientID}, cognito.Credentials{Username: username, Password: password}, false)
+	session, err := f.pool().TrySignIn(t.Context(), cognito.AppClient{ID: f.Seed.PublicClientID}, cognito.Login{Username: username, Password: password}, false)
 	require.NoError(t, err)
 	require.Equal(t, user.Sub, session.Sub)
 	require.Equal(t, username, session.Username)

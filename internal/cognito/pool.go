@@ -135,8 +135,8 @@ func (p *Pool) SetPassword(ctx context.Context, username, password string) error
 	return err
 }
 
-// JoinGroup makes a user a member of a group. Doing it twice does no harm.
-func (p *Pool) JoinGroup(ctx context.Context, username, group string) error {
+// AddToGroup makes a user a member of a group. Doing it twice does no harm.
+func (p *Pool) AddToGroup(ctx context.Context, username, group string) error {
 	_, err := p.api.AdminAddUserToGroup(ctx, &cip.AdminAddUserToGroupInput{
 		UserPoolId: &p.target.UserPoolID,
 		Username:   &username,

@@ -133,7 +133,7 @@ func TestIssueUser(t *testing.T) {
 			_, err := f.pool().User(t.Context(), username)
 			require.NoError(t, err)
 			require.NoError(t, f.pool().SetPassword(t.Context(), username, password))
-			require.NoError(t, f.pool().JoinGroup(t.Context(), username, "testers"))
+			require.NoError(t, f.pool().AddToGroup(t.Context(), username, "testers"))
 		}
 		require.LessOrEqual(t, f.Calls().Connections, 3, "only the calls in parallel need connections of their own")
 	})
@@ -320,7 +320,7 @@ func TestIssueUserWithoutRightToSetPasswords(t *testing.T) {
 		require.NoError(t, err)
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, issued.Tokens.AccessToken)["cognito:groups"])
 		require.Equal(t, "CONFIRMED", f.Users()[0].Status)
-		_, err = f.pool().SignIn(t.Context(), f.request().AppClient, cognito.Credentials{Username: username, Password: password}, nil)
+		_, err = f.pool().SignIn(t.Context(), f.request().AppClient, cognito.Login{Username: username, Password: password}, nil)
 		require.NoError(t, err)
 
 		require.NoError(t, f.Control.ResetCalls(t.Context()))
@@ -336,7 +336,9 @@ func TestIssueUserWithoutRightToSetPasswords(t *testing.T) {
 	t.Run("a denial is forgotten after a while", func(t *testing.T) {
 		f := newFixture(t, 0)
 		now := time.Now()
-		f.service.SetClock(func() time.Time { return now })
+		settings := f.settings(0, time.Second)
+		settings.Now = func() time.Time { return now }
+		f.service = cognito.New(t.Context(), settings)
 		f.Deny("cognito-idp:AdminSetUserPassword")
 		_, err := f.pool().IssueUser(t.Context(), f.request())
 		require.NoError(t, err)

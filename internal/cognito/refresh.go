@@ -33,7 +33,7 @@ func (p *Pool) Refresh(ctx context.Context, app AppClient, refreshToken, usernam
 		ClientMetadata: metadata,
 	}, p.once, unsigned)
 	if err == nil {
-		return tokens(stepRefresh, out.AuthenticationResult)
+		return tokensOf(stepRefresh, out.AuthenticationResult, p.service.now())
 	}
 	failure := fail(stepRefresh, err, refreshToken, app.Secret)
 	if !slices.Contains(notOffered, failure.Code) {
@@ -56,5 +56,5 @@ func (p *Pool) refreshByAuth(ctx context.Context, app AppClient, refreshToken, u
 	if err != nil {
 		return Tokens{}, fail(stepRefresh, err, refreshToken, app.Secret)
 	}
-	return tokens(stepRefresh, out.AuthenticationResult)
+	return tokensOf(stepRefresh, out.AuthenticationResult, p.service.now())
 }

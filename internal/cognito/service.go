@@ -7,9 +7,12 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 const (
@@ -50,9 +53,12 @@ type Settings struct {
 	// RateLimits are requests per second by quota category, for each account and
 	// region. A category that is absent has half of AWS's default.
 	RateLimits map[string]float64
-	// Turns, when set, are shared with other Services: with the one before this
-	// one, above all.
-	Turns *Turns
+	// Limiters, when set, outlive the Service: the one that follows on a change
+	// of the settings goes on counting. New sets their rates.
+	Limiters *ratelimit.Limiters
+
+	// Observer is called for calls, waits and tokens.
+	Observer Observer
 
 	// OnRefreshFailure, when set, is called for a machine token that could not be
 	// replaced in the background, once before each pause between two attempts.
@@ -72,6 +78,10 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.OnRefreshFailure == nil {
 		s.OnRefreshFailure = func(RefreshFailure) {}
+	}
+	s.Observer = s.Observer.withDefaults()
+	if s.Limiters == nil {
+		s.Limiters = &ratelimit.Limiters{}
 	}
 	if s.Now == nil {
 		s.Now = time.Now
@@ -97,12 +107,19 @@ type Service struct {
 	httpOnce sync.Once
 	http     *http.Client
 
+	// key is replaced by ReplaceAccessKey.
+	key     atomic.Pointer[staticKey]
 	mu      sync.Mutex
 	clients map[clientKey]*cip.Client
 
-	limits  *limits
+	limiters *ratelimit.Limiters
+	// assumesRoles is set once a role was assumed: only then may the engine's own
+	// account be counted twice.
+	assumesRoles atomic.Bool
+	// merged holds the regions in which the account of the engine's own credentials is known to the limiters.
+	merged  sync.Map
 	denials denials
-	secrets clientSecrets
+	secrets *secretCache
 	tokens  *tokenCache
 	caller  *callerCache
 }
@@ -120,10 +137,12 @@ func New(lifetime context.Context, settings Settings) *Service {
 		settings: settings,
 		now:      settings.Now,
 		clients:  map[clientKey]*cip.Client{},
-		limits:   newLimits(settings.RateLimits, settings.Turns),
+		limiters: settings.Limiters,
 	}
-	s.tokens = newTokenCache(lifetime, s.buyToken, settings.OnRefreshFailure)
-	s.tokens.now = settings.Now
+	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
+	s.limiters.SetRates(limiterRates(settings.RateLimits))
+	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
+	s.secrets = newSecretCache(lifetime)
 	s.caller = newCallerCache(lifetime)
 	return s
 }
@@ -150,7 +169,7 @@ func (s *Service) client(ctx context.Context, target Target) (*cip.Client, error
 	}
 	client := cip.NewFromConfig(cfg, func(o *cip.Options) {
 		o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.CognitoEndpoint)
-		o.APIOptions = append(o.APIOptions, s.limits.keepTo(accountOf(key)))
+		o.APIOptions = append(o.APIOptions, s.limit(key))
 	})
 	s.clients[key] = client
 	return client, nil

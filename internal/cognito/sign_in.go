@@ -26,20 +26,23 @@ const codeChallenge = "UnexpectedChallenge"
 // not match is not repeated to anybody.
 var challengePattern = regexp.MustCompile(`^[A-Z_]{1,64}$`)
 
-// Tokens are what a sign-in gives. The JWTs stay valid until they expire, even
-// when the user is deleted before.
+// Tokens are the result of a sign-in. The JWTs stay valid until they expire,
+// even if the user is deleted before.
 type Tokens struct {
 	AccessToken, IDToken, RefreshToken string
 	// Type is how to present the access token: Bearer.
 	Type string
 	// ExpiresIn is the life of the access token, in whole seconds.
 	ExpiresIn time.Duration
+	// Expires is when the access token expires: what the token itself says or
+	// ExpiresIn says, whichever is earlier, in case a clock is wrong.
+	Expires time.Time
 }
 
-// Credentials are what a user signs in with.
-type Credentials struct {
+// Login is what a user signs in with.
+type Login struct {
 	Username, Password string
-	// TOTPCode is of the moment, and needed by users with an authenticator only.
+	// TOTPCode is the present code of the user's authenticator, if it has one.
 	TOTPCode string
 }
 
@@ -61,7 +64,7 @@ func (r reply) username(sent string) string {
 // SignIn exchanges credentials for tokens. The app client must allow
 // ALLOW_ADMIN_USER_PASSWORD_AUTH. A challenge other than for a TOTP code is an
 // Error of KindInvalid that names it.
-func (p *Pool) SignIn(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (Tokens, error) {
+func (p *Pool) SignIn(ctx context.Context, app AppClient, c Login, metadata map[string]string) (Tokens, error) {
 	step := p.step("signing in user", c.Username)
 	answer, err := p.initiate(ctx, step, app, c, metadata)
 	if err != nil {
@@ -76,11 +79,11 @@ func (p *Pool) SignIn(ctx context.Context, app AppClient, c Credentials, metadat
 			return Tokens{}, err
 		}
 	}
-	return answer.tokens(step)
+	return p.tokens(step, answer)
 }
 
 // startFirstSignIn signs in with a temporary password, to be told to replace it.
-func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Credentials, metadata map[string]string) (reply, error) {
+func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("signing in with the temporary password of user", c.Username)
 	answer, err := p.initiate(ctx, step, app, c, metadata)
 	if err != nil {
@@ -98,17 +101,21 @@ func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Credential
 
 // finishFirstSignIn answers with the permanent password. An answer that got
 // lost may have set it, which a plain sign-in tells.
-func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Credentials, metadata map[string]string) (reply, error) {
+func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("setting the password of user", c.Username)
 	answer, err := p.respond(ctx, step, app, demand, c.Username, map[string]string{"NEW_PASSWORD": c.Password}, metadata)
-	if err != nil && KindOf(err) == KindUnavailable {
-		return p.initiate(ctx, p.step("signing in user", c.Username), app, c, metadata)
+	if err == nil || KindOf(err) != KindUnavailable {
+		return answer, err
 	}
-	return answer, err
+	answer, signInErr := p.initiate(ctx, p.step("signing in user", c.Username), app, c, metadata)
+	if IsWrongPassword(signInErr) {
+		return reply{}, err // the password was not set
+	}
+	return answer, signInErr
 }
 
 func (p *Pool) initiate(
-	ctx context.Context, step string, app AppClient, c Credentials, metadata map[string]string, options ...func(*cip.Options),
+	ctx context.Context, step string, app AppClient, c Login, metadata map[string]string, options ...func(*cip.Options),
 ) (reply, error) {
 	out, err := p.api.AdminInitiateAuth(ctx, &cip.AdminInitiateAuthInput{
 		UserPoolId:     &p.target.UserPoolID,
@@ -123,10 +130,11 @@ func (p *Pool) initiate(
 	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
 }
 
-// nameFlow says what an app client lacks that does not allow the sign-in.
+// nameFlow says what an app client must allow. Cognito answers
+// InvalidParameterException if it does not, with a text that may change.
 func nameFlow(e *Error, flow string) *Error {
-	if strings.Contains(e.Detail, "flow not enabled") {
-		e.Detail += "; allow it " + flow
+	if e.Code == codeInvalidParameter {
+		e.Detail = withHint(e.Detail, "the app client must allow "+flow)
 	}
 	return e
 }
@@ -157,12 +165,12 @@ func (p *Pool) once(o *cip.Options) {
 	o.Retryer = newRetryer(p.service.settings.MaxRetries, onlyWithoutEffect())
 }
 
-// tokens are those of the reply, if it is not a challenge.
-func (r reply) tokens(step string) (Tokens, error) {
+// tokens returns those of a reply, if it is not a challenge.
+func (p *Pool) tokens(step string, r reply) (Tokens, error) {
 	if r.challenge != "" {
 		return Tokens{}, unexpected(step, r.challenge)
 	}
-	return tokens(step, r.result)
+	return tokensOf(step, r.result, p.service.now())
 }
 
 // IsChallenge reports a sign-in that went on to a challenge: the password was right.
@@ -185,16 +193,18 @@ func adviceOnChallenge(name types.ChallengeNameType) string {
 	}
 }
 
-func tokens(step string, result *types.AuthenticationResultType) (Tokens, error) {
+func tokensOf(step string, result *types.AuthenticationResultType, now time.Time) (Tokens, error) {
 	if result == nil || aws.ToString(result.AccessToken) == "" {
 		return Tokens{}, &Error{Step: step, Kind: KindUnavailable, Detail: "Cognito answered with neither tokens nor a challenge"}
 	}
+	life := time.Duration(result.ExpiresIn) * time.Second
 	return Tokens{
 		AccessToken:  *result.AccessToken,
 		IDToken:      aws.ToString(result.IdToken),
 		RefreshToken: aws.ToString(result.RefreshToken),
 		Type:         aws.ToString(result.TokenType),
-		ExpiresIn:    time.Duration(result.ExpiresIn) * time.Second,
+		ExpiresIn:    life,
+		Expires:      expiryOf(*result.AccessToken, life, now),
 	}, nil
 }
 

@@ -38,7 +38,7 @@ func (s *Service) fetchFromAPI(ctx context.Context, r MachineTokenRequest) (fetc
 	return fetched{
 		accessToken: *result.AccessToken,
 		tokenType:   aws.ToString(result.TokenType),
-		expires:     s.now().Add(time.Duration(result.ExpiresIn) * time.Second),
+		life:        time.Duration(result.ExpiresIn) * time.Second,
 	}, nil
 }
 

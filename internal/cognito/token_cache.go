@@ -6,21 +6,19 @@ package cognito
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
+	"vault-plugin-secrets-cognito/internal/cache"
 )
 
 const (
-	// cachedTokensMax bounds the memory: a token is some 2 kB.
-	cachedTokensMax = 4096
+	// cachedTokensMax is how many tokens one partition holds. A token takes some 2 kB.
+	cachedTokensMax = 16
 
 	// refreshShare of its life is when a token is replaced, more or less a
 	// random refreshJitter, so that many nodes and clients do not do it at once.
@@ -29,8 +27,15 @@ const (
 	refreshShare  = 0.75
 	refreshJitter = 0.05
 
-	// fetchTimeout bounds a fetch that several readers wait for. It is no
-	// single reader's, so that none of them can cancel it for the others.
+	// youngShare of its life is how long a token satisfies every MinTTL, so that
+	// a demand that no token can meet does not buy one per read.
+	youngShare = 0.25
+	// freshAge is how old a token may be for a request that asks for a fresh one.
+	freshAge = time.Minute
+	// leastLife is what a token must have left to be returned at all.
+	leastLife = time.Second
+
+	// fetchTimeout bounds a fetch. It is shared, so no single reader bounds it.
 	fetchTimeout = 45 * time.Second
 
 	// retryFirst and retryMax bound the pause after a failed replacement of a
@@ -39,197 +44,205 @@ const (
 	retryMax   = time.Minute
 )
 
-// RefreshFailure tells of a token that could not be replaced and goes on being
-// handed out until it ends.
+// RefreshFailure describes a token that could not be replaced and is returned
+// until it expires.
 type RefreshFailure struct {
 	Err error
-	// Again is when the next try is made at the earliest.
+	// Again is when the next attempt is made at the earliest.
 	Again time.Time
-	// Expires is when the token at hand ends.
+	// Expires is when the cached token expires.
 	Expires time.Time
 }
 
-// tokenCache holds machine tokens in memory. It is safe for concurrent use.
+// tokenCache holds machine tokens in memory, in one partition for each role, so
+// that the readers of one role cannot evict the tokens of another. It is safe
+// for concurrent use.
 type tokenCache struct {
 	now      func() time.Time
 	random   func() float64
 	fetch    fetchFunc
 	onFailed func(RefreshFailure)
-	// lifetime ends with the mount, and with it every fetch that nobody waits for.
-	lifetime context.Context
+	options  cache.Options[cachedToken]
 
-	held       *lru.Cache[tokenKey, heldToken]
-	flights    singleflight.Group
-	generation atomic.Uint64
+	mu         sync.RWMutex
+	partitions map[string]*tokenPartition
+	// dropped are the stats of partitions that were dropped.
+	dropped cache.Stats
 }
 
-// tokenKey is a digest of all that shapes a token.
-type tokenKey [sha256.Size]byte
+type tokenPartition = cache.Cache[tokenKey, cachedToken]
 
-// heldToken is one entry. Entries are replaced, never changed.
-type heldToken struct {
+// tokenKey is everything that shapes a token.
+type tokenKey struct {
+	source           TokenSource
+	domain           string
+	target           Target
+	app              AppClient
+	scopes, metadata string
+}
+
+// cachedToken is one entry.
+type cachedToken struct {
 	MachineToken
-	clientID string
-	// failures in a row to replace it, and until when it is not tried again.
+	// failures in a row to replace it, and when the next attempt may be made.
 	failures int
 	again    time.Time
 }
 
-// fetchFunc gets a new token.
+// fetchFunc fetches a new token.
 type fetchFunc func(context.Context, MachineTokenRequest) (MachineToken, error)
 
-func newTokenCache(lifetime context.Context, fetch fetchFunc, onFailed func(RefreshFailure)) *tokenCache {
-	held, err := lru.New[tokenKey, heldToken](cachedTokensMax)
-	if err != nil {
-		panic(err) // only a size that is not positive is an error
+func newTokenCache(lifetime context.Context, now func() time.Time, fetch fetchFunc, onFailed func(RefreshFailure)) *tokenCache {
+	return &tokenCache{
+		now: now, random: rand.Float64, fetch: fetch, onFailed: onFailed,
+		options:    cache.Options[cachedToken]{Lifetime: lifetime, LoadTimeout: fetchTimeout, Size: cachedTokensMax},
+		partitions: map[string]*tokenPartition{},
 	}
-	return &tokenCache{now: time.Now, random: rand.Float64, fetch: fetch, onFailed: onFailed, lifetime: lifetime, held: held}
 }
 
-// get gives the token at hand while it is good for the request, and has it
-// replaced behind the reader's back when it is time. Otherwise the reader waits
-// for the one fetch that all readers of the token share.
-//
-//nolint:contextcheck // the fetch is shared, so it must not end with the reader that began it
+// get returns the cached token if it is good for the request, and has it
+// replaced in the background when it is due. Otherwise the reader waits for
+// the one fetch that all readers of the token share. If that fails, the cached
+// token is returned as long as it lives.
 func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
-	key := r.cacheKey()
-	token, found := c.held.Get(key)
-	now := c.now()
-	if !found || token.tooShort(r, now) {
-		return c.await(ctx, r, key)
-	}
-	if !token.due(now) {
+	partition, key := c.partition(r.Partition), keyOf(r)
+	token, err := partition.Get(ctx, key,
+		func(t cachedToken) cache.State { return t.state(r, c.now()) },
+		func(ctx context.Context) (cachedToken, error) { return c.load(ctx, partition, key, r) })
+	if err == nil {
 		return token.shown(), nil
 	}
-	// The channel is buffered: nobody has to read it.
-	_ = c.start(key, r)
-	return token.shown(), nil
+	if cached, found := partition.Peek(key); found && !r.Fresh && cached.left(c.now()) >= leastLife {
+		return cached.shown(), nil
+	}
+	if ctx.Err() != nil {
+		return MachineToken{}, fail(r.step(), ctx.Err())
+	}
+	return MachineToken{}, err
 }
 
-// tooShort tells of a token that ends too soon for a request, and whose
-// successor would not.
-func (t heldToken) tooShort(r MachineTokenRequest, now time.Time) bool {
-	return t.life() >= r.MinTTL && t.Expires.Sub(now) < r.MinTTL
+func (c *tokenCache) partition(name string) *tokenPartition {
+	c.mu.RLock()
+	found := c.partitions[name]
+	c.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.partitions[name] == nil {
+		c.partitions[name] = cache.New[tokenKey](c.options)
+	}
+	return c.partitions[name]
 }
 
-// due tells that it is time to replace a token.
-func (t heldToken) due(now time.Time) bool { return !now.Before(t.Next) && !now.Before(t.again) }
+// state says what a reader may do with a token.
+func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
+	age, left := now.Sub(t.Issued), t.left(now)
+	switch {
+	case left < leastLife, r.Fresh && age > freshAge:
+		return cache.Expired
+	case now.Before(t.again):
+		return cache.Fresh
+	case left < r.MinTTL && float64(age) >= youngShare*float64(t.life()):
+		return cache.Expired
+	case !now.Before(t.Next):
+		return cache.Stale
+	default:
+		return cache.Fresh
+	}
+}
 
-// shown lets Next say when trying again makes sense.
-func (t heldToken) shown() MachineToken {
+// shown lets Next say when another read makes sense.
+func (t cachedToken) shown() MachineToken {
 	if t.again.After(t.Next) {
 		t.Next = t.again
 	}
 	return t.MachineToken
 }
 
-//nolint:contextcheck // as for get
-func (c *tokenCache) await(ctx context.Context, r MachineTokenRequest, key tokenKey) (MachineToken, error) {
-	select {
-	case result := <-c.start(key, r):
-		token, _ := result.Val.(MachineToken)
-		return token, result.Err
-	case <-ctx.Done():
-		return MachineToken{}, fail(r.step(), ctx.Err())
+func (c *tokenCache) load(ctx context.Context, partition *tokenPartition, key tokenKey, r MachineTokenRequest) (cachedToken, error) {
+	token, err := c.fetch(ctx, r)
+	if err != nil {
+		c.noteFailure(partition, key, err)
+		return cachedToken{}, err
 	}
+	return cachedToken{MachineToken: token}, nil
 }
 
-// start begins the fetch of a token unless one is under way, or has ended since
-// the caller looked.
-func (c *tokenCache) start(key tokenKey, r MachineTokenRequest) <-chan singleflight.Result {
-	return c.flights.DoChan(string(key[:]), func() (any, error) {
-		now := c.now()
-		if token, found := c.held.Peek(key); found && !token.tooShort(r, now) && !token.due(now) {
-			return token.MachineToken, nil
-		}
-		ctx, cancel := context.WithTimeout(c.lifetime, fetchTimeout)
-		defer cancel()
-		generation := c.generation.Load()
-		token, err := c.fetch(ctx, r)
-		if err != nil {
-			c.noteFailure(key, err)
-			return nil, err
-		}
-		if c.generation.Load() == generation {
-			c.held.Add(key, heldToken{MachineToken: token, clientID: r.AppClient.ID})
-		}
-		return token, nil
-	})
-}
-
-// noteFailure spaces out the tries to replace a token that is still good.
-func (c *tokenCache) noteFailure(key tokenKey, err error) {
-	token, found := c.held.Peek(key)
+// noteFailure spaces out the attempts to replace a token that is still good.
+func (c *tokenCache) noteFailure(partition *tokenPartition, key tokenKey, err error) {
 	now := c.now()
-	if !found || !token.Expires.After(now) {
-		return
+	var failed *RefreshFailure
+	partition.Update(key, func(t cachedToken) cachedToken {
+		if t.left(now) < leastLife {
+			return t
+		}
+		t.again = now.Add(min(retryFirst<<min(t.failures, 8), retryMax))
+		t.failures++
+		failed = &RefreshFailure{Err: err, Again: t.again, Expires: t.Expires}
+		return t
+	})
+	if failed != nil {
+		c.onFailed(*failed)
 	}
-	token.again = now.Add(min(retryFirst<<min(token.failures, 8), retryMax))
-	token.failures++
-	c.held.Add(key, token)
-	c.onFailed(RefreshFailure{Err: err, Again: token.again, Expires: token.Expires})
 }
 
-// refreshAfter is how long a token of this life is left in peace.
+// refreshAfter returns how long a token of this life is not replaced.
 func (c *tokenCache) refreshAfter(life time.Duration) time.Duration {
 	return time.Duration(float64(life) * (refreshShare + refreshJitter*(2*c.random()-1)))
 }
 
-// forget drops all tokens of an app client, and the fetches under way for them.
-func (c *tokenCache) forget(clientID string) {
-	c.generation.Add(1)
-	for _, key := range c.held.Keys() {
-		if token, found := c.held.Peek(key); found && token.clientID == clientID {
-			c.held.Remove(key)
-			c.flights.Forget(string(key[:]))
-		}
+// dropClient removes all tokens of an app client.
+func (c *tokenCache) dropClient(id string) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, partition := range c.partitions {
+		partition.DropFunc(func(key tokenKey, _ cachedToken) bool { return key.app.ID == id })
 	}
 }
 
-// Prepared is the request with its place in memory worked out, for a caller who
-// asks with it often. After that only its MinTTL and NoCache may be set; for
-// other scopes there is WithScopes.
-func (r MachineTokenRequest) Prepared() MachineTokenRequest {
-	key := keyOf(r)
-	r.key = &key
-	return r
-}
-
-// WithScopes is the request with other scopes.
-func (r MachineTokenRequest) WithScopes(scopes []string) MachineTokenRequest {
-	r.Scopes, r.key = scopes, nil
-	return r
-}
-
-func (r MachineTokenRequest) cacheKey() tokenKey {
-	if r.key != nil {
-		return *r.key
+// dropPartition removes all tokens of a partition.
+func (c *tokenCache) dropPartition(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if partition := c.partitions[name]; partition != nil {
+		partition.Clear()
+		c.dropped = c.dropped.Add(partition.Stats())
+		delete(c.partitions, name)
 	}
-	return keyOf(r)
 }
 
-// keyOf digests a request. The order of scopes makes no difference to Cognito,
-// nor does that of metadata. A secret that is looked up is not here: the pool
-// and the client stand for it.
+// stats adds up those of all partitions.
+func (c *tokenCache) stats() cache.Stats {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	sum := c.dropped
+	for _, partition := range c.partitions {
+		sum = sum.Add(partition.Stats())
+	}
+	return sum
+}
+
+// keyOf returns the key of a request. The order of scopes makes no difference
+// to Cognito, nor does that of metadata. A secret that is looked up is not part
+// of it: the pool and the app client stand for it.
 func keyOf(r MachineTokenRequest) tokenKey {
-	shape := make([]byte, 0, 512)
-	shape = appendTexts(shape, []string{
-		string(cmp.Or(r.Source, SourceEndpoint)), r.Domain,
-		r.Target.UserPoolID, r.Target.Region, r.Target.AssumeRoleARN, r.Target.ExternalID,
-		r.AppClient.ID, r.AppClient.Secret,
-	})
-	shape = appendTexts(shape, slices.Compact(slices.Sorted(slices.Values(r.Scopes))))
+	key := tokenKey{source: cmp.Or(r.Source, SourceEndpoint), domain: r.Domain, target: r.Target, app: r.AppClient}
+	key.scopes = joined(slices.Compact(slices.Sorted(slices.Values(r.Scopes))))
+	var metadata []string
 	for _, name := range slices.Sorted(maps.Keys(r.ClientMetadata)) {
-		shape = appendTexts(shape, []string{name, r.ClientMetadata[name]})
+		metadata = append(metadata, name, r.ClientMetadata[name])
 	}
-	return sha256.Sum256(shape)
+	key.metadata = joined(metadata)
+	return key
 }
 
-// appendTexts puts lengths before texts, so that no two lists look the same.
-func appendTexts(to []byte, texts []string) []byte {
-	to = binary.AppendUvarint(to, uint64(len(texts)))
+// joined puts the length before each text, so that no two lists look the same.
+func joined(texts []string) string {
+	var all []byte
 	for _, text := range texts {
-		to = append(binary.AppendUvarint(to, uint64(len(text))), text...)
+		all = append(binary.AppendUvarint(all, uint64(len(text))), text...)
 	}
-	return to
+	return string(all)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"golang.org/x/oauth2"
@@ -39,16 +40,37 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 		if err := s.waitForEndpoint(ctx, r, hostOf(config.TokenURL)); err != nil {
 			return fetched{}, fail(r.step(), err)
 		}
-		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-		if err == nil {
-			return fetched{token.AccessToken, token.Type(), token.Expiry}, nil
+		token, failure := s.requestToken(ctx, r.step(), config, client)
+		if failure == nil {
+			return token, nil
 		}
-		failure := failEndpoint(r.step(), err)
 		pause, err := pauses.BackoffDelay(attempt, failure)
 		if err != nil || !failure.transient || attempt >= s.settings.MaxRetries || !wait(ctx, pause) {
 			return fetched{}, failure
 		}
 	}
+}
+
+// requestToken makes one request to a token endpoint.
+func (s *Service) requestToken(ctx context.Context, step string, config *clientcredentials.Config, client *http.Client) (fetched, *Error) {
+	began := time.Now()
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+	if err == nil {
+		s.observeEndpoint(began, nil)
+		return fetched{token.AccessToken, token.Type(), lifeOf(token)}, nil
+	}
+	failure := failEndpoint(step, err)
+	s.observeEndpoint(began, failure)
+	return fetched{}, failure
+}
+
+// lifeOf returns what the response said of the life of a token, or 0. The
+// library has added it to the clock of this machine already.
+func lifeOf(token *oauth2.Token) time.Duration {
+	if token.Expiry.IsZero() {
+		return 0
+	}
+	return time.Until(token.Expiry).Round(time.Second)
 }
 
 // endpointClient returns the HTTP client that AWS is called with, too: token
@@ -61,14 +83,14 @@ func (s *Service) endpointClient(ctx context.Context) (*http.Client, error) {
 	return s.httpClient(cfg.HTTPClient), nil
 }
 
-// waitForEndpoint waits for the turn of a request to a token endpoint, whose
-// domain may tell the region better than the role does.
+// waitForEndpoint waits for a slot of a request to a token endpoint. The
+// region in the domain counts more than that of the role.
 func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
-	of := accountOf(s.keyOf(r.Target))
+	key := s.keyOf(r.Target)
 	if _, region, found := cutOwnDomain(host); found {
-		of.region = region
+		key.region = region
 	}
-	return s.limits.wait(ctx, of, clientAuthentication)
+	return s.waitForSlot(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
 }
 
 func hostOf(rawURL string) string {

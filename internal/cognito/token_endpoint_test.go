@@ -101,7 +101,7 @@ func TestMachineTokenRequest(t *testing.T) {
 func TestMachineTokenAnswer(t *testing.T) {
 	end := time.Now().Add(time.Hour).Truncate(time.Second)
 
-	t.Run("a JWT says itself when it ends and what it grants", func(t *testing.T) {
+	t.Run("a JWT says itself when it expires and what it grants", func(t *testing.T) {
 		token := unsignedJWT(fmt.Sprintf(`{"exp":%d,"scope":"a/r b/w"}`, end.Unix()))
 		domain := endpoint(t, raw(200, "application/json;charset=UTF-8", `{"access_token":"`+token+`","token_type":"Bearer","expires_in":86400}`))
 		got, err := newService().MachineToken(t.Context(), machineRequest(domain))
@@ -112,7 +112,15 @@ func TestMachineTokenAnswer(t *testing.T) {
 		require.Equal(t, []string{"a/r", "b/w"}, got.Scopes)
 	})
 
-	t.Run("an opaque token ends when the answer says", func(t *testing.T) {
+	t.Run("a JWT that seems to live longer than the response says does not: the clock here is slow", func(t *testing.T) {
+		token := unsignedJWT(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(65*time.Minute).Unix()))
+		domain := endpoint(t, raw(200, "application/json", `{"access_token":"`+token+`","token_type":"Bearer","expires_in":3600}`))
+		got, err := newService().MachineToken(t.Context(), machineRequest(domain))
+		require.NoError(t, err)
+		require.WithinDuration(t, end, got.Expires, 5*time.Second)
+	})
+
+	t.Run("an opaque token expires when the response says", func(t *testing.T) {
 		domain := endpoint(t, raw(200, "application/json", `{"access_token":"opaque","token_type":"bearer","expires_in":3600}`))
 		got, err := newService().MachineToken(t.Context(), machineRequest(domain))
 		require.NoError(t, err)
@@ -148,8 +156,8 @@ func TestMachineTokenBadAnswers(t *testing.T) {
 		"half an answer":              {cut, cognito.KindUnavailable, "not a token endpoint's"},
 		"another kind of token":       {raw(200, "application/json", `{"access_token":"t","token_type":"mac","expires_in":60}`), cognito.KindUnavailable, "not a token endpoint's"},
 		"a token of two words":        {raw(200, "application/json", `{"access_token":"a b","token_type":"Bearer","expires_in":60}`), cognito.KindUnavailable, "not a token endpoint's"},
-		"a token without end":         {raw(200, "application/json", `{"access_token":"t","token_type":"Bearer"}`), cognito.KindUnavailable, "when it ends"},
-		"a token that has ended":      {raw(200, "application/json", `{"access_token":"`+unsignedJWT(`{"exp":1}`)+`","token_type":"Bearer","expires_in":60}`), cognito.KindUnavailable, "ended already"},
+		"a token without end":         {raw(200, "application/json", `{"access_token":"t","token_type":"Bearer"}`), cognito.KindUnavailable, "when it expires"},
+		"a token that has ended":      {raw(200, "application/json", `{"access_token":"`+unsignedJWT(`{"exp":1}`)+`","token_type":"Bearer","expires_in":60}`), cognito.KindUnavailable, "has expired already"},
 		"an error with words in it":   {raw(400, "application/json", `{"error":"the secret `+clientSecret+` is wrong"}`), cognito.KindUnavailable, "not a token endpoint's"},
 		"an echo of the request":      {raw(400, "text/plain", `client_secret=`+clientSecret), cognito.KindUnavailable, "not a token endpoint's"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {

@@ -18,6 +18,9 @@ import (
 // deviceName is what Cognito calls the authenticator.
 const deviceName = "Vault"
 
+// totpCalls is how many calls of UserResourceUpdate it takes to enroll a user, at most.
+const totpCalls = 3
+
 // TOTP is an authenticator by RFC 6238, with SHA-1, six digits and 30 seconds,
 // which are Cognito's.
 type TOTP struct {
@@ -27,25 +30,25 @@ type TOTP struct {
 	URL string
 }
 
-// enrol gives a user that has just signed in an authenticator. Where the pool
+// enroll gives a user that has just signed in an authenticator. Where the pool
 // requires one the reply is the challenge to set it up, and the tokens come
 // after that; elsewhere the reply has the tokens already.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-mfa-totp.html
-func (p *Pool) enrol(ctx context.Context, user User, r UserRequest, answer reply) (*TOTP, reply, error) {
+func (p *Pool) enroll(ctx context.Context, user User, r UserRequest, answer reply) (*TOTP, reply, error) {
 	switch answer.challenge {
 	case types.ChallengeNameTypeMfaSetup:
-		return p.enrolByChallenge(ctx, user, r, answer)
+		return p.enrollByChallenge(ctx, user, r, answer)
 	case "":
-		secret, err := p.enrolSignedIn(ctx, user, answer)
+		secret, err := p.enrollSignedIn(ctx, user, answer)
 		return secret, answer, err
 	default:
 		return nil, reply{}, unexpected(p.step("signing in user", user.Username), answer.challenge)
 	}
 }
 
-func (p *Pool) enrolByChallenge(ctx context.Context, user User, r UserRequest, demand reply) (*TOTP, reply, error) {
+func (p *Pool) enrollByChallenge(ctx context.Context, user User, r UserRequest, demand reply) (*TOTP, reply, error) {
 	if offered := demand.parameters["MFAS_CAN_SETUP"]; offered != "" && !strings.Contains(offered, string(types.ChallengeNameTypeSoftwareTokenMfa)) {
-		return nil, reply{}, &Error{Step: p.enrolStep(user), Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
+		return nil, reply{}, &Error{Step: p.enrollStep(user), Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
 			"the pool requires a second factor and offers only %s, which cannot be set up without a person", offered)}
 	}
 	authenticator, session, err := p.associate(ctx, user, cip.AssociateSoftwareTokenInput{Session: &demand.session})
@@ -57,12 +60,12 @@ func (p *Pool) enrolByChallenge(ctx context.Context, user User, r UserRequest, d
 		return nil, reply{}, err
 	}
 	demand.session = verified
-	answer, err := p.respond(ctx, p.enrolStep(user), r.AppClient, demand, user.Username, map[string]string{}, r.ClientMetadata)
+	answer, err := p.respond(ctx, p.enrollStep(user), r.AppClient, demand, user.Username, map[string]string{}, r.ClientMetadata)
 	return authenticator, answer, err
 }
 
-func (p *Pool) enrolSignedIn(ctx context.Context, user User, signedIn reply) (*TOTP, error) {
-	tokens, err := signedIn.tokens(p.enrolStep(user))
+func (p *Pool) enrollSignedIn(ctx context.Context, user User, signedIn reply) (*TOTP, error) {
+	tokens, err := p.tokens(p.enrollStep(user), signedIn)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (p *Pool) enrolSignedIn(ctx context.Context, user User, signedIn reply) (*T
 		SoftwareTokenMfaSettings: &types.SoftwareTokenMfaSettingsType{Enabled: true, PreferredMfa: true},
 	})
 	if err != nil {
-		return nil, fail(p.enrolStep(user), err)
+		return nil, fail(p.enrollStep(user), err)
 	}
 	return authenticator, nil
 }
@@ -89,11 +92,11 @@ func (p *Pool) enrolSignedIn(ctx context.Context, user User, signedIn reply) (*T
 func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoftwareTokenInput) (*TOTP, string, error) {
 	out, err := p.api.AssociateSoftwareToken(ctx, &input, p.once, unsigned)
 	if err != nil {
-		return nil, "", fail(p.enrolStep(user), err, aws.ToString(input.Session), aws.ToString(input.AccessToken))
+		return nil, "", fail(p.enrollStep(user), err, aws.ToString(input.Session), aws.ToString(input.AccessToken))
 	}
 	authenticator, err := newTOTP(p.target.UserPoolID, user.Username, aws.ToString(out.SecretCode))
 	if err != nil {
-		return nil, "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "Cognito's secret for the authenticator is not base32"}
+		return nil, "", &Error{Step: p.enrollStep(user), Kind: KindUnavailable, Detail: "Cognito's secret for the authenticator is not base32"}
 	}
 	return authenticator, aws.ToString(out.Session), nil
 }
@@ -102,20 +105,20 @@ func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoft
 func (p *Pool) verify(ctx context.Context, user User, authenticator *TOTP, input cip.VerifySoftwareTokenInput) (session string, err error) {
 	code, err := totp.GenerateCode(authenticator.Secret, p.service.now())
 	if err != nil {
-		return "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "making a one-time code failed"}
+		return "", &Error{Step: p.enrollStep(user), Kind: KindUnavailable, Detail: "making a one-time code failed"}
 	}
 	input.UserCode, input.FriendlyDeviceName = &code, aws.String(deviceName)
 	out, err := p.api.VerifySoftwareToken(ctx, &input, p.once, unsigned)
 	switch {
 	case err != nil:
-		return "", fail(p.enrolStep(user), err, code, authenticator.Secret, aws.ToString(input.Session), aws.ToString(input.AccessToken))
+		return "", fail(p.enrollStep(user), err, code, authenticator.Secret, aws.ToString(input.Session), aws.ToString(input.AccessToken))
 	case out.Status != types.VerifySoftwareTokenResponseTypeSuccess:
-		return "", &Error{Step: p.enrolStep(user), Kind: KindUnavailable, Detail: "Cognito did not take the one-time code; is the clock of this machine right?"}
+		return "", &Error{Step: p.enrollStep(user), Kind: KindUnavailable, Detail: "Cognito did not take the one-time code; is the clock of this machine right?"}
 	}
 	return aws.ToString(out.Session), nil
 }
 
-func (p *Pool) enrolStep(user User) string {
+func (p *Pool) enrollStep(user User) string {
 	return p.step("enrolling an authenticator of user", user.Username)
 }
 

@@ -61,7 +61,7 @@ func TestTOTP(t *testing.T) {
 			require.Equal(t, strings.TrimRight(issued.TOTP.Secret, "="), key.Secret())
 			require.Equal(t, username, key.AccountName())
 
-			app, credentials := f.request().AppClient, cognito.Credentials{Username: username, Password: password}
+			app, credentials := f.request().AppClient, cognito.Login{Username: username, Password: password}
 			_, err = f.pool().SignIn(t.Context(), app, credentials, nil)
 			require.ErrorContains(t, err, "totp_code")
 			credentials.TOTPCode = "000000"

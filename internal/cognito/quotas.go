@@ -8,16 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"sync"
-	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/smithy-go/middleware"
+
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// Quota categories that the engine draws on, as AWS names them.
+// Quota categories that the engine uses, as AWS names them.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
 const (
 	clientAuthentication = "ClientAuthentication"
@@ -35,25 +35,17 @@ const (
 	userToken            = "UserToken"
 	userUpdate           = "UserUpdate"
 
-	// challengeAnswers is no category of its own: answers to challenges have a
-	// counter that allows challengeFactor as many as UserAuthentication.
+	// challengeAnswers is no category of AWS: responses to challenges have a
+	// counter of their own, which allows challengeFactor times UserAuthentication.
 	challengeAnswers = userAuthentication + "/challenges"
 	challengeFactor  = 3
 
-	// defaultShare of an account's quota is what the engine takes: the rest is
-	// for the applications whose users these are.
+	// defaultShare of an account's quota is what the engine uses. The rest is
+	// left to the applications that these users belong to.
 	defaultShare = 0.5
-	// burstShare of a second's worth may go at once. It leaves room in AWS's
-	// own count for requests that are late and arrive together.
-	burstShare = 0.5
-
-	// timeToAct is what a caller must have left when its turn comes. A turn
-	// that comes at the last moment is lost for everybody: AWS counts the
-	// request and nobody hears the answer.
-	timeToAct = 5 * time.Second
 )
 
-// defaultQuotas are AWS's own, in requests a second for an account and region.
+// defaultQuotas are AWS's own, in requests per second for an account and region.
 var defaultQuotas = map[string]float64{
 	clientAuthentication: 150,
 	userAccountRecovery:  30,
@@ -71,8 +63,8 @@ var defaultQuotas = map[string]float64{
 	userUpdate:           25,
 }
 
-// quotaCategories sorts the operations. The three on client secrets are on no
-// page of AWS's about quotas and counted with their like.
+// quotaCategories maps operations to categories. AWS's page names none for the
+// three operations on client secrets, so they count with those on app clients.
 var quotaCategories = map[string]string{
 	"GetClientToken": clientAuthentication,
 
@@ -101,6 +93,8 @@ var quotaCategories = map[string]string{
 	"GlobalSignOut":             userUpdate,
 
 	"AdminListGroupsForUser":    userResourceRead,
+	"AdminListDevices":          userResourceRead,
+	"AdminForgetDevice":         userResourceUpdate,
 	"AssociateSoftwareToken":    userResourceUpdate,
 	"VerifySoftwareToken":       userResourceUpdate,
 	"AdminSetUserMFAPreference": userResourceUpdate,
@@ -111,13 +105,16 @@ var quotaCategories = map[string]string{
 	"DescribeUserPoolDomain": userPoolResourceRead,
 
 	"DescribeUserPoolClient":     userPoolClientRead,
+	"ListUserPoolClients":        userPoolClientRead,
 	"ListUserPoolClientSecrets":  userPoolClientRead,
+	"CreateUserPoolClient":       userPoolClientUpdate,
+	"DeleteUserPoolClient":       userPoolClientUpdate,
 	"AddUserPoolClientSecret":    userPoolClientUpdate,
 	"DeleteUserPoolClientSecret": userPoolClientUpdate,
 }
 
-// RateLimits are requests a second by quota category: those given, and for the
-// rest half of what AWS allows an account by default.
+// RateLimits returns requests per second by quota category: those given, and
+// for the rest half of what AWS allows an account by default.
 func RateLimits(given map[string]float64) map[string]float64 {
 	limits := make(map[string]float64, len(defaultQuotas))
 	for category, quota := range defaultQuotas {
@@ -127,120 +124,73 @@ func RateLimits(given map[string]float64) map[string]float64 {
 	return limits
 }
 
-// limitError is the engine's own limit, reached for longer than the caller can
-// wait.
-type limitError struct {
-	category string
-	limit    float64
+// limiterRates returns the rates of all queues.
+func limiterRates(given map[string]float64) map[string]float64 {
+	rates := RateLimits(given)
+	rates[challengeAnswers] = rates[userAuthentication] * challengeFactor
+	return rates
 }
 
-func (e *limitError) Error() string {
-	return fmt.Sprintf("the engine's own limit of %g requests a second for the quota category %s was reached, and there was no time left to wait: "+
-		"ask less often, or raise %[2]s in rate_limits of the mount's config", e.limit, e.category)
+// explainLimit says which limit left no slot, and what to do about it.
+func explainLimit(e *ratelimit.Error) string {
+	category, rate := e.Category, e.Rate
+	if category == challengeAnswers {
+		category, rate = userAuthentication, rate/challengeFactor
+	}
+	return fmt.Sprintf("the engine's own limit of %g requests per second for the quota category %s leaves no slot in the time that is left: "+
+		"try again in %s, or raise %[2]s in rate_limits of the mount's config", rate, category, e.Wait())
 }
 
 // IsOwnLimit reports whether a call failed because of the engine's own limits: it was not sent.
 func IsOwnLimit(err error) bool {
-	var limit *limitError
+	var limit *ratelimit.Error
 	return errors.As(err, &limit)
 }
 
-// account is what AWS counts a quota for, as far as the engine can tell
-// accounts apart: by the role that it assumes, or else by its credentials.
-type account struct{ id, region string }
-
-// accountOf takes the account from the ARN of an assumed role.
-func accountOf(key clientKey) account { return account{accountOfARN(key.assumeRoleARN), key.region} }
-
-// Turns are what has been taken of the quotas of each account and region. They
-// outlive the Settings, so that a change of these gives nobody a second share.
-// The zero value is ready, and safe for concurrent use.
-type Turns struct {
-	mu      sync.Mutex
-	buckets map[bucketKey]*bucket
-}
-
-type bucketKey struct {
-	account account
-	counter string
-}
-
-// bucket is the one of a key, at the given speed from now on.
-func (t *Turns) bucket(key bucketKey, perSecond float64) *bucket {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	found, ok := t.buckets[key]
-	if !ok {
-		found = newBucket(perSecond)
-		if t.buckets == nil {
-			t.buckets = map[bucketKey]*bucket{}
-		}
-		t.buckets[key] = found
+// limiterAccount returns the account and region that the requests of a client
+// count for. The account of the engine's own credentials is "" until it is
+// known, which matters only where roles are assumed besides. What was counted
+// until then counts for the account from there on.
+func (s *Service) limiterAccount(assumeRoleARN, region string) string {
+	if assumeRoleARN != "" {
+		s.assumesRoles.Store(true)
+		return accountOfARN(assumeRoleARN) + "/" + region
 	}
-	found.setSpeed(perSecond)
-	return found
-}
-
-// limits keep one token bucket for each quota category of each account and
-// region. They are safe for concurrent use.
-type limits struct {
-	rates map[string]float64
-	turns *Turns
-}
-
-// newLimits take turns of their own when they are given none.
-func newLimits(given map[string]float64, turns *Turns) *limits {
-	if turns == nil {
-		turns = &Turns{}
+	if !s.assumesRoles.Load() {
+		return "/" + region
 	}
-	return &limits{rates: RateLimits(given), turns: turns}
-}
-
-// wait waits for the turn of a request, as long as ctx allows.
-func (l *limits) wait(ctx context.Context, of account, counter string) error {
-	category, perSecond := l.rate(counter)
-	err := l.turns.bucket(bucketKey{of, counter}, perSecond).wait(ctx)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(ctx.Err(), context.Canceled):
-		return ctx.Err()
-	default:
-		return &limitError{category, l.rates[category]}
+	id := s.KnownAccount(Target{})
+	if _, done := s.merged.Load(region); id != "" && !done {
+		s.limiters.Merge("/"+region, id+"/"+region)
+		s.merged.Store(region, true)
 	}
+	return id + "/" + region
 }
 
-func (l *limits) rate(counter string) (category string, perSecond float64) {
-	if counter == challengeAnswers {
-		return userAuthentication, l.rates[userAuthentication] * challengeFactor
-	}
-	return counter, l.rates[counter]
-}
-
-// keepTo makes a client keep to the limits: before every attempt, retries
+// limit makes a client wait for a slot before every attempt, repeated ones
 // included, and before it is signed, because signatures age.
-func (l *limits) keepTo(of account) func(*middleware.Stack) error {
-	note := middleware.InitializeMiddlewareFunc("NotePasswordChange", notePasswordChange)
+func (s *Service) limit(key clientKey) func(*middleware.Stack) error {
+	mark := middleware.InitializeMiddlewareFunc("MarkPasswordChange", markPasswordChange)
 	wait := middleware.FinalizeMiddlewareFunc("RateLimit", func(
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
-		for _, counter := range countersOf(ctx) {
-			if err := l.wait(ctx, of, counter); err != nil {
+		for _, category := range categoriesOf(ctx) {
+			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(key.assumeRoleARN, key.region), category); err != nil {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 			}
 		}
 		return next.HandleFinalize(ctx, in)
 	})
 	return func(stack *middleware.Stack) error {
-		return errors.Join(stack.Initialize.Add(note, middleware.After), stack.Finalize.Insert(wait, "Retry", middleware.After))
+		return errors.Join(stack.Initialize.Add(mark, middleware.After), stack.Finalize.Insert(wait, "Retry", middleware.After))
 	}
 }
 
 type setsPasswordKey struct{}
 
-// notePasswordChange marks the answer to a challenge that sets a password: it
-// counts twice.
-func notePasswordChange(
+// markPasswordChange marks the response to a challenge that sets a password,
+// because it counts twice.
+func markPasswordChange(
 	ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
 ) (middleware.InitializeOutput, middleware.Metadata, error) {
 	var challenge types.ChallengeNameType
@@ -256,14 +206,14 @@ func notePasswordChange(
 	return next.HandleInitialize(ctx, in)
 }
 
-// countersOf are those that the operation of a context counts for.
-func countersOf(ctx context.Context) []string {
-	counter, known := quotaCategories[awsmiddleware.GetOperationName(ctx)]
+// categoriesOf returns the categories that the operation of a context counts for.
+func categoriesOf(ctx context.Context) []string {
+	category, known := quotaCategories[awsmiddleware.GetOperationName(ctx)]
 	if !known {
 		return nil
 	}
 	if sets, _ := middleware.GetStackValue(ctx, setsPasswordKey{}).(bool); sets {
-		return []string{counter, userAccountRecovery}
+		return []string{category, userAccountRecovery}
 	}
-	return []string{counter}
+	return []string{category}
 }
