@@ -47,27 +47,57 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	return narrowScopes(request, in)
 }
 
-// roleTokenRequest returns the request of a read without parameters. If the role names a static role, it
-// uses the app client and the current secret of that one.
+// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own, else
+// the current one of a static role, else it is looked up in the pool.
 func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
 	request := role.tokenRequest(name, aws.region)
-	if role.StaticRole == "" {
-		return request, nil
-	}
-	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
-	switch {
-	case err != nil:
+	static, err := b.secretOwner(ctx, req, aws.region, role)
+	if err != nil || static == nil {
 		return request, err
-	case static == nil:
-		return request, badRequest("there is no static role %q, which static_role names", role.StaticRole)
-	case static.CredentialType != staticTypeSecret || static.Value == "":
-		return request, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
-	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
-		return request, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
 	}
 	request.AppClient = cognito.AppClient{ID: static.AppClientID, Secret: static.Value}
 	request.SecretPool = static.secretPool(aws.region)
 	return request, nil
+}
+
+// secretOwner returns the static role whose secret a role uses, or nil.
+func (b *backend) secretOwner(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
+	if role.StaticRole == "" {
+		return b.ownerOfClient(ctx, req, defaultRegion, role)
+	}
+	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
+	switch {
+	case err != nil:
+		return nil, err
+	case static == nil:
+		return nil, badRequest("there is no static role %q, which static_role names", role.StaticRole)
+	case static.CredentialType != staticTypeSecret || static.Value == "":
+		return nil, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
+	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
+		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
+	}
+	return static, nil
+}
+
+// ownerOfClient returns the static role that owns the app client of a role without a secret, or nil.
+// Cognito shows only the secret that an app client was created with, which rotations delete. The static
+// role must reach the pool as the role does, so that the pool is in the same account.
+func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
+	if role.AppClientSecret != "" || role.UserPoolID == "" {
+		return nil, nil
+	}
+	if err := b.loadQueue(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
+	if name == "" {
+		return nil, nil
+	}
+	static, err := b.staticRole(ctx, req.Storage, name)
+	if err != nil || static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion) {
+		return nil, err
+	}
+	return static, nil
 }
 
 // narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
