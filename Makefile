@@ -1,23 +1,24 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Needs make, sh and Go. `make` alone lists what there is.
+# Needs make, sh and Go. `make` alone lists the targets.
 
 PLUGIN := vault-plugin-secrets-cognito
 
-# What `make build` makes. A dev server takes every file of its plugin directory for a plugin: nothing else may lie there.
+# The plugin that `make build` builds. A dev server registers every file in its directory as a plugin, so nothing else may
+# be there.
 OUT = bin/plugins/$(PLUGIN)
-# The least age at which the WAL rolls a half-made user back; empty is the plugin's own. Tests build with 5s.
+# The minimum age for a roll-back of an unfinished user; empty is the default. Tests build with 5s.
 WAL_MIN_AGE =
-# What the plugin tells Vault: the tag that is checked out, or the version that comes next.
+# The version that the plugin reports: the tag that is checked out, or the next version.
 VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep -Ex 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || echo v1.0.0-rc)
-# The race detector needs a C compiler: on, off, or auto for on where there is one.
+# The race detector needs a C compiler: on, off, or auto, which is on if there is one.
 RACE = auto
-# `make dev DEMO=1` gives everything back and ends.
+# `make dev DEMO=1` revokes the lease, shows that the user is deleted, and ends.
 DEMO =
-# How long make fuzz tries each of its targets.
+# How long make fuzz runs each of its targets.
 FUZZTIME = 10s
-# How often make test-reliability lets something die, and the seed that repeats a run.
+# How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
 ROUNDS = 200
 SEED =
 # A directory that gets the CPU profiles of make bench.
@@ -25,35 +26,36 @@ PROFILES =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
 TESTFLAGS =
 
-# How many tests run at once: they wait for time-outs more than they compute.
+# How many tests run at once: they wait more than they compute.
 PARALLEL := 12
 
 GOLANGCI_LINT_VERSION := 2.15.0
 GORELEASER_VERSION := 2.15.4
+ACTIONLINT_VERSION := 1.7.12
 
 EMULATOR_BIN := $(CURDIR)/bin/cognito-emulator
 PLUGIN_BIN := $(CURDIR)/bin/plugins/$(PLUGIN)
 PLUGIN_FAST_WAL_BIN := $(CURDIR)/bin/plugins-fast-wal/$(PLUGIN)
 
-# The version is in the ldflags: what Git knows would only relink every binary at every commit.
+# Without VCS stamps, because they would relink every binary at every commit.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
 LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge=$(WAL_MIN_AGE))
 
-# Tests that go through thousands of cases one by one. Under the race detector they would take ten minutes, and it would
-# see nothing there that it does not see in the others.
+# Tests that try thousands of cases sequentially. They run without the race detector: it would take ten minutes and find
+# nothing that it does not find in the other tests.
 SWEEPS := ^(Fuzz.*|TestFaults|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
 
-# Tests that start processes; all others need nothing but Go.
+# Tests that start servers. All others need nothing but Go.
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
 
 .PHONY: help
-help: ## List what make can do
+help: ## List the targets
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Variables: OUT and WAL_MIN_AGE (build), DEMO=1 (dev), RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED'
-	@echo '  (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION, VAULT_BIN'
+	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 (dev),'
+	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION'
 
 .PHONY: build
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
@@ -68,13 +70,14 @@ emulator: ## Build the Cognito emulator
 	@$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
 
 .PHONY: dev
-dev: build emulator ## Start Vault with the plugin on an emulated Cognito (DEMO=1: show it and end)
-	@go build -o bin/dev ./scripts/dev
-	@vault=$$(scripts/server.sh) && \
+dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end)
+	@scripts/server.sh >/dev/null & server=$$!; trap 'kill $$server 2>/dev/null; exit 1' HUP INT TERM; \
+		{ $(MAKE) --no-print-directory build emulator && go build -o bin/dev ./scripts/dev; } || { kill $$server 2>/dev/null; exit 1; }; \
+		wait $$server && trap - HUP INT TERM && vault=$$(scripts/server.sh 2>/dev/null) && \
 		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
-# counting NAME is a shell function: it runs a target and prints what its reliability tests tried and lost. Each run
-# has a file of its own, so that no cached result of go test stands for it.
+# counting TARGET is a shell function that runs a target and prints the counters of its reliability tests. The file is new
+# for each run, so that go test does not use a cached result.
 COUNTING = counting() { \
 		counters=$$(mktemp) && status=0 && export COUNTERS_FILE=$$counters; \
 		$(MAKE) --no-print-directory --keep-going "$$@" || status=1; \
@@ -83,11 +86,11 @@ COUNTING = counting() { \
 	}
 
 .PHONY: test
-test: ## Run all tests: unit, emulator, and end to end with a real Vault
+test: ## Run the unit tests, and the end-to-end tests on the server that is there
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
-test-reliability: ## The long run: every fault, ROUNDS deaths, thousands of leases, moto (SEED=number to repeat one)
+test-reliability: ## The long run: every fault, ROUNDS crashes, thousands of leases, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
 		$(COUNTING) && counting test-unit test-e2e test-moto RACE=off
 
@@ -99,31 +102,36 @@ test-unit: ## Run the tests that need nothing but Go
 	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
 
 .PHONY: test-e2e
-test-e2e: test-binaries terraform-tools ## Run the tests that start a real Vault with the built plugin
+test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
 	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		export TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
 		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
+.PHONY: test-terraform
+test-terraform: test-binaries terraform-tools ## Run the tests of the examples with OpenTofu, which is built once
+	@VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
+		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 20m $(TESTFLAGS) -run Example ./test
+
 .PHONY: test-moto
-test-moto: test-binaries ## Run what moto, another Cognito, can judge (needs Python 3.10 with venv)
+test-moto: test-binaries ## Run the tests that compare with moto, another emulation of Cognito (needs Python 3.10 with venv)
 	@MOTO_SERVER=$$(scripts/moto.sh) && VAULT_BIN=$$(scripts/server.sh) && export MOTO_SERVER VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
-# The tests look for the provider beside OpenTofu.
+# The tests expect the provider beside OpenTofu.
 .PHONY: terraform-tools
 terraform-tools:
 	@scripts/terraform-tools.sh
 
-# go test must not see another OUT or WAL_MIN_AGE than the names of these binaries say.
+# OUT and WAL_MIN_AGE are fixed here, because the names of these binaries say how they were built.
 .PHONY: test-binaries
 test-binaries: emulator
 	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_BIN)' WAL_MIN_AGE=
 	@$(MAKE) --no-print-directory build OUT='$(PLUGIN_FAST_WAL_BIN)' WAL_MIN_AGE=5s
 
 .PHONY: fuzz
-fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targets)
+fuzz: ## Run the fuzz tests (FUZZTIME=10s for each of the targets)
 	@for package in ./backend ./internal/cognito; do \
 		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$package/*_test.go | cut -d' ' -f2); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$package || exit 1; \
@@ -131,18 +139,21 @@ fuzz: ## Look for inputs that break something (FUZZTIME=10s for each of the targ
 	done
 
 .PHONY: bench
-bench: build emulator ## Measure how fast it is, against what a plugin costs at least; writes docs/performance.md
+bench: build emulator ## Measure the plugin, compared with one that does nothing; writes docs/performance.md
 	@vault=$$(scripts/server.sh) && go build -o bin/bench ./test/bench && \
 		bin/bench -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -out docs/performance.md $(if $(PROFILES),-profiles '$(PROFILES)')
 
 .PHONY: vet
-vet: ## Run go vet, and see that what depends on the system compiles on macOS too
+vet: ## Run go vet, also for the other systems where code depends on the system
 	go vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./cmd/... ./internal/sandbox ./scripts/...
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go vet ./cmd/$(PLUGIN)
+	go -C scripts/oci vet ./...
 
 .PHONY: lint
-lint: golangci-lint ## Run golangci-lint, which is built once into bin/
+lint: golangci-lint actionlint ## Run golangci-lint and actionlint, which are built once into bin/
 	bin/golangci-lint run ./...
+	bin/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 
 .PHONY: fmt
 fmt: golangci-lint ## Format all Go files and sort their imports
@@ -154,25 +165,31 @@ golangci-lint:
 		echo 'Building golangci-lint $(GOLANGCI_LINT_VERSION) into bin/. This takes a minute or two, once.' && \
 		GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION); }
 
+.PHONY: actionlint
+actionlint:
+	@[ "$$(bin/actionlint -version 2>/dev/null | head -1)" = 'v$(ACTIONLINT_VERSION)' ] || { \
+		echo 'Building actionlint $(ACTIONLINT_VERSION) into bin/, once.' && \
+		CGO_ENABLED=0 GOBIN='$(CURDIR)/bin' go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION); }
+
 .PHONY: check
-check: ## Check that formatted and generated files and go.mod are as the tools leave them
+check: ## Check formatting, generated files and go.mod
 	@scripts/check.sh
 
 .PHONY: dist
-dist: goreleaser ## Build what a release holds into dist/, without publishing it
+dist: goreleaser ## Build the files of a release into dist/, without publishing them
 	@scripts/dist.sh '$(VERSION)'
 
 .PHONY: release
-release: goreleaser ## Publish the tag that is checked out (CircleCI does; needs GITHUB_TOKEN)
+release: goreleaser ## Publish and sign the tag that is checked out (the release workflow does; needs GITHUB_TOKEN and cosign)
 	VERSION='$(VERSION)' PATH="$(CURDIR)/bin:$$PATH" bin/goreleaser release --clean
 
 .PHONY: goreleaser
 goreleaser:
-	@go build -C scripts/sbom -o ../../bin/sbom .
+	@go build -C scripts/sbom -o ../../bin/sbom . && go build -C scripts/oci -o ../../bin/oci .
 	@[ "$$(bin/goreleaser --version 2>/dev/null | sed -n 's/^GitVersion: *v*//p')" = '$(GORELEASER_VERSION)' ] || { \
 		echo 'Building GoReleaser $(GORELEASER_VERSION) into bin/. This takes some minutes, once.' && \
 		CGO_ENABLED=0 GOBIN='$(CURDIR)/bin' go install github.com/goreleaser/goreleaser/v2@v$(GORELEASER_VERSION); }
 
 .PHONY: clean
-clean: ## Remove what was built, but for bin/vault and the tools, which take minutes
+clean: ## Remove what was built, except servers and tools
 	rm -rf dist bin/bench bin/dev bin/dev.log bin/plugins bin/plugins-fast-wal '$(EMULATOR_BIN)' coverage.out

@@ -8,8 +8,10 @@ package backend
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -20,9 +22,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// defaultWALMinAge is how old an unfinished creation must be before Vault has
-// it rolled back. It is longer than any request may take.
-const defaultWALMinAge = 5 * time.Minute
+// defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is longer than
+// any request may take.
+const defaultWALMinAge = 2 * time.Minute
 
 // cleanTimeout bounds how long Vault waits when it ends the mount.
 const cleanTimeout = 10 * time.Second
@@ -31,14 +33,16 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the age from which an unfinished creation is rolled
-	// back, for tests. Zero means five minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, for tests. Zero means two
+	// minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
 	// Elapsed replaces the monotonic clock, for tests. It returns the time since any moment. If
 	// only Now is replaced, it goes with Now.
 	Elapsed func() time.Duration
+	// Transport replaces the network under every call to AWS, for tests.
+	Transport http.RoundTripper
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -46,11 +50,13 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	limiters    ratelimit.Limiters
-	roles       *cache.Cache[string, *roleEntry]
-	staticRoles *cache.Cache[string, *staticRole]
-	queue       staticQueue
-	staticLocks staticLocks
+	// lastConnection is the newest connection, also while it is not cached.
+	lastConnection atomic.Pointer[connection]
+	limiters       ratelimit.Limiters
+	roles          *cache.Cache[string, *roleEntry]
+	staticRoles    *cache.Cache[string, *staticRole]
+	queue          staticQueue
+	staticLocks    staticLocks
 
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
@@ -58,6 +64,7 @@ type backend struct {
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
 	now          func() time.Time
+	transport    http.RoundTripper
 
 	// creations, batches, recordLocks, issuedCounts and watch belong to the issued records.
 	creations    creations
@@ -70,7 +77,9 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
-	metrics *metrics
+	census    census
+	rootTimes atomic.Pointer[rotationTimes]
+	metrics   *metrics
 
 	// periodicTasks and walRollbacks are what the features of the engine want
 	// done behind the requests.
@@ -118,6 +127,7 @@ func newBackend(options Options) *backend {
 		roleLocks: locksutil.CreateLocks(),
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
+		transport: options.Transport,
 		metrics:   newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
@@ -197,7 +207,8 @@ func (b *backend) initialize(context.Context, *logical.InitializationRequest) er
 func (b *backend) invalidate(_ context.Context, key string) {
 	switch {
 	case key == configStoragePath:
-		b.disconnect()
+		b.connections.Drop(configStoragePath) // the last connection may only have another key
+		b.staticTokens.Clear()
 	case strings.HasPrefix(key, roleStoragePrefix):
 		b.dropCachedRole(strings.TrimPrefix(key, roleStoragePrefix))
 	case strings.HasPrefix(key, staticRoleStoragePrefix):

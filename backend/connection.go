@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ var _ userPool = (*cognito.Pool)(nil)
 // connection is the mount's AWS service, built from its config.
 type connection struct {
 	*cognito.Service
+	config *configEntry
 	// The remaining fields are defaults of roles.
 	region           string
 	usernameTemplate string
@@ -43,10 +45,37 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 		if err != nil {
 			return nil, err
 		}
+		next := &connection{config: config, region: config.Region, usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
+		next.Service = b.serviceFor(req, config)
+		b.lastConnection.Store(next)
+		return next, nil
+	})
+}
+
+// serviceFor returns the service of the last connection if only its access key was rotated since: its
+// cached tokens stay. Otherwise it returns a new service.
+func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
+	last := b.lastConnection.Load()
+	if last == nil || !config.isRotationOf(last.config) {
 		settings := b.awsSettings(req, config)
 		settings.Limiters = &b.limiters
-		return &connection{cognito.New(b.lifetime, settings), config.Region, config.UsernameTemplate, config.PasswordPolicy}, nil
-	})
+		return cognito.New(b.lifetime, settings)
+	}
+	last.ReplaceAccessKey(config.AccessKeyID, config.SecretAccessKey)
+	return last.Service
+}
+
+// isRotationOf reports whether a config differs from another one only in what a rotation changes.
+func (c *configEntry) isRotationOf(other *configEntry) bool {
+	if !c.LastVaultRotation.After(other.LastVaultRotation) { // a stale read must not bring the old key back
+		return false
+	}
+	one, two := *c, *other
+	for _, config := range []*configEntry{&one, &two} {
+		config.AccessKeyID, config.SecretAccessKey = "", ""
+		config.LastVaultRotation, config.NextVaultRotation = time.Time{}, time.Time{}
+	}
+	return reflect.DeepEqual(one, two)
 }
 
 // newService returns a service for a config, which need not be the stored one.
@@ -58,6 +87,7 @@ func (b *backend) newService(req *logical.Request, config *configEntry) *cognito
 func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
+	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }
 	}
@@ -66,6 +96,7 @@ func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito
 
 // disconnect drops the mount's connection, and with it every cached token.
 func (b *backend) disconnect() {
+	b.lastConnection.Store(nil)
 	b.connections.Drop(configStoragePath)
 	b.staticTokens.Clear()
 }

@@ -190,12 +190,12 @@ func (s *scene) plan(name, kind string, changes map[string]any) {
 	s.statics[name] = &ownedThing{role: role, present: present, mayEnd: true}
 }
 
-// valueOf is what static-creds hands out, and for how long it says so.
-func (s *scene) valueOf(name string) (value string, ttl int64, err error) {
+// valueOf is what static-creds hands out, and whether it says that it is in doubt.
+func (s *scene) valueOf(name string) (value string, inDoubt bool, err error) {
 	s.T.Helper()
 	response, err := s.try(logical.ReadOperation, "static-creds/"+name, nil)
 	if err != nil {
-		return "", 0, err
+		return "", false, err
 	}
 	for _, field := range []string{"password", "app_client_secret"} {
 		if v, ok := response.Data[field].(string); ok {
@@ -203,7 +203,8 @@ func (s *scene) valueOf(name string) (value string, ttl int64, err error) {
 		}
 	}
 	s.secrets = append(s.secrets, value)
-	return value, response.Data["ttl"].(int64), nil
+	inDoubt, _ = response.Data["in_doubt"].(bool)
+	return value, inDoubt, nil
 }
 
 // accepts tells whether Cognito takes a value.
@@ -226,7 +227,7 @@ func (s *scene) accepts(thing *ownedThing, value string) bool {
 func (s *scene) judgeStaticsAtOnce() {
 	s.T.Helper()
 	for name, thing := range s.statics {
-		value, ttl, err := s.valueOf(name)
+		value, inDoubt, err := s.valueOf(name)
 		if err != nil {
 			continue // there is none yet, or none any more
 		}
@@ -234,7 +235,7 @@ func (s *scene) judgeStaticsAtOnce() {
 			s.lose(tally.PasswordsLost, "static-creds/%s hands out nothing as if it were something", name)
 			continue
 		}
-		if (ttl > 0 || thing.role["credential_type"] == "app_client_secret") && !s.accepts(thing, value) {
+		if (!inDoubt || thing.role["credential_type"] == "app_client_secret") && !s.accepts(thing, value) {
 			s.lose(tally.PasswordsLost, "what static-creds/%s hands out at once is not what Cognito takes", name)
 		}
 	}
@@ -254,12 +255,12 @@ func (s *scene) judgeStatics() {
 			}
 			continue
 		}
-		value, ttl, err := s.valueOf(name)
+		value, inDoubt, err := s.valueOf(name)
 		require.NoError(s.T, err)
 		thing.present = value
 		if !s.foreign { // else no rotation can succeed
 			require.Equal(s.T, "", shown["last_error"])
-			require.Positive(s.T, ttl)
+			require.False(s.T, inDoubt)
 		}
 		if !s.accepts(thing, value) {
 			s.lose(tally.PasswordsLost, "what static-creds/%s hands out is not what Cognito takes", name)

@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -270,11 +271,16 @@ func besideForeign(s *scene) {
 
 func staticReads() []operation {
 	read := func(s *scene) error {
+		s.pass(time.Minute) // so long a failed sign-in keeps the next one waiting
 		response, err := s.try(logical.ReadOperation, "static-creds/x", nil)
-		if err == nil {
-			requireJWT(s, response.Data["access_token"])
+		if err != nil {
+			return err
 		}
-		return err
+		if response.Data["access_token"] == nil {
+			return errors.New(strings.Join(response.Warnings, " "))
+		}
+		requireJWT(s, response.Data["access_token"])
+		return nil
 	}
 	remove := func(s *scene) error {
 		s.statics["x"].mayEnd = true
@@ -374,7 +380,7 @@ func rollBacks() []operation {
 		}},
 		{name: "of an access key that was replaced", run: tick, impatience: rootPatience, prepare: func(s *scene) {
 			withRootKey(s)
-			fails(s, rotateRoot, "DeleteAccessKey")
+			require.NoError(s.T, rotateRoot(s))
 		}},
 	}
 	if !isLongRun() {

@@ -84,6 +84,7 @@ func (b *backend) dropRecord(ctx context.Context, s logical.Storage, role, id st
 		return err
 	}
 	b.issuedCounts.remove(role, id)
+	b.census.remove(recordKey(role, id))
 	return nil
 }
 

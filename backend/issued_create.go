@@ -73,7 +73,7 @@ func (c *creation) store(ctx context.Context) error {
 		return err
 	}
 	var both errgroup.Group
-	both.Go(func() error { return putRecord(ctx, c.storage, r) })
+	both.Go(func() error { return c.b.putRecord(ctx, c.storage, r) })
 	both.Go(func() error { return c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace())) })
 	if err := both.Wait(); err != nil {
 		c.remove(ctx)
@@ -110,7 +110,7 @@ func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
 	}
 	c.record.State, c.record.Created = stateDelivered, c.b.now().Round(0)
 	c.b.setFirstDeadline(c.record, times)
-	return putRecord(ctx, c.storage, c.record)
+	return c.b.putRecord(ctx, c.storage, c.record)
 }
 
 // fail deletes the record if it is certain that no object is left. Otherwise the reconciler
@@ -134,7 +134,7 @@ func (c *creation) restore(ctx context.Context) {
 	}
 	c.record.State = stateCreating
 	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace()))
-	if err := errors.Join(putDue(ctx, c.storage, due), putRecord(ctx, c.storage, c.record)); err != nil {
+	if err := errors.Join(putDue(ctx, c.storage, due), c.b.putRecord(ctx, c.storage, c.record)); err != nil {
 		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
 			"username", c.record.Username, "user_pool_id", c.record.UserPoolID, "error", err)
 	}

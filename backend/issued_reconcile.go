@@ -195,7 +195,7 @@ func (r *reconciliation) moveDeadline(ctx context.Context, record *issuedRecord)
 	if err != nil || !moved {
 		return record, err
 	}
-	return record, putRecord(ctx, r.storage, record)
+	return record, r.b.putRecord(ctx, r.storage, record)
 }
 
 func (l *lookedAt) lookAgain(at time.Time) {
@@ -279,6 +279,7 @@ func (r *reconciliation) judge(ctx context.Context, target endTarget, record *is
 	defer r.mu.Unlock()
 	switch {
 	case err == nil:
+		r.b.metrics.reconciled(string(record.Kind), nil)
 		r.ended++
 		r.targets[target] = 0
 		return time.Time{}
@@ -287,6 +288,7 @@ func (r *reconciliation) judge(ctx context.Context, target endTarget, record *is
 		r.targets[target] = targetFailuresMax // the others would not be tried either
 		return r.now.Add(retryMin)
 	default:
+		r.b.metrics.reconciled(string(record.Kind), err)
 		r.targets[target]++
 		r.failures = append(r.failures, err)
 		return r.now.Add(record.retryPause(r.now))
@@ -388,7 +390,7 @@ func (b *backend) noteFailedEnd(ctx context.Context, s logical.Storage, r *issue
 		changed.Deadline = b.now().Round(0) // which retryPause counts from
 	}
 	changed.State, changed.LastError, changed.LastAttempt = stateEnding, failure.Error(), b.now().Round(0)
-	if err := putRecord(ctx, s, &changed); err != nil {
+	if err := b.putRecord(ctx, s, &changed); err != nil {
 		b.Logger().Warn("the failed end of an issued object could not be stored", "id", r.ID, "error", err)
 	}
 }
@@ -476,7 +478,7 @@ func (b *backend) confirmRecord(ctx context.Context, s logical.Storage, lost *is
 	if *record == before {
 		return nil
 	}
-	return putRecord(ctx, s, record)
+	return b.putRecord(ctx, s, record)
 }
 
 // adoptRecord stores a record for a lease without one. Its index entry comes first.
@@ -490,7 +492,7 @@ func (b *backend) adoptRecord(ctx context.Context, s logical.Storage, record *is
 	if err := putDue(ctx, s, dueKey(record.batch(), b.due(record))); err != nil {
 		return err
 	}
-	if err := putRecord(ctx, s, record); err != nil {
+	if err := b.putRecord(ctx, s, record); err != nil {
 		return err
 	}
 	b.issuedCounts.add(record.Role, record.ID)

@@ -24,8 +24,10 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 	}
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
+		b.metrics.failed(stepIssue, err)
 		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
+	b.metrics.tokenRead(name)
 	return b.machineResponse(request, token), nil
 }
 

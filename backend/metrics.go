@@ -74,7 +74,7 @@ type metrics struct {
 	issueSeconds, revokeSeconds, callSeconds, waitSeconds             *prometheus.HistogramVec
 	calls, refusals                                                   *prometheus.CounterVec
 	tokenReads                                                        roleCounters
-	lastTick                                                          prometheus.Gauge
+	lastTick                                                          *prometheus.GaugeVec
 }
 
 // metricFamily describes one metric for the schema of the path and for the documentation.
@@ -97,7 +97,7 @@ func newMetrics(version string, now func() time.Time) *metrics {
 	m.defineRequests()
 	m.defineTokens()
 	m.defineAWS()
-	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When the engine last did its periodic work, which Vault starts each minute, in seconds since 1970.").WithLabelValues()
+	m.lastTick = m.gauge("last_tick_timestamp_seconds", "When the engine last did its periodic work, which Vault starts each minute, in seconds since 1970.")
 	m.gauge("start_timestamp_seconds", "When this node began to count, in seconds since 1970.").WithLabelValues().Set(unixSeconds(m.began))
 	m.gauge("build_info", "Always 1; the label is the version of the engine.", "version").WithLabelValues(version).Set(1)
 	return m
@@ -265,7 +265,7 @@ func (m *metrics) ticked(err error) {
 		return
 	}
 	m.failed(stepTick, err)
-	m.lastTick.Set(unixSeconds(m.now()))
+	m.lastTick.WithLabelValues().Set(unixSeconds(m.now()))
 }
 
 // dropRole makes room for the names of other roles. What was counted of this one is gone.

@@ -195,7 +195,67 @@ func (r *gaugeReader) sendCaches(to chan<- prometheus.Metric, send sendFunc, sta
 	}
 }
 
-// metricSources are where the gauges of a mount are read.
+// metricSources returns where the gauges of a mount are read.
 func (b *backend) metricSources() metricSources {
-	return metricSources{}
+	return metricSources{
+		records:   func() (recordsState, bool) { return b.census.state(b.now()) },
+		rotations: b.rotationStates,
+	}
+}
+
+// rotationRootKey is the kind of a rotation of the access key in config. The other kinds are the
+// credential types of static roles.
+const rotationRootKey = "root_access_key"
+
+// rotationTimes are when something was rotated and is to be rotated next. A zero time is never.
+type rotationTimes struct {
+	kind       string
+	last, next time.Time
+}
+
+// rotationTimes returns those of the access key, or nil if the engine does not rotate it.
+func (c *configEntry) rotationTimes() *rotationTimes {
+	if !c.rotates() {
+		return nil
+	}
+	return &rotationTimes{rotationRootKey, c.LastVaultRotation, c.NextVaultRotation}
+}
+
+// rotationStates returns what the rotations of each kind amount to, once the static roles are loaded.
+func (b *backend) rotationStates() ([]rotationState, bool) {
+	if !b.queue.isLoaded() {
+		return nil, false
+	}
+	byKind, now := map[string]*rotationState{}, b.now()
+	b.queue.eachTimes(func(times rotationTimes) { addTimes(byKind, times, now) })
+	if root := b.rootTimes.Load(); root != nil {
+		addTimes(byKind, *root, now)
+	}
+	states := make([]rotationState, 0, len(byKind))
+	for _, state := range byKind {
+		states = append(states, *state)
+	}
+	return states, true
+}
+
+func addTimes(byKind map[string]*rotationState, times rotationTimes, now time.Time) {
+	state := byKind[times.kind]
+	if state == nil {
+		state = &rotationState{kind: times.kind}
+		byKind[times.kind] = state
+	}
+	state.number++
+	if times.last.After(state.last) {
+		state.last = times.last
+	}
+	if times.next.IsZero() {
+		return
+	}
+	if state.next.IsZero() || times.next.Before(state.next) {
+		state.next = times.next
+	}
+	if late := now.Sub(times.next); late > 0 {
+		state.overdue++
+		state.longest = max(state.longest, late)
+	}
 }

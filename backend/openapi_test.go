@@ -120,6 +120,9 @@ func TestOpenAPIOperations(t *testing.T) {
 		"delete /roles/{name}":        "cognito-delete-role",
 		"get /creds/{name}":           "cognito-generate-credentials",
 		"post /creds/{name}":          "cognito-generate-credentials-with-parameters",
+		"get /issued/":                "cognito-list-issued-roles",
+		"get /issued/{role}/":         "cognito-list-issued-objects",
+		"get /issued/{role}/{id}":     "cognito-read-issued-object",
 		"post /tokens/{name}":         "cognito-exchange-tokens",
 		"get /check/{name}":           "cognito-check-role",
 		"get /metrics":                "cognito-read-metrics",
@@ -204,7 +207,7 @@ func TestPathHelp(t *testing.T) {
 	m := backendtest.New(t)
 	for _, path := range []string{
 		"config", "config/rotate-root", "roles/", "roles/ci", "creds/ci", "tokens/ci", "check/ci", "static-roles/", "static-roles/ann",
-		"static-creds/ann", "rotate-role/ann", "metrics",
+		"static-creds/ann", "rotate-role/ann", "metrics", "issued/", "issued/ci/", "issued/ci/x",
 	} {
 		t.Run(path, func(t *testing.T) {
 			synopsis, description := helpTexts(t, readHelp(t, m, path)["help"].(string))

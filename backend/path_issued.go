@@ -189,12 +189,13 @@ const (
 	issuedHelpDescription = `
 Each object that the engine issues for a lease has a record, from before it is
 created until after it is gone. List "issued/" for the roles that have records,
-"issued/<role>" for the records of a role, and read "issued/<role>/<id>" for one:
+"issued/<role>" for the records of a role, and read "issued/<role>/<id>" for one
+of them. For example, this prints what a role has issued:
 
     $ vault list -detailed cognito/issued/ci-user
 
 A record that stays after its lease has ended shows in "last_error" why its
-object cannot be deleted. Records hold no passwords and no tokens. They belong
-to the cluster that issued them.
+object cannot be deleted. Records hold no passwords and no tokens, and belong to
+the cluster that issued them.
 `
 )

@@ -132,6 +132,7 @@ func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data
 	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting role %q: %w", name, err)
 	}
+	b.metrics.dropRole(name)
 	return nil, nil
 }
 

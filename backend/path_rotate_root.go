@@ -22,11 +22,11 @@ func pathRotateRoot(b *backend) []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: &framework.PathOperation{
 				Callback:                    b.pathRotateRootWrite,
-				Summary:                     "Replace the IAM access key in the config.",
+				Summary:                     "Replace the access key in the configuration.",
 				ForwardPerformanceStandby:   true,
 				ForwardPerformanceSecondary: true,
 				Responses: responseSchema(map[string]*framework.FieldSchema{
-					"aws_access_key_id": {Type: framework.TypeString, Description: "The new access key."},
+					"aws_access_key_id": {Type: framework.TypeString, Description: "ID of the new access key."},
 				}),
 			},
 		},
@@ -43,12 +43,16 @@ func (b *backend) pathRotateRootWrite(ctx context.Context, req *logical.Request,
 	return &logical.Response{Data: map[string]any{"aws_access_key_id": id}}, nil
 }
 
-const rotateRootHelpSynopsis = `Replace the IAM access key in the config.`
+const rotateRootHelpSynopsis = `Replace the access key in the configuration.`
 
 const rotateRootHelpDescription = `
-Makes a new access key for the IAM user whose key is in the config, waits until
-AWS takes it, stores it and deletes the one before. Nobody gets to see the
-secret of the new key. The user must have no second access key, and needs to be
-allowed iam:GetUser, iam:ListAccessKeys, iam:CreateAccessKey and
-iam:DeleteAccessKey on itself.
+Creates a new access key for the IAM user whose key is in the configuration,
+waits until STS and Cognito accept it in every region in use, and stores it. The
+old key is deleted minutes later, when no request uses it any more. The secret
+of the new key is never returned.
+
+The IAM user must have no second access key, and must be allowed iam:GetUser,
+iam:ListAccessKeys, iam:CreateAccessKey and iam:DeleteAccessKey on itself.
+
+    $ vault write -f cognito/config/rotate-root
 `

@@ -84,6 +84,7 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	}
 	tokens, err := exchange.run(ctx, pool)
 	if err != nil {
+		b.metrics.failed(stepTokens, err)
 		return toResponse(fmt.Errorf("role %q: %w", name, err))
 	}
 	return &logical.Response{Data: tokenData(tokens)}, nil

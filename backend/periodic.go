@@ -24,13 +24,15 @@ func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
 	if b.System().ReplicationState().HasState(consts.ReplicationPerformanceStandby) {
 		return nil
 	}
-	failures := []error{b.reconcile(ctx, req)}
+	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
 	if b.mayWrite() && !b.System().Tainted() {
 		for _, task := range b.periodicTasks {
 			failures = append(failures, task(ctx, req))
 		}
 	}
-	return errors.Join(failures...)
+	err := errors.Join(failures...)
+	b.metrics.ticked(err)
+	return err
 }
 
 // mayWrite reports whether what this mount stores is this node's to write: not

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +22,24 @@ import (
 const (
 	walKindRootKey = "root_key"
 
-	// rootCleanupTimeout bounds what a rotation still does after its caller
-	// went away or one of its steps failed.
+	// rootCleanupTimeout bounds what a rotation still does after its request ended.
 	rootCleanupTimeout = 30 * time.Second
 
-	// rootKeySlack is how far AWS's clock and ours may differ when a key is
-	// told from others by its age.
+	// rootKeySlack is how far the clocks of AWS and Vault may differ where a key is identified by its age.
 	rootKeySlack = time.Minute
 )
 
-// rootKeyWAL is written before an access key is made and once more when its id
-// is known, and dropped when the user has one key again. It holds the config
-// as it was, because that may change or go before a roll-back.
+// rootKeyWAL is the stored state of a rotation, together with the access key in the config:
+//
+//	state     stored                                      roll-back
+//	creating  entry without NewKeyID                      finds a new key by its age and deletes it
+//	proving   entry with NewKeyID, config has the old key deletes the new key
+//	switched  entry with NewKeyID, config has the new key deletes the old key
+//	done      no entry
+//
+// The switch is the one write of the config. The old key is deleted by the roll-back, which runs minutes
+// after the switch: by then no request and no other node uses it, and all of AWS knows the new one. The
+// entry holds the config before the rotation, because a later write may change or delete it.
 type rootKeyWAL struct {
 	User     string      `json:"user"`
 	Before   configEntry `json:"before"`
@@ -39,89 +47,107 @@ type rootKeyWAL struct {
 	Created  time.Time   `json:"created"`
 }
 
-// leftoverKeyError is a rotation that took place but for the end of the key
-// that it replaced. The roll-back sees to that.
-type leftoverKeyError struct{ err error }
-
-func (e *leftoverKeyError) Error() string { return e.err.Error() }
-
-func (e *leftoverKeyError) Unwrap() error { return e.err }
-
-// rootRotation is one rotation on its way.
+// rootRotation replaces the access key in the config. Its methods stand in the order in which they run.
 type rootRotation struct {
 	b    *backend
 	req  *logical.Request
 	keys *cognito.AccessKeys
 	wal  rootKeyWAL
-	// walIDs are the entries of the rotation that are not dropped yet.
+	// walIDs are the entries of the rotation that are not deleted yet.
 	walIDs []string
 }
 
-// rotateRoot replaces the access key of the config and gives the new one's id.
-// At every moment the key in storage is one that AWS takes: the new one is
-// stored when it is proven, and the old one deleted when that is done.
+// rotateRoot replaces the access key in the config and returns the new key's ID. At every moment AWS
+// accepts the stored key.
 //
-// It holds configMu while AWS answers, or a config written meanwhile would be
-// overwritten. Only those who write the config wait for it: requests take the
-// config from memory.
-func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (string, error) {
+// It holds configMu while AWS answers, because a config that is written meanwhile would be lost. Requests
+// do not wait for it: they use the cached connection.
+func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
+	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
 
-	rotation, err := b.newRootRotation(ctx, req)
-	if err != nil {
+	r := &rootRotation{b: b, req: req}
+	if err := r.prepare(ctx); err != nil {
 		return "", err
 	}
-	key, err := rotation.makeKey(ctx)
-	if err != nil {
-		return "", rotation.undo(ctx, err)
+	key, err := r.create(ctx)
+	if err == nil {
+		err = r.prove(ctx, key)
 	}
-	return key.ID, rotation.moveTo(ctx, key)
+	if err != nil {
+		r.undo(ctx, err)
+		return "", err
+	}
+	return key.ID, r.switchTo(ctx, key)
 }
 
-// newRootRotation changes nothing yet. It sees to it that the key to replace
-// is the only one of its user: of two, AWS would allow no third, and the
-// roll-back could not tell ours from the other.
-func (b *backend) newRootRotation(ctx context.Context, req *logical.Request) (*rootRotation, error) {
-	config, err := getConfig(ctx, req.Storage)
+// prepare changes nothing. It requires that the key to replace is the only one of its IAM user: AWS
+// allows no third key, and a lost new key could not be told from another one.
+func (r *rootRotation) prepare(ctx context.Context) error {
+	config, err := getConfig(ctx, r.req.Storage)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := config.mustHaveRootKey(); err != nil {
-		return nil, err
+	if err := config.requireRootKey(); err != nil {
+		return err
 	}
-	keys, err := b.newService(req, config).AccessKeys(ctx)
+	if err := r.b.refuseUnfinished(ctx, r.req.Storage, config); err != nil {
+		return err
+	}
+	if r.keys, err = r.b.newService(r.req, config).AccessKeys(ctx); err != nil {
+		return err
+	}
+	present, err := r.keys.List(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	present, err := keys.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := mustBeOnlyKey(keys.User(), config.AccessKeyID, present); err != nil {
-		return nil, err
-	}
-	return &rootRotation{b: b, req: req, keys: keys, wal: rootKeyWAL{User: keys.User(), Before: *config}}, nil
+	r.wal = rootKeyWAL{User: r.keys.User(), Before: *config, Created: r.b.now()}
+	return requireOnlyKey(r.keys.User(), config.AccessKeyID, present)
 }
 
-func (c *configEntry) mustHaveRootKey() error {
+func (c *configEntry) requireRootKey() error {
 	switch {
 	case c.AccessKeyID == "":
 		return badRequest("there is no access key to rotate: aws_access_key_id is not set in the config")
 	case c.SessionToken != "":
-		return badRequest("aws_access_key_id %q cannot be rotated: it is a temporary one, which ends by itself; only the access key of an IAM user can be", c.AccessKeyID)
+		return badRequest("aws_access_key_id %q cannot be rotated: it is temporary and expires by itself; only the access key of an IAM user can be rotated", c.AccessKeyID)
 	}
 	return nil
 }
 
-func mustBeOnlyKey(user, own string, present []cognito.AccessKey) error {
+// unfinishedRotationError refuses a rotation while the former one is not done.
+type unfinishedRotationError struct{ error }
+
+func (e unfinishedRotationError) Unwrap() error { return e.error }
+
+// refuseUnfinished returns an error if the former rotation still has a key to delete.
+func (b *backend) refuseUnfinished(ctx context.Context, s logical.Storage, config *configEntry) error {
+	ids, err := framework.ListWAL(ctx, s)
+	if err != nil {
+		return fmt.Errorf("listing the WAL entries: %w", err)
+	}
+	for _, id := range ids {
+		entry, err := framework.GetWAL(ctx, s, id)
+		if err != nil {
+			return fmt.Errorf("reading a WAL entry: %w", err)
+		}
+		if entry != nil && entry.Kind == walKindRootKey {
+			return unfinishedRotationError{badRequest("aws_access_key_id %q cannot be rotated yet: the former rotation still has an access key to delete, which is done within %s; try again then",
+				config.AccessKeyID, durationText(2*b.WALRollbackMinAge))}
+		}
+	}
+	return nil
+}
+
+func requireOnlyKey(user, own string, present []cognito.AccessKey) error {
 	ids := make([]string, 0, len(present))
 	for _, key := range present {
 		ids = append(ids, key.ID)
 	}
 	switch {
 	case len(present) > 1:
-		return badRequest("IAM user %q has the access keys %s, as many as AWS allows: delete the one that is not aws_access_key_id %q; one that an unfinished rotation left behind goes by itself within minutes",
+		return badRequest("IAM user %q has the access keys %s, as many as AWS allows: delete the one that is not aws_access_key_id %q",
 			user, strings.Join(ids, " and "), own)
 	case len(present) == 0 || present[0].ID != own:
 		return badRequest("aws_access_key_id %q is not among the access keys of IAM user %q", own, user)
@@ -129,9 +155,8 @@ func mustBeOnlyKey(user, own string, present []cognito.AccessKey) error {
 	return nil
 }
 
-// makeKey makes a key and proves it.
-func (r *rootRotation) makeKey(ctx context.Context) (cognito.AccessKey, error) {
-	r.wal.Created = r.b.now()
+// create stores the state before and after the call, so that no answer that is lost leaves a key behind.
+func (r *rootRotation) create(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.putWAL(ctx); err != nil {
 		return cognito.AccessKey{}, err
 	}
@@ -143,41 +168,71 @@ func (r *rootRotation) makeKey(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.putWAL(ctx); err != nil {
 		return cognito.AccessKey{}, err
 	}
-	// The entry without the id would have to guess which key it is about.
-	if err := r.dropWAL(ctx, 1); err != nil {
-		return cognito.AccessKey{}, err
-	}
-	return key, r.b.newService(r.req, r.wal.Before.withKey(key)).ProveAccessKey(ctx)
+	// The entry without the ID is no longer needed, and would identify the key by its age only.
+	return key, r.deleteWAL(ctx, 1)
 }
 
-// undo deletes a key that was made in vain, even when the caller has gone
-// away, and gives the failure that made it necessary. What cannot be settled
-// now is left to the roll-back.
-func (r *rootRotation) undo(ctx context.Context, failure error) error {
+// prove waits until AWS accepts the key in every region that the mount uses.
+func (r *rootRotation) prove(ctx context.Context, key cognito.AccessKey) error {
+	regions, err := r.b.regionsInUse(ctx, r.req.Storage, r.wal.Before.Region)
+	if err != nil {
+		return err
+	}
+	return r.b.newService(r.req, r.wal.Before.withKey(key)).ProveAccessKey(ctx, regions...)
+}
+
+// regionsInUse returns the regions of all roles and static roles other than the config's.
+func (b *backend) regionsInUse(ctx context.Context, s logical.Storage, configRegion string) ([]string, error) {
+	regions := map[string]bool{}
+	roles, err := s.List(ctx, roleStoragePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing the roles: %w", err)
+	}
+	for _, name := range roles {
+		if role, err := b.role(ctx, s, name); err == nil && role != nil { // a damaged role is not used
+			regions[role.target(configRegion).Region] = true
+		}
+	}
+	static, err := s.List(ctx, staticRoleStoragePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("listing the static roles: %w", err)
+	}
+	for _, name := range static {
+		if role, err := b.staticRole(ctx, s, name); err == nil && role != nil {
+			regions[role.target(configRegion).Region] = true
+		}
+	}
+	delete(regions, configRegion)
+	delete(regions, "")
+	return slices.Sorted(maps.Keys(regions)), nil
+}
+
+// undo deletes a new key that is not used, even if the request has ended. What fails now is left to the
+// roll-back.
+func (r *rootRotation) undo(ctx context.Context, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
 	defer cancel()
-	if !mayHaveMadeKey(r.wal, failure) {
-		r.dropAllWAL(ctx)
-		return failure
+	if !mayHaveCreatedKey(r.wal, failure) {
+		r.deleteAllWAL(ctx)
+		return
 	}
 	found, err := deleteNewKey(ctx, r.keys, r.wal, r.wal.Before.AccessKeyID)
 	if found && err == nil {
-		r.dropAllWAL(ctx)
-		return failure
+		r.deleteAllWAL(ctx)
+		return
 	}
-	// No key may also mean that the call is still on its way.
-	r.b.Logger().Warn("an access key that was made in vain may be left; the roll-back will look again", "user", r.wal.User, "error", err)
-	return failure
+	// If no key was found, the call may still take effect later.
+	r.b.Logger().Warn("a new access key that is not used may remain; the roll-back will look for it again", "user", r.wal.User, "error", err)
 }
 
-func mayHaveMadeKey(wal rootKeyWAL, failure error) bool {
+func mayHaveCreatedKey(wal rootKeyWAL, failure error) bool {
 	var aws *cognito.Error
 	return wal.NewKeyID != "" || errors.As(failure, &aws) && aws.Outcome == cognito.OutcomeUnknown
 }
 
-// moveTo stores the new key and deletes the old one. From here on it goes to
-// the end even when the caller goes away.
-func (r *rootRotation) moveTo(ctx context.Context, key cognito.AccessKey) error {
+// switchTo stores the new key, even if the request has ended. Requests in flight keep the old one, which
+// the roll-back deletes.
+func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
 	defer cancel()
 
@@ -185,19 +240,9 @@ func (r *rootRotation) moveTo(ctx context.Context, key cognito.AccessKey) error 
 	config := r.wal.Before.withKey(key)
 	config.LastVaultRotation = now
 	config.plan(now)
-	// Dropped even after a failure: the storage may have taken the config all
-	// the same, and so neither key is deleted then. The roll-back decides by
-	// what it finds stored.
-	defer r.b.disconnect()
-	if err := putJSON(ctx, r.req.Storage, configStoragePath, config); err != nil {
-		return err
-	}
-	if err := r.b.deleteOldKey(ctx, r.req, config, r.wal); err != nil {
-		return &leftoverKeyError{fmt.Errorf("the new access key %q is stored and in use, but the old one %q is not gone yet, which is tried again: %w",
-			key.ID, r.wal.Before.AccessKeyID, err)}
-	}
-	r.dropAllWAL(ctx)
-	return nil
+	// After a failure, too: the storage may have taken the config.
+	defer r.b.connections.Drop(configStoragePath)
+	return putJSON(ctx, r.req.Storage, configStoragePath, config)
 }
 
 func (c *configEntry) withKey(key cognito.AccessKey) *configEntry {
@@ -215,8 +260,8 @@ func (r *rootRotation) putWAL(ctx context.Context) error {
 	return nil
 }
 
-// dropWAL drops the first n entries.
-func (r *rootRotation) dropWAL(ctx context.Context, n int) error {
+// deleteWAL deletes the first n entries.
+func (r *rootRotation) deleteWAL(ctx context.Context, n int) error {
 	for range n {
 		if err := dropWAL(ctx, r.req.Storage, r.walIDs[0]); err != nil {
 			return err
@@ -226,15 +271,84 @@ func (r *rootRotation) dropWAL(ctx context.Context, n int) error {
 	return nil
 }
 
-// dropAllWAL is for when all is settled: an entry that stays does no harm.
-func (r *rootRotation) dropAllWAL(ctx context.Context) {
-	if err := r.dropWAL(ctx, len(r.walIDs)); err != nil {
-		r.b.Logger().Warn("a WAL entry of a finished rotation is left to the roll-back", "error", err)
+// deleteAllWAL deletes the entries of a rotation that was undone. An entry that remains does no harm.
+func (r *rootRotation) deleteAllWAL(ctx context.Context) {
+	if err := r.deleteWAL(ctx, len(r.walIDs)); err != nil {
+		r.b.Logger().Warn("a WAL entry of a rotation that was undone is left to the roll-back", "error", err)
 	}
 }
 
-// deleteNewKey deletes the key that a rotation made and reports whether there
-// was one, with the key that was to be replaced. It never deletes inUse.
+// rollbackRootKey leaves the IAM user with the key that is stored: it deletes the old key if the new one
+// was stored, and else the new key.
+func (b *backend) rollbackRootKey(ctx context.Context, req *logical.Request, data any) error {
+	wal, err := decodeRootKeyWAL(data)
+	if err != nil {
+		b.Logger().Error("dropping a WAL entry that cannot be read; an IAM access key may remain", "error", err)
+		return nil
+	}
+	// Wait for a rotation that is running.
+	b.configMu.Lock()
+	defer b.configMu.Unlock()
+	// An AWS that hangs must not use up the time of a tick.
+	ctx, cancel := context.WithTimeout(ctx, rootCleanupTimeout)
+	defer cancel()
+
+	err = b.finishRootRotation(ctx, req, wal)
+	if err != nil && b.now().Sub(wal.Created) > walGiveUp {
+		b.Logger().Error("giving up on an unfinished rotation; delete every access key of the IAM user other than the one in the config",
+			"user", wal.User, "old", wal.Before.AccessKeyID, "new", wal.NewKeyID, "error", err)
+		return nil
+	}
+	return err
+}
+
+func decodeRootKeyWAL(data any) (rootKeyWAL, error) {
+	var wal rootKeyWAL
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return wal, errors.New("the WAL entry of a rotation is damaged")
+	}
+	// The decoder's error might quote the secret.
+	if json.Unmarshal(raw, &wal) != nil || wal.User == "" || wal.Before.AccessKeyID == "" {
+		return wal, errors.New("the WAL entry of a rotation is damaged")
+	}
+	return wal, nil
+}
+
+func (b *backend) finishRootRotation(ctx context.Context, req *logical.Request, wal rootKeyWAL) error {
+	config, err := getConfig(ctx, req.Storage)
+	if err != nil {
+		return err
+	}
+	if wal.NewKeyID != "" && config.AccessKeyID == wal.NewKeyID {
+		return b.deleteOldKey(ctx, req, config, wal)
+	}
+	current := &wal.Before
+	if config.AccessKeyID != "" && !config.LastVaultRotation.Before(wal.Created) {
+		current = config // a later rotation has deleted the former key
+	}
+	keys, err := b.newService(req, current).AccessKeysOf(ctx, wal.User)
+	if err != nil {
+		return err
+	}
+	_, err = deleteNewKey(ctx, keys, wal, config.AccessKeyID)
+	return err
+}
+
+func (b *backend) deleteOldKey(ctx context.Context, req *logical.Request, config *configEntry, wal rootKeyWAL) error {
+	keys, err := b.newService(req, config).AccessKeysOf(ctx, wal.User)
+	if err != nil {
+		return err
+	}
+	if err := keys.Delete(ctx, wal.Before.AccessKeyID); err != nil {
+		return err
+	}
+	b.Logger().Info("the old root access key was deleted", "aws_access_key_id", wal.Before.AccessKeyID)
+	return nil
+}
+
+// deleteNewKey deletes the key that a rotation created and reports whether there was one. It never deletes
+// the key inUse.
 func deleteNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL, inUse string) (found bool, err error) {
 	id := wal.NewKeyID
 	if id == "" {
@@ -248,9 +362,8 @@ func deleteNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL,
 	return true, keys.Delete(ctx, id)
 }
 
-// findNewKey finds a key whose id was lost with IAM's answer. There was one
-// key before the rotation, so one that is not it and was made within the time
-// of our one call can be nobody else's.
+// findNewKey returns the ID of a key whose answer was lost, or "". The user had one key before the
+// rotation, so another one that was created during the engine's call is the engine's.
 func findNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL) (string, error) {
 	present, err := keys.List(ctx)
 	if err != nil {
@@ -264,70 +377,4 @@ func findNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL) (
 		}
 	}
 	return "", nil
-}
-
-func (b *backend) deleteOldKey(ctx context.Context, req *logical.Request, config *configEntry, wal rootKeyWAL) error {
-	keys, err := b.newService(req, config).AccessKeysOf(ctx, wal.User)
-	if err != nil {
-		return err
-	}
-	return keys.Delete(ctx, wal.Before.AccessKeyID)
-}
-
-// rollbackRootKey leaves the user with one key: the one that is stored. Where
-// the new one was stored it goes forward and deletes the old one, else it goes
-// back and deletes the new one.
-func (b *backend) rollbackRootKey(ctx context.Context, req *logical.Request, data any) error {
-	wal, err := decodeRootKeyWAL(data)
-	if err != nil {
-		b.Logger().Error("dropping a WAL entry that cannot be read; an IAM access key may be left", "error", err)
-		return nil
-	}
-	// A rotation that is still running is waited for.
-	b.configMu.Lock()
-	defer b.configMu.Unlock()
-	// An AWS that hangs must not take all the time of a tick.
-	ctx, cancel := context.WithTimeout(ctx, rootCleanupTimeout)
-	defer cancel()
-
-	err = b.settleRootKey(ctx, req, wal)
-	if err != nil && b.now().Sub(wal.Created) > walGiveUp {
-		b.Logger().Error("giving up on an unfinished rotation; see to it by hand that the IAM user has no access key but the one in the config",
-			"user", wal.User, "old", wal.Before.AccessKeyID, "new", wal.NewKeyID, "error", err)
-		return nil
-	}
-	return err
-}
-
-func (b *backend) settleRootKey(ctx context.Context, req *logical.Request, wal rootKeyWAL) error {
-	config, err := getConfig(ctx, req.Storage)
-	if err != nil {
-		return err
-	}
-	if wal.NewKeyID != "" && config.AccessKeyID == wal.NewKeyID {
-		return b.deleteOldKey(ctx, req, config, wal)
-	}
-	reach := &wal.Before
-	if config.AccessKeyID != "" && !config.LastVaultRotation.Before(wal.Created) {
-		reach = config // a later rotation has deleted the key of before
-	}
-	keys, err := b.newService(req, reach).AccessKeysOf(ctx, wal.User)
-	if err != nil {
-		return err
-	}
-	_, err = deleteNewKey(ctx, keys, wal, config.AccessKeyID)
-	return err
-}
-
-func decodeRootKeyWAL(data any) (rootKeyWAL, error) {
-	var wal rootKeyWAL
-	raw, err := json.Marshal(data)
-	if err != nil {
-		return wal, errors.New("the WAL entry of a rotation is damaged")
-	}
-	// The decoder's own words might quote the secret.
-	if json.Unmarshal(raw, &wal) != nil || wal.User == "" || wal.Before.AccessKeyID == "" {
-		return wal, errors.New("the WAL entry of a rotation is damaged")
-	}
-	return wal, nil
 }

@@ -27,7 +27,7 @@ import (
 
 const rootKey = "AKIAROOT000000000000"
 
-// handClock is a clock that a test moves.
+// handClock is a clock that a test advances.
 type handClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -45,7 +45,7 @@ func (c *handClock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// rotatable is a mount whose access key is that of the IAM user "vault".
+// rotatable is a mount whose access key belongs to the IAM user "vault".
 type rotatable struct {
 	*pool
 	clock *handClock
@@ -76,9 +76,10 @@ func (r *rotatable) rotate() (*logical.Response, error) {
 	return r.Request(r.T.Context(), logical.UpdateOperation, "config/rotate-root", nil)
 }
 
-// requireOneKey demands that the user has one key, with which the engine works.
+// requireOneKey rolls back and requires that the IAM user has one key, which the engine uses.
 func (r *rotatable) requireOneKey() string {
 	r.T.Helper()
+	require.NoError(r.T, r.rollBack())
 	keys := r.Keys()
 	require.Len(r.T, keys, 1)
 	stored := storedConfig(r.T, r.Mount)
@@ -92,11 +93,12 @@ func (r *rotatable) requireOneKey() string {
 }
 
 func TestRotateRoot(t *testing.T) {
-	t.Run("the key is another one, and the secret is nowhere to be seen", func(t *testing.T) {
+	t.Run("a rotation stores a new key, deletes the old one later and shows no secret", func(t *testing.T) {
 		r := newRotatable(t)
 		r.Read("creds/ci")
 		response, err := r.rotate()
 		require.NoError(t, err)
+		require.Len(t, r.Keys(), 2, "requests in flight use the old key")
 		id := r.requireOneKey()
 		require.NotEqual(t, rootKey, id)
 		require.Equal(t, map[string]any{"aws_access_key_id": id}, response.Data)
@@ -106,7 +108,7 @@ func TestRotateRoot(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(shown), r.Keys()[0].Secret)
 	})
 
-	t.Run("a key that AWS takes only after a while is waited for", func(t *testing.T) {
+	t.Run("a rotation waits until AWS accepts the new key", func(t *testing.T) {
 		r := newRotatable(t)
 		require.NoError(t, r.Control.PlantAccessKey(t.Context(), control.AccessKey{DelayMS: 700}))
 		_, err := r.rotate()
@@ -115,7 +117,7 @@ func TestRotateRoot(t *testing.T) {
 		require.Greater(t, len(r.Calls().Of("GetCallerIdentity")), 1)
 	})
 
-	t.Run("a key that AWS never takes is deleted again", func(t *testing.T) {
+	t.Run("a new key that AWS never accepts is deleted", func(t *testing.T) {
 		r := newRotatable(t)
 		require.NoError(t, r.Control.PlantAccessKey(t.Context(), control.AccessKey{DelayMS: 3_600_000}))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -125,13 +127,13 @@ func TestRotateRoot(t *testing.T) {
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("without a key there is nothing to rotate", func(t *testing.T) {
+	t.Run("a config without an access key has nothing to rotate", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"aws_access_key_id": ""})
 		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
 
-	t.Run("without a config neither", func(t *testing.T) {
+	t.Run("a mount without a config has nothing to rotate", func(t *testing.T) {
 		require.Contains(t, backendtest.New(t).Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
 
@@ -143,7 +145,7 @@ func TestRotateRoot(t *testing.T) {
 		require.NotContains(t, text, "hush")
 	})
 
-	t.Run("a second key of the user is nobody's to delete", func(t *testing.T) {
+	t.Run("a second key of the IAM user is not deleted", func(t *testing.T) {
 		r := newRotatable(t)
 		r.PlantKey("vault", "AKIASECOND", "s")
 		text := r.Refused(logical.UpdateOperation, "config/rotate-root", nil)
@@ -154,8 +156,8 @@ func TestRotateRoot(t *testing.T) {
 		require.Empty(t, r.Calls().Of("CreateAccessKey"))
 	})
 
-	for _, action := range []string{"iam:GetUser", "iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"} {
-		t.Run("a denied "+action+" is named", func(t *testing.T) {
+	for _, action := range []string{"iam:ListAccessKeys", "iam:CreateAccessKey"} {
+		t.Run("a denied "+action+" is named in the error", func(t *testing.T) {
 			r := newRotatable(t)
 			r.Deny(action)
 			_, err := r.rotate()
@@ -168,11 +170,67 @@ func TestRotateRoot(t *testing.T) {
 	}
 }
 
-// TestRotateRootHalfWay lets each call of a rotation fail. Until the new key is
-// stored the old one stays; TestFaults has the other ways to fail.
+// TestRotateRootKeepsRequestsGoing holds back the deletion of the old key, and reads all the time.
+func TestRotateRootKeepsRequestsGoing(t *testing.T) {
+	const reads = 30
+	r := newRotatable(t)
+	r.writeMachine(map[string]any{"region": emulatortest.Region})
+	token := r.Read("creds/machine")["access_token"]
+	r.Fault(control.Fault{Operation: "DeleteAccessKey", Kind: control.FaultHang})
+	_, err := r.rotate()
+	require.NoError(t, err)
+	failures := make(chan error, reads)
+	rolledBack := make(chan error, 1)
+	go func() { rolledBack <- r.rollBack() }()
+	for range reads {
+		go func() {
+			_, err := r.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+			failures <- err
+		}()
+	}
+	for range reads {
+		require.NoError(t, <-failures)
+	}
+	require.Error(t, <-rolledBack)
+	require.Len(t, r.Keys(), 2)
+	require.Equal(t, token, r.Read("creds/machine")["access_token"], "a rotation must not drop machine tokens")
+	require.Equal(t, 1, r.tokenRequests())
+
+	t.Run("another rotation is refused while the old key exists", func(t *testing.T) {
+		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "try again then")
+	})
+	t.Run("a later roll-back deletes the old key", func(t *testing.T) {
+		r.Heal()
+		require.NotEqual(t, rootKey, r.requireOneKey())
+	})
+	t.Run("a denied deletion names the action and is retried", func(t *testing.T) {
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.Deny("iam:DeleteAccessKey")
+		require.ErrorContains(t, r.rollBack(), "iam:DeleteAccessKey")
+		r.Deny()
+		r.requireOneKey()
+	})
+}
+
+// TestRotateRootProvesEveryRegion makes Cognito know the key later than STS.
+func TestRotateRootProvesEveryRegion(t *testing.T) {
+	r := newRotatable(t)
+	r.WriteOK("roles/far", userRole(map[string]any{"user_pool_id": "us-east-2_AbCdEfGhI", "region": "us-east-2"}))
+	r.Fault(control.Fault{Operation: "DescribeUserPool", Kind: control.FaultError, Code: "UnrecognizedClientException", Times: 2})
+	_, err := r.rotate()
+	require.NoError(t, err)
+	calls := r.Calls().Of("DescribeUserPool")
+	require.Len(t, calls, 4)
+	require.Equal(t, "us-east-2", calls[3].Region)
+	require.NotEqual(t, rootKey, r.requireOneKey())
+}
+
+// TestRotateRootHalfWay fails each call of a rotation. The old key stays until the new one is stored.
+// TestFaults has the other faults.
 func TestRotateRootHalfWay(t *testing.T) {
-	for _, operation := range []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "GetCallerIdentity", "DeleteAccessKey"} {
-		t.Run(operation, func(t *testing.T) {
+	for _, operation := range []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "GetCallerIdentity", "DescribeUserPool"} {
+		t.Run("a failed "+operation+" leaves the old key in use", func(t *testing.T) {
 			t.Parallel()
 			r := newRotatable(t)
 			r.Fault(control.Fault{Operation: operation, Kind: control.FaultError, Code: "ServiceUnavailable"})
@@ -180,13 +238,12 @@ func TestRotateRootHalfWay(t *testing.T) {
 			requireStatus(t, 502, err)
 			require.Nil(t, response)
 			r.Heal()
-			require.NoError(t, r.rollBack())
-			require.Equal(t, operation == "DeleteAccessKey", r.requireOneKey() != rootKey)
+			require.Equal(t, rootKey, r.requireOneKey())
 		})
 	}
 }
 
-func TestRotateRootWhenNothingCanBeUndone(t *testing.T) {
+func TestRotateRootThatCannotBeUndone(t *testing.T) {
 	r := newRotatable(t)
 	r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "ServiceUnavailable"})
 	r.Fault(control.Fault{Operation: "DeleteAccessKey", Kind: control.FaultCutBefore})
@@ -196,10 +253,10 @@ func TestRotateRootWhenNothingCanBeUndone(t *testing.T) {
 	require.Error(t, r.rollBack())
 	require.Len(t, r.walEntries(), 1)
 
-	t.Run("another rotation is refused until then", func(t *testing.T) {
-		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "within minutes")
+	t.Run("another rotation is refused until the roll-back succeeds", func(t *testing.T) {
+		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "the former rotation still has an access key to delete")
 	})
-	t.Run("even without the config", func(t *testing.T) {
+	t.Run("the roll-back deletes the new key even without a config", func(t *testing.T) {
 		r.Heal()
 		r.OK(logical.DeleteOperation, "config", nil)
 		require.NoError(t, r.rollBack())
@@ -208,21 +265,20 @@ func TestRotateRootWhenNothingCanBeUndone(t *testing.T) {
 	})
 }
 
-// TestRotateRootLate lets AWS make the key only after the engine has given up
-// and looked for it.
+// TestRotateRootLate creates the key only after the engine looked for it.
 func TestRotateRootLate(t *testing.T) {
 	r := newRotatable(t)
 	r.Fault(control.Fault{Operation: "CreateAccessKey", Kind: control.FaultHang})
 	_, err := r.rotate()
 	requireStatus(t, 502, err)
-	require.Len(t, r.walEntries(), 1, "that there is no key yet proves nothing")
+	require.Len(t, r.walEntries(), 1, "the call may still take effect")
 	r.Heal()
 	r.PlantKey("vault", "AKIALATE", "s")
 	require.NoError(t, r.rollBack())
 	require.Equal(t, rootKey, r.requireOneKey())
 }
 
-// TestRootKeyWAL is about entries of a process that died.
+// TestRootKeyWAL rolls back entries of a process that died.
 func TestRootKeyWAL(t *testing.T) {
 	put := func(r *rotatable, newKey string, created time.Time) {
 		r.T.Helper()
@@ -234,13 +290,13 @@ func TestRootKeyWAL(t *testing.T) {
 		require.NoError(r.T, r.storage.Put(r.T.Context(), &logical.StorageEntry{Key: "wal/x", Value: raw}))
 	}
 
-	t.Run("before the create there is nothing to do", func(t *testing.T) {
+	t.Run("an entry from before the create changes nothing", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "", r.clock.Now())
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
-	t.Run("a key whose id was lost is found by its age", func(t *testing.T) {
+	t.Run("a key whose id was lost is identified by its age", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "", r.clock.Now())
 		r.PlantKey("vault", "AKIALOST", "s")
@@ -248,7 +304,7 @@ func TestRootKeyWAL(t *testing.T) {
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
 	for name, shift := range map[string]time.Duration{"younger": -time.Hour, "older": time.Hour} {
-		t.Run("a key that is "+name+" is not ours", func(t *testing.T) {
+		t.Run("a key that is "+name+" than the rotation is not deleted", func(t *testing.T) {
 			r := newRotatable(t)
 			put(r, "", r.clock.Now().Add(shift))
 			r.PlantKey("vault", "AKIATHEIRS", "s")
@@ -257,7 +313,7 @@ func TestRootKeyWAL(t *testing.T) {
 			require.Empty(t, r.walEntries())
 		})
 	}
-	t.Run("a key that is in the config is never deleted", func(t *testing.T) {
+	t.Run("the key in the config is never deleted", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "", r.clock.Now())
 		r.PlantKey("vault", "AKIATHEIRS", "s")
@@ -265,14 +321,14 @@ func TestRootKeyWAL(t *testing.T) {
 		require.NoError(t, r.rollBack())
 		require.Len(t, r.Keys(), 2)
 	})
-	t.Run("a known key that was not stored is deleted", func(t *testing.T) {
+	t.Run("a new key that was not stored is deleted", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "AKIANEW", r.clock.Now().Add(-time.Hour))
 		r.PlantKey("vault", "AKIANEW", "s")
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
-	t.Run("a key that was stored stays, and the one before goes", func(t *testing.T) {
+	t.Run("a new key that was stored stays and the old one is deleted", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "AKIANEW", r.clock.Now())
 		r.PlantKey("vault", "AKIANEW", "s")
@@ -280,7 +336,7 @@ func TestRootKeyWAL(t *testing.T) {
 		require.NoError(t, r.rollBack())
 		require.Equal(t, "AKIANEW", r.requireOneKey())
 	})
-	t.Run("after a day an entry is given up", func(t *testing.T) {
+	t.Run("an entry that fails for a day is dropped", func(t *testing.T) {
 		r := newRotatable(t)
 		put(r, "AKIANEW", r.clock.Now())
 		r.Deny("iam:DeleteAccessKey")
@@ -289,7 +345,7 @@ func TestRootKeyWAL(t *testing.T) {
 		require.NoError(t, r.rollBack())
 		require.Empty(t, r.walEntries())
 	})
-	t.Run("one that nobody can read is dropped", func(t *testing.T) {
+	t.Run("an entry that cannot be read is dropped", func(t *testing.T) {
 		r := newRotatable(t)
 		require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{
 			Key: "wal/x", Value: []byte(`{"type":"root_key","data":{"user":7},"created_at":1}`)}))
@@ -299,7 +355,7 @@ func TestRootKeyWAL(t *testing.T) {
 }
 
 func TestScheduledRootRotation(t *testing.T) {
-	t.Run("by period", func(t *testing.T) {
+	t.Run("a key is rotated by period", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		start := r.clock.Now()
@@ -320,7 +376,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.Len(t, r.Calls().Of("CreateAccessKey"), 1)
 	})
 
-	t.Run("by schedule, within the window only", func(t *testing.T) {
+	t.Run("a key is rotated by schedule, only within the window", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
 		due, err := time.Parse(time.RFC3339, r.Read("config")["next_vault_rotation"].(string))
@@ -337,7 +393,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.NotEqual(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("not when it is disabled", func(t *testing.T) {
+	t.Run("disable_automated_rotation prevents rotations", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "1h", "disable_automated_rotation": true})
 		require.NotContains(t, r.Read("config"), "next_vault_rotation")
@@ -346,7 +402,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("not when it was turned off", func(t *testing.T) {
+	t.Run("a removed rotation_period prevents rotations", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
 		r.OK(logical.PatchOperation, "config", map[string]any{"rotation_period": nil})
@@ -355,7 +411,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.Equal(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("not on a performance standby", func(t *testing.T) {
+	t.Run("a performance standby does not rotate", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
 		r.clock.advance(2 * time.Hour)
@@ -364,7 +420,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.Empty(t, r.Calls().Of("CreateAccessKey"))
 	})
 
-	t.Run("failures are repeated ever more seldom", func(t *testing.T) {
+	t.Run("retries back off", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		r.Deny("iam:CreateAccessKey")
@@ -389,7 +445,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.NotEqual(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("an old key that stays for now does not make it rotate again", func(t *testing.T) {
+	t.Run("an old key that cannot be deleted yet does not start another rotation", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		r.Deny("iam:DeleteAccessKey")
@@ -403,7 +459,7 @@ func TestScheduledRootRotation(t *testing.T) {
 		require.NotEqual(t, rootKey, r.requireOneKey())
 	})
 
-	t.Run("another key begins anew", func(t *testing.T) {
+	t.Run("another access key restarts the period", func(t *testing.T) {
 		r := newRotatable(t)
 		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
 		_, err := r.rotate()
@@ -417,7 +473,7 @@ func TestScheduledRootRotation(t *testing.T) {
 
 func rfc3339(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
-// enterprise is a Vault with a rotation manager and identity tokens.
+// enterprise is the system view of a Vault with a rotation manager and identity tokens.
 type enterprise struct {
 	*logical.StaticSystemView
 	jobs   map[string]*rotation.RotationJobConfigureRequest
@@ -446,7 +502,7 @@ func (e *enterprise) GenerateIdentityToken(_ context.Context, req *pluginutil.Id
 	return &pluginutil.IdentityTokenResponse{Token: pluginutil.IdentityToken("hush." + req.Audience + ".token"), TTL: req.TTL}, nil
 }
 
-// onEnterprise is the same mount, in another Vault.
+// onEnterprise moves the mount to a Vault Enterprise.
 func onEnterprise(r *rotatable) *enterprise {
 	r.T.Helper()
 	system := &enterprise{StaticSystemView: r.System, jobs: map[string]*rotation.RotationJobConfigureRequest{}}
@@ -468,42 +524,42 @@ func TestRotationManager(t *testing.T) {
 	require.Equal(t, 2*time.Hour, job.RotationWindow)
 	require.Equal(t, rfc3339(time.Unix(2_000_000_000, 0)), r.Read("config")["next_vault_rotation"])
 
-	t.Run("the engine's own task leaves the key to it", func(t *testing.T) {
+	t.Run("the periodic task does not rotate if Vault has a rotation manager", func(t *testing.T) {
 		ahead := time.Unix(2_000_000_000, 0).Add(time.Minute).Sub(r.clock.Now())
 		r.clock.advance(ahead)
 		require.NoError(t, r.rollBack())
 		require.Equal(t, rootKey, r.requireOneKey())
 		r.clock.advance(-ahead)
 	})
-	t.Run("it rotates", func(t *testing.T) {
+	t.Run("the rotation manager rotates", func(t *testing.T) {
 		r.OK(logical.RotationOperation, "config", nil)
 		require.NotEqual(t, rootKey, r.requireOneKey())
 	})
-	t.Run("it hears of a failure", func(t *testing.T) {
+	t.Run("a failure is returned to the rotation manager", func(t *testing.T) {
 		r.Deny("iam:CreateAccessKey")
 		defer r.Deny()
 		_, err := r.Request(t.Context(), logical.RotationOperation, "config", nil)
 		require.ErrorContains(t, err, "iam:CreateAccessKey")
 	})
-	t.Run("an old key that stays for now is no failure to it, or it would rotate again", func(t *testing.T) {
+	t.Run("an old key that cannot be deleted yet is not an error for the rotation manager", func(t *testing.T) {
 		r.Deny("iam:DeleteAccessKey")
 		r.OK(logical.RotationOperation, "config", nil)
 		r.Deny()
 		require.NoError(t, r.rollBack())
 		r.requireOneKey()
 	})
-	t.Run("a Vault that fails refuses the write", func(t *testing.T) {
+	t.Run("a failed registration refuses the write", func(t *testing.T) {
 		vault.fails = errors.New("out of order")
 		defer func() { vault.fails = nil }()
 		_, err := r.Request(t.Context(), logical.UpdateOperation, "config", map[string]any{"rotation_window": "3h"})
 		require.ErrorContains(t, err, "out of order")
 		require.Equal(t, int64(7200), r.Read("config")["rotation_window"])
 	})
-	t.Run("it is told of the end", func(t *testing.T) {
+	t.Run("deleting the config deregisters the rotation", func(t *testing.T) {
 		r.OK(logical.DeleteOperation, "config", nil)
 		require.Empty(t, vault.jobs)
 	})
-	t.Run("one that is older than the SDK is like none", func(t *testing.T) {
+	t.Run("a Vault older than the SDK counts as one without a rotation manager", func(t *testing.T) {
 		r := newRotatable(t)
 		onEnterprise(r).fails = errors.New("rpc error: code = Unimplemented desc = unknown method RegisterRotationJobWithResponse for service pb.SystemView")
 		r.WriteOK("config", map[string]any{"rotation_period": "1h"})
@@ -523,7 +579,7 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 	require.Positive(t, vault.tokens)
 	require.Equal(t, int64(600), r.Read("config")["identity_token_ttl"])
 
-	t.Run("the mount's role is assumed with a token", func(t *testing.T) {
+	t.Run("the role of the config is assumed with an identity token", func(t *testing.T) {
 		require.NoError(t, r.Control.ResetCalls(t.Context()))
 		r.Read("creds/ci")
 		calls := r.Calls()
@@ -531,25 +587,25 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 		require.Equal(t, mountRole, calls.Of("AssumeRoleWithWebIdentity")[0].RoleARN)
 		require.Empty(t, calls.Of("AssumeRole"))
 		r.Read("creds/ci")
-		require.Len(t, r.Calls().Of("AssumeRoleWithWebIdentity"), 1, "the credentials are kept")
+		require.Len(t, r.Calls().Of("AssumeRoleWithWebIdentity"), 1, "the credentials must be cached")
 	})
-	t.Run("another role is assumed from there", func(t *testing.T) {
+	t.Run("the role of a role is assumed with the credentials of the config's role", func(t *testing.T) {
 		r.WriteOK("roles/ci", map[string]any{"aws_assume_role_arn": otherRole})
 		r.Read("creds/ci")
 		require.Equal(t, otherRole, r.Calls().Of("AssumeRole")[0].RoleARN)
 	})
-	t.Run("a token that is not to be had is the engine's trouble", func(t *testing.T) {
+	t.Run("a failed identity token is a 502", func(t *testing.T) {
 		vault.fails = errors.New("out of order")
 		defer func() { vault.fails = nil }()
 		_, err := r.Request(t.Context(), logical.UpdateOperation, "config", map[string]any{"max_retries": 1})
 		requireStatus(t, 502, err)
 	})
-	t.Run("there is no access key to rotate", func(t *testing.T) {
+	t.Run("a federated config has no access key to rotate", func(t *testing.T) {
 		require.Contains(t, r.Refused(logical.UpdateOperation, "config/rotate-root", nil), "aws_access_key_id is not set")
 	})
-	t.Run("keys and audience exclude each other", func(t *testing.T) {
+	t.Run("an access key and identity_token_audience are mutually exclusive", func(t *testing.T) {
 		text := r.Refused(logical.UpdateOperation, "config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s"})
-		require.Contains(t, text, "exclude each other")
+		require.Contains(t, text, "mutually exclusive")
 	})
 }
 
@@ -560,15 +616,15 @@ func TestVerifyConnection(t *testing.T) {
 		status  int
 		says    string
 	}{
-		"AWS answers":                {func(*rotatable) {}, nil, 0, ""},
-		"AWS does not take the key":  {func(*rotatable) {}, map[string]any{"aws_access_key_id": "AKIABAD", "aws_secret_access_key": "hush-bad"}, 403, "InvalidClientTokenId"},
+		"AWS accepts":                {func(*rotatable) {}, nil, 0, ""},
+		"AWS rejects the key":        {func(*rotatable) {}, map[string]any{"aws_access_key_id": "AKIABAD", "aws_secret_access_key": "hush-bad"}, 403, "InvalidClientTokenId"},
 		"the role cannot be assumed": {func(*rotatable) {}, map[string]any{"aws_assume_role_arn": "arn:aws:iam::123456789012:role/closed"}, 403, "sts:AssumeRole"},
-		"STS is not there":           {func(*rotatable) {}, map[string]any{"sts_endpoint": "http://127.0.0.1:1"}, 502, "connection refused"},
+		"STS is unreachable":         {func(*rotatable) {}, map[string]any{"sts_endpoint": "http://127.0.0.1:1"}, 502, "connection refused"},
 		"STS hangs":                  {func(r *rotatable) { r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang}) }, nil, 502, "no answer in time"},
 		"STS throttles": {func(r *rotatable) {
 			r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "Throttling"})
 		}, nil, 429, "Throttling"},
-		"it is not asked for, so fine": {func(r *rotatable) { r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang}) }, map[string]any{"verify_connection": false}, 0, ""},
+		"verify_connection is false": {func(r *rotatable) { r.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang}) }, map[string]any{"verify_connection": false}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRotatable(t)

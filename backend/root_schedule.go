@@ -17,47 +17,47 @@ import (
 )
 
 const (
-	// rootRotationTimeout leaves the other tasks of a tick some of their time.
+	// rootRotationTimeout leaves time for the other tasks of a tick.
 	rootRotationTimeout = 45 * time.Second
 
-	firstRootRetry  = time.Minute
-	rarestRootRetry = time.Hour
+	rootRetryMin = time.Minute
+	rootRetryMax = time.Hour
 )
 
-// rootRetries spaces the tries of a scheduled rotation that fails. A new
-// process may begin anew.
+// rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process starts
+// without back-off.
 type rootRetries struct {
 	mu       sync.Mutex
 	failures int
-	again    time.Time
+	next     time.Time
 }
 
-func (r *rootRetries) mayTry(now time.Time) bool {
+func (r *rootRetries) allow(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !now.Before(r.again)
+	return !now.Before(r.next)
 }
 
-// failed gives the time of the next try: after a minute, two, four, up to an hour.
-func (r *rootRetries) failed(now time.Time) time.Time {
+// backOff returns the time of the next retry: after a minute, two, four, up to an hour.
+func (r *rootRetries) backOff(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pause := rarestRootRetry
+	pause := rootRetryMax
 	if r.failures < 6 {
-		pause = firstRootRetry << r.failures
+		pause = rootRetryMin << r.failures
 	}
 	r.failures++
-	r.again = now.Add(pause)
-	return r.again
+	r.next = now.Add(pause)
+	return r.next
 }
 
 func (r *rootRetries) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failures, r.again = 0, time.Time{}
+	r.failures, r.next = 0, time.Time{}
 }
 
-// rotates reports whether the access key is to be rotated without being asked.
+// rotates reports whether the access key is rotated on schedule.
 func (c *configEntry) rotates() bool {
 	return c.HasNonzeroRotationValues() && !c.DisableAutomatedRotation
 }
@@ -70,25 +70,25 @@ func (c *configEntry) validateRotation() error {
 	if err := c.timetable().validate(); err != nil || !c.rotates() {
 		return err
 	}
-	if err := c.mustHaveRootKey(); err != nil {
-		return badRequest("rotation_period and rotation_schedule are of no use here: %s", err)
+	if err := c.requireRootKey(); err != nil {
+		return badRequest("rotation_period and rotation_schedule are not allowed: %s", err)
 	}
 	return nil
 }
 
-// plan says when the next rotation is due, counted from a point in time.
+// plan sets the time of the next rotation, counted from a time.
 func (c *configEntry) plan(from time.Time) {
 	c.NextVaultRotation = time.Time{}
 	if !c.rotates() {
 		return
 	}
-	if next, err := c.timetable().next(from); err == nil { // it was read before it was stored
+	if next, err := c.timetable().next(from); err == nil { // validated before it was stored
 		c.NextVaultRotation = next.UTC()
 	}
 }
 
-// planAfter plans anew where a write changed the key or when to rotate it. Any
-// other write must not put off a rotation.
+// planAfter sets the next rotation if a write changed the key or its schedule. Any other write must not
+// postpone it.
 func (c *configEntry) planAfter(before *configEntry, now time.Time) {
 	sameKey := c.AccessKeyID == before.AccessKeyID
 	if !sameKey {
@@ -99,13 +99,14 @@ func (c *configEntry) planAfter(before *configEntry, now time.Time) {
 	}
 }
 
-// rotateRootWhenDue is the periodic task for a Vault without a rotation
-// manager of its own. Failures are logged here, once for each try.
+// rotateRootWhenDue is the periodic task for a Vault without a rotation manager. It logs failures, once
+// per attempt.
 func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) error {
 	config, err := getConfig(ctx, req.Storage)
 	if err != nil {
 		return err
 	}
+	b.rootTimes.Store(config.rotationTimes())
 	now := b.now()
 	if !config.rotates() || config.RotatedByVault || config.NextVaultRotation.IsZero() || now.Before(config.NextVaultRotation) {
 		return nil
@@ -113,7 +114,7 @@ func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) e
 	if config.timetable().missed(config.NextVaultRotation, now) {
 		return b.skipRootRotation(ctx, req)
 	}
-	if !b.rootRetries.mayTry(now) {
+	if !b.rootRetries.allow(now) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, rootRotationTimeout)
@@ -123,8 +124,7 @@ func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) e
 	return nil
 }
 
-// skipRootRotation waits for the next time that is scheduled, because the
-// window of this one is over.
+// skipRootRotation plans the next rotation, because the window of this one is over.
 func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) error {
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
@@ -135,40 +135,32 @@ func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) er
 	}
 	missed := config.NextVaultRotation
 	config.plan(b.now())
-	b.Logger().Warn("the root access key was not rotated within its window", "due", missed, "next_vault_rotation", config.NextVaultRotation)
+	b.Logger().Warn("rotation of the root access key was skipped, because its window is over", "due", missed, "next_vault_rotation", config.NextVaultRotation)
 	b.rootRetries.reset()
 	return putJSON(ctx, req.Storage, configStoragePath, config)
 }
 
 func (b *backend) logRootRotation(err error) {
-	var leftover *leftoverKeyError
+	var unfinished unfinishedRotationError
 	switch {
 	case err == nil:
 		b.rootRetries.reset()
 		b.Logger().Info("the root access key was rotated")
-	case errors.As(err, &leftover):
-		b.rootRetries.reset()
-		b.Logger().Warn("the root access key was rotated", "error", err)
+	case errors.As(err, &unfinished):
+		// The next tick tries again.
 	default:
-		b.Logger().Error("the root access key could not be rotated", "error", err, "next_try", b.rootRetries.failed(b.now()))
+		b.Logger().Error("rotating the root access key failed", "error", err, "next_attempt", b.rootRetries.backOff(b.now()))
 	}
 }
 
-// rotateCredential is what Vault's rotation manager calls. It repeats a
-// rotation that answers an error, so one that only left the old key behind
-// must not.
+// rotateCredential is called by Vault's rotation manager, which retries after an error.
 func (b *backend) rotateCredential(ctx context.Context, req *logical.Request) error {
 	_, err := b.rotateRoot(ctx, req)
-	var leftover *leftoverKeyError
-	if errors.As(err, &leftover) {
-		b.Logger().Warn("the root access key was rotated", "error", err)
-		return nil
-	}
 	return err
 }
 
-// registerRotation hands the schedule of a config to Vault's rotation manager,
-// or takes it back. Where Vault has none, the periodic task rotates.
+// registerRotation registers the schedule of a config with Vault's rotation manager, or deregisters it.
+// If Vault has no rotation manager, the periodic task rotates.
 func (b *backend) registerRotation(ctx context.Context, req *logical.Request, config *configEntry) error {
 	if !config.rotates() {
 		return b.deregisterRotation(ctx, req, config)
@@ -202,14 +194,13 @@ func (b *backend) deregisterRotation(ctx context.Context, req *logical.Request, 
 		MountPoint: req.MountPoint, ReqPath: configStoragePath,
 	})
 	if err != nil {
-		return fmt.Errorf("taking the rotation back from Vault: %w", err)
+		return fmt.Errorf("deregistering the rotation from Vault: %w", err)
 	}
 	return nil
 }
 
-// unsupported recognizes what this Vault cannot do: because it is not an
-// Enterprise one, or because it is older than our SDK and does not know the
-// call. Over the plugin boundary only the text of an error is left.
+// unsupported reports whether this Vault lacks a feature, because it is not Vault Enterprise or older than
+// the SDK. Only the text of an error crosses the plugin boundary.
 func unsupported(err, inCommunity error) bool {
 	text := strings.ToLower(err.Error())
 	for _, says := range []string{strings.ToLower(inCommunity.Error()), "unimplemented", "not implemented"} {

@@ -123,7 +123,7 @@ func (p *ownedPassword) ask(ctx context.Context, cause error) (cognito.Outcome, 
 	if p.role.AppClientID == "" || p.forReader {
 		return cognito.OutcomeUnknown, cmp.Or(cause, errInDoubt)
 	}
-	if err := p.signer.mustHaveAll(ctx); err != nil {
+	if err := p.signer.mustHave(ctx, signInsMax); err != nil {
 		return cognito.OutcomeUnknown, err
 	}
 	verdict, _, err := p.signer.signIn(ctx, p.role.Pending.Value)
@@ -232,9 +232,9 @@ func (p *adminPassword) setAnother(ctx context.Context) (cognito.Outcome, error)
 // selfManagedPassword is changed by the user itself.
 type selfManagedPassword struct{ ownedPassword }
 
-// check finds nothing: the sign-in before the change fails for every reason for
-// which the proof after it would fail.
-func (p *selfManagedPassword) check(context.Context) error { return nil }
+// check reads whether a sign-in is allowed. The sign-in before the change fails
+// for every reason for which the proof after it would fail.
+func (p *selfManagedPassword) check(ctx context.Context) error { return p.signer.mustHave(ctx, 1) }
 
 func (p *selfManagedPassword) set(ctx context.Context) (cognito.Outcome, error) {
 	verdict, session, err := p.signer.signIn(ctx, p.role.Value)

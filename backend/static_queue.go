@@ -36,8 +36,10 @@ type staticQueue struct {
 	wake   map[string]time.Time
 	// owners are the names of roles by identity.
 	owners map[string]string
-	// lastTick is the time of the last tick, by which a clock that was set back is noticed.
-	lastTick time.Time
+	// times are those of the rotations of each role, for the metrics.
+	times map[string]rotationTimes
+	// lastTime is the newest time that was seen, by which a clock that was set back is noticed.
+	lastTime time.Time
 }
 
 func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
@@ -48,9 +50,14 @@ func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
 
 func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
 	q.wakeAt(name, role.wake(now))
+	q.lastTime = latest(q.lastTime, now)
 	if q.owners == nil {
 		q.owners = map[string]string{}
 	}
+	if q.times == nil {
+		q.times = map[string]rotationTimes{}
+	}
+	q.times[name] = rotationTimes{role.CredentialType, role.LastRotation, role.NextRotation}
 	for _, identity := range role.identities() {
 		q.owners[identity] = name
 	}
@@ -91,6 +98,7 @@ func (q *staticQueue) remove(name string) {
 
 func (q *staticQueue) drop(name string) {
 	delete(q.wake, name)
+	delete(q.times, name)
 	maps.DeleteFunc(q.owners, func(_, owner string) bool { return owner == name })
 }
 
@@ -106,10 +114,10 @@ func (q *staticQueue) reload(name string) {
 func (q *staticQueue) tick(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if now.Before(q.lastTick) {
+	if now.Before(q.lastTime) {
 		q.loaded = false
 	}
-	q.lastTick = now
+	q.lastTime = now
 }
 
 // due returns the names of roles that need attention, the longest waiting first.
@@ -124,6 +132,15 @@ func (q *staticQueue) due(now time.Time) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(q.wake[a].Compare(q.wake[b]), cmp.Compare(a, b)) })
 	return names
+}
+
+// eachTimes calls do for the rotation times of each role.
+func (q *staticQueue) eachTimes(do func(rotationTimes)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, times := range q.times {
+		do(times)
+	}
 }
 
 func (q *staticQueue) isLoaded() bool {
@@ -225,7 +242,7 @@ func (b *backend) processDue(ctx context.Context, req *logical.Request, name str
 // the clock was.
 func (b *backend) adjustSchedule(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
 	now := b.now()
-	missed := role.missed(now) && (role.State == staticIdle || role.State == staticRejected)
+	missed := role.missed(now) && role.State != staticSetting
 	if !missed && !role.aheadOfClock(now) {
 		return nil
 	}

@@ -116,6 +116,8 @@ type staticRotation struct {
 	pool  *cognito.Pool
 	value ownedValue
 
+	// previous is the state in which the new value was begun.
+	previous staticState
 	// promoted is set once the role has a new value.
 	promoted bool
 	// warning is what failed after the promotion.
@@ -128,7 +130,11 @@ func (r *staticRotation) run(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err := r.attempt(ctx)
+	if r.promoted {
+		r.metrics.rotated(r.role.CredentialType, nil)
+	}
 	if err != nil {
+		r.metrics.rotated(r.role.CredentialType, err)
 		r.postpone(ctx, err)
 	}
 	return err
@@ -210,6 +216,7 @@ func (r *staticRotation) begin(ctx context.Context) error {
 		return err
 	}
 	before := *r.role
+	r.previous = before.State
 	r.role.State, r.role.Pending = staticSetting, pending
 	if err := r.store(ctx); err != nil {
 		*r.role = before // whether or not it is stored, Cognito does not have it
@@ -224,23 +231,25 @@ func (r *staticRotation) conclude(ctx context.Context, outcome cognito.Outcome, 
 	case cognito.OutcomeSucceeded:
 		return r.value.accept(ctx)
 	case cognito.OutcomeRefused:
-		return r.keep(ctx, staticIdle, err)
+		return r.keep(ctx, err)
 	default:
 		return err
 	}
 }
 
-// keep drops the pending value. The failure is stored by the caller.
-func (r *staticRotation) keep(ctx context.Context, next staticState, failure error) error {
-	if earlier := r.role.Pending.Earlier; earlier != "" && next == staticIdle {
-		r.role.Pending = &pendingValue{Value: earlier}
-		return failure
+// keep drops the pending value. The failure, if there is one, is stored by the caller.
+func (r *staticRotation) keep(ctx context.Context, failure error) error {
+	earlier := r.role.Pending.Earlier
+	r.role.State, r.role.Pending = staticIdle, nil
+	switch {
+	case failure == nil:
+		return r.store(ctx)
+	case earlier != "":
+		r.role.State, r.role.Pending = staticSetting, &pendingValue{Value: earlier}
+	case r.previous == staticRejected:
+		r.role.State = staticRejected
 	}
-	r.role.State, r.role.Pending = next, nil
-	if failure != nil {
-		return failure
-	}
-	return r.store(ctx)
+	return failure
 }
 
 // promote makes the pending value the one that is returned.
@@ -275,12 +284,14 @@ func (r *staticRotation) reject(failure error) error {
 
 // postpone stores why an attempt failed and when the next one is made.
 func (r *staticRotation) postpone(ctx context.Context, failure error) {
-	r.role.LastError = failure.Error()
 	r.role.RetryAt = r.now().Add(r.pause())
 	r.role.Failures++
 	var exhausted *signInsExhausted
-	if errors.As(failure, &exhausted) && exhausted.until.After(r.role.RetryAt) {
-		r.role.RetryAt = exhausted.until
+	if errors.As(failure, &exhausted) {
+		r.role.RetryAt = latest(r.role.RetryAt, exhausted.until)
+	}
+	if exhausted == nil || r.role.LastError == "" {
+		r.role.LastError = failure.Error() // no more sign-ins are the consequence of an error that matters more
 	}
 	if err := r.store(ctx); err != nil {
 		r.Logger().Error("the failure of a rotation could not be stored", "name", r.name, "error", err)
@@ -289,9 +300,12 @@ func (r *staticRotation) postpone(ctx context.Context, failure error) {
 }
 
 // pause doubles with each failure. Roles that failed together are spread over
-// half of it.
+// half of it. A password that the user cannot change any more is not tried often.
 func (r *staticRotation) pause() time.Duration {
 	longest := retryStaticMax
+	if r.role.State == staticRejected && r.role.SelfManaged {
+		return longest
+	}
 	if r.role.State == staticSetting && !r.role.isSecret() {
 		longest = retrySettingMax
 	}

@@ -201,7 +201,7 @@ func (s *ownedSecret) unproven(ctx context.Context, proof error) error {
 	if err != nil || slices.Contains(ids, s.role.Pending.ID) {
 		return failure
 	}
-	return s.keep(ctx, staticIdle, fmt.Errorf("the new secret %q was deleted before it was proven", s.role.Pending.ID))
+	return s.keep(ctx, fmt.Errorf("the new secret %q was deleted before it was proven", s.role.Pending.ID))
 }
 
 // promoteSecret also moves the ids on. The previous secret stays the previous one

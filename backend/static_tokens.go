@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,7 @@ const (
 )
 
 // staticTokens are the result of one sign-in of a static role's user: tokens, or
-// an error that is returned until the next sign-in.
+// an error of AWS that is returned until the next sign-in.
 type staticTokens struct {
 	tokens cognito.Tokens
 	err    error
@@ -53,7 +54,7 @@ func newStaticTokens(lifetime context.Context) *cache.Cache[string, *staticToken
 func (b *backend) tokensOf(ctx context.Context, req *logical.Request, name string, role *staticRole) (cognito.Tokens, error) {
 	state := func(t *staticTokens) cache.State { return t.state(role.signIn(), b.now()) }
 	shared, err := b.staticTokens.Get(ctx, name, state, func(ctx context.Context) (*staticTokens, error) {
-		return b.signInForReaders(ctx, req, role), nil
+		return b.signInForReaders(ctx, req, role)
 	})
 	if err != nil {
 		return cognito.Tokens{}, err
@@ -84,24 +85,27 @@ func (t *staticTokens) take(now time.Time) (cognito.Tokens, error) {
 	return tokens, t.err
 }
 
-func (b *backend) signInForReaders(ctx context.Context, req *logical.Request, role *staticRole) *staticTokens {
-	result := &staticTokens{issued: b.now(), signIn: role.signIn()}
+func (b *backend) signInForReaders(ctx context.Context, req *logical.Request, role *staticRole) (*staticTokens, error) {
 	aws, err := b.connect(ctx, req)
 	if err != nil {
-		result.err = err
-		return result
+		return nil, err
 	}
 	pool, err := aws.Pool(ctx, role.target(aws.region))
 	if err != nil {
-		result.err = err
-		return result
+		return nil, err
 	}
+	result := &staticTokens{issued: b.now(), signIn: role.signIn()}
+	var refused *cognito.Error
 	_, session, err := b.newSigner(req.Storage, pool, role).signIn(ctx, role.Value)
-	result.tokens, result.err = session.Tokens, err
-	if err == nil {
-		result.ownRefresh = rotatesRefreshTokens(ctx, pool, role.AppClientID)
+	switch {
+	case err == nil:
+		result.tokens, result.ownRefresh = session.Tokens, rotatesRefreshTokens(ctx, pool, role.AppClientID)
+	case errors.As(err, &refused):
+		result.err = err
+	default:
+		return nil, err
 	}
-	return result
+	return result, nil
 }
 
 // rotatesRefreshTokens reports whether a refresh token of the app client serves

@@ -2,9 +2,9 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Makes a release of version $1 in dist/ without publishing it, laid out as it is downloaded, and fails unless it holds
-# a binary of every platform with its bill of materials, checksums that are right, the version in the binary, and the
-# same bytes that make build gives for this machine.
+# Builds a release of version $1 in dist/ without publishing it, with the file names of a download. It fails unless there
+# is a binary of every platform with its bill of materials, an OCI image of each one for Linux, and correct checksums; and
+# unless the binary reports the version and has the same bytes as make build, and OpenBao installs the image.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -21,9 +21,9 @@ fail() {
     exit 1
 }
 
-VERSION=$version GITHUB_REPOSITORY=local/snapshot PATH="$(pwd)/bin:$PATH" bin/goreleaser release --snapshot --clean
+VERSION=$version GITHUB_REPOSITORY=local/snapshot PATH="$(pwd)/bin:$PATH" bin/goreleaser release --snapshot --clean --skip=sign
 
-# GoReleaser gives a binary its name only when it uploads it.
+# GoReleaser renames the binaries only when it uploads them.
 for os in linux darwin windows; do
     for arch in amd64 arm64; do
         suffix=
@@ -35,7 +35,7 @@ for os in linux darwin windows; do
         grep -q "\"$hash\"" "dist/$name.cdx.json" || fail "$name.cdx.json is not the bill of materials of its binary"
     done
 done
-[ "$(wc -l <dist/SHA256SUMS)" -eq 12 ] || fail 'SHA256SUMS does not hold six binaries and six bills'
+[ "$(wc -l <dist/SHA256SUMS)" -eq 14 ] || fail 'SHA256SUMS does not hold six binaries, six bills of materials and two images'
 (cd dist && sum --check --status SHA256SUMS) || fail 'SHA256SUMS is wrong'
 
 binary=dist/${plugin}_${version}_$(go env GOHOSTOS)_$(go env GOHOSTARCH)
@@ -44,5 +44,14 @@ again=$(mktemp -d)
 trap 'rm -rf "$again"' EXIT
 make --no-print-directory build VERSION="$version" WAL_MIN_AGE= OUT="$again/$plugin" >/dev/null
 cmp "$binary" "$again/$plugin" || fail 'make build gives other bytes'
+
+for arch in amd64 arm64; do
+    image=dist/${plugin}_${version}_linux_$arch.oci.tar
+    bin/oci "dist/${plugin}_${version}_linux_$arch" "$again/image.tar" "$version" $arch "$(git show -s --format=%ct HEAD)"
+    cmp "$image" "$again/image.tar" || fail "building $image again gives other bytes"
+done
+bao=$(pwd)/bin/bao
+[ "$(go env GOHOSTOS)" = linux ] && [ -x "$bao" ] || bao=
+(cd scripts/oci && BAO_BIN=$bao PLUGIN_BIN=$again/$plugin go test -count=1 .) || fail 'the tests of the OCI image fail'
 rm -f dist/config.yaml dist/metadata.json dist/artifacts.json
-echo "dist: $version for six platforms, reproducible, with checksums and bills of materials"
+echo "dist: $version for six platforms, reproducible, with checksums, bills of materials and OCI images"

@@ -5,6 +5,7 @@ package test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
@@ -341,7 +343,7 @@ var acceptanceCases = []acceptanceCase{
 	},
 	{
 		does:  "write config/rotate-root",
-		must:  "the IAM user has one access key, a new one, and the engine works with it",
+		must:  "the IAM user has a new access key, and the engine works with it",
 		needs: []need{needRootKey},
 		try: func(a *acceptance) {
 			user, old := a.rootKey(a.T, a.provider)
@@ -349,16 +351,16 @@ var acceptanceCases = []acceptanceCase{
 			a.write("config/rotate-root", nil)
 			keys, err := a.iam().ListAccessKeys(a.Context(), &iam.ListAccessKeysInput{UserName: &user})
 			require.NoError(a, err)
-			require.Len(a, keys.AccessKeyMetadata, 1)
-			require.NotEqual(a, old.AccessKeyID, *keys.AccessKeyMetadata[0].AccessKeyId)
-			require.Equal(a, *keys.AccessKeyMetadata[0].AccessKeyId, a.read("config").Data["aws_access_key_id"])
+			id := a.read("config").Data["aws_access_key_id"]
+			require.NotEqual(a, old.AccessKeyID, id)
+			require.True(a, slices.ContainsFunc(keys.AccessKeyMetadata, func(key iamtypes.AccessKeyMetadata) bool { return *key.AccessKeyId == id }))
 			a.userRole(nil)
 			require.Contains(a, a.finding("aws_identity"), "/"+user)
 		},
 	},
 	{
 		does:  "use the access key from before config/rotate-root",
-		must:  "AWS no longer takes it",
+		must:  "within minutes AWS no longer accepts it",
 		needs: []need{needRootKey, needEnforcedKeys},
 		try: func(a *acceptance) {
 			_, old := a.rootKey(a.T, a.provider)
@@ -368,7 +370,7 @@ var acceptanceCases = []acceptanceCase{
 			require.Eventually(a, func() bool {
 				_, err := client.GetCallerIdentity(a.Context(), &sts.GetCallerIdentityInput{})
 				return codeOf(err) == "InvalidClientTokenId"
-			}, propagation, 100*time.Millisecond)
+			}, propagation+deleteOldKeyLimit, 100*time.Millisecond)
 		},
 	},
 	{

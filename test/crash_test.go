@@ -446,6 +446,9 @@ func (c *crashEnv) freeRoot() *rootMount {
 	root := &rootMount{&e, fmt.Sprintf("vault-%d", len(c.roots))}
 	e.mount = fmt.Sprintf("%s-root-%d", c.mount, len(c.roots))
 	require.NoError(c, e.client.Sys().MountWithContext(c.Context(), e.mount, &api.MountInput{Type: pluginName}))
+	for _, server := range c.servers {
+		awaitMount(c.T, patient(server.Client()), e.mount)
+	}
 	key := fmt.Sprintf("AKIAROOT%d", len(c.roots))
 	e.PlantKey(root.user, key, secretKey)
 	e.configure(map[string]any{"aws_access_key_id": key, "iam_endpoint": e.Seed.Domain, "request_timeout": "10s"})

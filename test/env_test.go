@@ -96,10 +96,20 @@ func newEnvOn(t *testing.T, vault *sandbox.Vault) *env {
 	}
 	t.Cleanup(func() { learnSecrets(t, e.Control) })
 	require.NoError(t, e.client.Sys().MountWithContext(t.Context(), e.mount, &api.MountInput{Type: pluginName}))
+	awaitMount(t, e.client, e.mount)
 	e.configure(nil)
 	e.writeRole("ci", nil)
 	e.writeMachineRole("machine", nil)
 	return e
+}
+
+// awaitMount waits until a server knows a new mount: standbys that run plugins get it with a delay.
+func awaitMount(t *testing.T, client *api.Client, mount string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		mounts, err := client.Sys().ListMountsWithContext(t.Context())
+		return err == nil && mounts[mount+"/"] != nil
+	}, hangLimit, 10*time.Millisecond, "the server does not know the mount %s", mount)
 }
 
 // watchLeaks makes leakscan watch a server's logs and all answers to its clients. The server must be

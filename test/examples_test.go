@@ -64,10 +64,16 @@ func newExampleEnv(t *testing.T) *exampleEnv {
 // newBareEnv starts a server and an emulator and sets up nothing.
 func newBareEnv(t *testing.T) *exampleEnv {
 	t.Helper()
-	vault := startDev(t, sandbox.VaultOptions{
-		PluginDir: filepath.Dir(binaries.plugin),
-		Env:       []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // like an instance role
+	return newBareEnvWith(t, sandbox.VaultOptions{
+		Env: []string{"AWS_ACCESS_KEY_ID=AKIAINSTANCE", "AWS_SECRET_ACCESS_KEY=" + secretKey}, // like an instance role
 	})
+}
+
+// newBareEnvWith starts the server with more options.
+func newBareEnvWith(t *testing.T, o sandbox.VaultOptions) *exampleEnv {
+	t.Helper()
+	o.PluginDir = filepath.Dir(binaries.plugin)
+	vault := startDev(t, o)
 	e := &env{T: t, Cognito: emulatortest.Start(t), vault: watchLeaks(t, vault), client: vault.Client(), mount: "cognito"}
 	t.Cleanup(func() { learnSecrets(t, e.Control) })
 	return &exampleEnv{env: e}

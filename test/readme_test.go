@@ -154,7 +154,7 @@ func (e *exampleEnv) runningVersion() string {
 	e.Helper()
 	mounts, err := e.client.Sys().ListMountsWithContext(e.Context())
 	require.NoError(e, err)
-	return mounts["cognito/"].RunningVersion
+	return mounts[e.mount+"/"].RunningVersion
 }
 
 // buildVersion builds another version of the plugin into a plugin directory.

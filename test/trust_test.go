@@ -210,6 +210,9 @@ func TestMlock(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		counters.Skip(t, "only Linux shows how much memory a process has locked")
 	}
+	if !shared.Product().LocksMemory() {
+		counters.Skip(t, "OpenBao does not lock memory")
+	}
 	for name, c := range map[string]struct {
 		disabled string
 		locks    bool

@@ -163,7 +163,7 @@ func (u *upgrade) register(file, version string) {
 func (u *upgrade) moveTo(file, version string) {
 	u.Helper()
 	u.cli("secrets", "tune", "-plugin-version="+version, u.mount+"/")
-	u.cli("plugin", "reload", "-type=secret", "-plugin="+olderName)
+	u.cli("plugin", "reload", "-plugin="+olderName)
 	mounts, err := u.client.Sys().ListMountsWithContext(u.Context())
 	require.NoError(u, err)
 	require.Equal(u, u.sums[file], mounts[u.mount+"/"].RunningSha256, "the mount must run the other binary")
@@ -463,34 +463,29 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 	}{
 		"without a pool": {
 			user, map[string]any{"user_pool_id": ""},
-			"user_pool_id is missing", map[string]any{"user_pool_id": u.Seed.UserPoolID},
-		},
-		"without a region": {
-			user, map[string]any{"region": ""},
-			"region is missing: it must be the AWS region of the user pool, here or in the mount's config",
-			map[string]any{"region": emulatortest.Region},
+			"user_pool_id is required", map[string]any{"user_pool_id": u.Seed.UserPoolID},
 		},
 		"without an app client": {
 			user, map[string]any{"app_client_id": ""},
-			"app_client_id is missing", map[string]any{"app_client_id": u.Seed.PublicClientID},
+			"app_client_id is required", map[string]any{"app_client_id": u.Seed.PublicClientID},
 		},
 		"without a domain": {
 			machine, map[string]any{"cognito_pool_domain": ""},
-			"cognito_pool_domain is missing", map[string]any{"cognito_pool_domain": u.Seed.Domain},
+			"cognito_pool_domain is required", map[string]any{"cognito_pool_domain": u.Seed.Domain, "app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"without a machine": {
 			machine, map[string]any{"app_client_id": ""},
-			"app_client_id is missing", map[string]any{"app_client_id": u.Seed.M2MClientID},
+			"app_client_id is required", map[string]any{"app_client_id": u.Seed.M2MClientID, "app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"without a secret": {
 			machine, map[string]any{"app_client_secret": ""},
-			"app_client_secret is missing", map[string]any{"app_client_secret": u.Seed.M2MClientSecret},
+			"app_client_secret is required", map[string]any{"app_client_secret": u.Seed.M2MClientSecret},
 		},
 		"of the very first versions": {
 			machine, map[string]any{
 				"credential_type": "access_token", "app_client_id": "", "cognito_pool_domain": "", "app_client_secret": "Basic aWQ6c2VjcmV0",
 			},
-			"app_client_id is missing", map[string]any{
+			"app_client_id is required", map[string]any{
 				"credential_type": "client_credentials_grant", "cognito_pool_domain": u.Seed.Domain,
 				"app_client_id": u.Seed.M2MClientID, "app_client_secret": u.Seed.M2MClientSecret,
 			},
@@ -509,7 +504,7 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 			_, err := u.tryRead("creds/" + role)
 			status, text := u.refusal(err)
 			require.Equal(t, 400, status)
-			require.Contains(t, text, fmt.Sprintf("role %q cannot be used as it is: %s", role, c.says))
+			require.Contains(t, text, fmt.Sprintf("role %q cannot be used: %s", role, c.says))
 
 			u.write("roles/"+role, c.add)
 			require.NotEmpty(t, u.read("creds/" + role).Data["access_token"])

@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/auth"
@@ -19,6 +22,8 @@ import (
 const (
 	codeNoSuchEntity   = "NoSuchEntity"
 	codeInvalidTokenID = "InvalidClientTokenId"
+	// codeUnrecognizedClient is what Cognito answers for an access key that it does not know.
+	codeUnrecognizedClient = "UnrecognizedClientException"
 
 	// proveFor is how long a new access key may be unknown to the rest of AWS:
 	// IAM's changes take seconds to arrive, see
@@ -47,22 +52,60 @@ type AccessKeys struct {
 // errIncomplete is an answer of IAM's that lacks what was asked for.
 var errIncomplete = errors.New("the answer does not hold it")
 
-// AccessKeys finds the user by asking IAM whose the key is. It needs
-// iam:GetUser.
+// AccessKeys finds the user by asking IAM whose the key is. If IAM denies
+// iam:GetUser, the user is the one in the ARN that STS returns.
 func (s *Service) AccessKeys(ctx context.Context) (*AccessKeys, error) {
 	keys, err := s.AccessKeysOf(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	out, err := keys.iam.GetUser(ctx, &iam.GetUserInput{})
+	keys.user, err = keys.ownUser(ctx)
+	if DeniedAction(err) != "" {
+		if user := s.callerUser(ctx); user != "" {
+			keys.user, err = user, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// ownUser asks IAM for the user of the key. A request without a name is
+// authorized for the user itself, and by some readings of a policy for "*" only.
+func (k *AccessKeys) ownUser(ctx context.Context) (string, error) {
+	out, err := k.iam.GetUser(ctx, &iam.GetUserInput{})
 	if err == nil && (out.User == nil || aws.ToString(out.User.UserName) == "") {
 		err = errIncomplete
 	}
 	if err != nil {
-		return nil, fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", s.settings.AccessKeyID), err)
+		return "", fail(fmt.Sprintf("asking IAM which user the access key %q belongs to", k.settings.AccessKeyID), err)
 	}
-	keys.user = *out.User.UserName
-	return keys, nil
+	return *out.User.UserName, nil
+}
+
+// callerUser returns the user that the key belongs to as STS knows it, or "".
+// GetCallerIdentity needs no permission.
+func (s *Service) callerUser(ctx context.Context) string {
+	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
+	if err != nil {
+		return ""
+	}
+	out, err := s.stsFrom(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return ""
+	}
+	return userOfARN(aws.ToString(out.Arn))
+}
+
+// userOfARN returns the name of the IAM user in an ARN, such as
+// arn:aws:iam::123456789012:user/path/name, or "" for another kind of identity.
+func userOfARN(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || !strings.HasPrefix(parts[5], "user/") {
+		return ""
+	}
+	return parts[5][strings.LastIndex(parts[5], "/")+1:]
 }
 
 // AccessKeysOf is for a user whose name is known. It does no network I/O.
@@ -143,23 +186,65 @@ func (k *AccessKeys) Delete(ctx context.Context, id string) error {
 	return fail(fmt.Sprintf("deleting the access key %q of IAM user %q", id, k.user), err)
 }
 
-// ProveAccessKey waits until AWS takes the access key of the Settings, which
-// it may not do for some seconds after the key was made.
-func (s *Service) ProveAccessKey(ctx context.Context) error {
+// ProveAccessKey waits until STS and Cognito accept the access key of the Settings, in the region of the
+// Settings and in others. A service may reject a new key for some seconds after another one has accepted
+// it. It needs no IAM permission, because a call that IAM denies proves the key, too.
+func (s *Service) ProveAccessKey(ctx context.Context, others ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, proveFor)
 	defer cancel()
-	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
-	if err != nil {
-		return failSetup("preparing the STS client", err)
+	for _, region := range append([]string{s.settings.Region}, others...) {
+		cfg, err := s.awsConfig(ctx, clientKey{region: region})
+		if err != nil {
+			return failSetup("preparing the AWS clients", err)
+		}
+		proof := keyProof{s.settings.AccessKeyID, region}
+		if err := proof.with(ctx, "STS", s.identityCall(cfg)); err != nil {
+			return err
+		}
+		if err := proof.with(ctx, "Cognito", s.poolCall(cfg)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (s *Service) identityCall(cfg aws.Config) func(context.Context) error {
 	client := s.stsFrom(cfg)
-	for attempt := 0; ; attempt++ {
+	return func(ctx context.Context) error {
 		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		return err
+	}
+}
+
+// poolCall asks for a pool that does not exist: Cognito checks the signature first.
+func (s *Service) poolCall(cfg aws.Config) func(context.Context) error {
+	client := cip.NewFromConfig(cfg, func(o *cip.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.CognitoEndpoint) })
+	return func(ctx context.Context) error {
+		_, err := client.DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: aws.String(cfg.Region + "_AccessKey")})
+		if kind := KindOf(fail("", err)); err == nil || kind == KindNotFound || kind == KindInvalid || isDenied(err) {
+			return nil
+		}
+		return err
+	}
+}
+
+func isDenied(err error) bool {
+	return slices.ContainsFunc(deniedCodes, func(code string) bool { return hasCode(err, code) })
+}
+
+// keyProof is an access key and the region in which it is proven.
+type keyProof struct{ id, region string }
+
+// with repeats a call as long as the service does not know the key.
+func (p keyProof) with(ctx context.Context, service string, call func(context.Context) error) error {
+	for attempt := 0; ; attempt++ {
+		err := call(ctx)
 		if err == nil {
 			return nil
 		}
-		if !hasCode(err, codeInvalidTokenID) || !wait(ctx, min(backoff(attempt, proveDelay), proveBackoffMax)) {
-			return fail(fmt.Sprintf("proving the access key %q with STS", s.settings.AccessKeyID), err)
+		unknown := hasCode(err, codeInvalidTokenID) || hasCode(err, codeUnrecognizedClient)
+		if !unknown || !wait(ctx, min(backoff(attempt, proveDelay), proveBackoffMax)) {
+			return fail(fmt.Sprintf("proving the access key %q with %s in region %q", p.id, service, p.region), err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func newKeys(t *testing.T, region string) (*emulatortest.Cognito, *cognito.Servi
 		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", Region: region, MaxRetries: 3, RequestTimeout: 300 * time.Millisecond,
 		// The keys of a user are never reached with a role.
 		AssumeRoleARN: "arn:aws:iam::123456789012:role/vault", RoleSessionName: "test",
-		STSEndpoint: aws.Seed.Domain, IAMEndpoint: aws.Seed.Domain,
+		CognitoEndpoint: aws.Seed.Domain, STSEndpoint: aws.Seed.Domain, IAMEndpoint: aws.Seed.Domain,
 	})
 }
 
@@ -79,13 +79,52 @@ func TestDeleteAccessKeyTwice(t *testing.T) {
 }
 
 func TestProveAccessKey(t *testing.T) {
-	aws, service := newKeys(t, "")
-	aws.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "InvalidClientTokenId", Times: 2})
-	require.NoError(t, service.ProveAccessKey(t.Context()))
-	require.Len(t, aws.Calls().Of("GetCallerIdentity"), 3)
+	t.Run("STS and Cognito are called until each knows the key, in every region", func(t *testing.T) {
+		aws, service := newKeys(t, "eu-west-1")
+		aws.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "InvalidClientTokenId", Times: 2})
+		aws.Fault(control.Fault{Operation: "DescribeUserPool", Kind: control.FaultError, Code: "UnrecognizedClientException", Times: 1})
+		require.NoError(t, service.ProveAccessKey(t.Context(), "us-east-2"))
+		require.Len(t, aws.Calls().Of("GetCallerIdentity"), 4)
+		calls := aws.Calls().Of("DescribeUserPool")
+		require.Len(t, calls, 3)
+		require.Equal(t, "us-east-2", calls[2].Region)
+		require.Empty(t, aws.Calls().Of("AssumeRole"))
+	})
 
-	aws.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "AccessDenied"})
-	require.Equal(t, cognito.KindDenied, cognito.KindOf(service.ProveAccessKey(t.Context())))
+	t.Run("a call that IAM denies proves the key", func(t *testing.T) {
+		aws, service := newKeys(t, "eu-west-1")
+		aws.Deny("cognito-idp:DescribeUserPool")
+		require.NoError(t, service.ProveAccessKey(t.Context()))
+	})
+
+	t.Run("another error is returned", func(t *testing.T) {
+		aws, service := newKeys(t, "eu-west-1")
+		aws.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "AccessDenied", Times: 1})
+		require.Equal(t, cognito.KindDenied, cognito.KindOf(service.ProveAccessKey(t.Context())))
+		aws.Fault(control.Fault{Operation: "DescribeUserPool", Kind: control.FaultError, Code: "InternalErrorException"})
+		require.Equal(t, cognito.KindUnavailable, cognito.KindOf(service.ProveAccessKey(t.Context())))
+	})
+}
+
+func TestReplaceAccessKey(t *testing.T) {
+	aws, service := newKeys(t, "eu-west-1")
+	target := cognito.Target{UserPoolID: aws.Seed.UserPoolID, Region: "eu-west-1", AssumeRoleARN: "arn:aws:iam::123456789012:role/vault"}
+	before, err := service.Pool(t.Context(), target)
+	require.NoError(t, err)
+	_, err = before.Rules(t.Context())
+	require.NoError(t, err)
+	aws.PlantKey("vault", "AKIANEW", "hush-new")
+	service.ReplaceAccessKey("AKIANEW", "hush-new")
+	after, err := service.Pool(t.Context(), target)
+	require.NoError(t, err)
+	_, err = after.Rules(t.Context())
+	require.NoError(t, err)
+	assumed := aws.Calls().Of("AssumeRole")
+	require.Len(t, assumed, 2)
+	require.Equal(t, "AKIAPLUGIN", assumed[0].AccessKey)
+	require.Equal(t, "AKIANEW", assumed[1].AccessKey)
+	_, err = before.Rules(t.Context())
+	require.NoError(t, err, "a request in flight goes on with its credentials")
 }
 
 // TestIAMAnswersWithoutContent is about a proxy or an outage that answers 200

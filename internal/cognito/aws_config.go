@@ -58,9 +58,8 @@ func (s *Service) loadOptions(region string) []func(*awsconfig.LoadOptions) erro
 		awsconfig.WithHTTPClient(sdkTransport().WithTimeout(s.settings.RequestTimeout)),
 		awsconfig.WithRetryer(func() aws.Retryer { return newRetryer(s.settings.MaxRetries, transient()) }),
 	}
-	if s.settings.AccessKeyID != "" {
-		static := credentials.NewStaticCredentialsProvider(
-			s.settings.AccessKeyID, s.settings.SecretAccessKey, s.settings.SessionToken)
+	if key := s.key.Load(); key.id != "" {
+		static := credentials.NewStaticCredentialsProvider(key.id, key.secret, key.sessionToken)
 		options = append(options, awsconfig.WithCredentialsProvider(static))
 	}
 	return options

@@ -31,7 +31,8 @@ const (
 	KindNotFound
 	// KindDenied is an IAM permission, or valid AWS credentials, that the engine lacks.
 	KindDenied
-	// KindThrottled is a quota that was still exceeded after all retries.
+	// KindThrottled is a refusal that passes with time: a quota, a limit of attempts or a conflict with
+	// another change that persisted through all retries.
 	KindThrottled
 	// KindUnavailable is an AWS that did not answer, or not sensibly.
 	KindUnavailable
@@ -102,7 +103,7 @@ var kinds = map[Kind][]string{
 	KindNotFound: {codeUserNotFound, codeResourceNotFound},
 	KindThrottled: {
 		"TooManyRequestsException", "Throttling", "ThrottlingException", "ThrottledException",
-		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", codeConcurrentModification,
 	},
 	KindDenied: slices.Concat(deniedCodes, credentialCodes),
 }
@@ -124,6 +125,9 @@ func kindOfAnswer(api smithy.APIError, err error) Kind {
 		if slices.Contains(codes, api.ErrorCode()) {
 			return kind
 		}
+	}
+	if isPassingLimit(api, err) {
+		return KindThrottled
 	}
 	if status(err) >= http.StatusInternalServerError || api.ErrorCode() == codeNotFromAWS {
 		return KindUnavailable
@@ -169,7 +173,7 @@ func explain(api smithy.APIError, err error) string {
 	case kindOfAnswer(api, err) == KindDenied:
 		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), api.ErrorMessage())
 	default:
-		return api.ErrorMessage()
+		return withHint(api.ErrorMessage(), hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
 	}
 }
 

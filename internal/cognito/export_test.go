@@ -11,6 +11,9 @@ const DenialMemory = denialMemory
 // SetRandom lets a test choose the jitter.
 func (s *Service) SetRandom(random func() float64) { s.tokens.random = random }
 
+// UserOfARN returns the name of the IAM user in an ARN.
+func UserOfARN(arn string) string { return userOfARN(arn) }
+
 // CachedTokensMax is how many machine tokens one partition holds.
 const CachedTokensMax = cachedTokensMax
 

@@ -15,10 +15,11 @@ import (
 // elsewhere. Setting a password would make it a user of the pool's own.
 const StatusExternalProvider = string(types.UserStatusTypeExternalProvider)
 
-// IsPasswordRefused reports that the pool does not take a password: by its
-// policy, or because the user had it before.
+// IsPasswordRefused reports that the pool does not accept a password: by its
+// policy, because Cognito allows no such password anywhere (one with a space, an
+// invalid parameter), or because the user had it before.
 func IsPasswordRefused(err error) bool {
-	return hasCode(err, "InvalidPasswordException") || IsPasswordUsed(err)
+	return hasCode(err, "InvalidPasswordException") || hasCode(err, codeInvalidParameter) || IsPasswordUsed(err)
 }
 
 // IsPasswordUsed reports that the user had the password before. After a lost

@@ -66,11 +66,13 @@ func ifTrue(yes bool) aws.Ternary {
 	return aws.UnknownTernary
 }
 
-// throttleCodes are the SDK's without LimitExceededException, with which
-// Cognito reports a hard limit that no waiting lifts.
+// throttleCodes returns the SDK's codes and that of a conflict with another
+// change, after which nothing was done. LimitExceededException is left out: Cognito
+// reports with it a limit that is not lifted within the time of a request.
 func throttleCodes() map[string]struct{} {
 	codes := maps.Clone(retry.DefaultThrottleErrorCodes)
-	delete(codes, "LimitExceededException")
+	delete(codes, codeLimitExceeded)
+	codes[codeConcurrentModification] = struct{}{}
 	return codes
 }
 

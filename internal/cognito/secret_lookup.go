@@ -62,10 +62,27 @@ func (s *Service) describeSecret(ctx context.Context, target Target, clientID st
 	case out.UserPoolClient != nil && aws.ToString(out.UserPoolClient.ClientSecret) != "":
 		return *out.UserPoolClient.ClientSecret, nil
 	}
-	if count, err := pool.SecretCount(ctx, clientID); err == nil && count > 0 {
-		return "", &Error{Step: step, Kind: KindInvalid, Detail: fmt.Sprintf(
-			"the app client has %d secrets that Cognito does not show, because the one that it was created with was deleted: "+
-				"set app_client_secret, or let a static role own the secrets and name it in static_role", count)}
+	return "", explainMissingSecret(ctx, pool, step, clientID)
+}
+
+// codeSecretHidden is the Code of an Error about a secret that exists and that Cognito does not show.
+const codeSecretHidden = "SecretNotShown"
+
+// IsSecretHidden reports whether an app client has secrets and Cognito shows none of them.
+func IsSecretHidden(err error) bool { return hasCode(err, codeSecretHidden) }
+
+// explainMissingSecret asks how many secrets the app client has. DescribeUserPoolClient shows only the
+// one that the app client was created with, and none after that is deleted.
+func explainMissingSecret(ctx context.Context, pool *Pool, step, clientID string) error {
+	const remedy = "write the secret to app_client_secret, or name a static role that owns the app client in static_role"
+	count, err := pool.SecretCount(ctx, clientID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s, because Cognito shows none: %w", step, err)
+	case count == 0:
+		return &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot request tokens"}
+	default:
+		return &Error{Step: step, Kind: KindInvalid, Code: codeSecretHidden, Detail: fmt.Sprintf(
+			"the app client has %d secrets and Cognito shows none of them, because the first one was deleted: %s", count, remedy)}
 	}
-	return "", &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot get tokens of its own"}
 }

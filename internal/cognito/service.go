@@ -103,6 +103,8 @@ type Service struct {
 	httpOnce sync.Once
 	http     *http.Client
 
+	// key is replaced by ReplaceAccessKey.
+	key     atomic.Pointer[staticKey]
 	mu      sync.Mutex
 	clients map[clientKey]*cip.Client
 
@@ -133,6 +135,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 		clients:  map[clientKey]*cip.Client{},
 		limiters: settings.Limiters,
 	}
+	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
 	s.limiters.SetRates(limiterRates(settings.RateLimits))
 	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
 	s.secrets = newSecretCache(lifetime)

@@ -126,10 +126,11 @@ func (p *Pool) initiate(
 	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
 }
 
-// nameFlow says what an app client lacks that does not allow the sign-in.
+// nameFlow says what an app client must allow. Cognito answers
+// InvalidParameterException if it does not, with a text that may change.
 func nameFlow(e *Error, flow string) *Error {
-	if strings.Contains(e.Detail, "flow not enabled") {
-		e.Detail += "; allow it " + flow
+	if e.Code == codeInvalidParameter {
+		e.Detail = withHint(e.Detail, "the app client must allow "+flow)
 	}
 	return e
 }

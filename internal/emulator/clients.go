@@ -317,6 +317,8 @@ func (c *client) allows(flow string) bool {
 		return c.hasFlow(allowAdminPassword) || c.hasFlow(flowAdminPasswordLegacy)
 	case flowPassword:
 		return c.hasFlow(allowPassword) || c.hasFlow(flowPassword)
+	case flowSRP:
+		return c.hasFlow(allowSRP)
 	default: // flowRefresh
 		return !c.rotatesRefreshTokens() && (c.hasFlow(allowRefresh) || c.hasLegacyFlows())
 	}

@@ -23,6 +23,7 @@ func (s *Server) controlHandler() http.Handler {
 		"PUT quotas":         accept(always(s.SetQuotas)),
 		"PUT iam":            accept(always(s.SetIAM)),
 		"PUT signing_key":    accept(s.keys.replace),
+		"PUT user_status":    accept(s.SetUserStatus),
 		"PUT token_validity": accept(s.SetTokenValidity),
 		"GET calls":          show(func(*http.Request) any { return s.Calls() }),
 		"DELETE calls":       run(s.ResetCalls),
@@ -42,12 +43,16 @@ func (s *Server) controlHandler() http.Handler {
 	return fromThisMachine(mux)
 }
 
-// fromThisMachine refuses callers on other machines, because the control API asks for no
-// credentials.
+// fromThisMachine refuses callers on other machines and web pages, because the control API asks for
+// no credentials.
 func fromThisMachine(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if caller, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !caller.Addr().Unmap().IsLoopback() {
 			http.Error(w, "the control API only accepts callers on the same machine", http.StatusForbidden)
+			return
+		}
+		if r.Header.Get("Origin") != "" {
+			http.Error(w, "the control API does not accept requests of web pages", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

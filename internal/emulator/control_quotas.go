@@ -81,6 +81,14 @@ func (q *quotas) set(limits control.Quotas) {
 	q.buckets = map[string]*bucket{}
 }
 
+// rate returns the limit of a category, if there is one.
+func (q *quotas) rate(category string) (rate float64, limited bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rate, limited = q.limits[category]
+	return rate, limited
+}
+
 // take takes a token from all buckets of a call or, if one of them is empty, from none.
 func (q *quotas) take(uses []quotaUse) *exception {
 	q.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
@@ -71,6 +72,46 @@ func TestQuotaCategories(t *testing.T) {
 	}
 }
 
+// TestQuotaCategoryOfNewerOperations needs no valid requests: quotas come before everything else.
+func TestQuotaCategoryOfNewerOperations(t *testing.T) {
+	b := newEnv(t)
+	for operation, category := range map[string]string{
+		"AdminDeleteUserAttributes":    "UserUpdate",
+		"AdminForgetDevice":            "UserResourceUpdate",
+		"AdminListDevices":             "UserResourceRead",
+		"AdminRemoveUserFromGroup":     "UserUpdate",
+		"AdminResetUserPassword":       "UserAccountRecovery",
+		"CompleteWebAuthnRegistration": "UserResourceUpdate",
+		"ConfirmDevice":                "UserResourceUpdate",
+		"ConfirmForgotPassword":        "UserAccountRecovery",
+		"CreateUserPoolClient":         "UserPoolClientUpdate",
+		"DeleteUser":                   "UserUpdate",
+		"DeleteUserAttributes":         "UserUpdate",
+		"DeleteUserPoolClient":         "UserPoolClientUpdate",
+		"DeleteUserPoolDomain":         "UserPoolResourceUpdate",
+		"DescribeUserPoolDomain":       "UserPoolResourceRead",
+		"ForgetDevice":                 "UserResourceUpdate",
+		"ForgotPassword":               "UserAccountRecovery",
+		"ListDevices":                  "UserResourceRead",
+		"ListGroups":                   "UserPoolResourceRead",
+		"ListUserPoolClients":          "UserPoolClientRead",
+		"ListUsersInGroup":             "UserList",
+		"SetUserMFAPreference":         "UserResourceUpdate",
+		"StartWebAuthnRegistration":    "UserResourceUpdate",
+		"UpdateUserAttributes":         "UserUpdate",
+	} {
+		t.Run(operation+" uses the quota of "+category, func(t *testing.T) {
+			require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{category: 0}))
+			status, answer, _ := b.post(operation, "", "{}")
+			require.Equal(t, "TooManyRequestsException", answer["__type"])
+			require.Equal(t, 400, status)
+			require.NoError(t, b.control.SetQuotas(b.ctx, nil))
+			_, answer, _ = b.post(operation, "", "{}")
+			require.NotEqual(t, "TooManyRequestsException", answer["__type"])
+		})
+	}
+}
+
 func TestTokenEndpointIsThrottledWith429(t *testing.T) {
 	b := newEnv(t)
 	require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{"ClientAuthentication": 1}))
@@ -97,6 +138,35 @@ func TestChallengeAnswersHaveThreeTimesTheQuota(t *testing.T) {
 	requireCode(t, c.answer(nil), "TooManyRequestsException")
 	_, err := c.signIn(c.client, "ann", goodPassword)
 	require.NoError(t, err, "sign-ins have their own counter")
+}
+
+func TestGetProvisionedLimit(t *testing.T) {
+	b := newEnv(t)
+	get := func(category string) (*types.LimitType, error) {
+		out, err := b.cognito.GetProvisionedLimit(b.ctx, &cognitoidentityprovider.GetProvisionedLimitInput{
+			LimitDefinition: &types.LimitDefinitionType{LimitClass: types.LimitClassApiCategory, Attributes: map[string]string{"Category": category}},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return out.Limit, nil
+	}
+	limit, err := get("UserUpdate")
+	require.NoError(t, err)
+	require.EqualValues(t, 25, limit.FreeLimitValue)
+	require.EqualValues(t, 25, limit.ProvisionedLimitValue)
+
+	require.NoError(t, b.control.SetQuotas(b.ctx, control.Quotas{"UserCreation": 200}))
+	limit, err = get("UserCreation")
+	require.NoError(t, err)
+	require.EqualValues(t, 50, limit.FreeLimitValue)
+	require.EqualValues(t, 200, limit.ProvisionedLimitValue)
+
+	_, err = get("CoffeeMaking")
+	requireCode(t, err, "ResourceNotFoundException", "CoffeeMaking")
+	require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{DeniedActions: []string{"cognito-idp:GetProvisionedLimit"}}))
+	_, err = get("UserUpdate")
+	requireCode(t, err, "AccessDeniedException")
 }
 
 func TestLatency(t *testing.T) {

@@ -5,6 +5,7 @@ package emulator
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
@@ -47,6 +48,25 @@ func (s *Server) SetTokenValidity(validity control.TokenValidity) error {
 		return fmt.Errorf("app client %q does not exist", validity.ClientID)
 	}
 	s.state.tokenValidity[validity.ClientID] = validity
+	return nil
+}
+
+// SetUserStatus sets the status of a user, such as EXTERNAL_PROVIDER or UNCONFIRMED.
+func (s *Server) SetUserStatus(wanted control.UserStatus) error {
+	if !slices.Contains(userStatuses(), wanted.Status) {
+		return fmt.Errorf("status %q of user %q is unknown: use one of %q", wanted.Status, wanted.Username, userStatuses())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.state.pools[wanted.UserPoolID]
+	if !ok {
+		return fmt.Errorf("user pool %q does not exist", wanted.UserPoolID)
+	}
+	u := p.userBy(wanted.Username)
+	if u == nil {
+		return fmt.Errorf("user %q does not exist in user pool %q", wanted.Username, wanted.UserPoolID)
+	}
+	u.status = wanted.Status
 	return nil
 }
 

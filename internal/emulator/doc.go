@@ -12,13 +12,15 @@
 //
 //	server_    options, state, randomness, listening, the seed
 //	pipeline, operations   from the request to the handler
-//	http_      the protocols: AWS JSON, AWS query (XML), token endpoint, key sets, pages, exceptions
+//	http_      the protocols: AWS JSON, AWS query (XML), token endpoint, key sets, OpenID
+//	           configuration, browsers (CORS), pages, exceptions
 //	iam_       who signed a call and what they may do; the operations of STS and IAM
 //	control_   the control API for tests: faults, latency, quotas, call log, secrets seen
-//	pools_     user pools: schema, password policy, groups, domains, resource servers, MFA
+//	pools_     user pools: schema, password policy, groups, domains, resource servers, MFA, limits
 //	clients_   app clients: settings and secrets
-//	users_     users: names, attributes, passwords, groups, MFA
-//	signin_    sign-in flows and challenges
+//	users_     users: names, attributes, passwords, recovery, groups, MFA, devices, passkeys, active
+//	           users, and what users do to themselves
+//	signin_    sign-in flows and challenges, SRP
 //	tokens_    JWTs, refresh tokens, client credentials
 //
 // Invariants: state is only touched under Server.mu, which is never held while latency or a fault

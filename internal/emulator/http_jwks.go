@@ -23,17 +23,22 @@ func (s *Server) receiveJWKS(r *http.Request) *exchange {
 
 func (s *Server) performJWKS(poolID string) answer {
 	if poolID != "" && !s.hasPool(poolID) {
-		return s.refuseJSON(&exception{
-			code:    codeResourceNotFound,
-			message: "User pool " + poolID + " does not exist.",
-			status:  http.StatusNotFound,
-		})
+		return s.poolNotFound(poolID)
 	}
 	body, err := json.Marshal(s.keys.keySet())
 	if err != nil {
 		return s.refuseJSON(asException(err))
 	}
 	return answer{status: http.StatusOK, contentType: "application/json", body: body}
+}
+
+// poolNotFound is a 404: the key set and the OpenID configuration are plain resources.
+func (s *Server) poolNotFound(poolID string) answer {
+	return s.refuseJSON(&exception{
+		code:    codeResourceNotFound,
+		message: "User pool " + poolID + " does not exist.",
+		status:  http.StatusNotFound,
+	})
 }
 
 func (s *Server) hasPool(id string) bool {

@@ -77,7 +77,8 @@ func operations() map[string]operation {
 	return all
 }
 
-// poolOperations returns those on user pools, their domains and resource servers.
+// poolOperations returns those on user pools, their domains and resource servers, and on limits. No
+// page has the category of GetProvisionedLimit.
 func poolOperations() map[string]operation {
 	return map[string]operation{
 		"CreateUserPool":         signed(userPoolUpdate, (*request).createUserPool),
@@ -89,6 +90,7 @@ func poolOperations() map[string]operation {
 		"DeleteUserPoolDomain":   signed(userPoolResourceUpdate, (*request).deleteUserPoolDomain),
 		"DescribeUserPoolDomain": signed(userPoolResourceRead, (*request).describeUserPoolDomain),
 		"CreateResourceServer":   signed(userPoolResourceUpdate, (*request).createResourceServer),
+		"GetProvisionedLimit":    signed(userPoolRead, (*request).getProvisionedLimit),
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 // signedOperations are the operations that name a pool and need AWS credentials.
@@ -38,6 +40,10 @@ func TestSignedOperations(t *testing.T) {
 			require.Equal(t, "MissingAuthenticationTokenException", answer["__type"])
 			_, answer, _ = b.post(operation, signature, body)
 			require.Equal(t, "ResourceNotFoundException", answer["__type"])
+			require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{DeniedActions: []string{"cognito-idp:" + operation}}))
+			_, answer, _ = b.post(operation, signature, body)
+			require.Equal(t, "AccessDeniedException", answer["__type"])
+			require.NoError(t, b.control.SetIAM(b.ctx, control.IAM{}))
 		})
 	}
 }

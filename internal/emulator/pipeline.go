@@ -18,6 +18,7 @@ import (
 const (
 	tokenPath     = "/oauth2/token"
 	jwksPath      = "/.well-known/jwks.json"
+	discoveryPath = "/.well-known/openid-configuration"
 	maxBodyBytes  = 1 << 20
 	formMediaType = "application/x-www-form-urlencoded"
 )
@@ -49,7 +50,8 @@ type answer struct {
 type delivery func(http.ResponseWriter, answer)
 
 // ServeHTTP answers Cognito, STS, IAM, the token endpoint, the key sets and the control API on one
-// port. Every request but those of the control API passes these steps, in this order:
+// port. Every request but those of the control API and a browser's preflight passes these steps, in
+// this order:
 //
 //	receive       reads the request and finds its protocol and operation
 //	calls.begin   adds it to the call log
@@ -65,6 +67,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	arrived := time.Now()
 	if strings.HasPrefix(r.URL.Path, control.PathPrefix) {
 		s.control.ServeHTTP(w, r)
+		return
+	}
+	if allowBrowsers(w, r) {
 		return
 	}
 	s.calls.countConnection(r)
@@ -92,6 +97,8 @@ func (s *Server) receive(r *http.Request) (*exchange, error) {
 		return s.receiveToken(r, body), nil
 	case strings.HasSuffix(r.URL.Path, jwksPath):
 		return s.receiveJWKS(r), nil
+	case strings.HasSuffix(r.URL.Path, discoveryPath):
+		return s.receiveDiscovery(r), nil
 	case r.Method == http.MethodPost && r.Header.Get(targetHeader) != "":
 		return s.receiveJSON(r, body), nil
 	case r.Method == http.MethodPost && hasMediaType(r, formMediaType):

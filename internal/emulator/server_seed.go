@@ -19,7 +19,8 @@ type Seed struct {
 	// tokens.
 	AppClientID     string `json:"app_client_id"`
 	AppClientSecret string `json:"app_client_secret"`
-	// PublicClientID is a client with the same settings and without a secret.
+	// PublicClientID is a client without a secret for apps and browsers, which also allows sign-in with
+	// password or SRP without AWS credentials.
 	PublicClientID string   `json:"public_client_id"`
 	Group          string   `json:"group"`
 	Groups         []string `json:"groups"`
@@ -93,6 +94,7 @@ func (s *seeder) makeUserClients() error {
 	}
 	s.seed.AppClientID, s.seed.AppClientSecret = confidential.ClientId, confidential.ClientSecret
 	settings.ClientName = "public"
+	settings.ExplicitAuthFlows = []string{allowAdminPassword, allowPassword, allowSRP, allowRefresh}
 	public, err := s.makeClient(settings, false)
 	s.seed.PublicClientID = public.ClientId
 	return err

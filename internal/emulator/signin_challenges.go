@@ -28,6 +28,8 @@ type challenge struct {
 	used    bool
 	// verified is set in MFA_SETUP when the user has proved to have a software token.
 	verified bool
+	// srp is set in PASSWORD_VERIFIER.
+	srp *srpExchange
 }
 
 type respondInput struct {
@@ -61,13 +63,19 @@ func (r *request) challengeUser(c *client, u *user, name string, parameters map[
 
 func (r *request) openSession(c *client, u *user, name string) string {
 	session := r.server.random.opaque(sessionBytes)
-	r.challenges[session] = &challenge{
+	r.storeChallenge(session, c, u, name)
+	return session
+}
+
+func (r *request) storeChallenge(session string, c *client, u *user, name string) *challenge {
+	asked := &challenge{
 		name:    name,
 		client:  c,
 		user:    u,
 		expires: r.now.Add(time.Duration(*c.settings.AuthSessionValidity) * time.Minute),
 	}
-	return session
+	r.challenges[session] = asked
+	return asked
 }
 
 func (r *request) challengeNewPassword(c *client, u *user) authOutput {
@@ -93,6 +101,9 @@ func jsonText(v any) string {
 
 // respond leaves the session usable if the answer is refused.
 func (r *request) respond(c *client, in respondInput) (any, error) {
+	if in.ChallengeName == passwordVerifier {
+		in.Session = in.ChallengeResponses[responseSecretBlock]
+	}
 	if err := requireParameters(map[string]string{"Session": in.Session}, "Session"); err != nil {
 		return nil, err
 	}
@@ -137,16 +148,19 @@ func (r *request) findChallenge(c *client, in respondInput) (*challenge, error) 
 }
 
 func (r *request) answerChallenge(asked *challenge, responses map[string]string) error {
-	if asked.name == newPasswordRequired {
+	switch asked.name {
+	case newPasswordRequired:
 		return r.answerNewPassword(asked.user, responses)
+	case passwordVerifier:
+		return r.answerPasswordVerifier(asked, responses)
+	default:
+		return r.answerMFA(asked, responses)
 	}
-	return r.answerMFA(asked, responses)
 }
 
-// afterChallenge returns the challenge for a second factor after a new password, or else the
-// tokens.
+// afterChallenge returns the next challenge after a password, or else the tokens.
 func (r *request) afterChallenge(asked *challenge) authOutput {
-	if asked.name == newPasswordRequired {
+	if asked.name == newPasswordRequired || asked.name == passwordVerifier {
 		return r.afterPassword(asked.client, asked.user)
 	}
 	return r.signInUser(asked.client, asked.user)

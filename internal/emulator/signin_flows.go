@@ -43,6 +43,8 @@ func (r *request) adminInitiateAuth(in initiateAuthInput) (any, error) {
 	switch in.AuthFlow {
 	case flowAdminPassword, flowAdminPasswordLegacy:
 		return r.signInByPassword(c, in)
+	case flowSRP:
+		return r.signInBySRP(c, in)
 	case flowRefresh, flowRefreshAlias:
 		return r.signInByRefreshToken(c, in)
 	default:
@@ -58,6 +60,8 @@ func (r *request) initiateAuth(in initiateAuthInput) (any, error) {
 	switch in.AuthFlow {
 	case flowPassword:
 		return r.signInByPassword(c, in)
+	case flowSRP:
+		return r.signInBySRP(c, in)
 	case flowRefresh, flowRefreshAlias:
 		return r.signInByRefreshToken(c, in)
 	default:
@@ -123,6 +127,10 @@ func (r *request) userSigningIn(c *client, name string) (*user, error) {
 		return nil, userNotFound()
 	case u.disabled:
 		return nil, userDisabled()
+	case u.status == statusUnconfirmed:
+		return nil, newException("UserNotConfirmedException", "User is not confirmed.")
+	case u.status == statusExternalProvider:
+		return nil, incorrectPassword()
 	case u.status == statusResetRequired:
 		return nil, newException("PasswordResetRequiredException", "Password reset required for the user")
 	default:

@@ -4,12 +4,15 @@
 package emulator_test
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 func withFlows(flows ...types.ExplicitAuthFlowsType) func(*cognitoidentityprovider.CreateUserPoolClientInput) {
@@ -205,4 +208,38 @@ func TestSignInAtAnUnknownClient(t *testing.T) {
 			requireCode(t, err, "ResourceNotFoundException", "does not exist.")
 		})
 	}
+}
+
+func TestSignInByStatus(t *testing.T) {
+	for status, code := range map[string]string{
+		"CONFIRMED":         "",
+		"EXTERNAL_PROVIDER": "NotAuthorizedException",
+		"RESET_REQUIRED":    "PasswordResetRequiredException",
+		"UNCONFIRMED":       "UserNotConfirmedException",
+	} {
+		t.Run("a user with the status "+status+" meets "+cmp.Or(code, "no exception"), func(t *testing.T) {
+			b := newEnv(t)
+			b.createConfirmedUser(b.seed.UserPoolID, "ann")
+			require.NoError(t, b.control.SetUserStatus(b.ctx, control.UserStatus{UserPoolID: b.seed.UserPoolID, Username: "ann", Status: status}))
+			require.Equal(t, status, b.user(b.seed.UserPoolID, "ann").Status)
+			_, err := b.signIn(b.seededClient(), "ann", goodPassword)
+			requireOutcome(t, err, code)
+			require.NoError(t, b.setPassword(b.seed.UserPoolID, "ann", otherPassword))
+			_, err = b.signIn(b.seededClient(), "ann", otherPassword)
+			require.NoError(t, err, "a permanent password confirms the user")
+		})
+	}
+}
+
+func TestInvalidUserStatusIsRefused(t *testing.T) {
+	b := newEnv(t)
+	b.createUser(b.seed.UserPoolID, "ann")
+	for _, wanted := range []control.UserStatus{
+		{UserPoolID: b.seed.UserPoolID, Username: "ann", Status: "HAPPY"},
+		{UserPoolID: b.seed.UserPoolID, Username: "bob", Status: "CONFIRMED"},
+		{UserPoolID: "eu-west-1_missing", Username: "ann", Status: "CONFIRMED"},
+	} {
+		require.Error(t, b.control.SetUserStatus(b.ctx, wanted))
+	}
+	require.Equal(t, "FORCE_CHANGE_PASSWORD", b.user(b.seed.UserPoolID, "ann").Status)
 }

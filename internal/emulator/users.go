@@ -13,8 +13,19 @@ import (
 
 const (
 	statusConfirmed           = "CONFIRMED"
+	statusExternalProvider    = "EXTERNAL_PROVIDER"
+	statusUnconfirmed         = "UNCONFIRMED"
+	statusResetRequired       = "RESET_REQUIRED"
 	statusForceChangePassword = "FORCE_CHANGE_PASSWORD"
 )
+
+// userStatuses returns the values that a user's status may have.
+func userStatuses() []string {
+	return []string{
+		statusConfirmed, statusExternalProvider, statusForceChangePassword, statusResetRequired, statusUnconfirmed,
+		"ARCHIVED", "COMPROMISED", "UNKNOWN",
+	}
+}
 
 // user is a user of a pool.
 type user struct {

@@ -46,18 +46,22 @@ func (u *user) password() string {
 	return u.passwords[0]
 }
 
-// checkPassword checks the password of a sign-in. An expired temporary password looks like a wrong
-// one.
+// checkPassword checks the password of a sign-in.
 func (u *user) checkPassword(password string, now time.Time) error {
-	wrong := password != u.password()
-	if wrong {
+	return u.checkProof(password == u.password(), now)
+}
+
+// checkProof counts an attempt to sign in whose password was right or wrong. An expired temporary
+// password looks like a wrong one.
+func (u *user) checkProof(right bool, now time.Time) error {
+	if !right {
 		u.wrongSignIns = append(u.wrongSignIns, now.UTC())
 	}
 	if u.attempts.locked(now) {
 		return notAuthorized("Password attempts exceeded")
 	}
 	expired := u.status == statusForceChangePassword && !now.Before(u.temporaryUntil)
-	if wrong || expired {
+	if !right || expired {
 		u.attempts.fail(now)
 		return incorrectPassword()
 	}

@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	statusResetRequired = "RESET_REQUIRED"
-
 	recoverByEmail = "verified_email"
 	recoverByPhone = "verified_phone_number"
 	recoverByAdmin = "admin_only"
@@ -133,7 +131,7 @@ func (r *request) sendRecoveryCode(u *user) (any, error) {
 	if len(attributes) == 0 {
 		return nil, notAuthorized("Contact administrator to reset password.")
 	}
-	if u.status == statusForceChangePassword {
+	if u.status == statusForceChangePassword || u.status == statusExternalProvider {
 		return nil, notAuthorized("User password cannot be reset in the current state.")
 	}
 	i := slices.IndexFunc(attributes, func(name string) bool { return u.attributes[name] != "" && verified(name, u.attributes) })

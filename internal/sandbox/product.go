@@ -20,7 +20,7 @@ const (
 )
 
 // versionLine matches what the binaries of both products print, such as "OpenBao v2.7.2 (…".
-var versionLine = regexp.MustCompile(`^(Vault|OpenBao) v(\S+)`)
+var versionLine = regexp.MustCompile(`^(Vault|OpenBao) v([0-9][0-9A-Za-z.+-]*)`)
 
 // identify returns the product and the version of a server binary.
 func identify(ctx context.Context, binary string) (Product, string, error) {
@@ -40,6 +40,18 @@ func identify(ctx context.Context, binary string) (Product, string, error) {
 // StandbysRunPlugins reports whether the members of a cluster that are not active run plugins, too.
 // Vault does so in its Enterprise edition only (performance standbys).
 func (p Product) StandbysRunPlugins() bool { return p == ProductOpenBao }
+
+// Command returns the name of the product's command line.
+func (p Product) Command() string {
+	if p == ProductOpenBao {
+		return "bao"
+	}
+	return "vault"
+}
+
+// LocksMemory reports whether the server locks its memory and lets its plugins do so (mlock). OpenBao
+// has removed that.
+func (p Product) LocksMemory() bool { return p == ProductVault }
 
 // config returns the settings that the product needs besides those of every server: OpenBao allows
 // audit devices to be enabled by API only if its configuration says so.

@@ -45,6 +45,8 @@ type VaultOptions struct {
 	Log io.Writer
 	// Env is added to the server's otherwise clean environment, as KEY=value.
 	Env []string
+	// Config is added to the server's configuration, in HCL.
+	Config string
 }
 
 // Vault is a running server of either product.
@@ -118,7 +120,7 @@ func launch(ctx context.Context, o VaultOptions, port int, args []string, config
 		version: version,
 		binary:  o.Binary,
 		args:    append(args, "-log-level="+o.LogLevel),
-		config:  config + product.config(),
+		config:  config + o.Config + product.config(),
 		env:     o.Env,
 		output:  &output{tee: o.Log},
 	}

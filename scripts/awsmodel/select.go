@@ -56,13 +56,14 @@ func selectOperations(full *fullModel, names []string) (*awsmodel.Model, error) 
 	return selected, nil
 }
 
+// shapeNames returns each name once: the model repeats some.
 func shapeNames(references []reference) []string {
 	var names []string
 	for _, r := range references {
 		names = append(names, r.Shape)
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // add copies a shape and the shapes that it refers to.

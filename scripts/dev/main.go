@@ -1,7 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Dev is what `make dev` runs: a Vault with the plugin on an emulated Cognito, ready to be played with.
+// Dev is what `make dev` runs: it starts a server with the plugin and the Cognito emulator, and shows what
+// the plugin returns.
 package main
 
 import (
@@ -15,7 +16,7 @@ import (
 	"syscall"
 )
 
-// options are the command's flags.
+// options holds the command's flags.
 type options struct {
 	vault, plugin, emulator, log string
 	demo                         bool
@@ -23,17 +24,17 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.vault, "vault", "", "the vault `binary`")
+	flag.StringVar(&o.vault, "vault", "", "the `binary` of Vault or OpenBao")
 	flag.StringVar(&o.plugin, "plugin", "", "the plugin `binary`, alone with other plugins in its directory")
 	flag.StringVar(&o.emulator, "emulator", "", "the cognito-emulator `binary`")
-	flag.StringVar(&o.log, "log", "", "the `file` that gets the logs of Vault, the plugin and the emulator")
-	flag.BoolVar(&o.demo, "demo", false, "revoke the lease, show that the user is gone, and end")
+	flag.StringVar(&o.log, "log", "", "the `file` for the logs of the server, the plugin and the emulator")
+	flag.BoolVar(&o.demo, "demo", false, "revoke the lease, show that the user is deleted, and end")
 	flag.Parse()
 
 	ctx, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-ctx.Done()
-		forget() // a second Ctrl-C does not wait for an orderly end
+		forget() // a second Ctrl-C ends the process at once
 	}()
 	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "\nmake dev:", err)
@@ -41,7 +42,7 @@ func main() {
 	}
 }
 
-// run sets everything up, shows it, and stays until ctx ends or, in a demo, gives everything back.
+// run sets everything up and shows it. Then it waits until ctx ends, or in a demo revokes the lease.
 func run(ctx context.Context, o options, stdout io.Writer) (err error) {
 	log, err := openLog(o.log)
 	if err != nil {
@@ -59,7 +60,7 @@ func run(ctx context.Context, o options, stdout io.Writer) (err error) {
 	case err != nil:
 		return fmt.Errorf("%w%s", err, s.hint(o.log))
 	case o.demo:
-		return s.giveBack(ctx, lease, username)
+		return s.revoke(ctx, lease, username)
 	default:
 		s.invite(lease, o.log)
 		return s.stay(ctx)
@@ -73,7 +74,7 @@ func openLog(path string) (io.WriteCloser, error) {
 	return os.Create(path)
 }
 
-// screen is where people read; bold says whether it can show anything but plain text.
+// screen is the output for the user. bold is set if it can show more than plain text.
 type screen struct {
 	io.Writer
 
@@ -84,7 +85,7 @@ func (s screen) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.Writer, format, args...)
 }
 
-// command shows a command line as typed at a prompt.
+// command shows a command line like one that was typed at a prompt.
 func (s screen) command(line string) {
 	if s.bold {
 		line = "\033[1m" + line + "\033[0m"
@@ -92,7 +93,7 @@ func (s screen) command(line string) {
 	s.printf("\n$ %s\n", line)
 }
 
-// colourful says whether w is a terminal whose user has not asked for plain text.
+// colourful reports whether w is a terminal whose user has not asked for plain text.
 func colourful(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

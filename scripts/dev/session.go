@@ -20,24 +20,25 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// lineWidth is how many characters of a line are shown.
+// lineWidth is the number of characters of a line that are shown.
 const lineWidth = 80
 
-// The emulator takes any keys.
+// The emulator accepts any keys.
 const (
 	accessKeyID     = "emulator"
 	secretAccessKey = "emulator"
 )
 
-// session is what runs while `make dev` is up.
+// session is what runs during `make dev`.
 type session struct {
-	vault       *sandbox.Vault
-	emulator    *sandbox.Emulator
-	vaultBinary string
-	screen      screen
+	vault    *sandbox.Vault
+	emulator *sandbox.Emulator
+	binary   string
+	screen   screen
 }
 
-// start starts the emulator and Vault, mounts the plugin at cognito/ and writes its config and a role of each kind.
+// start starts the emulator and the server, mounts the plugin at cognito/, and writes its config and a
+// role of each type.
 func start(ctx context.Context, o options, log io.Writer, out screen) (*session, error) {
 	binary, err := filepath.Abs(o.vault)
 	if err != nil {
@@ -47,7 +48,7 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 	if err != nil {
 		return nil, err
 	}
-	s := &session{emulator: emulator, vaultBinary: binary, screen: out}
+	s := &session{emulator: emulator, binary: binary, screen: out}
 	s.vault, err = sandbox.StartVault(ctx, sandbox.VaultOptions{
 		Binary:    binary,
 		PluginDir: filepath.Dir(o.plugin),
@@ -114,12 +115,12 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 		}
 	}
 	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine.\n", plugin, mount.RunningVersion)
-	s.screen.printf("  Vault    %s\n", s.vault.Addr)
+	s.screen.printf("  %-8s %s, version %s\n", s.vault.Product(), s.vault.Addr, s.vault.Version())
 	s.screen.printf("  Cognito  %s, emulated, user pool %s\n", endpoint, seed.UserPoolID)
 	return nil
 }
 
-// show reads both roles before the user's eyes, and returns the lease and the name of the user.
+// show reads both roles on the screen, and returns the lease and the name of the user.
 func (s *session) show(ctx context.Context) (lease, username string, err error) {
 	user, err := s.run(ctx, "read", "cognito/creds/ci-user")
 	if err != nil {
@@ -135,14 +136,14 @@ func (s *session) show(ctx context.Context) (lease, username string, err error) 
 	return lease, username, nil
 }
 
-// giveBack revokes the lease before the user's eyes and answers an error unless that takes the user out of the pool.
-func (s *session) giveBack(ctx context.Context, lease, username string) error {
+// revoke revokes the lease on the screen, and returns an error unless that deletes the user.
+func (s *session) revoke(ctx context.Context, lease, username string) error {
 	there, err := s.userExists(ctx, username)
 	if err != nil {
 		return err
 	}
 	if !there {
-		return fmt.Errorf("user %s, whom Vault handed out, is not in the pool", username)
+		return fmt.Errorf("user %s, which the read returned, is not in the pool", username)
 	}
 	if _, err := s.run(ctx, "lease", "revoke", "-sync", lease); err != nil {
 		return err
@@ -157,7 +158,7 @@ func (s *session) giveBack(ctx context.Context, lease, username string) error {
 	return nil
 }
 
-// userExists asks the emulator as anybody would ask Cognito, past Vault and the plugin.
+// userExists asks the emulator directly, without the server and the plugin.
 func (s *session) userExists(ctx context.Context, username string) (bool, error) {
 	client := cognitoidentityprovider.New(cognitoidentityprovider.Options{
 		Region:       s.emulator.Seed.Region,
@@ -174,16 +175,17 @@ func (s *session) userExists(ctx context.Context, username string) (bool, error)
 	return err == nil, err
 }
 
-// invite says how to go on from another terminal.
+// invite prints how to continue in another terminal.
 func (s *session) invite(lease, log string) {
 	s.screen.printf("\nTo go on, paste into another terminal:\n\n")
 	s.screen.printf("  export VAULT_ADDR=%s VAULT_TOKEN=%s\n", s.vault.Addr, s.vault.Token)
-	if onPath, err := exec.LookPath("vault"); err != nil || onPath != s.vaultBinary {
-		s.screen.printf("  export PATH=\"%s:$PATH\"\n", filepath.Dir(s.vaultBinary))
+	command := s.vault.Product().Command()
+	if onPath, err := exec.LookPath(command); err != nil || onPath != s.binary {
+		s.screen.printf("  export PATH=\"%s:$PATH\"\n", filepath.Dir(s.binary))
 	}
-	s.screen.printf("  vault read cognito/creds/ci-user\n")
-	s.screen.printf("  vault read cognito/roles/ci-user\n")
-	s.screen.printf("  vault lease revoke -sync %s\n", lease)
+	s.screen.printf("  %s read cognito/creds/ci-user\n", command)
+	s.screen.printf("  %s read cognito/roles/ci-user\n", command)
+	s.screen.printf("  %s lease revoke -sync %s\n", command, lease)
 	s.screen.printf("\n")
 	if log != "" {
 		s.screen.printf("Logs are in %s. ", log)
@@ -191,22 +193,22 @@ func (s *session) invite(lease, log string) {
 	s.screen.printf("Ctrl-C stops everything.\n")
 }
 
-// stay waits until ctx ends, which is how it should be, or one of the servers does.
+// stay waits until ctx ends, or returns an error if a server ends before.
 func (s *session) stay(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		s.screen.printf("\nStopping.\n")
 		return nil
 	case <-s.vault.Done():
-		return errors.New("vault has ended by itself" + s.hint(""))
+		return errors.New("the server has ended" + s.hint(""))
 	case <-s.emulator.Done():
-		return errors.New("the emulator has ended by itself")
+		return errors.New("the emulator has ended")
 	}
 }
 
-// run runs a vault command before the user's eyes and returns what it printed.
+// run runs a command of the server on the screen and returns its output.
 func (s *session) run(ctx context.Context, args ...string) (string, error) {
-	s.screen.command("vault " + strings.Join(args, " "))
+	s.screen.command(s.vault.Product().Command() + " " + strings.Join(args, " "))
 	out, err := s.vault.CLI(ctx, args...)
 	for line := range strings.Lines(out) {
 		s.screen.printf("%s\n", shortened(strings.TrimRight(line, "\n")))
@@ -214,7 +216,7 @@ func (s *session) run(ctx context.Context, args ...string) (string, error) {
 	return out, err
 }
 
-// shortened is a line of at most lineWidth characters: a JWT has a thousand.
+// shortened cuts a line to lineWidth characters, because a JWT has a thousand.
 func shortened(line string) string {
 	if runes := []rune(line); len(runes) > lineWidth {
 		return string(runes[:lineWidth-1]) + "…"
@@ -222,18 +224,18 @@ func shortened(line string) string {
 	return line
 }
 
-// hint returns the end of what Vault logged, and where the rest is, for the tail of an error.
+// hint returns the end of the server log and the path of the whole log, for the end of an error.
 func (s *session) hint(log string) string {
 	const lines = 10
 	all := strings.Split(strings.TrimSpace(s.vault.LogText()), "\n")
-	text := "\n\nVault logged last:\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
+	text := "\n\nThe last lines of the log:\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
 	if log != "" {
 		text += "\n\nAll logs are in " + log + "."
 	}
 	return text
 }
 
-// field returns the value of key in a table that vault printed.
+// field returns the value of a key in a table that a command printed.
 func field(table, key string) string {
 	for line := range strings.Lines(table) {
 		if words := strings.Fields(line); len(words) == 2 && words[0] == key {

@@ -104,6 +104,11 @@ func (c *Client) Users(ctx context.Context, poolID string) ([]User, error) {
 	return list.Users, err
 }
 
+// SetUserStatus sets the status of a user.
+func (c *Client) SetUserStatus(ctx context.Context, status UserStatus) error {
+	return c.send(ctx, http.MethodPut, "user_status", status, nil)
+}
+
 // AppClients returns the app clients of a pool by id, or of all pools when poolID is empty.
 func (c *Client) AppClients(ctx context.Context, poolID string) ([]AppClient, error) {
 	list := AppClientList{}

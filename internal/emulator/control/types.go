@@ -36,6 +36,8 @@ const (
 	OperationToken = "Token"
 	// OperationJWKS is GET of a key set.
 	OperationJWKS = "JWKS"
+	// OperationDiscovery is GET of an OpenID configuration.
+	OperationDiscovery = "OpenIDConfiguration"
 )
 
 // Fault changes the outcome of calls of one operation.
@@ -201,6 +203,15 @@ type User struct {
 	Passkeys []string `json:"passkeys"`
 	// ConfirmationCode is the code that ForgotPassword or AdminResetUserPassword last sent.
 	ConfirmationCode string `json:"confirmation_code"`
+}
+
+// UserStatus sets the status of a user, for states that the emulator's operations do not lead to: a
+// federated user (EXTERNAL_PROVIDER), one that has not confirmed its sign-up (UNCONFIRMED), or one
+// that must reset its password (RESET_REQUIRED).
+type UserStatus struct {
+	UserPoolID string `json:"user_pool_id"`
+	Username   string `json:"username"`
+	Status     string `json:"status"`
 }
 
 // AppClient is an app client of a pool, with its secrets.

@@ -1,0 +1,180 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package awserrors_test
+
+import (
+	"maps"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+// flow is a request that makes the engine call Cognito.
+type flow struct {
+	// name is what docs/errors.md calls it.
+	name    string
+	prepare func(m *mount)
+	run     func(m *mount) result
+	// outcome, if set, says what has become of what the flow changes.
+	outcome func(m *mount) string
+}
+
+// flows are listed in the order of the reference.
+func flows() []flow {
+	issue := func(m *mount) result { return m.read("creds/role") }
+	return []flow{
+		{name: "`creds/` user", prepare: userRole(nil), run: issue},
+		{name: "`creds/` user with TOTP", prepare: userWithTOTP, run: issue},
+		{name: "`creds/` user, `AdminSetUserPassword` denied", prepare: userWithoutSetPassword, run: issue},
+		{name: "`creds/` machine token, secret looked up", prepare: machineRole, run: issue},
+		{name: "`creds/` machine token, `token_source=api`", prepare: machineRoleByAPI, run: issue},
+		{name: "`tokens/` by password", prepare: leased(nil), run: func(m *mount) result {
+			return m.request(logical.UpdateOperation, "tokens/role", map[string]any{"username": m.lease.Data["username"], "password": m.lease.Data["password"]})
+		}},
+		{name: "`tokens/` by refresh token", prepare: leased(nil), run: func(m *mount) result {
+			return m.request(logical.UpdateOperation, "tokens/role", map[string]any{"username": m.lease.Data["username"], "refresh_token": m.lease.Data["refresh_token"]})
+		}},
+		{name: "renew", prepare: leased(nil), run: func(m *mount) result { return m.onLease(logical.RenewOperation) }},
+		{name: "revoke", prepare: leased(nil), run: revoke, outcome: userState},
+		{name: "revoke, `revocation=disable`", prepare: leased(map[string]any{"revocation": "disable"}), run: revoke, outcome: userState},
+		{name: "`check/` user role", prepare: userRole(nil), run: check("role", "role")},
+		{name: "`check/` machine role", prepare: machineRole, run: check("role", "role")},
+		{name: "`check/` static password", prepare: owning(passwordRole), run: check("owned", "static")},
+		{name: "`check/` static secret", prepare: owning(secretRole), run: check("owned", "static")},
+		{name: "`static-roles/` new password", run: onboard(passwordRole)},
+		{name: "`static-roles/` new self-managed password", run: onboard(selfManagedRole)},
+		{name: "`static-roles/` new secret", run: onboard(secretRole)},
+		{name: "`rotate-role/` password", prepare: owning(passwordRole), run: rotate, outcome: staticValue},
+		{name: "`rotate-role/` self-managed password", prepare: owning(selfManagedRole), run: rotate, outcome: staticValue},
+		{name: "`rotate-role/` secret", prepare: owning(secretRole), run: rotate, outcome: staticValue},
+		{name: "`static-creds/` with tokens", prepare: owningStale, run: func(m *mount) result { return m.read("static-creds/owned") }},
+	}
+}
+
+func userRole(more map[string]any) func(*mount) {
+	return func(m *mount) {
+		role := map[string]any{
+			"credential_type": "user", "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region, "app_client_id": m.Seed.AppClientID,
+			"app_client_secret": m.Seed.AppClientSecret, "groups": "testers", "ttl": "24h", "max_ttl": "24h",
+		}
+		maps.Copy(role, more)
+		m.WriteOK("roles/role", role)
+	}
+}
+
+func userWithTOTP(m *mount) {
+	_, err := m.Admin.SetUserPoolMfaConfig(m.T.Context(), &cip.SetUserPoolMfaConfigInput{
+		UserPoolId: &m.Seed.UserPoolID, MfaConfiguration: types.UserPoolMfaTypeOptional,
+		SoftwareTokenMfaConfiguration: &types.SoftwareTokenMfaConfigType{Enabled: true},
+	})
+	require.NoError(m.T, err)
+	userRole(map[string]any{"mfa": "totp"})(m)
+}
+
+func userWithoutSetPassword(m *mount) {
+	userRole(nil)(m)
+	m.Deny("cognito-idp:AdminSetUserPassword")
+}
+
+func leased(more map[string]any) func(*mount) {
+	return func(m *mount) {
+		userRole(more)(m)
+		m.lease = m.OK(logical.ReadOperation, "creds/role", nil)
+	}
+}
+
+func machineRole(m *mount) {
+	m.WriteOK("roles/role", map[string]any{
+		"app_client_id": m.Seed.M2MClientID, "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region, "cognito_pool_domain": m.Seed.Domain,
+	})
+}
+
+func machineRoleByAPI(m *mount) {
+	out, err := m.Admin.CreateUserPoolClient(m.T.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &m.Seed.UserPoolID, ClientName: aws.String("api"), GenerateSecret: true,
+		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{"ALLOW_CLIENT_TOKEN_AUTH"}, AllowedOAuthScopes: m.Seed.Scopes,
+	})
+	require.NoError(m.T, err)
+	m.WriteOK("roles/role", map[string]any{
+		"token_source": "api", "app_client_id": out.UserPoolClient.ClientId, "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region,
+	})
+}
+
+func revoke(m *mount) result { return m.onLease(logical.RevokeOperation) }
+
+// userState says what has become of the user of the lease.
+func userState(m *mount) string {
+	for _, user := range m.Users() {
+		switch {
+		case user.Username != m.lease.Data["username"]:
+		case user.Enabled:
+			return "the user is still there, Vault retries"
+		default:
+			return "the user is disabled"
+		}
+	}
+	return "the user is gone"
+}
+
+// check fails if the check finds a problem, as its caller would see it.
+func check(name, kind string) func(*mount) result {
+	return func(m *mount) result {
+		return m.request(logical.ReadOperation, "check/"+name, map[string]any{"kind": kind})
+	}
+}
+
+func passwordRole(m *mount) map[string]any {
+	return map[string]any{
+		"credential_type": "user_password", "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region, "username": ownedUser,
+		"app_client_id": m.clientID, "app_client_secret": m.clientSecret, "rotation_period": "1h",
+		"sign_out_on_rotation": true, "issue_tokens": true,
+	}
+}
+
+func selfManagedRole(m *mount) map[string]any {
+	role := passwordRole(m)
+	delete(role, "sign_out_on_rotation")
+	maps.Copy(role, map[string]any{"self_managed": true, "password": presentPassword})
+	return role
+}
+
+func secretRole(m *mount) map[string]any {
+	return map[string]any{
+		"credential_type": "app_client_secret", "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region,
+		"app_client_id": m.Seed.M2MClientID, "cognito_pool_domain": m.Seed.Domain, "rotation_period": "1h",
+	}
+}
+
+func onboard(role func(*mount) map[string]any) func(*mount) result {
+	return func(m *mount) result { return m.write("static-roles/owned", role(m)) }
+}
+
+// owning prepares a static role that rotated once, so that there is a former value to delete.
+func owning(role func(*mount) map[string]any) func(*mount) {
+	return func(m *mount) {
+		m.WriteOK("static-roles/owned", role(m))
+		m.OK(logical.UpdateOperation, "rotate-role/owned", nil)
+	}
+}
+
+// owningStale prepares a static role whose cached tokens are too old to be handed out.
+func owningStale(m *mount) {
+	owning(passwordRole)(m)
+	m.clock.pass(50 * time.Minute)
+}
+
+func rotate(m *mount) result { return m.request(logical.UpdateOperation, "rotate-role/owned", nil) }
+
+// staticValue says which value readers get: it is what static-creds answers, compared to what Cognito accepts.
+func staticValue(m *mount) string {
+	read := m.read("static-creds/owned")
+	if read.failed() {
+		return "`static-creds/` fails"
+	}
+	return ""
+}
