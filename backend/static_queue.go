@@ -77,6 +77,13 @@ func (q *staticQueue) lookAgain(name string) {
 	q.wakeAt(name, time.Time{})
 }
 
+// owner returns the name of the role that owns an identity, or "".
+func (q *staticQueue) owner(identity string) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.owners[identity]
+}
+
 // claim makes a role the owner of what it names, unless another role is.
 func (q *staticQueue) claim(name string, role *staticRole, now time.Time) error {
 	q.mu.Lock()

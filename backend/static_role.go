@@ -172,10 +172,15 @@ func (r *staticRole) identities() []string {
 	var identities []string
 	for _, name := range names {
 		if name != "" {
-			identities = append(identities, fmt.Sprintf("%s %q %q", r.CredentialType, r.UserPoolID, name))
+			identities = append(identities, identityOf(r.CredentialType, r.UserPoolID, name))
 		}
 	}
 	return identities
+}
+
+// identityOf returns what a static role of a type owns in a user pool, as one text.
+func identityOf(credentialType, userPoolID, name string) string {
+	return fmt.Sprintf("%s %q %q", credentialType, userPoolID, name)
 }
 
 // user returns the name that Cognito is called with.

@@ -83,6 +83,6 @@ func explainMissingSecret(ctx context.Context, pool *Pool, step, clientID string
 		return &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot request tokens"}
 	default:
 		return &Error{Step: step, Kind: KindInvalid, Code: codeSecretHidden, Detail: fmt.Sprintf(
-			"the app client has %d secrets and Cognito shows none of them, because the first one was deleted: %s", count, remedy)}
+			"Cognito shows none of the app client's secrets, of which there are %d, because the first one was deleted: %s", count, remedy)}
 	}
 }
