@@ -38,9 +38,10 @@ type Options struct {
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
-	// Elapsed replaces the monotonic clock, for tests. It returns the time since any moment. If
-	// only Now is replaced, it goes with Now.
+	// Elapsed replaces the monotonic clock, for tests. If only Now is replaced, it goes with Now.
 	Elapsed func() time.Duration
+	// Boot names where Elapsed starts. Processes with the same one have the same clock.
+	Boot string
 	// Transport replaces the network under every call to AWS, for tests.
 	Transport http.RoundTripper
 }
@@ -113,10 +114,10 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+		o.Boot, o.Elapsed = machineClock()
 	}
 	if o.Elapsed == nil {
 		now, began := o.Now, o.Now()
-		// Times of time.Now have both clocks, and Sub uses the monotonic one.
 		o.Elapsed = func() time.Duration { return now().Sub(began) }
 	}
 }
@@ -131,7 +132,7 @@ func newBackend(options Options) *backend {
 		metrics:   newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
-	b.watch = newLeaseWatch(options.Now, options.Elapsed)
+	b.watch = newLeaseWatch(options)
 	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}

@@ -37,6 +37,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}
 	request := role.tokenRequest(aws.region)
+	request.Partition = name // so that it uses the same cached tokens
 	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 

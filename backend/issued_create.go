@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
@@ -57,8 +56,8 @@ func (c *creation) begin(ctx context.Context) (context.Context, error) {
 	return creating, nil
 }
 
-// store stores the record and, if it is the first of its batch, the batch's index entry.
-// Nothing may be created before both are there.
+// store stores the record, after the index entry of its batch if it is the first of it: a record
+// that is not indexed would stay for ever. Nothing may be created before both are there.
 func (c *creation) store(ctx context.Context) error {
 	beat, err := c.b.watch.current(ctx, c.storage)
 	if err != nil {
@@ -72,10 +71,11 @@ func (c *creation) store(ctx context.Context) error {
 	if err := c.reserve(ctx); err != nil {
 		return err
 	}
-	var both errgroup.Group
-	both.Go(func() error { return c.b.putRecord(ctx, c.storage, r) })
-	both.Go(func() error { return c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace())) })
-	if err := both.Wait(); err != nil {
+	if err := c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace())); err != nil {
+		c.b.issuedCounts.remove(r.Role, r.ID)
+		return err
+	}
+	if err := c.b.putRecord(ctx, c.storage, r); err != nil {
 		c.remove(ctx)
 		return fmt.Errorf("storing the record of what is about to be created: %w", err)
 	}

@@ -34,16 +34,22 @@ type heartbeat struct {
 	// name is from before that.
 	Watch string    `json:"watch"`
 	Last  time.Time `json:"last"`
-	// ClockShift is by how much the wall clock was set forward. Vault's timers of the leases that
-	// were alive then did not jump with it.
+	// ClockShift is how much later by the wall clock leases may end than they should: the clock
+	// was set forward, and Vault's timers did not jump with it; or the machine paused, and Vault
+	// stored a lease that much later than its object was created.
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
+	// Boot and Elapsed are the monotonic clock at Last. Boot names where it starts.
+	Boot    string        `json:"boot,omitempty"`
+	Elapsed time.Duration `json:"elapsed,omitempty"`
 }
 
 // leaseWatch knows since when the engine has seen every renewal.
 type leaseWatch struct {
 	now func() time.Time
-	// elapsed is a monotonic clock.
+	// elapsed is a monotonic clock, and boot names where it starts: if that is not empty, it is
+	// the same clock for all processes that have the same boot.
 	elapsed func() time.Duration
+	boot    string
 
 	mu sync.Mutex
 	// started and ticked are the times of the start and of the last tick, by both clocks.
@@ -59,8 +65,8 @@ type moment struct {
 	monotonic time.Duration
 }
 
-func newLeaseWatch(now func() time.Time, elapsed func() time.Duration) *leaseWatch {
-	w := &leaseWatch{now: now, elapsed: elapsed}
+func newLeaseWatch(options Options) *leaseWatch {
+	w := &leaseWatch{now: options.Now, elapsed: options.Elapsed, boot: options.Boot}
 	w.started = w.moment()
 	w.ticked = w.started
 	return w
@@ -115,33 +121,58 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 	if found {
 		w.stored = before.Last
 	}
-	if !found || before.Watch == "" || w.started.wall.Sub(before.Last).Abs() > restartGap {
-		before.Watch = randomText(batchSuffixLen * 2)
+	if !found || before.Watch == "" {
+		before = heartbeat{Watch: newWatchName(), Last: w.started.wall}
 	}
 	if before.ClockShift < 0 || before.ClockShift > clockShiftMax {
 		before.ClockShift = 0 // it is damaged
 	}
-	before.Last = w.started.wall
 	w.beat = before
+	w.judge(moment{before.Last, w.elapsedAt(before)}, w.started, restartGap)
 	return nil
 }
 
-// advance begins a new watch if a pause was too long or the clock was set.
-func (w *leaseWatch) advance() {
-	now := w.moment()
-	wall, monotonic := now.wall.Sub(w.ticked.wall), now.monotonic-w.ticked.monotonic
-	step := wall - monotonic
-	if step.Abs() > clockStep {
-		w.beat.ClockShift = min(max(0, w.beat.ClockShift+step), clockShiftMax)
+// elapsedAt returns the monotonic clock at the heartbeat of a process before. If that process had
+// another clock, time is taken to have passed as the wall clock says.
+func (w *leaseWatch) elapsedAt(before heartbeat) time.Duration {
+	if w.boot != "" && before.Boot == w.boot {
+		return before.Elapsed
 	}
-	if step.Abs() > clockStep || monotonic > heartbeatGap {
-		w.beat.Watch = randomText(batchSuffixLen * 2)
-	}
-	w.ticked, w.beat.Last = now, now.wall
+	return w.started.monotonic - w.started.wall.Sub(before.Last)
 }
 
+// advance begins a new watch if the pause since the last sign of life was too long.
+func (w *leaseWatch) advance() {
+	now := w.moment()
+	w.judge(w.ticked, now, heartbeatGap)
+	if pause := now.monotonic - w.ticked.monotonic; pause > heartbeatGap {
+		w.shift(pause)
+	}
+	w.ticked = now
+}
+
+// judge begins a new watch if the time between two moments was longer than a gap, or if the wall
+// clock was set between them.
+func (w *leaseWatch) judge(from, to moment, gap time.Duration) {
+	passed := to.monotonic - from.monotonic
+	step := to.wall.Sub(from.wall) - passed
+	if step.Abs() > clockStep {
+		w.shift(step)
+	}
+	if step.Abs() > clockStep || passed.Abs() > gap {
+		w.beat.Watch = newWatchName()
+	}
+}
+
+func (w *leaseWatch) shift(by time.Duration) {
+	w.beat.ClockShift = min(max(0, w.beat.ClockShift+by), clockShiftMax)
+}
+
+func newWatchName() string { return randomText(8) }
+
 func (w *leaseWatch) store(ctx context.Context, s logical.Storage) error {
-	w.beat.Last = w.now().Round(0)
+	now := w.moment()
+	w.beat.Last, w.beat.Boot, w.beat.Elapsed = now.wall, w.boot, now.monotonic
 	if err := putJSON(ctx, s, heartbeatStoragePath, w.beat); err != nil {
 		return err
 	}

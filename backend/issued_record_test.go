@@ -124,6 +124,13 @@ func (i *issuer) pass(d time.Duration) {
 	}
 }
 
+// sealed lets time pass without a process.
+func (i *issuer) sealed(d time.Duration) {
+	i.T.Helper()
+	i.clocks.advance(d)
+	i.newProcess()
+}
+
 func (i *issuer) tick() error {
 	i.T.Helper()
 	response, err := i.Request(i.T.Context(), logical.RollbackOperation, "", nil)
@@ -325,8 +332,8 @@ func TestProcessDiesWhileIssuing(t *testing.T) {
 func TestUnseenRenewals(t *testing.T) {
 	const day = 24 * time.Hour
 	for name, gap := range map[string]func(i *issuer){
-		"another plugin version served the mount": func(i *issuer) { i.clocks.advance(10 * time.Minute); i.newProcess() },
-		"Vault was sealed":                        func(i *issuer) { i.clocks.advance(40 * time.Minute); i.newProcess() },
+		"another plugin version served the mount": func(i *issuer) { i.sealed(10 * time.Minute) },
+		"Vault was sealed":                        func(i *issuer) { i.sealed(40 * time.Minute) },
 		"the machine was suspended":               func(i *issuer) { i.clocks.advance(6 * time.Minute) },
 		"the clock was set forward":               func(i *issuer) { i.clocks.set(2 * time.Hour) },
 	} {
@@ -372,8 +379,7 @@ func TestUnseenRenewals(t *testing.T) {
 		i := newIssuer(t, hourly())
 		i.issue()
 		i.pass(5 * time.Minute)
-		i.clocks.advance(30 * time.Second)
-		i.newProcess()
+		i.sealed(30 * time.Second)
 		i.pass(65 * time.Minute)
 		i.requireUsers(0, "its first ttl is over, and no renewal can have gone unseen")
 	})
@@ -425,8 +431,7 @@ func TestEndsThatFail(t *testing.T) {
 		for range 40 {
 			i.issue()
 		}
-		i.clocks.advance(50 * time.Hour) // sealed
-		i.newProcess()
+		i.sealed(50 * time.Hour)
 		i.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})
 		_ = i.tick()
 		require.NotEmpty(t, i.states(), "the engine's own limit is no attempt")
@@ -453,7 +458,7 @@ func TestEndsThatFail(t *testing.T) {
 			i.issue()
 		}
 		i.Deny("cognito-idp:AdminDeleteUser")
-		i.clocks.advance(25 * time.Hour)
+		i.sealed(25 * time.Hour)
 		err := i.tick()
 		require.ErrorContains(t, err, "issued objects could not be ended")
 		require.ErrorContains(t, err, "AdminDeleteUser")
@@ -488,7 +493,7 @@ func TestEndsThatFail(t *testing.T) {
 		for _, user := range unreachable {
 			i.Fault(control.Fault{Operation: "AdminDeleteUser", Username: user.Username, Kind: control.FaultError, Code: "InternalErrorException"})
 		}
-		i.clocks.advance(25 * time.Hour)
+		i.sealed(25 * time.Hour)
 		_ = i.tick()
 		i.requireUsers(20, "the one of the other pool is gone")
 	})

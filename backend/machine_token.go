@@ -22,6 +22,7 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 	if err != nil {
 		return toResponse(err)
 	}
+	request.Partition = name
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
 		b.metrics.failed(stepIssue, err)

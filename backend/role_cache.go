@@ -42,6 +42,7 @@ func (b *backend) dropCachedRole(name string) {
 	connection, _ := b.connections.Peek(configStoragePath)
 	if role != nil && connection != nil {
 		connection.DropClient(role.AppClientID)
+		connection.DropPartition(name)
 	}
 }
 

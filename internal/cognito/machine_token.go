@@ -131,7 +131,11 @@ func (s *Service) fetchToken(ctx context.Context, r MachineTokenRequest) (Machin
 	if err != nil {
 		return MachineToken{}, err
 	}
-	return s.read(r, token)
+	machine, err := s.read(r, token)
+	if err == nil {
+		s.settings.Observer.Token(r.Partition, machine.life())
+	}
+	return machine, err
 }
 
 // fetched is what either source returns. A life of 0 is unknown.

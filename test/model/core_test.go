@@ -79,14 +79,15 @@ func (c *core) ttl(increment time.Duration, secret *logical.Secret, issued time.
 	return ttl, err
 }
 
-// issue reads credentials. Vault stores the lease after a delay, or never, because the client has
-// gone away.
-func (c *core) issue(role string, delay time.Duration, heard bool) error {
+// issue reads credentials. Vault stores the lease after a delay and after the machine was
+// suspended, or never, because the client has gone away.
+func (c *core) issue(role string, delay, suspended time.Duration, heard bool) error {
 	response, err := c.request(&logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role})
 	if err != nil {
 		return err
 	}
 	time.Sleep(delay)
+	c.clockSet += suspended // monotonic clocks stand still meanwhile
 	if heard {
 		c.register(role, response)
 	}
@@ -220,20 +221,21 @@ func (o *olderPlugin) renew(l *lease, ttl, most, increment time.Duration) {
 
 // pass lets time pass, in which leases lapse.
 func (o *olderPlugin) pass(d time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
 	time.Sleep(d)
 	for _, id := range o.ids() {
-		l := o.leases[id]
-		if l.timer > o.elapsed() {
-			continue
+		if l := o.leases[id]; l.timer <= o.elapsed() {
+			o.revoke(id, l)
 		}
-		_, err := o.api.AdminDeleteUser(context.WithoutCancel(ctx), &cip.AdminDeleteUserInput{UserPoolId: &o.seed.UserPoolID, Username: &l.username})
-		if err == nil {
-			delete(o.leases, id)
-			continue
-		}
-		l.revoking = true
-		o.postpone(l)
 	}
+}
+
+func (o *olderPlugin) revoke(id int, l *lease) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l.revoking = true
+	if _, err := o.api.AdminDeleteUser(ctx, &cip.AdminDeleteUserInput{UserPoolId: &o.seed.UserPoolID, Username: &l.username}); err != nil {
+		o.postpone(l)
+		return
+	}
+	delete(o.leases, id)
 }

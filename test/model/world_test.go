@@ -211,7 +211,7 @@ func (w *world) elapsed() time.Duration { return time.Since(w.began) }
 func (w *world) start() {
 	w.life = &life{}
 	options := backend.Options{
-		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed,
+		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine",
 		Transport: mortalNetwork{emulatortest.Transport(w.cognito), w.life},
 	}
 	engine, err := backend.Factory(options)(context.Background(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: w.system})

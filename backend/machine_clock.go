@@ -1,0 +1,16 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import "time"
+
+// machineClock returns the monotonic clock of the machine, which Vault's timers go by, and a name
+// of the boot that it starts with. So a process can tell whether the wall clock was set since
+// another one ended. On systems other than Linux the name is empty, and the clock is that of this
+// process.
+func machineClock() (boot string, elapsed func() time.Duration) {
+	began := time.Now()
+	boot, age := readMachineClock()
+	return boot, func() time.Duration { return age + time.Since(began) }
+}
