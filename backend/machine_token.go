@@ -33,11 +33,10 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 
 // machineTokenRequest returns the role's request, narrowed by the fields of the read.
 func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	role, err := b.withStaticSecret(ctx, req, aws.region, role)
+	request, err := b.roleTokenRequest(ctx, req, aws, role)
 	if err != nil {
-		return cognito.MachineTokenRequest{}, err
+		return request, err
 	}
-	request := role.tokenRequest(aws.region)
 	if err := refuseFields(in, role, "ttl"); err != nil {
 		return request, err
 	}
@@ -47,52 +46,53 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	return narrowScopes(request, in)
 }
 
-// withStaticSecret returns the role with the app client and the current secret of its static role, if
-// it names one. A role without a secret uses the one that a static role of this mount owns.
-func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
+// roleTokenRequest returns the request of a read without parameters. If the role names a static role, it
+// uses the app client and the current secret of that one.
+func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry) (cognito.MachineTokenRequest, error) {
+	request := role.tokenRequest(aws.region)
 	if role.StaticRole == "" {
-		return b.withOwnedSecret(ctx, req, defaultRegion, role)
+		return b.withOwnedSecret(ctx, req, aws.region, role, request)
 	}
 	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
 	switch {
 	case err != nil:
-		return nil, err
+		return request, err
 	case static == nil:
-		return nil, badRequest("there is no static role %q, which static_role names", role.StaticRole)
+		return request, badRequest("there is no static role %q, which static_role names", role.StaticRole)
 	case static.CredentialType != staticTypeSecret || static.Value == "":
-		return nil, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
+		return request, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
 	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
-		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
+		return request, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
 	}
-	with := *role
-	with.AppClientID, with.AppClientSecret = static.AppClientID, static.Value
-	return &with, nil
+	request.AppClient = cognito.AppClient{ID: static.AppClientID, Secret: static.Value}
+	request.SecretPool = static.secretPool(aws.region)
+	return request, nil
 }
 
-// withOwnedSecret returns the role with the secret of the static role that owns its app client, if there
-// is one. Cognito shows only the secret that an app client was created with, which rotations delete. The
-// static role must reach the pool as the role does, so that the pool is in the same account.
-func (b *backend) withOwnedSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*roleEntry, error) {
+// withOwnedSecret returns the request with the secret of the static role that owns the app client, if there
+// is one and the role stores none. Cognito shows only the secret that an app client was created with, which
+// rotations delete. The static role must reach the pool as the role does, so that the pool is in the same
+// account.
+func (b *backend) withOwnedSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry, request cognito.MachineTokenRequest) (cognito.MachineTokenRequest, error) {
 	if role.AppClientSecret != "" || role.UserPoolID == "" {
-		return role, nil
+		return request, nil
 	}
 	if err := b.loadQueue(ctx, req.Storage); err != nil {
-		return nil, err
+		return request, err
 	}
 	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
 	if name == "" {
-		return role, nil
+		return request, nil
 	}
 	static, err := b.staticRole(ctx, req.Storage, name)
 	switch {
 	case err != nil:
-		return nil, err
+		return request, err
 	case static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion):
-		return role, nil
+		return request, nil
 	}
-	with := *role
-	with.AppClientSecret = static.Value
-	return &with, nil
+	request.AppClient.Secret, request.SecretPool = static.Value, static.secretPool(defaultRegion)
+	return request, nil
 }
 
 // narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
@@ -115,11 +115,12 @@ func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.Machin
 	return request, nil
 }
 
-// machineResponse includes ttl and rotation_period: Vault Agent uses both to schedule its next read of
-// a secret without a lease.
+// machineResponse includes ttl, rotation_period and last_vault_rotation: Vault Agent and the Vault
+// Secrets Operator use them to schedule their next read of a secret without a lease.
 func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cognito.MachineToken) *logical.Response {
 	now := b.now()
 	response := &logical.Response{Data: map[string]any{
+		"app_client_id":   request.AppClient.ID,
 		"access_token":    token.AccessToken,
 		"token_type":      token.Type,
 		"expires_in":      seconds(token.Expires.Sub(now)),
@@ -127,6 +128,8 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		"expiration":      token.Expires.UTC().Format(time.RFC3339),
 		"ttl":             max(1, secondsUp(token.Next.Sub(now))),
 		"rotation_period": max(1, secondsUp(token.Next.Sub(token.Issued))),
+		// The Vault Secrets Operator refreshes a secret without a lease only if it has all three.
+		"last_vault_rotation": timeText(token.Issued),
 	}}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))

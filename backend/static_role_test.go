@@ -46,6 +46,7 @@ func newKeeper(t *testing.T) *keeper {
 	k := &keeper{time: time.Now().Truncate(time.Second)}
 	k.pool = newPoolOn(t, backend.Options{Now: k.now})
 	k.WriteOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
+	k.WriteOK("roles/ci", map[string]any{"tokens_for": "any"})
 	k.addUser(staticUser)
 	out, err := k.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientName: aws.String("users"), GenerateSecret: true,
