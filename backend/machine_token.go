@@ -5,7 +5,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
 		b.metrics.failed(stepIssue, err)
-		return toResponse(fmt.Errorf("role %q: %w", name, err))
+		return toResponse(roleError(name, err))
 	}
 	b.metrics.tokenRead(name)
 	return b.machineResponse(request, token), nil
