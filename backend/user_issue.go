@@ -67,7 +67,7 @@ func (i *userIssue) issue(ctx context.Context) error {
 
 // prepare does everything that can fail before anything is stored or created.
 func (i *userIssue) prepare(ctx context.Context) error {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
+	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
 		return err
 	}
 	if err := i.takeTTL(); err != nil {
