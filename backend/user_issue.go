@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -61,7 +60,7 @@ func (i *userIssue) issue(ctx context.Context) error {
 	}
 	defer i.creation.done()
 	if err := i.create(creating); err != nil {
-		return fmt.Errorf("role %q: %w", i.name, err)
+		return roleError(i.name, err)
 	}
 	return i.deliver(creating)
 }
