@@ -32,11 +32,10 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
-	request, err := b.roleTokenRequest(ctx, req, aws, role)
+	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}
-	request.Partition = name // so that it uses the same cached tokens
 	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 

@@ -6,6 +6,7 @@ package backend_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -147,12 +148,49 @@ func TestMachineToken(t *testing.T) {
 		require.NotEqual(t, first, p.Read("creds/machine")["access_token"])
 	})
 
-	t.Run("min_ttl longer than a token lives is refused", func(t *testing.T) {
+	t.Run("min_ttl longer than a token lives is a warning, and buys no token per read", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		text := p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": "2h"})
-		require.Contains(t, text, `role "machine"`)
-		require.Contains(t, text, "2h0m0s")
+		for _, minTTL := range []string{"2h", "59m30s", "2h"} {
+			response := p.OK(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": minTTL})
+			if minTTL == "2h" {
+				require.Contains(t, strings.Join(response.Warnings, ""), "less than the 2h that were requested")
+			}
+		}
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("fresh shares a token that is at most a minute old", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.Read("creds/machine")["access_token"]
+		for range 3 {
+			require.Equal(t, first, p.OK(logical.ReadOperation, "creds/machine", map[string]any{"fresh": true}).Data["access_token"])
+		}
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("a token shows its app client and when it was issued", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		data := p.Read("creds/machine")
+		require.Equal(t, p.Seed.M2MClientID, data["app_client_id"])
+		issued, err := time.Parse(time.RFC3339, data["last_vault_rotation"].(string))
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now(), issued, time.Minute)
+	})
+
+	t.Run("scopes of one role's readers do not evict another role's token", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		p.WriteOK("roles/other", machineRole(map[string]any{
+			"app_client_id": p.Seed.M2MClientID, "app_client_secret": p.Seed.M2MClientSecret, "cognito_pool_domain": p.Seed.Domain,
+		}))
+		token := p.Read("creds/other")["access_token"]
+		for _, scopes := range []string{"api/read", "api/write", "api/read,api/write"} {
+			p.OK(logical.ReadOperation, "creds/machine", map[string]any{"scopes": scopes})
+		}
+		require.Equal(t, token, p.Read("creds/other")["access_token"])
 	})
 
 	t.Run("an error names the role and the domain", func(t *testing.T) {
@@ -179,6 +217,7 @@ func TestMachineToken(t *testing.T) {
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"ttl": 60}), "ttl is not allowed")
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"scopes": "a"}), "scopes is not allowed")
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"min_ttl": 60}), "min_ttl is not allowed")
+		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"fresh": true}), "fresh is not allowed")
 	})
 }
 

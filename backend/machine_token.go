@@ -18,11 +18,10 @@ import (
 // issueMachineToken returns a token of the role's app client. It has no lease, because Cognito cannot
 // revoke it.
 func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
-	request, err := b.machineTokenRequest(ctx, req, aws, role, in)
+	request, err := b.machineTokenRequest(ctx, req, aws, name, role, in)
 	if err != nil {
 		return toResponse(err)
 	}
-	request.Partition = name
 	token, err := aws.MachineToken(ctx, request)
 	if err != nil {
 		b.metrics.failed(stepIssue, err)
@@ -33,8 +32,8 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 }
 
 // machineTokenRequest returns the role's request, narrowed by the fields of the read.
-func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	request, err := b.roleTokenRequest(ctx, req, aws, role)
+func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
+	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return request, err
 	}
@@ -44,56 +43,61 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	var minTTL time.Duration
 	setDuration(in, "min_ttl", &minTTL)
 	request.MinTTL = max(minTTL, request.MinTTL)
+	setField(in, "fresh", &request.Fresh)
 	return narrowScopes(request, in)
 }
 
-// roleTokenRequest returns the request of a read without parameters. If the role names a static role, it
-// uses the app client and the current secret of that one.
-func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry) (cognito.MachineTokenRequest, error) {
-	request := role.tokenRequest(aws.region)
-	if role.StaticRole == "" {
-		return b.withOwnedSecret(ctx, req, aws.region, role, request)
-	}
-	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
-	switch {
-	case err != nil:
+// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own, else
+// the current one of a static role, else it is looked up in the pool.
+func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
+	request := role.tokenRequest(name, aws.region)
+	static, err := b.secretOwner(ctx, req, aws.region, role)
+	if err != nil || static == nil {
 		return request, err
-	case static == nil:
-		return request, badRequest("there is no static role %q, which static_role names", role.StaticRole)
-	case static.CredentialType != staticTypeSecret || static.Value == "":
-		return request, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
-	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
-		return request, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
 	}
 	request.AppClient = cognito.AppClient{ID: static.AppClientID, Secret: static.Value}
 	request.SecretPool = static.secretPool(aws.region)
 	return request, nil
 }
 
-// withOwnedSecret returns the request with the secret of the static role that owns the app client, if there
-// is one and the role stores none. Cognito shows only the secret that an app client was created with, which
-// rotations delete. The static role must reach the pool as the role does, so that the pool is in the same
-// account.
-func (b *backend) withOwnedSecret(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry, request cognito.MachineTokenRequest) (cognito.MachineTokenRequest, error) {
+// secretOwner returns the static role whose secret a role uses, or nil.
+func (b *backend) secretOwner(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
+	if role.StaticRole == "" {
+		return b.ownerOfClient(ctx, req, defaultRegion, role)
+	}
+	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
+	switch {
+	case err != nil:
+		return nil, err
+	case static == nil:
+		return nil, badRequest("there is no static role %q, which static_role names", role.StaticRole)
+	case static.CredentialType != staticTypeSecret || static.Value == "":
+		return nil, badRequest("static role %q, which static_role names, holds no app client secret", role.StaticRole)
+	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
+		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
+	}
+	return static, nil
+}
+
+// ownerOfClient returns the static role that owns the app client of a role without a secret, or nil.
+// Cognito shows only the secret that an app client was created with, which rotations delete. The static
+// role must reach the pool as the role does, so that the pool is in the same account.
+func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
 	if role.AppClientSecret != "" || role.UserPoolID == "" {
-		return request, nil
+		return nil, nil
 	}
 	if err := b.loadQueue(ctx, req.Storage); err != nil {
-		return request, err
+		return nil, err
 	}
 	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
 	if name == "" {
-		return request, nil
+		return nil, nil
 	}
 	static, err := b.staticRole(ctx, req.Storage, name)
-	switch {
-	case err != nil:
-		return request, err
-	case static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion):
-		return request, nil
+	if err != nil || static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion) {
+		return nil, err
 	}
-	request.AppClient.Secret, request.SecretPool = static.Value, static.secretPool(defaultRegion)
-	return request, nil
+	return static, nil
 }
 
 // narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
@@ -132,6 +136,10 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		// The Vault Secrets Operator refreshes a secret without a lease only if it has all three.
 		"last_vault_rotation": timeText(token.Issued),
 	}}
+	if token.BelowMinTTL {
+		response.AddWarning(fmt.Sprintf("the token is valid for %s, less than the %s that were requested: its app client issues tokens of %s",
+			durationText(token.Expires.Sub(now).Truncate(time.Second)), durationText(request.MinTTL), durationText(token.Expires.Sub(token.Issued).Round(time.Second))))
+	}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))
 	}

@@ -89,7 +89,7 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	tokens, err := run(ctx, pool)
 	if err != nil {
 		b.metrics.failed(stepTokens, err)
-		return toResponse(fmt.Errorf("role %q: %w", name, err))
+		return toResponse(tokensError(name, err))
 	}
 	return &logical.Response{Data: tokenData(tokens)}, nil
 }
@@ -170,6 +170,15 @@ func tokenData(tokens cognito.Tokens) map[string]any {
 		shown["refresh_token"] = tokens.RefreshToken
 	}
 	return shown
+}
+
+// tokensError names the role whose sign-in failed. A password that is wrong is the caller's, whatever the
+// set-up is.
+func tokensError(name string, err error) error {
+	if cognito.IsWrongPassword(err) {
+		return fmt.Errorf("role %q: %w", name, err)
+	}
+	return roleError(name, err)
 }
 
 const (

@@ -78,6 +78,11 @@ func (e *Error) Error() string {
 // hold what the answer echoed, and is never printed.
 func (e *Error) Unwrap() error { return e.cause }
 
+// MayBeSetUp reports whether the settings of a role, an app client, a user pool or IAM may be the cause.
+func (e *Error) MayBeSetUp() bool {
+	return e.Kind == KindInvalid || e.Kind == KindNotFound || e.Kind == KindDenied
+}
+
 // KindOf is the kind of an error of this package, and KindUnavailable of any other.
 func KindOf(err error) Kind {
 	var e *Error
