@@ -119,9 +119,11 @@ type Service struct {
 	// merged holds the regions in which the account of the engine's own credentials is known to the limiters.
 	merged  sync.Map
 	denials denials
-	secrets *secretCache
-	tokens  *tokenCache
-	caller  *callerCache
+	// confirmed holds the domains that ConfirmDomain confirmed.
+	confirmed sync.Map
+	secrets   *secretCache
+	tokens    *tokenCache
+	caller    *callerCache
 }
 
 // clientKey is all that tells one AWS client of a Service from another.
