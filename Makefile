@@ -12,6 +12,8 @@ OUT = bin/plugins/$(PLUGIN)
 WAL_MIN_AGE =
 # The version that the plugin reports: the tag that is checked out, or the next version.
 VERSION := $(shell git describe --tags --exact-match --dirty 2>/dev/null | grep -Ex 'v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?' || echo v1.0.0-rc)
+# The time of everything in an OCI image, so that every build of a commit gives the same bytes.
+COMMIT_TIME = $(shell git show -s --format=%ct HEAD 2>/dev/null || echo 0)
 # The race detector needs a C compiler: on, off, or auto, which is on if there is one.
 RACE = auto
 # `make dev DEMO=1` revokes the lease, shows that the user is deleted, and ends.
@@ -177,11 +179,11 @@ check: ## Check formatting, generated files and go.mod
 
 .PHONY: dist
 dist: goreleaser ## Build the files of a release into dist/, without publishing them
-	@scripts/dist.sh '$(VERSION)'
+	@COMMIT_TIME='$(COMMIT_TIME)' scripts/dist.sh '$(VERSION)'
 
 .PHONY: release
 release: goreleaser ## Publish and sign the tag that is checked out (the release workflow does; needs GITHUB_TOKEN and cosign)
-	VERSION='$(VERSION)' PATH="$(CURDIR)/bin:$$PATH" bin/goreleaser release --clean
+	VERSION='$(VERSION)' COMMIT_TIME='$(COMMIT_TIME)' PATH="$(CURDIR)/bin:$$PATH" bin/goreleaser release --clean
 
 .PHONY: goreleaser
 goreleaser:

@@ -158,7 +158,7 @@ func (h *history) requireFiring(alerts ...string) {
 	content, err := yaml.Marshal(map[string]any{
 		"rule_files": []string{rules}, "evaluation_interval": "30s",
 		"tests": []map[string]any{{
-			"interval": h.interval.String(), "input_series": series,
+			"interval": fmt.Sprintf("%dms", h.interval.Milliseconds()), "input_series": series,
 			"promql_expr_test": []map[string]any{{
 				"expr":      `max by (alertname) (ALERTS{alertstate="firing"})`,
 				"eval_time": (time.Duration(h.length-1) * h.interval).Truncate(30 * time.Second).String(), "exp_samples": expected,

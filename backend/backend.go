@@ -51,6 +51,9 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
+	// issuedNames holds the record ids that were found for usernames, by role and name.
+	issuedNames *cache.Cache[string, string]
+	refusals    *refusals
 	// lastConnection is the newest connection, also while it is not cached.
 	lastConnection atomic.Pointer[connection]
 	limiters       ratelimit.Limiters
@@ -143,6 +146,10 @@ func newBackend(options Options) *backend {
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
 	b.roles = newEntryCache[roleEntry](b.lifetime)
+	b.issuedNames = cache.New[string](cache.Options[string]{
+		Lifetime: b.lifetime, Size: issuedNamesMax, Keep: func(id string) bool { return id != "" },
+	})
+	b.refusals = newRefusals(b.now)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{

@@ -32,11 +32,10 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
-	role, err := b.withStaticSecret(ctx, req, role)
+	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}
-	request := role.tokenRequest(aws.region)
 	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 
@@ -103,6 +102,7 @@ func (r *staticRole) subject(defaultRegion string) subject {
 		Target: target, ClientID: r.AppClientID, SecretID: r.SecretID, PreviousID: r.PreviousID,
 		Request: cognito.MachineTokenRequest{
 			Domain: r.CognitoPoolDomain, AppClient: cognito.AppClient{ID: r.AppClientID, Secret: r.Value}, Scopes: r.Scopes,
+			SecretPool: r.secretPool(defaultRegion),
 		},
 	}
 }

@@ -87,6 +87,7 @@ func (b *backend) newService(req *logical.Request, config *configEntry) *cognito
 func (b *backend) awsSettings(req *logical.Request, config *configEntry) cognito.Settings {
 	settings := config.settings(req.MountPoint)
 	settings.OnRefreshFailure = b.logRefreshFailure
+	settings.Observer = b.metrics.observer()
 	settings.Transport = b.transport
 	if config.IdentityTokenAudience != "" {
 		settings.IdentityToken = func(ctx context.Context) (string, error) { return b.identityToken(ctx, config) }

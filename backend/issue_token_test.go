@@ -6,6 +6,7 @@ package backend_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -147,12 +148,49 @@ func TestMachineToken(t *testing.T) {
 		require.NotEqual(t, first, p.Read("creds/machine")["access_token"])
 	})
 
-	t.Run("min_ttl longer than a token lives is refused", func(t *testing.T) {
+	t.Run("min_ttl longer than a token lives is a warning, and buys no token per read", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
-		text := p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": "2h"})
-		require.Contains(t, text, `role "machine"`)
-		require.Contains(t, text, "2h0m0s")
+		for _, minTTL := range []string{"2h", "59m30s", "2h"} {
+			response := p.OK(logical.ReadOperation, "creds/machine", map[string]any{"min_ttl": minTTL})
+			if minTTL == "2h" {
+				require.Contains(t, strings.Join(response.Warnings, ""), "less than the 2h that were requested")
+			}
+		}
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("fresh shares a token that is at most a minute old", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		first := p.Read("creds/machine")["access_token"]
+		for range 3 {
+			require.Equal(t, first, p.OK(logical.ReadOperation, "creds/machine", map[string]any{"fresh": true}).Data["access_token"])
+		}
+		require.Equal(t, 1, p.tokenRequests())
+	})
+
+	t.Run("a token shows its app client and when it was issued", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		data := p.Read("creds/machine")
+		require.Equal(t, p.Seed.M2MClientID, data["app_client_id"])
+		issued, err := time.Parse(time.RFC3339, data["last_vault_rotation"].(string))
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now(), issued, time.Minute)
+	})
+
+	t.Run("scopes of one role's readers do not evict another role's token", func(t *testing.T) {
+		p := newPool(t)
+		p.writeMachine(nil)
+		p.WriteOK("roles/other", machineRole(map[string]any{
+			"app_client_id": p.Seed.M2MClientID, "app_client_secret": p.Seed.M2MClientSecret, "cognito_pool_domain": p.Seed.Domain,
+		}))
+		token := p.Read("creds/other")["access_token"]
+		for _, scopes := range []string{"api/read", "api/write", "api/read,api/write"} {
+			p.OK(logical.ReadOperation, "creds/machine", map[string]any{"scopes": scopes})
+		}
+		require.Equal(t, token, p.Read("creds/other")["access_token"])
 	})
 
 	t.Run("an error names the role and the domain", func(t *testing.T) {
@@ -179,6 +217,7 @@ func TestMachineToken(t *testing.T) {
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/machine", map[string]any{"ttl": 60}), "ttl is not allowed")
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"scopes": "a"}), "scopes is not allowed")
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"min_ttl": 60}), "min_ttl is not allowed")
+		require.Contains(t, p.Refused(logical.ReadOperation, "creds/ci", map[string]any{"fresh": true}), "fresh is not allowed")
 	})
 }
 
@@ -204,7 +243,7 @@ func TestTokensOfAUser(t *testing.T) {
 	}
 
 	for name, client := range map[string]func(*pool) map[string]any{"confidential": confidential, "public": public} {
-		t.Run("a refresh token gives new ones through a "+name+" client", func(t *testing.T) {
+		t.Run("a refresh token returns new tokens through a "+name+" client", func(t *testing.T) {
 			p, creds := user(t, client)
 			tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"]})
 			require.NotEmpty(t, tokens["access_token"])
@@ -212,21 +251,21 @@ func TestTokensOfAUser(t *testing.T) {
 			require.Equal(t, int64(3600), tokens["expires_in"])
 		})
 
-		t.Run("and where that is not offered, in the older way through a "+name+" client", func(t *testing.T) {
+		t.Run("a refresh token is exchanged by REFRESH_TOKEN_AUTH through a "+name+" client if Cognito lacks the newer operation", func(t *testing.T) {
 			p, creds := user(t, client)
 			p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
 			tokens := exchange(p, map[string]any{"refresh_token": creds["refresh_token"], "username": creds["username"]})
 			require.NotEmpty(t, tokens["access_token"])
 		})
 
-		t.Run("so do username and password through a "+name+" client", func(t *testing.T) {
+		t.Run("username and password return tokens through a "+name+" client", func(t *testing.T) {
 			p, creds := user(t, client)
 			tokens := exchange(p, map[string]any{"username": creds["username"], "password": creds["password"]})
 			require.NotEmpty(t, tokens["refresh_token"])
 		})
 	}
 
-	t.Run("the older way needs the username of a confidential client's user", func(t *testing.T) {
+	t.Run("REFRESH_TOKEN_AUTH through a confidential client requires the username", func(t *testing.T) {
 		p, creds := user(t, confidential)
 		p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
 		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
@@ -239,16 +278,16 @@ func TestTokensOfAUser(t *testing.T) {
 	}{
 		"a wrong password": {func(creds map[string]any) map[string]any {
 			return map[string]any{"username": creds["username"], "password": "hush-Wrong-1"}
-		}, "Incorrect username or password"},
+		}, "tokens/ci refused the request"},
 		"an unknown user": {func(map[string]any) map[string]any {
 			return map[string]any{"username": "nobody", "password": "hush-Wrong-1"}
-		}, "signing in user"},
-		"a refresh token that is none": {func(map[string]any) map[string]any {
+		}, "tokens/ci refused the request"},
+		"an invalid refresh token": {func(map[string]any) map[string]any {
 			return map[string]any{"refresh_token": "hush-nothing"}
-		}, "refreshing the tokens"},
-		"nothing":            {func(map[string]any) map[string]any { return nil }, "refresh_token is missing"},
-		"only a username":    {func(map[string]any) map[string]any { return map[string]any{"username": "u"} }, "refresh_token is missing"},
-		"one thing too many": {func(map[string]any) map[string]any { return map[string]any{"refresh_token": "a", "password": "b"} }, "exclude each other"},
+		}, "tokens/ci refused the request"},
+		"an empty request":       {func(map[string]any) map[string]any { return nil }, "refresh_token is required"},
+		"only a username":        {func(map[string]any) map[string]any { return map[string]any{"username": "u"} }, "refresh_token is required"},
+		"a token and a password": {func(map[string]any) map[string]any { return map[string]any{"refresh_token": "a", "password": "b"} }, "mutually exclusive"},
 	} {
 		t.Run(name+" is refused with the reason", func(t *testing.T) {
 			p, creds := user(t, confidential)
@@ -258,15 +297,15 @@ func TestTokensOfAUser(t *testing.T) {
 		})
 	}
 
-	t.Run("a user that was disabled gets none", func(t *testing.T) {
+	t.Run("a disabled user gets no tokens", func(t *testing.T) {
 		p, creds := user(t, confidential)
 		p.disable(creds["username"].(string))
 		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"username": creds["username"], "password": creds["password"]})
-		require.Contains(t, text, "disabled")
+		require.Contains(t, text, "tokens/ci refused the request")
 		p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
 	})
 
-	t.Run("a refresh token that is rotated comes back new, and the one before is used up", func(t *testing.T) {
+	t.Run("a rotated refresh token is returned and the former one is refused", func(t *testing.T) {
 		p := newPool(t)
 		client := p.makeRotatingClient()
 		p.WriteOK("roles/ci", map[string]any{"app_client_id": client, "app_client_secret": ""})
@@ -275,10 +314,10 @@ func TestTokensOfAUser(t *testing.T) {
 		require.NotEmpty(t, tokens["refresh_token"])
 		require.NotEqual(t, creds["refresh_token"], tokens["refresh_token"])
 		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
-		require.Contains(t, text, "RefreshTokenReuseException")
+		require.Contains(t, text, "tokens/ci refused the request")
 	})
 
-	t.Run("a machine's role has no users", func(t *testing.T) {
+	t.Run("a machine role has no users", func(t *testing.T) {
 		p := newPool(t)
 		p.writeMachine(nil)
 		text := p.Refused(logical.UpdateOperation, "tokens/machine", map[string]any{"refresh_token": "x"})

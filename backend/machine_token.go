@@ -18,7 +18,7 @@ import (
 // issueMachineToken returns a token of the role's app client. It has no lease, because Cognito cannot
 // revoke it.
 func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
-	request, err := b.machineTokenRequest(ctx, req, aws, role, in)
+	request, err := b.machineTokenRequest(ctx, req, aws, name, role, in)
 	if err != nil {
 		return toResponse(err)
 	}
@@ -32,26 +32,38 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 }
 
 // machineTokenRequest returns the role's request, narrowed by the fields of the read.
-func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
-	role, err := b.withStaticSecret(ctx, req, role)
+func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
+	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
-		return cognito.MachineTokenRequest{}, err
+		return request, err
 	}
-	request := role.tokenRequest(aws.region)
 	if err := refuseFields(in, role, "ttl"); err != nil {
 		return request, err
 	}
 	var minTTL time.Duration
 	setDuration(in, "min_ttl", &minTTL)
 	request.MinTTL = max(minTTL, request.MinTTL)
+	setField(in, "fresh", &request.Fresh)
 	return narrowScopes(request, in)
 }
 
-// withStaticSecret returns the role with the app client and the current secret of its static role, if
-// it names one.
-func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, role *roleEntry) (*roleEntry, error) {
+// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own, else
+// the current one of a static role, else it is looked up in the pool.
+func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
+	request := role.tokenRequest(name, aws.region)
+	static, err := b.secretOwner(ctx, req, aws.region, role)
+	if err != nil || static == nil {
+		return request, err
+	}
+	request.AppClient = cognito.AppClient{ID: static.AppClientID, Secret: static.Value}
+	request.SecretPool = static.secretPool(aws.region)
+	return request, nil
+}
+
+// secretOwner returns the static role whose secret a role uses, or nil.
+func (b *backend) secretOwner(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
 	if role.StaticRole == "" {
-		return role, nil
+		return b.ownerOfClient(ctx, req, defaultRegion, role)
 	}
 	static, err := b.staticRole(ctx, req.Storage, role.StaticRole)
 	switch {
@@ -64,9 +76,28 @@ func (b *backend) withStaticSecret(ctx context.Context, req *logical.Request, ro
 	case role.AppClientID != "" && role.AppClientID != static.AppClientID:
 		return nil, badRequest("app_client_id %q is not the app client of static role %q", role.AppClientID, role.StaticRole)
 	}
-	with := *role
-	with.AppClientID, with.AppClientSecret = static.AppClientID, static.Value
-	return &with, nil
+	return static, nil
+}
+
+// ownerOfClient returns the static role that owns the app client of a role without a secret, or nil.
+// Cognito shows only the secret that an app client was created with, which rotations delete. The static
+// role must reach the pool as the role does, so that the pool is in the same account.
+func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
+	if role.AppClientSecret != "" || role.UserPoolID == "" {
+		return nil, nil
+	}
+	if err := b.loadQueue(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	name := b.queue.owner(identityOf(staticTypeSecret, role.UserPoolID, role.AppClientID))
+	if name == "" {
+		return nil, nil
+	}
+	static, err := b.staticRole(ctx, req.Storage, name)
+	if err != nil || static == nil || static.Value == "" || static.AppClientID != role.AppClientID || static.target(defaultRegion) != role.target(defaultRegion) {
+		return nil, err
+	}
+	return static, nil
 }
 
 // narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
@@ -89,11 +120,12 @@ func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.Machin
 	return request, nil
 }
 
-// machineResponse includes ttl and rotation_period: Vault Agent uses both to schedule its next read of
-// a secret without a lease.
+// machineResponse includes ttl, rotation_period and last_vault_rotation: Vault Agent and the Vault
+// Secrets Operator use them to schedule their next read of a secret without a lease.
 func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cognito.MachineToken) *logical.Response {
 	now := b.now()
 	response := &logical.Response{Data: map[string]any{
+		"app_client_id":   request.AppClient.ID,
 		"access_token":    token.AccessToken,
 		"token_type":      token.Type,
 		"expires_in":      seconds(token.Expires.Sub(now)),
@@ -101,7 +133,13 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		"expiration":      token.Expires.UTC().Format(time.RFC3339),
 		"ttl":             max(1, secondsUp(token.Next.Sub(now))),
 		"rotation_period": max(1, secondsUp(token.Next.Sub(token.Issued))),
+		// The Vault Secrets Operator refreshes a secret without a lease only if it has all three.
+		"last_vault_rotation": timeText(token.Issued),
 	}}
+	if token.BelowMinTTL {
+		response.AddWarning(fmt.Sprintf("the token is valid for %s, less than the %s that were requested: its app client issues tokens of %s",
+			durationText(token.Expires.Sub(now).Truncate(time.Second)), durationText(request.MinTTL), durationText(token.Expires.Sub(token.Issued).Round(time.Second))))
+	}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))
 	}

@@ -47,7 +47,7 @@ const (
 	codeOK         = "ok"
 	codeBadRequest = "bad_request"
 	codeLimit      = "rate_limit"
-	codeNoAnswer   = "no_answer"
+	codeNoAnswer   = cognito.CodeNoAnswer
 	codeInternal   = "internal"
 )
 
@@ -211,6 +211,9 @@ func (m *metrics) tokenBought(role string, life time.Duration) {
 	if m == nil {
 		return
 	}
+	if role == "" { // the proof of a rotated client secret, which belongs to no role
+		role = metricOther
+	}
 	role = m.roles.bound(role)
 	m.bought.WithLabelValues(role).Inc()
 	m.cost.WithLabelValues(role).Add(machineTokenPrice)
@@ -243,6 +246,15 @@ func (m *metrics) waited(category string, took time.Duration, refused bool) {
 	m.waitSeconds.WithLabelValues(category).Observe(took.Seconds())
 	if refused {
 		m.refusals.WithLabelValues(category).Inc()
+	}
+}
+
+// observer records what happens in internal/cognito.
+func (m *metrics) observer() cognito.Observer {
+	return cognito.Observer{
+		Call:  func(call cognito.Call) { m.awsCall(call.Operation, call.Code, call.Took, call.Throttled) },
+		Wait:  m.waited,
+		Token: m.tokenBought,
 	}
 }
 

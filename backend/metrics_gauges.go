@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vault-plugin-secrets-cognito/internal/cache"
 )
 
 // metricSources return what the gauges show when they are read. All of them read memory only. One
@@ -55,9 +57,8 @@ type libraryState struct {
 
 // cacheState is how much a cache was used, and whether for nothing.
 type cacheState struct {
-	name         string
-	hits, misses uint64
-	entries      int
+	name string
+	cache.Stats
 }
 
 // gaugeReader reads the sources each time the metrics are read.
@@ -189,9 +190,9 @@ func (r *gaugeReader) sendLibraries(send sendFunc, states []libraryState) {
 
 func (r *gaugeReader) sendCaches(to chan<- prometheus.Metric, send sendFunc, states []cacheState) {
 	for _, state := range states {
-		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.hits), state.name, "hit")
-		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.misses), state.name, "miss")
-		send(r.cacheEntries, float64(state.entries), state.name)
+		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.Hits), state.name, "hit")
+		to <- prometheus.MustNewConstMetric(r.cacheRequests, prometheus.CounterValue, float64(state.Misses), state.name, "miss")
+		send(r.cacheEntries, float64(state.Entries), state.name)
 	}
 }
 
@@ -200,7 +201,30 @@ func (b *backend) metricSources() metricSources {
 	return metricSources{
 		records:   func() (recordsState, bool) { return b.census.state(b.now()) },
 		rotations: b.rotationStates,
+		caches:    b.cacheStates,
+		limits:    b.rateLimits,
 	}
+}
+
+// cacheStates returns how much the caches of the mount were used. Those of a connection begin anew when
+// the config changes.
+func (b *backend) cacheStates() []cacheState {
+	states := []cacheState{
+		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()},
+	}
+	if aws, connected := b.connections.Peek(configStoragePath); connected {
+		states = append(states, cacheState{"machine_tokens", aws.TokenCacheStats()}, cacheState{"client_secrets", aws.SecretCacheStats()})
+	}
+	return states
+}
+
+// rateLimits returns the limits of the quota categories, or nothing before the first request.
+func (b *backend) rateLimits() map[string]float64 {
+	aws, connected := b.connections.Peek(configStoragePath)
+	if !connected {
+		return nil
+	}
+	return aws.RateLimits()
 }
 
 // rotationRootKey is the kind of a rotation of the access key in config. The other kinds are the

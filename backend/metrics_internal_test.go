@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/internal/cache"
 	"vault-plugin-secrets-cognito/internal/cognito"
 	"vault-plugin-secrets-cognito/internal/counters"
 )
@@ -38,7 +39,7 @@ func everySource(now time.Time) metricSources {
 		libraries: func() ([]libraryState, bool) {
 			return []libraryState{{name: "e2e", free: 1, lent: 2, broken: 3, waiting: 4, longest: 5 * time.Second}}, true
 		},
-		caches: func() []cacheState { return []cacheState{{"roles", 7, 2, 1}} },
+		caches: func() []cacheState { return []cacheState{{"roles", cache.Stats{Hits: 7, Misses: 2, Entries: 1}}} },
 		limits: func() map[string]float64 { return map[string]float64{"UserUpdate": 12.5} },
 	}
 }

@@ -172,7 +172,7 @@ func requireAnswers(t *testing.T, document openAPI, operation openAPIOperation) 
 func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	operations := readOpenAPI(t).operations(t)
 	for name, want := range map[string][]string{
-		"get /creds/{name}": {"min_ttl", "scopes", "ttl"},
+		"get /creds/{name}": {"fresh", "min_ttl", "scopes", "ttl"},
 		"get /check/{name}": {"kind"},
 		"get /metrics":      {"format"},
 	} {

@@ -34,17 +34,22 @@ func pathCreds(b *backend) []*framework.Path {
 			"ttl": {
 				Type:        framework.TypeDurationSecond,
 				Query:       true,
-				Description: "A shorter lease than the role's. Type user only.",
+				Description: "Duration of the lease, if shorter than the role's. Type user only.",
 			},
 			"scopes": {
 				Type:        framework.TypeCommaStringSlice,
 				Query:       true,
-				Description: "Some of the role's scopes, in place of all. Type client_credentials_grant only.",
+				Description: "Scopes of the token, if fewer than the role's. Type client_credentials_grant only.",
 			},
 			"min_ttl": {
 				Type:        framework.TypeDurationSecond,
 				Query:       true,
-				Description: "How long the token must still live, where that is longer than the role's min_token_ttl. Type client_credentials_grant only.",
+				Description: "Minimum remaining lifetime of the token, if longer than the role's min_token_ttl. A token in the first quarter of its lifetime satisfies every value. Type client_credentials_grant only.",
+			},
+			"fresh": {
+				Type:        framework.TypeBool,
+				Query:       true,
+				Description: "If true, the token is at most one minute old: for a client whose token was refused. Type client_credentials_grant only.",
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -64,7 +69,7 @@ func credsResponseFields() map[string]*framework.FieldSchema {
 		"sub":           {Type: framework.TypeString, Description: "Unique id of the user."},
 		"user_pool_id":  {Type: framework.TypeString, Description: "Id of the user pool."},
 		"region":        {Type: framework.TypeString, Description: "AWS region of the user pool."},
-		"app_client_id": {Type: framework.TypeString, Description: "App client that signed the user in."},
+		"app_client_id": {Type: framework.TypeString, Description: "App client that the user signed in through, or whose token it is."},
 		"totp_secret":   {Type: framework.TypeString, Description: "Secret of the user's authenticator, in base32."},
 		"totp_url":      {Type: framework.TypeString, Description: "The same as an otpauth URL."},
 		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT."},
@@ -77,7 +82,11 @@ func credsResponseFields() map[string]*framework.FieldSchema {
 		"ttl":           {Type: framework.TypeInt64, Description: "Seconds until the next token can be had. Type client_credentials_grant only."},
 		"rotation_period": {
 			Type:        framework.TypeInt64,
-			Description: "Seconds from one token to the next. Vault Agent fetches again by this and ttl, without a lease. Type client_credentials_grant only.",
+			Description: "Seconds from one token to the next. Vault Agent uses this and ttl to schedule its next read. Type client_credentials_grant only.",
+		},
+		"last_vault_rotation": {
+			Type:        framework.TypeString,
+			Description: "When the token was issued (RFC 3339). The Vault Secrets Operator needs it to refresh the token. Type client_credentials_grant only.",
 		},
 	}, "password", "totp_secret", "totp_url", "id_token", "refresh_token", "access_token")
 }

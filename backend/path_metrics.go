@@ -53,8 +53,8 @@ func pathMetrics(b *backend) []*framework.Path {
 // metricsResponseFields describes every metric as the data form has it.
 func metricsResponseFields(m *metrics) map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{
-		"scope": {Type: framework.TypeString, Description: `Always "node": every node counts what it does itself.`, Required: true},
-		"since": {Type: framework.TypeString, Description: "When this node began to count, in RFC 3339.", Required: true},
+		"scope": {Type: framework.TypeString, Description: `Always "node": every node counts what it does itself.`},
+		"since": {Type: framework.TypeString, Description: "When this node began to count, in RFC 3339."},
 	}
 	for _, family := range m.families {
 		field := &framework.FieldSchema{Type: framework.TypeFloat, Description: family.help}

@@ -76,6 +76,7 @@ func TestRoles(t *testing.T) {
 			"password_policy":       "",
 			"mfa":                   "totp",
 			"revocation":            "disable",
+			"tokens_for":            "issued",
 		}, m.Read("roles/ci"))
 	})
 
@@ -256,6 +257,7 @@ func TestRolesRefuse(t *testing.T) {
 		"group and groups that differ":          {userRole(map[string]any{"group": "a", "groups": "b"}), "group and groups"},
 		"an unknown second factor":              {userRole(map[string]any{"mfa": "sms"}), `mfa "sms"`},
 		"an unknown revocation":                 {userRole(map[string]any{"revocation": "fire"}), `revocation "fire"`},
+		"an unknown tokens_for":                 {userRole(map[string]any{"tokens_for": "me"}), `tokens_for "me"`},
 		"totp without a client":                 {userRole(map[string]any{"app_client_id": "", "issue_tokens": false, "mfa": "totp"}), "app_client_id is required"},
 		"an attribute with a space":             {userRole(map[string]any{"user_attributes": map[string]any{"a b": "c"}}), `user_attributes holds "a b"`},
 		"the sub as an attribute":               {userRole(map[string]any{"user_attributes": map[string]any{"sub": "c"}}), `user_attributes holds "sub"`},

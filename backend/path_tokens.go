@@ -70,7 +70,7 @@ func tokenResponseFields() map[string]*framework.FieldSchema {
 
 func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
-	role, target, err := b.roleForTokens(ctx, req, name)
+	role, target, users, err := b.roleForTokens(ctx, req, name)
 	if err != nil {
 		return toResponse(err)
 	}
@@ -82,38 +82,45 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	if err != nil {
 		return toResponse(err)
 	}
-	tokens, err := exchange.run(ctx, pool)
+	run := exchange.run
+	if users != nil {
+		run = restrictedExchange{exchange, users, b.refusals, callerOf(req), name}.run
+	}
+	tokens, err := run(ctx, pool)
 	if err != nil {
 		b.metrics.failed(stepTokens, err)
-		return toResponse(fmt.Errorf("role %q: %w", name, err))
+		return toResponse(tokensError(name, err))
 	}
 	return &logical.Response{Data: tokenData(tokens)}, nil
 }
 
-// roleForTokens gives the role of a name, or where there is none the like of
-// one for a static role that owns a user's password.
-func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, error) {
+// roleForTokens returns the role of a name, else the app client of a static role that owns a user's
+// password, and the users that get tokens: nil for any user of the pool.
+func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, tokenUsers, error) {
 	static, err := b.staticRole(ctx, req.Storage, name)
 	if err != nil {
-		return nil, cognito.Target{}, err
+		return nil, cognito.Target{}, nil, err
 	}
 	dynamic, err := b.role(ctx, req.Storage, name)
 	if err != nil {
-		return nil, cognito.Target{}, err
+		return nil, cognito.Target{}, nil, err
 	}
 	if dynamic != nil || static == nil || static.CredentialType != staticTypePassword {
 		role, aws, err := b.usableRole(ctx, req, name)
 		if err != nil {
-			return nil, cognito.Target{}, err
+			return nil, cognito.Target{}, nil, err
 		}
-		return role, role.target(aws.region), nil
+		if role.TokensFor == tokensForAny {
+			return role, role.target(aws.region), nil, nil
+		}
+		return role, role.target(aws.region), issuedUsers{b, req.Storage, name}, nil
 	}
 	aws, err := b.connect(ctx, req)
 	if err != nil {
-		return nil, cognito.Target{}, err
+		return nil, cognito.Target{}, nil, err
 	}
 	client := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
-	return client, static.target(aws.region), nil
+	return client, static.target(aws.region), staticUser{static}, nil
 }
 
 // exchange is what tokens are asked for.
@@ -138,9 +145,9 @@ func newExchange(name string, role *roleEntry, in input) (exchange, error) {
 	case role.AppClientID == "":
 		return e, badRequest("role %q cannot be used for tokens: it has no app_client_id", name)
 	case e.refreshToken != "" && e.login.Password != "":
-		return e, badRequest("refresh_token and password exclude each other")
+		return e, badRequest("refresh_token and password are mutually exclusive")
 	case e.refreshToken == "" && (e.login.Username == "" || e.login.Password == ""):
-		return e, badRequest("refresh_token is missing, or else username and password")
+		return e, badRequest("refresh_token is required, or username and password")
 	}
 	return e, nil
 }
@@ -165,15 +172,27 @@ func tokenData(tokens cognito.Tokens) map[string]any {
 	return shown
 }
 
+// tokensError names the role whose sign-in failed. A password that is wrong is the caller's, whatever the
+// set-up is.
+func tokensError(name string, err error) error {
+	if cognito.IsWrongPassword(err) {
+		return fmt.Errorf("role %q: %w", name, err)
+	}
+	return roleError(name, err)
+}
+
 const (
 	tokensHelpSynopsis    = `Exchange a refresh token, or username and password, for tokens.`
 	tokensHelpDescription = `
-The exchange goes through the app client of a role of credential_type "user", or
-of a static role of credential_type "user_password", so that whoever asks never
-sees the client's secret. Nothing is kept and there is no lease: a refresh token
-ends with its user, a JWT when it expires.
+The request uses the app client of a role of type "user" or of a static role of
+type "user_password", so that the caller never sees the client's secret. Only
+users that the role issued and that still exist get tokens, or the user of the
+static role. With tokens_for=any in the role, any user of the user pool does.
 
-Where the app client rotates its refresh tokens the answer holds the next one,
-and the one that was sent is used up.
+There is no lease: a refresh token ends with its user, and a JWT when it
+expires. If the app client rotates refresh tokens, the response holds the next
+one, and the one that was sent is no longer valid.
+
+    $ vault write cognito/tokens/ci-user refresh_token=-
 `
 )

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -45,11 +46,25 @@ func (in input) checkSizes() error {
 		if size, most := sizes(field, in.value(field)); size > most {
 			return badRequest("%s is not allowed: it has %d bytes, more than the limit of %d", field, size, most)
 		}
+		if isSecret(in.data.Schema[field]) && hasControls(in.value(field)) {
+			return badRequest("%s is not allowed: it holds a line break or another control character", field)
+		}
 		if in.data.Schema[field].Type == framework.TypeDurationSecond && overflows(in.data.Raw[field]) {
 			return badRequest("%s is not allowed: it is longer than %dh", field, int(math.MaxInt64/time.Hour))
 		}
 	}
 	return nil
+}
+
+func isSecret(schema *framework.FieldSchema) bool {
+	return schema.DisplayAttrs != nil && schema.DisplayAttrs.Sensitive
+}
+
+// hasControls reports whether a text holds a control character, other than in the space around it. AWS
+// creates no such secret; a text that was pasted too far has line breaks.
+func hasControls(value any) bool {
+	text, isText := value.(string)
+	return isText && strings.ContainsFunc(strings.TrimSpace(text), unicode.IsControl)
 }
 
 // sizes returns the bytes of a value and the limit for its field. An empty item counts as one byte.

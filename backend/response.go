@@ -42,6 +42,15 @@ func toResponse(err error) (*logical.Response, error) {
 	}
 }
 
+// roleError names the role whose use failed, and its check if the set-up of the role may be the cause.
+func roleError(name string, err error) error {
+	var aws *cognito.Error
+	if errors.As(err, &aws) && aws.MayBeSetUp() {
+		return fmt.Errorf("role %q: %w; see check/%s", name, err, name)
+	}
+	return fmt.Errorf("role %q: %w", name, err)
+}
+
 func cognitoResponse(e *cognito.Error, text string) (*logical.Response, error) {
 	switch e.Kind {
 	case cognito.KindInvalid, cognito.KindNotFound:

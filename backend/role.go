@@ -88,6 +88,8 @@ type roleEntry struct {
 	PasswordPolicy   string            `json:"password_policy,omitempty"`
 	MFA              string            `json:"mfa,omitempty"`
 	Revocation       string            `json:"revocation,omitempty"`
+	// TokensFor is empty for the default, tokensForIssued.
+	TokensFor string `json:"tokens_for,omitempty"`
 	// MaxIssued bounds how many objects of the role exist at a time; 0 is no bound.
 	MaxIssued int `json:"max_issued,omitempty"`
 }
@@ -175,6 +177,7 @@ func (r *roleEntry) update(in input) error {
 	setString(in, "password_policy", &r.PasswordPolicy)
 	setString(in, "mfa", &r.MFA)
 	setString(in, "revocation", &r.Revocation)
+	setString(in, "tokens_for", &r.TokensFor)
 	setString(in, "cognito_pool_domain", &r.CognitoPoolDomain)
 	setString(in, "static_role", &r.StaticRole)
 	setField(in, "scopes", &r.Scopes)
@@ -292,6 +295,8 @@ func (r *roleEntry) validateChoices() error {
 		return requiredField("app_client_id", "the app client that users sign in through, which mfa=totp needs")
 	case r.revocation() != revocationDelete && r.revocation() != revocationDisable:
 		return badRequest("revocation %q is not allowed: it must be %q or %q", r.Revocation, revocationDelete, revocationDisable)
+	case r.tokensFor() != tokensForIssued && r.tokensFor() != tokensForAny:
+		return badRequest("tokens_for %q is not allowed: it must be %q or %q", r.TokensFor, tokensForIssued, tokensForAny)
 	}
 	return nil
 }
@@ -317,6 +322,8 @@ func (r *roleEntry) validateAttributes() error {
 func (r *roleEntry) mfa() string { return cmp.Or(r.MFA, mfaNone) }
 
 func (r *roleEntry) revocation() string { return cmp.Or(r.Revocation, revocationDelete) }
+
+func (r *roleEntry) tokensFor() string { return cmp.Or(r.TokensFor, tokensForIssued) }
 
 func (r *roleEntry) validateGroups() error {
 	if len(r.Groups) > groupsMax {
@@ -408,6 +415,7 @@ func (r *roleEntry) userData() map[string]any {
 		"issue_tokens":       !r.NoTokens,
 		"mfa":                r.mfa(),
 		"revocation":         r.revocation(),
+		"tokens_for":         r.tokensFor(),
 		"ttl":                seconds(r.TTL),
 		"max_ttl":            seconds(r.MaxTTL),
 		"max_issued":         r.MaxIssued,

@@ -42,11 +42,13 @@ func (b *backend) dropCachedRole(name string) {
 	connection, _ := b.connections.Peek(configStoragePath)
 	if role != nil && connection != nil {
 		connection.DropClient(role.AppClientID)
+		connection.DropPartition(name)
 	}
 }
 
-// tokenRequest returns a request for a machine token with all scopes of the role.
-func (r *roleEntry) tokenRequest(defaultRegion string) cognito.MachineTokenRequest {
+// tokenRequest returns a request for a machine token with all scopes of the role. Each role has its own
+// part of the token cache, so that its readers cannot evict the tokens of another role.
+func (r *roleEntry) tokenRequest(name, defaultRegion string) cognito.MachineTokenRequest {
 	return cognito.MachineTokenRequest{
 		Source:         r.source(),
 		Domain:         r.CognitoPoolDomain,
@@ -56,5 +58,6 @@ func (r *roleEntry) tokenRequest(defaultRegion string) cognito.MachineTokenReque
 		ClientMetadata: r.ClientMetadata,
 		MinTTL:         r.minTokenTTL(),
 		NoCache:        r.NoCache,
+		Partition:      name,
 	}
 }

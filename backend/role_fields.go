@@ -90,11 +90,11 @@ func userRoleFields() map[string]*framework.FieldSchema {
 		},
 		"username_template": {
 			Type:        framework.TypeString,
-			Description: "Template for usernames. It can use .RoleName, .DisplayName, .MountPoint and .UserPoolID, the functions of Vault's username templates, and random_digits. Defaults to the template of the config, and without one to vault-, the role name and a random part, in lower case. Type user only.",
+			Description: "Template for usernames. It can use .RoleName, .DisplayName, .EntityName, .MountPoint and .UserPoolID, identity templates, the functions of Vault's username templates, and random_digits. Defaults to the template of the config, and without one to vault-, the role name and a random part, in lower case. Values of the caller are reduced to 40 letters, digits, _ and -. Type user only.",
 		},
 		"user_attributes": {
 			Type:        framework.TypeKVPairs,
-			Description: "Attributes of each user: standard attributes, and custom ones with the prefix custom:. Values are templates that can also use .Username. Type user only.",
+			Description: "Attributes of each user: standard attributes, and custom ones with the prefix custom:. Values are templates that can also use .Username. An e-mail address is marked as verified by default only under dummy_email_domain. Type user only.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
@@ -115,6 +115,12 @@ func userRoleFields() map[string]*framework.FieldSchema {
 		"max_issued": {
 			Type:        framework.TypeInt,
 			Description: "How many users of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound. Type user only.",
+		},
+		"tokens_for": {
+			Type:          framework.TypeString,
+			Default:       tokensForIssued,
+			AllowedValues: []any{tokensForIssued, tokensForAny},
+			Description:   `Users that get tokens from tokens/: "issued", those that this role issued and that still exist, or "any", every user of the user pool, for applications that sign in their users through Vault. Type user only.`,
 		},
 		"issue_tokens": {
 			Type:        framework.TypeBool,

@@ -3,7 +3,11 @@
 
 package backend
 
-import "vault-plugin-secrets-cognito/internal/cognito"
+import (
+	"context"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
 
 // secretUse is a stored app client secret and what decides where it is sent.
 type secretUse struct {
@@ -47,4 +51,18 @@ func keepSecret(in input, before, after secretUse) error {
 		return badRequest("app_client_secret is required: the stored one must not be used after a change of %s; write it again, or write an empty one", field)
 	}
 	return nil
+}
+
+// secretPool returns the pool whose domains alone may get the static role's secret.
+func (r *staticRole) secretPool(defaultRegion string) *cognito.Target {
+	target := r.target(defaultRegion)
+	return &target
+}
+
+// confirmDomain returns an error if the static role's secret must not be sent to its domain.
+func (r *staticRole) confirmDomain(ctx context.Context, aws *connection) error {
+	if r.CredentialType != staticTypeSecret || r.CognitoPoolDomain == "" {
+		return nil
+	}
+	return aws.ConfirmDomain(ctx, r.target(aws.region), r.CognitoPoolDomain)
 }

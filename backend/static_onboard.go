@@ -92,6 +92,11 @@ func (w *staticWrite) readFields(ctx context.Context) error {
 	if err := w.role.validate(aws.region); err != nil {
 		return err
 	}
+	if w.in.has("cognito_pool_domain") {
+		if err := w.role.confirmDomain(ctx, aws); err != nil {
+			return err
+		}
+	}
 	if w.role.PasswordPolicy != "" {
 		if _, err := w.newPasswordBy(ctx, w.role.PasswordPolicy); err != nil {
 			return err
@@ -188,6 +193,7 @@ func (w *staticWrite) proveSecret(ctx context.Context, secret string) error {
 	}
 	_, err = w.aws.MachineToken(ctx, cognito.MachineTokenRequest{
 		Domain: w.role.CognitoPoolDomain, AppClient: cognito.AppClient{ID: w.role.AppClientID, Secret: secret}, Scopes: w.role.Scopes, NoCache: true,
+		SecretPool: w.role.secretPool(w.aws.region),
 	})
 	return err
 }
@@ -278,7 +284,7 @@ func (w *staticWrite) takePresentValue(ctx context.Context) error {
 		return nil
 	}
 	repeated := w.role.wasWritten(value)
-	if repeated && !w.role.inDoubt() {
+	if repeated && (!w.role.inDoubt() || w.role.AppClientID == "") {
 		return nil
 	}
 	if err := w.provePassword(ctx, value); err != nil {

@@ -38,8 +38,8 @@ type staticQueue struct {
 	owners map[string]string
 	// times are those of the rotations of each role, for the metrics.
 	times map[string]rotationTimes
-	// lastTick is the time of the last tick, by which a clock that was set back is noticed.
-	lastTick time.Time
+	// lastTime is the newest time that was seen, by which a clock that was set back is noticed.
+	lastTime time.Time
 }
 
 func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
@@ -50,6 +50,7 @@ func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
 
 func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
 	q.wakeAt(name, role.wake(now))
+	q.lastTime = latest(q.lastTime, now)
 	if q.owners == nil {
 		q.owners = map[string]string{}
 	}
@@ -74,6 +75,13 @@ func (q *staticQueue) lookAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wakeAt(name, time.Time{})
+}
+
+// owner returns the name of the role that owns an identity, or "".
+func (q *staticQueue) owner(identity string) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.owners[identity]
 }
 
 // claim makes a role the owner of what it names, unless another role is.
@@ -113,10 +121,10 @@ func (q *staticQueue) reload(name string) {
 func (q *staticQueue) tick(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if now.Before(q.lastTick) {
+	if now.Before(q.lastTime) {
 		q.loaded = false
 	}
-	q.lastTick = now
+	q.lastTime = now
 }
 
 // due returns the names of roles that need attention, the longest waiting first.
@@ -241,7 +249,7 @@ func (b *backend) processDue(ctx context.Context, req *logical.Request, name str
 // the clock was.
 func (b *backend) adjustSchedule(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
 	now := b.now()
-	missed := role.missed(now) && (role.State == staticIdle || role.State == staticRejected)
+	missed := role.missed(now) && role.State != staticSetting
 	if !missed && !role.aheadOfClock(now) {
 		return nil
 	}

@@ -172,10 +172,15 @@ func (r *staticRole) identities() []string {
 	var identities []string
 	for _, name := range names {
 		if name != "" {
-			identities = append(identities, fmt.Sprintf("%s %q %q", r.CredentialType, r.UserPoolID, name))
+			identities = append(identities, identityOf(r.CredentialType, r.UserPoolID, name))
 		}
 	}
 	return identities
+}
+
+// identityOf returns what a static role of a type owns in a user pool, as one text.
+func identityOf(credentialType, userPoolID, name string) string {
+	return fmt.Sprintf("%s %q %q", credentialType, userPoolID, name)
 }
 
 // user returns the name that Cognito is called with.
@@ -358,8 +363,12 @@ func (r *staticRole) inWindow(now time.Time) bool {
 // aheadOfClock reports whether the times of the role can only be those of a
 // clock that was set back since.
 func (r *staticRole) aheadOfClock(now time.Time) bool {
+	longest := retryStaticMax
+	if r.State == staticSetting && !r.isSecret() {
+		longest = signInWindow
+	}
 	next, err := r.timetable().next(now)
-	return err == nil && r.NextRotation.After(next) || r.RetryAt.Sub(now) > max(retryStaticMax, signInWindow)
+	return err == nil && r.NextRotation.After(next) || r.RetryAt.Sub(now) > longest
 }
 
 // wake returns when the periodic task has to look at the role.
@@ -368,10 +377,8 @@ func (r *staticRole) wake(now time.Time) time.Time {
 		return now
 	}
 	at := r.nextAttempt(now)
-	if r.State == staticIdle || r.State == staticRejected {
-		if end := r.NextRotation.Add(r.RotationWindow); r.RotationWindow != 0 && end.Before(at) {
-			return end // the next rotation is scheduled again then
-		}
+	if end := r.NextRotation.Add(r.RotationWindow); r.RotationWindow != 0 && r.State != staticSetting && end.Before(at) {
+		return end // the next rotation is scheduled again then
 	}
 	return at
 }

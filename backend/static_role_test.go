@@ -46,6 +46,7 @@ func newKeeper(t *testing.T) *keeper {
 	k := &keeper{time: time.Now().Truncate(time.Second)}
 	k.pool = newPoolOn(t, backend.Options{Now: k.now})
 	k.WriteOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
+	k.WriteOK("roles/ci", map[string]any{"tokens_for": "any"})
 	k.addUser(staticUser)
 	out, err := k.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientName: aws.String("users"), GenerateSecret: true,
@@ -396,7 +397,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 	}{
 		"an unknown type":               {"a password", map[string]any{"credential_type": "root"}, `credential_type "root"`},
 		"no pool":                       {"a password", map[string]any{"user_pool_id": ""}, "user_pool_id is required"},
-		"no region":                     {"a password", map[string]any{"region": ""}, "region is required"},
+		"no region":                     {"a password", map[string]any{"user_pool_id": "local_x", "region": ""}, "region is required"},
 		"no user":                       {"a password", map[string]any{"username": ""}, "username is required"},
 		"a user that is not there":      {"a password", map[string]any{"username": "nobody"}, `"nobody"`},
 		"no schedule":                   {"a password", map[string]any{"rotation_period": 0}, "rotation_period is required"},
@@ -636,8 +637,9 @@ func TestCheckOfStaticRoles(t *testing.T) {
 			_, err := k.Admin.UpdateUserPoolClient(k.T.Context(), &cip.UpdateUserPoolClientInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client})
 			require.NoError(k.T, err)
 		}, "auth_flows", "fail"},
-		"a domain that is not there": {"a secret", func(k *keeper) {
-			k.WriteOK("static-roles/x", map[string]any{"cognito_pool_domain": "http://127.0.0.1:1"})
+		"a domain that does not answer": {"a secret", func(k *keeper) {
+			k.WriteOK("static-roles/x", map[string]any{"cognito_pool_domain": k.Seed.Domain})
+			k.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		}, "token", "fail"},
 		"a secret that somebody deleted": {"a secret", func(k *keeper) {
 			k.Fault(control.Fault{Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",

@@ -217,7 +217,7 @@ func (r *staticRotation) begin(ctx context.Context) error {
 	}
 	before := *r.role
 	r.previous = before.State
-	r.role.State, r.role.Pending = staticSetting, pending
+	r.role.State, r.role.Pending, r.role.RetryAt = staticSetting, pending, time.Time{}
 	if err := r.store(ctx); err != nil {
 		*r.role = before // whether or not it is stored, Cognito does not have it
 		return err

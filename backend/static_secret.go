@@ -223,6 +223,7 @@ func (s *ownedSecret) promoteSecret(ctx context.Context) error {
 func (s *ownedSecret) prove(ctx context.Context) error {
 	request := cognito.MachineTokenRequest{
 		Domain: s.role.CognitoPoolDomain, AppClient: cognito.AppClient{ID: s.role.AppClientID, Secret: s.role.Pending.Value}, Scopes: s.role.Scopes, NoCache: true,
+		SecretPool: s.role.secretPool(s.aws.region),
 	}
 	_, err := s.aws.MachineToken(ctx, request)
 	for attempt := 1; cognito.IsInvalidClient(err) && attempt < secretProofs; attempt++ {

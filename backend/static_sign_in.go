@@ -96,12 +96,8 @@ func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, 
 func (s *signer) mustHave(ctx context.Context, n int) error {
 	s.signInCounts.Lock()
 	defer s.signInCounts.Unlock()
-	for _, key := range s.keys() {
-		if _, err := s.read(ctx, key, n); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := s.read(ctx, n)
+	return err
 }
 
 // count stores that a sign-in is about to be made, and returns its time.
@@ -109,13 +105,9 @@ func (s *signer) count(ctx context.Context) (time.Time, error) {
 	s.signInCounts.Lock()
 	defer s.signInCounts.Unlock()
 	at := s.now().UTC()
-	counts := map[string]signIns{}
-	for _, key := range s.keys() {
-		current, err := s.read(ctx, key, 1)
-		if err != nil {
-			return at, err
-		}
-		counts[key] = current
+	counts, err := s.read(ctx, 1)
+	if err != nil {
+		return at, err
 	}
 	for key, current := range counts {
 		current.Times = append(current.Times, at)
@@ -126,23 +118,39 @@ func (s *signer) count(ctx context.Context) (time.Time, error) {
 	return at, nil
 }
 
-// read returns the sign-ins of a key if n more are allowed. It stores what a clock
-// that was set back changed, so that the sign-ins end.
-func (s *signer) read(ctx context.Context, key string, n int) (signIns, error) {
+// read returns the sign-ins of the user by key, if n more are allowed.
+func (s *signer) read(ctx context.Context, n int) (map[string]signIns, error) {
+	counts := map[string]signIns{}
+	var until time.Time
+	for _, key := range s.keys() {
+		current, err := s.readKey(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		counts[key] = current
+		if len(current.Times)+n > signInsMax {
+			until = latest(until, current.free(n))
+		}
+	}
+	if !until.IsZero() {
+		return nil, &signInsExhausted{until}
+	}
+	return counts, nil
+}
+
+// readKey stores what a clock that was set back changed, or the sign-ins would count
+// until the clock is where it was.
+func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	var stored signIns
 	if _, err := getJSON(ctx, s.storage, key, &stored); err != nil {
 		return signIns{}, err
 	}
-	current := stored.current(s.now())
-	if len(current.Times)+n <= signInsMax {
-		return current, nil
+	now := s.now()
+	current := stored.current(now)
+	if slices.ContainsFunc(stored.Times, now.Before) {
+		return current, putJSON(ctx, s.storage, key, current)
 	}
-	if !slices.EqualFunc(current.Times, stored.Times, time.Time.Equal) {
-		if err := putJSON(ctx, s.storage, key, current); err != nil {
-			return signIns{}, err
-		}
-	}
-	return signIns{}, &signInsExhausted{current.free(n)}
+	return current, nil
 }
 
 // takeBack removes a sign-in that was not wrong from the counts. A failure leaves

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -61,14 +60,14 @@ func (i *userIssue) issue(ctx context.Context) error {
 	}
 	defer i.creation.done()
 	if err := i.create(creating); err != nil {
-		return fmt.Errorf("role %q: %w", i.name, err)
+		return roleError(i.name, err)
 	}
 	return i.deliver(creating)
 }
 
 // prepare does everything that can fail before anything is stored or created.
 func (i *userIssue) prepare(ctx context.Context) error {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl"); err != nil {
+	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
 		return err
 	}
 	if err := i.takeTTL(); err != nil {

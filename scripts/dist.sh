@@ -47,7 +47,7 @@ cmp "$binary" "$again/$plugin" || fail 'make build gives other bytes'
 
 for arch in amd64 arm64; do
     image=dist/${plugin}_${version}_linux_$arch.oci.tar
-    bin/oci "dist/${plugin}_${version}_linux_$arch" "$again/image.tar" "$version" $arch "$(git show -s --format=%ct HEAD)"
+    bin/oci "dist/${plugin}_${version}_linux_$arch" "$again/image.tar" "$version" $arch "$COMMIT_TIME"
     cmp "$image" "$again/image.tar" || fail "building $image again gives other bytes"
 done
 bao=$(pwd)/bin/bao

@@ -57,6 +57,20 @@ type Cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	entries *simplelru.LRU[K, V]
 	loads   map[K]*loading[V]
+	stats   Stats
+}
+
+// Stats are how much a cache was used. The zero value is that of one that was not.
+type Stats struct {
+	// Hits are calls of Get that returned a cached value, and Misses the others.
+	Hits, Misses uint64
+	// Entries are the cached values.
+	Entries int
+}
+
+// Add returns the stats of two caches together.
+func (s Stats) Add(other Stats) Stats {
+	return Stats{Hits: s.Hits + other.Hits, Misses: s.Misses + other.Misses, Entries: s.Entries + other.Entries}
 }
 
 // loading is a load under way. The fields below done are written before it is closed.
@@ -98,6 +112,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, state func(V) State, load 
 	if found {
 		condition = stateOf(state, value)
 	}
+	c.stats.count(condition)
 	if condition == Fresh {
 		c.mu.Unlock()
 		return value, nil
@@ -114,6 +129,15 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, state func(V) State, load 
 		var none V
 		return none, ctx.Err()
 	}
+}
+
+// count counts one call of Get.
+func (s *Stats) count(condition State) {
+	if condition == Expired {
+		s.Misses++
+		return
+	}
+	s.Hits++
 }
 
 func stateOf[V any](state func(V) State, value V) State {
@@ -198,6 +222,15 @@ func (c *Cache[K, V]) Clear() {
 	defer c.mu.Unlock()
 	c.entries.Purge()
 	clear(c.loads)
+}
+
+// Stats returns how much the cache was used.
+func (c *Cache[K, V]) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stats := c.stats
+	stats.Entries = c.entries.Len()
+	return stats
 }
 
 // Len returns the number of cached entries.

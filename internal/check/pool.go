@@ -5,6 +5,7 @@ package check
 
 import (
 	"context"
+	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
@@ -50,8 +51,8 @@ type lookups struct {
 	identity Result[string]
 	rules    Result[cognito.PoolRules]
 	client   Result[cognito.ClientRules]
-	// secrets counts the app client's secrets; it is read only where the stored secret is not the one
-	// that Cognito shows.
+	// secrets counts the app client's secrets. It is read only if the stored secret is not the one that
+	// Cognito shows, or if there is neither.
 	secrets Result[int]
 }
 
@@ -100,7 +101,11 @@ func (l *lookups) start(r *reader, aws AWS, pool Pool) {
 
 func (l *lookups) readClient(ctx context.Context, pool Pool) {
 	l.client = ResultOf(pool.Client(ctx, l.AppClient.ID))
-	if l.client.known() && l.AppClient.Secret != "" && !l.client.Value.HasThisSecret(l.AppClient.Secret) {
+	if !l.client.known() {
+		return
+	}
+	client := l.client.Value
+	if l.AppClient.Secret == "" && !client.HasSecret || l.AppClient.Secret != "" && !client.HasThisSecret(l.AppClient.Secret) {
 		l.secrets = ResultOf(pool.SecretCount(ctx, l.AppClient.ID))
 	}
 }
@@ -171,6 +176,9 @@ func (l *lookups) checkSecret(without func(name string, client cognito.ClientRul
 	switch {
 	case !l.client.known():
 		return skipped(name, "app_client")
+	case l.AppClient.Secret == "" && !l.client.Value.HasSecret && l.secrets.Value > 0:
+		return Failed(name, fmt.Sprintf("Cognito shows none of the app client's secrets, of which there are %d, because the first one was deleted.", l.secrets.Value),
+			"Write one of them to app_client_secret. A role for machine tokens can name a static role that owns the app client in static_role instead.")
 	case l.AppClient.Secret == "":
 		return without(name, l.client.Value)
 	case l.client.Value.HasThisSecret(l.AppClient.Secret):

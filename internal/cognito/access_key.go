@@ -221,7 +221,10 @@ func (s *Service) poolCall(cfg aws.Config) func(context.Context) error {
 	client := cip.NewFromConfig(cfg, func(o *cip.Options) { o.BaseEndpoint = endpointOr(o.BaseEndpoint, s.settings.CognitoEndpoint) })
 	return func(ctx context.Context) error {
 		_, err := client.DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: aws.String(cfg.Region + "_AccessKey")})
-		if kind := KindOf(fail("", err)); err == nil || kind == KindNotFound || kind == KindInvalid || isDenied(err) {
+		if err == nil || isDenied(err) {
+			return nil
+		}
+		if kind := fail("", err).Kind; kind == KindNotFound || kind == KindInvalid {
 			return nil
 		}
 		return err

@@ -33,7 +33,7 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 	}
 	cfg.Region = cmp.Or(cfg.Region, defaultRegion)
 	cfg.HTTPClient = awsClient{s.httpClient(cfg.HTTPClient)}
-	cfg.APIOptions = append(cfg.APIOptions, trackAttempts)
+	cfg.APIOptions = append(cfg.APIOptions, trackAttempts, s.settings.Observer.observeAttempts)
 	if s.settings.IdentityToken != nil {
 		cfg.Credentials = cachedCredentials(webIdentity{s.stsFrom(cfg), s.settings})
 	}

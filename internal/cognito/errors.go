@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -77,6 +78,11 @@ func (e *Error) Error() string {
 // hold what the answer echoed, and is never printed.
 func (e *Error) Unwrap() error { return e.cause }
 
+// MayBeSetUp reports whether the settings of a role, an app client, a user pool or IAM may be the cause.
+func (e *Error) MayBeSetUp() bool {
+	return e.Kind == KindInvalid || e.Kind == KindNotFound || e.Kind == KindDenied
+}
+
 // KindOf is the kind of an error of this package, and KindUnavailable of any other.
 func KindOf(err error) Kind {
 	var e *Error
@@ -129,7 +135,7 @@ func kindOfAnswer(api smithy.APIError, err error) Kind {
 	if isPassingLimit(api, err) {
 		return KindThrottled
 	}
-	if status(err) >= http.StatusInternalServerError || api.ErrorCode() == codeNotFromAWS {
+	if status(err) >= http.StatusInternalServerError || errorCode(api) == codeNotFromAWS {
 		return KindUnavailable
 	}
 	return KindInvalid
@@ -144,8 +150,8 @@ func status(err error) int {
 	return 0
 }
 
-// fail makes an *Error of what a call to AWS answered, with every one of the
-// secrets that the call carried struck out of AWS's own words.
+// fail returns an *Error for a failed call to AWS. The secrets are those that
+// the call carried; AWS's message is repeated without them.
 func fail(step string, err error, secrets ...string) *Error {
 	e := &Error{Step: step, cause: err, Kind: KindUnavailable, Outcome: outcomeOfCall(err)}
 	var api smithy.APIError
@@ -155,25 +161,26 @@ func fail(step string, err error, secrets ...string) *Error {
 	case errors.As(err, &limit):
 		e.Kind, e.Detail = KindThrottled, explainLimit(limit)
 	case errors.As(err, &api):
-		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), api.ErrorCode(), explain(api, err)
+		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), errorCode(api), explain(api, err, secrets)
 	case errors.As(err, &credentials):
 		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: give some in the mount's config, or to Vault's process: "+credentials.Error()
 	default:
 		e.Detail = explainSilence(err)
 	}
-	e.Code, e.Detail = cut(redact(e.Code, secrets), codeMax), cut(redact(e.Detail, secrets), detailMax)
+	e.Detail = cut(e.Detail, detailMax)
 	return e
 }
 
-// explain adds to AWS's message what the operator has to do where it leaves that out.
-func explain(api smithy.APIError, err error) string {
+// explain adds to AWS's message what the operator has to do, if the message does not say it.
+func explain(api smithy.APIError, err error, secrets []string) string {
+	message := withoutSecrets(api.ErrorMessage(), secrets)
 	switch {
 	case slices.Contains(credentialCodes, api.ErrorCode()):
-		return "AWS does not take the engine's credentials, see the mount's config: " + api.ErrorMessage()
+		return "AWS does not take the engine's credentials, see the mount's config: " + message
 	case kindOfAnswer(api, err) == KindDenied:
-		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), api.ErrorMessage())
+		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), message)
 	default:
-		return withHint(api.ErrorMessage(), hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
+		return withHint(message, hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
 	}
 }
 
@@ -221,8 +228,8 @@ func explainSilence(err error) string {
 	}
 }
 
-// codeMax and detailMax bound what an error repeats of an answer, in bytes.
-const codeMax, detailMax = 100, 1000
+// detailMax bounds what an error repeats of a response, in bytes.
+const detailMax = 1000
 
 func cut(text string, most int) string {
 	if len(text) <= most {
@@ -231,13 +238,39 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-func redact(text string, secrets []string) string {
+// apiCodePattern is what AWS's error codes look like. What does not match is
+// not repeated, because it may be an echo of the request.
+var apiCodePattern = regexp.MustCompile(`^[A-Z][A-Za-z]{2,79}(\.[A-Z][A-Za-z]{2,79})?$`)
+
+func errorCode(api smithy.APIError) string {
+	if code := api.ErrorCode(); apiCodePattern.MatchString(code) {
+		return code
+	}
+	return codeNotFromAWS
+}
+
+const (
+	// shortSecret is the length up to which a secret is too common a text to be
+	// replaced inside a message.
+	shortSecret = 8
+	// withheld stands for a message that may repeat a short secret.
+	withheld = "(AWS's message is withheld, because it may repeat a secret)"
+)
+
+// withoutSecrets returns a message of AWS's without the given secrets. One that
+// contains a short secret is withheld as a whole: replacing the secret would
+// garble the message, and show where the secret is in it.
+func withoutSecrets(message string, secrets []string) string {
 	for _, secret := range secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[redacted]")
+		switch {
+		case secret == "" || !strings.Contains(message, secret):
+		case len(secret) < shortSecret:
+			return withheld
+		default:
+			message = strings.ReplaceAll(message, secret, "[redacted]")
 		}
 	}
-	return text
+	return message
 }
 
 func hasCode(err error, code string) bool {

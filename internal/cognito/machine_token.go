@@ -34,6 +34,9 @@ type MachineTokenRequest struct {
 	Target Target
 	// AppClient must be confidential and allow client_credentials.
 	AppClient AppClient
+	// SecretPool, if set, is the user pool that AppClient.Secret came from. The secret is then sent only to
+	// a domain of that pool. A secret that is looked up comes from Target.
+	SecretPool *Target
 	// Scopes of resource servers, such as "api/read"; none means all that the client may have.
 	Scopes []string
 	// ClientMetadata reaches a pre token generation trigger.
@@ -102,6 +105,11 @@ func (s *Service) DropPartition(name string) { s.tokens.dropPartition(name) }
 // buyToken fetches a token. A secret that was looked up may have been rotated
 // since, so if it is refused it is read again, once.
 func (s *Service) buyToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+	if pool, needed := r.secretPool(); needed {
+		if err := s.ConfirmDomain(ctx, pool, r.Domain); err != nil {
+			return MachineToken{}, err
+		}
+	}
 	if r.AppClient.Secret != "" {
 		return s.fetchToken(ctx, r)
 	}
@@ -131,7 +139,11 @@ func (s *Service) fetchToken(ctx context.Context, r MachineTokenRequest) (Machin
 	if err != nil {
 		return MachineToken{}, err
 	}
-	return s.read(r, token)
+	machine, err := s.read(r, token)
+	if err == nil {
+		s.settings.Observer.Token(r.Partition, machine.life())
+	}
+	return machine, err
 }
 
 // fetched is what either source returns. A life of 0 is unknown.

@@ -175,7 +175,7 @@ func (s *Service) limit(key clientKey) func(*middleware.Stack) error {
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		for _, category := range categoriesOf(ctx) {
-			if err := s.limiters.Wait(startContext(ctx), s.limiterAccount(key.assumeRoleARN, key.region), category); err != nil {
+			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(key.assumeRoleARN, key.region), category); err != nil {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 			}
 		}

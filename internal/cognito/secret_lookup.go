@@ -28,9 +28,17 @@ func newSecretCache(lifetime context.Context) *secretCache {
 // lookUpSecret reads the secret of an app client from its pool, once. It
 // requires cognito-idp:DescribeUserPoolClient.
 func (s *Service) lookUpSecret(ctx context.Context, target Target, clientID string) (string, error) {
-	return s.secrets.Get(ctx, secretKey{target, clientID}, nil, func(ctx context.Context) (string, error) {
+	secret, err := s.secrets.Get(ctx, secretKey{target, clientID}, nil, func(ctx context.Context) (string, error) {
 		return s.describeSecret(ctx, target, clientID)
 	})
+	if err != nil && ctx.Err() != nil {
+		return "", fail(lookupStep(target, clientID), ctx.Err())
+	}
+	return secret, err
+}
+
+func lookupStep(target Target, clientID string) string {
+	return fmt.Sprintf("looking up the secret of app client %q in user pool %q", clientID, target.UserPoolID)
 }
 
 // dropSecret removes the secret of an app client from the cache.
@@ -42,7 +50,7 @@ func (s *Service) dropSecret(clientID string) {
 // app client was created with. If that was deleted, Cognito shows none, although
 // the app client has others.
 func (s *Service) describeSecret(ctx context.Context, target Target, clientID string) (string, error) {
-	step := fmt.Sprintf("looking up the secret of app client %q in user pool %q", clientID, target.UserPoolID)
+	step := lookupStep(target, clientID)
 	pool, err := s.Pool(ctx, target)
 	if err != nil {
 		return "", err
@@ -75,6 +83,6 @@ func explainMissingSecret(ctx context.Context, pool *Pool, step, clientID string
 		return &Error{Step: step, Kind: KindInvalid, Detail: "the app client has no secret, so it cannot request tokens"}
 	default:
 		return &Error{Step: step, Kind: KindInvalid, Code: codeSecretHidden, Detail: fmt.Sprintf(
-			"the app client has %d secrets and Cognito shows none of them, because the first one was deleted: %s", count, remedy)}
+			"Cognito shows none of the app client's secrets, of which there are %d, because the first one was deleted: %s", count, remedy)}
 	}
 }

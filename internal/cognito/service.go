@@ -57,6 +57,9 @@ type Settings struct {
 	// of the settings goes on counting. New sets their rates.
 	Limiters *ratelimit.Limiters
 
+	// Observer is called for calls, waits and tokens.
+	Observer Observer
+
 	// OnRefreshFailure, when set, is called for a machine token that could not be
 	// replaced in the background, once before each pause between two attempts.
 	OnRefreshFailure func(RefreshFailure)
@@ -76,6 +79,7 @@ func (s Settings) withDefaults() Settings {
 	if s.OnRefreshFailure == nil {
 		s.OnRefreshFailure = func(RefreshFailure) {}
 	}
+	s.Observer = s.Observer.withDefaults()
 	if s.Limiters == nil {
 		s.Limiters = &ratelimit.Limiters{}
 	}
@@ -115,9 +119,11 @@ type Service struct {
 	// merged holds the regions in which the account of the engine's own credentials is known to the limiters.
 	merged  sync.Map
 	denials denials
-	secrets *secretCache
-	tokens  *tokenCache
-	caller  *callerCache
+	// confirmed holds the domains that ConfirmDomain confirmed.
+	confirmed sync.Map
+	secrets   *secretCache
+	tokens    *tokenCache
+	caller    *callerCache
 }
 
 // clientKey is all that tells one AWS client of a Service from another.

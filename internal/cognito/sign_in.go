@@ -104,10 +104,14 @@ func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Login, met
 func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("setting the password of user", c.Username)
 	answer, err := p.respond(ctx, step, app, demand, c.Username, map[string]string{"NEW_PASSWORD": c.Password}, metadata)
-	if err != nil && KindOf(err) == KindUnavailable {
-		return p.initiate(ctx, p.step("signing in user", c.Username), app, c, metadata)
+	if err == nil || KindOf(err) != KindUnavailable {
+		return answer, err
 	}
-	return answer, err
+	answer, signInErr := p.initiate(ctx, p.step("signing in user", c.Username), app, c, metadata)
+	if IsWrongPassword(signInErr) {
+		return reply{}, err // the password was not set
+	}
+	return answer, signInErr
 }
 
 func (p *Pool) initiate(

@@ -66,6 +66,8 @@ type tokenCache struct {
 
 	mu         sync.RWMutex
 	partitions map[string]*tokenPartition
+	// dropped are the stats of partitions that were dropped.
+	dropped cache.Stats
 }
 
 type tokenPartition = cache.Cache[tokenKey, cachedToken]
@@ -206,8 +208,20 @@ func (c *tokenCache) dropPartition(name string) {
 	defer c.mu.Unlock()
 	if partition := c.partitions[name]; partition != nil {
 		partition.Clear()
+		c.dropped = c.dropped.Add(partition.Stats())
 		delete(c.partitions, name)
 	}
+}
+
+// stats adds up those of all partitions.
+func (c *tokenCache) stats() cache.Stats {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	sum := c.dropped
+	for _, partition := range c.partitions {
+		sum = sum.Add(partition.Stats())
+	}
+	return sum
 }
 
 // keyOf returns the key of a request. The order of scopes makes no difference

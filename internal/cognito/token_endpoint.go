@@ -40,16 +40,28 @@ func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) 
 		if err := s.waitForEndpoint(ctx, r, hostOf(config.TokenURL)); err != nil {
 			return fetched{}, fail(r.step(), err)
 		}
-		token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-		if err == nil {
-			return fetched{token.AccessToken, token.Type(), lifeOf(token)}, nil
+		token, failure := s.requestToken(ctx, r.step(), config, client)
+		if failure == nil {
+			return token, nil
 		}
-		failure := failEndpoint(r.step(), err)
 		pause, err := pauses.BackoffDelay(attempt, failure)
 		if err != nil || !failure.transient || attempt >= s.settings.MaxRetries || !wait(ctx, pause) {
 			return fetched{}, failure
 		}
 	}
+}
+
+// requestToken makes one request to a token endpoint.
+func (s *Service) requestToken(ctx context.Context, step string, config *clientcredentials.Config, client *http.Client) (fetched, *Error) {
+	began := time.Now()
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+	if err == nil {
+		s.observeEndpoint(began, nil)
+		return fetched{token.AccessToken, token.Type(), lifeOf(token)}, nil
+	}
+	failure := failEndpoint(step, err)
+	s.observeEndpoint(began, failure)
+	return fetched{}, failure
 }
 
 // lifeOf returns what the response said of the life of a token, or 0. The
@@ -78,7 +90,7 @@ func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, ho
 	if _, region, found := cutOwnDomain(host); found {
 		key.region = region
 	}
-	return s.limiters.Wait(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
+	return s.waitForSlot(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
 }
 
 func hostOf(rawURL string) string {

@@ -220,6 +220,27 @@ func TestAdminSignInBySRP(t *testing.T) {
 	requireCode(t, err, "InvalidParameterException", "SRP_A")
 }
 
+func TestWrongSRPAnswerUsesItsChallengeUp(t *testing.T) {
+	b := newEnv(t)
+	client := b.createClient(b.seed.UserPoolID, srpClientOf(false))
+	b.createConfirmedUser(b.seed.UserPoolID, "ann")
+	c := newSRPClient()
+	out, err := b.cognito.InitiateAuth(b.ctx, &cognitoidentityprovider.InitiateAuthInput{
+		ClientId: client.ClientId, AuthFlow: types.AuthFlowTypeUserSrpAuth,
+		AuthParameters: map[string]string{"USERNAME": "ann", "SRP_A": c.public().Text(16)},
+	})
+	require.NoError(t, err)
+	answer := func(password string) error {
+		_, err := b.cognito.RespondToAuthChallenge(b.ctx, &cognitoidentityprovider.RespondToAuthChallengeInput{
+			ClientId: client.ClientId, ChallengeName: out.ChallengeName,
+			ChallengeResponses: b.srpResponses(client, c, password, out.ChallengeParameters),
+		})
+		return err
+	}
+	requireCode(t, answer(otherPassword), "NotAuthorizedException", "Incorrect username or password.")
+	requireCode(t, answer(goodPassword), "NotAuthorizedException", "session can only be used once")
+}
+
 func TestSeededPublicClientSignsInUsers(t *testing.T) {
 	b := newEnv(t)
 	b.createConfirmedUser(b.seed.UserPoolID, "ann")

@@ -113,7 +113,7 @@ func userState(m *mount) string {
 		switch {
 		case user.Username != m.lease.Data["username"]:
 		case user.Enabled:
-			return "the user is still there, Vault retries"
+			return "the user is left"
 		default:
 			return "the user is disabled"
 		}
@@ -170,11 +170,24 @@ func owningStale(m *mount) {
 
 func rotate(m *mount) result { return m.request(logical.UpdateOperation, "rotate-role/owned", nil) }
 
-// staticValue says which value readers get: it is what static-creds answers, compared to what Cognito accepts.
+// staticValue says whether readers get a password that Cognito accepts, or a secret at all.
 func staticValue(m *mount) string {
 	read := m.read("static-creds/owned")
 	if read.failed() {
 		return "`static-creds/` fails"
 	}
-	return ""
+	password, ok := read.response.Data["password"].(string)
+	if !ok || m.accepts(password) {
+		return ""
+	}
+	return "`static-creds/` returns a password that Cognito refuses"
+}
+
+func (m *mount) accepts(password string) bool {
+	m.T.Helper()
+	_, err := m.Admin.AdminInitiateAuth(m.T.Context(), &cip.AdminInitiateAuthInput{
+		UserPoolId: &m.Seed.UserPoolID, ClientId: &m.Seed.PublicClientID, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
+		AuthParameters: map[string]string{"USERNAME": ownedUser, "PASSWORD": password},
+	})
+	return err == nil
 }

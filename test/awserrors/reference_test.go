@@ -114,7 +114,7 @@ func (f flow) effectOf(t *testing.T, operation, code string, usual []string) eff
 	m.Fault(control.Fault{Operation: operation, Kind: control.FaultError, Code: code, Message: fromAWS, Times: 1})
 	got := f.run(m)
 	e.status, e.warning, e.adds = got.status, got.warnings, added(m.maskIDs(got.text), code)
-	e.undoes = undone(usual, m.operations())
+	e.undoes = undone(operation, usual, m.operations())
 	m.Heal()
 	if f.outcome != nil {
 		e.outcome = f.outcome(m)
@@ -133,11 +133,12 @@ func (f flow) isRetried(t *testing.T, operation, code string, usual []string) bo
 
 var undoing = []string{"AdminDeleteUser", "AdminDisableUser", "DeleteUserPoolClient", "AdminRemoveUserFromGroup", "DeleteUserPoolClientSecret"}
 
-// undone returns the calls that undo something and that the flow does not make when all is well.
-func undone(usual, calls []string) string {
+// undone returns the calls that undo something and that the flow does not make when all is well. Other
+// calls of the operation that failed are retries.
+func undone(failed string, usual, calls []string) string {
 	var names []string
 	for _, name := range undoing {
-		if count(calls, name) > count(usual, name) {
+		if name != failed && count(calls, name) > count(usual, name) {
 			names = append(names, "`"+name+"`")
 		}
 	}

@@ -32,6 +32,7 @@ type staticStored struct {
 	PreviousID   string    `json:"previous_id"`
 	LastRotation time.Time `json:"last_vault_rotation"`
 	NextRotation time.Time `json:"next_vault_rotation"`
+	RetryAt      time.Time `json:"retry_at"`
 	LastError    string    `json:"last_error"`
 	Pending      *struct {
 		Value string `json:"value"`
@@ -46,7 +47,7 @@ func (s *staticStored) isInDoubt() bool { return s.State == "setting" || s.State
 type staticOwned struct {
 	name string
 	// fields are those of the role as it is written; pool and username or client name what it owns.
-	fields           map[string]any
+	fields             map[string]any
 	pool, user, client string
 	// disturbed is set when an administrator changed the value, until Vault's is accepted again.
 	disturbed bool
@@ -55,6 +56,9 @@ type staticOwned struct {
 	// before is what was stored at the last check.
 	before *staticStored
 }
+
+// GoString shortens what a failed history prints.
+func (o *staticOwned) GoString() string { return o.name }
 
 func (o *staticOwned) isSecret() bool { return o.client != "" }
 
