@@ -16,6 +16,9 @@ import (
 // createAttempts is how often a create whose answer was lost is tried.
 const createAttempts = 3
 
+// pageSize is the largest page that Cognito returns.
+const pageSize = 60
+
 // Pool is one user pool, reached with one role. Its methods are single steps
 // in the life of a user; IssueUser puts them together.
 type Pool struct {
