@@ -133,6 +133,25 @@ func TestPasswordThatIsSetIsReturned(t *testing.T) {
 	}
 }
 
+func TestSignOutIsMadeUpForAfterARefusedRotation(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a password"]
+	role["sign_out_on_rotation"] = true
+	k.Deny("cognito-idp:AdminUserGlobalSignOut")
+	k.WriteOK("static-roles/x", role)
+	k.pass(time.Hour)
+	k.Deny("cognito-idp:AdminUserGlobalSignOut", "cognito-idp:AdminSetUserPassword")
+	k.tick()
+	require.Equal(t, "proving", k.state("state"))
+	k.Deny("cognito-idp:AdminSetUserPassword")
+	before := k.calls("AdminUserGlobalSignOut")
+	k.pass(-50 * time.Minute) // so that no rotation is due
+	k.OK(logical.PatchOperation, "static-roles/x", map[string]any{"rotation_period": "2h"})
+	k.tick()
+	require.Equal(t, before+1, k.calls("AdminUserGlobalSignOut"))
+	require.Equal(t, "idle", k.state("state"))
+}
+
 func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(k *keeper)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"vault-plugin-secrets-cognito/internal/cache"
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 // OperationToken is the Operation of a request to a token endpoint.
@@ -78,7 +79,7 @@ func codeOfAttempt(err error) (code string, throttled bool) {
 	case err == nil:
 		return "", false
 	case errors.As(err, &api):
-		return api.ErrorCode(), kindOfAnswer(api, err) == KindThrottled
+		return errorCode(api), kindOfAnswer(api, err) == KindThrottled
 	default:
 		return CodeNoAnswer, false
 	}
@@ -102,6 +103,19 @@ func (s *Service) waitForSlot(ctx context.Context, account, category string) err
 	err := s.limiters.Wait(ctx, account, category)
 	s.settings.Observer.Wait(category, time.Since(began), err != nil && IsOwnLimit(err))
 	return err
+}
+
+// reserve reserves slots, and reports how long that took. A refusal counts for
+// the category that refused, and the time of a success for UserCreation.
+func (s *Service) reserve(ctx context.Context, account string, needs map[string]int) (*ratelimit.Reservation, error) {
+	began, category := time.Now(), userCreation
+	slots, err := s.limiters.Reserve(ctx, account, needs)
+	var limit *ratelimit.Error
+	if errors.As(err, &limit) {
+		category = limit.Category
+	}
+	s.settings.Observer.Wait(category, time.Since(began), limit != nil)
+	return slots, err
 }
 
 // RateLimits returns the requests per second that the Service allows itself for each account and

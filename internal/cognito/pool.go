@@ -16,6 +16,9 @@ import (
 // createAttempts is how often a create whose answer was lost is tried.
 const createAttempts = 3
 
+// pageSize is the largest page that Cognito returns.
+const pageSize = 60
+
 // Pool is one user pool, reached with one role. Its methods are single steps
 // in the life of a user; IssueUser puts them together.
 type Pool struct {
@@ -49,6 +52,10 @@ type UserState struct {
 	Enabled bool
 	// Status is a UserStatusType of Cognito's API, such as CONFIRMED.
 	Status string
+	// MFA are the second factors of the user, as Cognito names them, such as SOFTWARE_TOKEN_MFA.
+	MFA []string
+	// Attributes are all that the user has, by name.
+	Attributes map[string]string
 }
 
 // CreateUser creates a user without sending an invitation. An attempt whose
@@ -118,9 +125,11 @@ func (p *Pool) User(ctx context.Context, username string) (UserState, error) {
 		return UserState{}, fail(p.step("reading user", username), err)
 	}
 	return UserState{
-		User:    User{Username: aws.ToString(out.Username), Sub: attribute(out.UserAttributes, "sub")},
-		Enabled: out.Enabled,
-		Status:  string(out.UserStatus),
+		User:       User{Username: aws.ToString(out.Username), Sub: attribute(out.UserAttributes, "sub")},
+		Enabled:    out.Enabled,
+		Status:     string(out.UserStatus),
+		MFA:        out.UserMFASettingList,
+		Attributes: attributeMap(out.UserAttributes),
 	}, nil
 }
 
@@ -133,19 +142,6 @@ func (p *Pool) SetPassword(ctx context.Context, username, password string) error
 		return nil
 	}
 	return err
-}
-
-// AddToGroup makes a user a member of a group. Doing it twice does no harm.
-func (p *Pool) AddToGroup(ctx context.Context, username, group string) error {
-	_, err := p.api.AdminAddUserToGroup(ctx, &cip.AdminAddUserToGroupInput{
-		UserPoolId: &p.target.UserPoolID,
-		Username:   &username,
-		GroupName:  &group,
-	})
-	if err != nil {
-		return fail(fmt.Sprintf("adding user %q to group %q of user pool %q", username, group, p.target.UserPoolID), err)
-	}
-	return nil
 }
 
 // DeleteUser ends a user and its sessions. Tokens that were issued stay valid
@@ -195,4 +191,12 @@ func attribute(list []types.AttributeType, name string) string {
 		}
 	}
 	return ""
+}
+
+func attributeMap(list []types.AttributeType) map[string]string {
+	values := make(map[string]string, len(list))
+	for _, a := range list {
+		values[aws.ToString(a.Name)] = aws.ToString(a.Value)
+	}
+	return values
 }

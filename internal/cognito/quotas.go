@@ -86,6 +86,7 @@ var quotaCategories = map[string]string{
 	"AdminAddUserToGroup":       userUpdate,
 	"AdminRemoveUserFromGroup":  userUpdate,
 	"AdminUpdateUserAttributes": userUpdate,
+	"AdminDeleteUserAttributes": userUpdate,
 	"AdminDeleteUser":           userUpdate,
 	"AdminEnableUser":           userUpdate,
 	"AdminDisableUser":          userUpdate,
