@@ -19,8 +19,7 @@ import (
 
 const hostileSuite = "Hostile input"
 
-// refusedWithin makes a request that must be a 400 that names the field, in a
-// few words and with little memory.
+// refusedWithin makes a request that must return a short 400 that names the field, with little memory.
 func (m *hostileMount) refusedWithin(t *testing.T, p fieldUse, value any, mostAllocated uint64) string {
 	t.Helper()
 	data := map[string]any{}
@@ -40,7 +39,7 @@ func (m *hostileMount) refusedWithin(t *testing.T, p fieldUse, value any, mostAl
 	return text
 }
 
-// updates are the places of all fields that a request can set.
+// updates returns the fields that a request can set.
 func (h *hostile) updates() []fieldUse {
 	var found []fieldUse
 	for _, p := range places(h) {
@@ -51,9 +50,9 @@ func (h *hostile) updates() []fieldUse {
 	return found
 }
 
-// TestHugeValues sends ten megabytes to everything that takes a text.
+// TestHugeValues sends ten megabytes to every text field.
 func TestHugeValues(t *testing.T) {
-	const mostAllocated = 256 << 20 // in all, and little of it at once
+	const mostAllocated = 256 << 20 // in total, and little of it at a time
 	count := tally.Open(t, hostileSuite, "10 MB values in every field")
 	h := newHostile(t)
 	huge := strings.Repeat("A", 10<<20)
@@ -76,7 +75,7 @@ func hugeValues(kind framework.FieldType, huge string) []any {
 	case framework.TypeKVPairs:
 		return []any{map[string]any{huge: huge[:1<<20]}}
 	default:
-		return nil // the framework refuses it before the engine hears of it
+		return nil // the framework refuses it
 	}
 }
 
@@ -112,8 +111,8 @@ func TestManyItems(t *testing.T) {
 	})
 }
 
-// TestTemplateBombs are templates that would take all time or memory if they
-// were let. They are refused wherever a template may stand.
+// TestTemplateBombs tries templates that would use all time or memory. They must be refused in every field
+// that holds templates.
 func TestTemplateBombs(t *testing.T) {
 	const mostAllocated = 64 << 20
 	count := tally.Open(t, hostileSuite, "template bombs")
@@ -153,7 +152,7 @@ func TestTemplateBombs(t *testing.T) {
 	}
 }
 
-// refusedTemplate is refusedWithin for an error that may show the template.
+// refusedTemplate is like refusedWithin, for an error that may show the template.
 func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, mostAllocated uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -166,9 +165,9 @@ func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, most
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, mostAllocated)
 }
 
-// TestSchedulesThatAreNone holds the parser of schedules to errors: of "TZ=UTC"
-// it panics, which would end every mount of the plugin.
-func TestSchedulesThatAreNone(t *testing.T) {
+// TestInvalidSchedules requires errors for invalid schedules. The parser panics on "TZ=UTC", which would end
+// every mount of the plugin.
+func TestInvalidSchedules(t *testing.T) {
 	count := tally.Open(t, hostileSuite, "schedules that are none")
 	h := newHostile(t)
 	for _, schedule := range []string{"TZ=UTC", "CRON_TZ=UTC", "TZ=", "TZ=Europe/Paris 0 3 * * *", "@every 1s", "0 0 31 2 *", "*/0 * * * *", strings.Repeat("* ", 500)} {

@@ -20,8 +20,8 @@ const (
 	// rootRotationTimeout leaves time for the other tasks of a tick.
 	rootRotationTimeout = 45 * time.Second
 
-	rootRetryMin = time.Minute
-	rootRetryMax = time.Hour
+	firstRootRetry = time.Minute
+	lastRootRetry  = time.Hour
 )
 
 // rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process starts
@@ -42,9 +42,9 @@ func (r *rootRetries) allow(now time.Time) bool {
 func (r *rootRetries) backOff(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pause := rootRetryMax
+	pause := lastRootRetry
 	if r.failures < 6 {
-		pause = rootRetryMin << r.failures
+		pause = firstRootRetry << r.failures
 	}
 	r.failures++
 	r.next = now.Add(pause)
