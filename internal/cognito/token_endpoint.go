@@ -90,7 +90,7 @@ func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, ho
 	if _, region, found := cutOwnDomain(host); found {
 		key.region = region
 	}
-	return s.waitForSlot(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
+	return s.waitForSlot(ctx, s.limiterAccount(ctx, key.assumeRoleARN, key.region), clientAuthentication)
 }
 
 func hostOf(rawURL string) string {

@@ -202,7 +202,8 @@ func TestUsersByPrefix(t *testing.T) {
 	})
 	t.Run("a reader that stops reads no further page", func(t *testing.T) {
 		before := len(f.Calls().Of("ListUsers"))
-		for range f.pool().UsersByPrefix(t.Context(), "username", "vault-") {
+		for _, err := range f.pool().UsersByPrefix(t.Context(), "username", "vault-") {
+			require.NoError(t, err)
 			break
 		}
 		require.Len(t, f.Calls().Of("ListUsers"), before+1)
