@@ -78,6 +78,8 @@ type backend struct {
 	watch        *leaseWatch
 	// issuedEnds has for each kind of record what ends its object.
 	issuedEnds map[recordKind]issuedEndFunc
+	// ownedUsers are the features whose users tidy must not take for its own.
+	ownedUsers []ownedUsersFunc
 	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
 	endedBeforeUnmount sync.Map
 
@@ -136,6 +138,7 @@ func newBackend(options Options) *backend {
 	}
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)
+	b.ownedUsers = []ownedUsersFunc{b.staticRoleUsers}
 	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
@@ -168,6 +171,7 @@ func newBackend(options Options) *backend {
 			pathCheck(b),
 			pathStaticRoles(b),
 			pathIssued(b),
+			pathTidy(b),
 			pathMetrics(b),
 		),
 		Secrets:           []*framework.Secret{secretUser(b)},

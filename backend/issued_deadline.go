@@ -11,23 +11,25 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// leaseTimes are how long a lease lasts that is not renewed, and how long it can last if it is.
-// Each is 0 if it is not known: the mount's TTLs are asked of Vault, and a call that fails
-// returns 0.
-type leaseTimes struct{ first, longest time.Duration }
+// unknownMaxTTL bounds leases while Vault does not say how long they may be. It is the default of
+// max_lease_ttl in Vault.
+const unknownMaxTTL = 768 * time.Hour
 
-// leaseTimes returns those of a lease of a role, which is nil if it is gone. A requested ttl of
-// 0 stands for the role's.
+// leaseTimes are how long a lease lasts that is not renewed, and how long it can last if it is. The
+// lease gets both, so that Vault cannot make it longer.
+type leaseTimes struct {
+	// first is 0 if it is Vault's default and Vault did not say what that is.
+	first, longest time.Duration
+}
+
+// leaseTimes returns those of a lease of a role. A requested ttl of 0 stands for the role's.
 func (b *backend) leaseTimes(role *roleEntry, requested time.Duration) leaseTimes {
 	var times leaseTimes
 	mountMax := b.System().MaxLeaseTTL()
-	if role == nil {
-		return leaseTimes{longest: mountMax}
+	if mountMax == 0 { // the call to Vault failed
+		mountMax = unknownMaxTTL
 	}
-	times.longest = smallerKnown(role.MaxTTL, mountMax)
-	if mountMax == 0 && role.MaxTTL == 0 {
-		return leaseTimes{first: cmp.Or(requested, role.TTL)}
-	}
+	times.longest = min(mountMax, cmp.Or(role.MaxTTL, mountMax))
 	times.first = cmp.Or(requested, role.TTL)
 	if times.first == 0 {
 		times.first = b.System().DefaultLeaseTTL()
@@ -36,31 +38,33 @@ func (b *backend) leaseTimes(role *roleEntry, requested time.Duration) leaseTime
 	return times
 }
 
-func smallerKnown(a, b time.Duration) time.Duration {
-	if a == 0 || b == 0 {
-		return max(a, b)
+// longestSeen returns the longest that a lease of a role can have been renewed to at any time, or 0
+// if Vault does not say what the mount allows. A role that was deleted and written again has
+// forgotten what it allowed before.
+func (b *backend) longestSeen(role *roleEntry, beat heartbeat) time.Duration {
+	mountMax := b.System().MaxLeaseTTL()
+	if mountMax == 0 {
+		return 0
 	}
-	return min(a, b)
+	longest := max(mountMax, beat.MaxTTL)
+	if role != nil {
+		longest = min(longest, role.longestTTL())
+	}
+	return longest
 }
 
-// setFirstDeadline sets the end of a lease that begins now and is not renewed. If that is not
-// known, the reconciler computes the deadline when it looks at the record.
+// setFirstDeadline sets the end of a lease that begins now and is not renewed.
 func (b *backend) setFirstDeadline(r *issuedRecord, times leaseTimes) {
-	if times.first != 0 {
-		r.Deadline = b.now().Round(0).Add(times.first + b.leaseGrace())
-	}
+	r.Longest = times.longest
+	r.Deadline = b.now().Round(0).Add(cmp.Or(times.first, times.longest) + b.leaseGrace())
 }
 
 // extendDeadline sets the end of the longest life that the lease of a record can have, unless a
-// later one was seen before. It reports whether that is known.
-func (b *backend) extendDeadline(r *issuedRecord, times leaseTimes) bool {
-	if times.longest == 0 {
-		return false
-	}
-	if end := r.Created.Add(times.longest + b.leaseGrace()); end.After(r.Deadline) {
+// later one was seen before.
+func (b *backend) extendDeadline(r *issuedRecord, longest time.Duration) {
+	if end := r.Created.Add(longest + b.leaseGrace()); end.After(r.Deadline) {
 		r.Deadline = end
 	}
-	return true
 }
 
 // moveDeadline moves the deadline of a record if it is later than was known: a renewal may have
@@ -70,15 +74,17 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 	if r.State != stateDelivered && r.State != stateConfirmed {
 		return false, nil
 	}
-	if r.Deadline.IsZero() || r.State == stateDelivered && r.Watch != beat.Watch {
+	if r.State == stateDelivered && r.Watch != beat.Watch {
 		role, err := b.role(ctx, s, r.Role)
 		if err != nil {
 			return false, err
 		}
-		if !b.extendDeadline(r, b.leaseTimes(role, 0)) {
-			r.Deadline = time.Time{}
+		longest := b.longestSeen(role, beat)
+		if longest == 0 {
+			r.Deadline = b.now().Add(unknownTTLPause)
 			return false, nil
 		}
+		b.extendDeadline(r, max(longest, r.Longest))
 		r.Watch, moved = beat.Watch, true
 	}
 	if beat.ClockShift > r.ClockShift {
@@ -95,8 +101,6 @@ func (b *backend) due(r *issuedRecord) time.Time {
 		return r.Created.Add(b.createGrace())
 	case r.State == stateEnding:
 		return r.LastAttempt
-	case r.Deadline.IsZero():
-		return b.now().Add(unknownTTLPause)
 	default:
 		return r.Deadline
 	}

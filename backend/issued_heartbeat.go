@@ -38,6 +38,8 @@ type heartbeat struct {
 	// was set forward, and Vault's timers did not jump with it; or the machine paused, and Vault
 	// stored a lease that much later than its object was created.
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
+	// MaxTTL is the longest maximum of the mount that was seen while records existed.
+	MaxTTL time.Duration `json:"max_ttl,omitempty"`
 	// Boot and Elapsed are the monotonic clock at Last. Boot names where it starts.
 	Boot    string        `json:"boot,omitempty"`
 	Elapsed time.Duration `json:"elapsed,omitempty"`
@@ -92,13 +94,14 @@ func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat,
 
 // tick notes that the engine is alive, and returns the heartbeat that records are judged by.
 // Without records there is nothing to watch, and the heartbeat is deleted.
-func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist bool) (heartbeat, error) {
+func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist bool, maxTTL time.Duration) (heartbeat, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.load(ctx, s); err != nil {
 		return heartbeat{}, err
 	}
 	w.advance()
+	w.beat.MaxTTL = max(w.beat.MaxTTL, maxTTL)
 	change := w.delete
 	if recordsExist {
 		change = w.store
@@ -181,7 +184,7 @@ func (w *leaseWatch) store(ctx context.Context, s logical.Storage) error {
 }
 
 func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
-	w.beat.ClockShift = 0
+	w.beat.ClockShift, w.beat.MaxTTL = 0, 0
 	if w.stored.IsZero() {
 		return nil
 	}

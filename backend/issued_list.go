@@ -58,8 +58,8 @@ func (p *issuedPage) add(ctx context.Context, s logical.Storage, role, id string
 	return err
 }
 
-// latestEnd returns when the object of a record is ended at the latest, or zero if that is not
-// known.
+// latestEnd returns when the object of a record is ended at the latest, or zero if the record cannot
+// be read.
 func (b *backend) latestEnd(ctx context.Context, s logical.Storage, r *issuedRecord) (time.Time, error) {
 	if r.State == stateUnreadable {
 		return time.Time{}, nil
@@ -71,9 +71,6 @@ func (b *backend) latestEnd(ctx context.Context, s logical.Storage, r *issuedRec
 	moved := *r
 	if _, err := b.moveDeadline(ctx, s, &moved, beat); err != nil {
 		return time.Time{}, err
-	}
-	if moved.State != stateCreating && moved.Deadline.IsZero() {
-		return time.Time{}, nil
 	}
 	return b.due(&moved), nil
 }

@@ -44,7 +44,7 @@ const (
 	retryMax = time.Hour
 	// unreadablePause is how often a record that cannot be read is reported.
 	unreadablePause = time.Hour
-	// unknownTTLPause is how often a deadline is computed that no TTL was known for.
+	// unknownTTLPause is when to look again at a record for which Vault's TTLs are needed and unknown.
 	unknownTTLPause = time.Minute
 )
 
@@ -118,7 +118,7 @@ func (r *reconciliation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.beat, err = r.b.watch.tick(ctx, r.storage, anyExist); err != nil {
+	if r.beat, err = r.b.watch.tick(ctx, r.storage, anyExist, r.b.System().MaxLeaseTTL()); err != nil {
 		return err
 	}
 	if err := r.read(ctx, due); err != nil {
@@ -472,9 +472,7 @@ func (b *backend) confirmRecord(ctx context.Context, s logical.Storage, lost *is
 	if before.State == stateEnding {
 		record.Deadline = time.Time{} // it was that of the attempt
 	}
-	if !b.extendDeadline(record, times) {
-		record.Deadline = time.Time{}
-	}
+	b.extendDeadline(record, times.longest)
 	if *record == before {
 		return nil
 	}
@@ -488,7 +486,7 @@ func (b *backend) adoptRecord(ctx context.Context, s logical.Storage, record *is
 		return err
 	}
 	record.State, record.Watch, record.ClockShift = stateConfirmed, beat.Watch, beat.ClockShift
-	b.extendDeadline(record, times)
+	b.extendDeadline(record, times.longest)
 	if err := putDue(ctx, s, dueKey(record.batch(), b.due(record))); err != nil {
 		return err
 	}

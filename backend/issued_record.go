@@ -159,8 +159,10 @@ type issuedRecord struct {
 	Revocation string `json:"revocation,omitempty"`
 
 	Created time.Time `json:"created"`
-	// Deadline is when the object is to be ended. It is zero while a TTL of the mount is unknown.
+	// Deadline is when the object is to be ended. It is zero until the object is delivered.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Longest is the longest life that its lease could have when the object was issued.
+	Longest time.Duration `json:"longest,omitempty"`
 	// Watch and ClockShift are those of the heartbeat for which Deadline is right.
 	Watch      string        `json:"watch,omitempty"`
 	ClockShift time.Duration `json:"clock_shift,omitempty"`

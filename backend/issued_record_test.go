@@ -384,15 +384,18 @@ func TestUnseenRenewals(t *testing.T) {
 		i.requireUsers(0, "its first ttl is over, and no renewal can have gone unseen")
 	})
 
-	t.Run("without the mount's TTLs nothing ends", func(t *testing.T) {
+	t.Run("a failed call for the mount's TTLs is not a TTL of 0", func(t *testing.T) {
 		i := newIssuer(t, map[string]any{"ttl": 0, "max_ttl": 0})
 		i.System.DefaultLeaseTTLVal, i.System.MaxLeaseTTLVal = 0, 0 // as when the call to Vault fails
-		i.issue()
+		secret := i.issue()
+		require.Equal(t, 768*time.Hour, secret.MaxTTL, "the lease must not be longer than the record says")
 		i.pass(3 * time.Hour)
-		i.requireUsers(1, "its lease may be of any length")
 		i.System.DefaultLeaseTTLVal, i.System.MaxLeaseTTLVal = time.Hour, day
-		i.pass(day)
-		i.requireUsers(0, "it is known again how long its lease can have been")
+		i.sealed(760 * time.Hour)
+		i.pass(time.Minute)
+		i.requireUsers(1, "its lease may have been of this length")
+		i.pass(20 * time.Hour)
+		i.requireUsers(0, "no lease can be alive")
 	})
 
 	t.Run("a renewal of a lease whose record was lost creates one", func(t *testing.T) {

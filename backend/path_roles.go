@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
@@ -93,7 +94,10 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	if err != nil {
 		return nil, err
 	}
-	if role == nil {
+	var maxTTL time.Duration
+	if role != nil {
+		maxTTL = role.longestTTL()
+	} else {
 		if req.Operation == logical.PatchOperation {
 			return nil, notFound("role", name)
 		}
@@ -108,6 +112,7 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 		return toResponse(err)
 	}
 	role.addFormerPool(before, role.target(aws.region))
+	role.rememberMaxTTL(maxTTL)
 	if err := role.validate(aws.region); err != nil {
 		return toResponse(err)
 	}

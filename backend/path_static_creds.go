@@ -91,7 +91,7 @@ force, in_doubt is true and a warning says so. There is no lease: Vault Agent
 uses ttl and rotation_period to schedule its next read.
 `
 	rotateRoleHelpDescription = `
-The next rotation is counted from now. What failed before is tried again at once.
-Calls that arrive while a rotation is under way share its result.
+The next rotation is counted from now. What failed before is tried again at
+once. Calls that arrive while a rotation is under way share its result.
 `
 )

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -75,6 +76,9 @@ type roleEntry struct {
 	// StaticRole names a static role whose app client and secret are used.
 	StaticRole string `json:"static_role,omitempty"`
 
+	// FormerMaxTTL is the longest max_ttl that the role had, if it was lowered since: a lease may have
+	// been renewed while it was in force. unboundedTTL stands for none.
+	FormerMaxTTL time.Duration `json:"former_max_ttl,omitempty"`
 	// FormerPools are the pools that the role created users in before it changed: a lease of the 2021
 	// plugin names only the role.
 	FormerPools []formerPool `json:"former_pools,omitempty"`
@@ -113,6 +117,21 @@ func (r *roleEntry) addFormerPool(before, now cognito.Target) {
 	}
 	r.FormerPools = append([]formerPool{pool}, r.FormerPools...)
 	r.FormerPools = r.FormerPools[:min(len(r.FormerPools), formerPoolsMax)]
+}
+
+// unboundedTTL is longer than any max_ttl.
+const unboundedTTL = time.Duration(math.MaxInt64)
+
+// longestTTL returns the longest max_ttl that the role has or had, or unboundedTTL.
+func (r *roleEntry) longestTTL() time.Duration {
+	return max(cmp.Or(r.MaxTTL, unboundedTTL), r.FormerMaxTTL)
+}
+
+// rememberMaxTTL remembers a longestTTL of before that is longer than max_ttl.
+func (r *roleEntry) rememberMaxTTL(before time.Duration) {
+	if before > cmp.Or(r.MaxTTL, unboundedTTL) {
+		r.FormerMaxTTL = before
+	}
 }
 
 // getRole reads a role from storage. It returns nil if there is none.
@@ -204,6 +223,7 @@ func (r *roleEntry) common() roleEntry {
 		ExternalID:      r.ExternalID,
 		ClientMetadata:  r.ClientMetadata,
 		FormerPools:     r.FormerPools,
+		FormerMaxTTL:    r.FormerMaxTTL,
 	}
 }
 

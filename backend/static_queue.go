@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/errgroup"
+
+	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
 const (
@@ -197,6 +199,7 @@ func (b *backend) rotateDue(ctx context.Context, req *logical.Request) error {
 	if err := b.deleteOldSignIns(ctx, req.Storage); err != nil {
 		b.Logger().Warn("counts of sign-ins could not be deleted; the next tick tries again", "error", err)
 	}
+	ctx = ratelimit.WithClass(ctx, ratelimit.Background)
 	started, began := b.now(), time.Now()
 	timeLeft := func() bool { return max(b.now().Sub(started), time.Since(began)) < tickStarts }
 	var work errgroup.Group

@@ -311,7 +311,7 @@ func (r *staticRotation) pause() time.Duration {
 	}
 	pause := min(retryStaticFirst<<min(r.role.Failures, 16), longest)
 	hash := fnv.New32a()
-	fmt.Fprint(hash, r.name, r.role.Failures) //nolint:errcheck // a hash accepts everything
+	fmt.Fprint(hash, r.name, r.role.Failures)
 	return pause/2 + time.Duration(hash.Sum32())%(pause/2)
 }
 

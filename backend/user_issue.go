@@ -209,7 +209,6 @@ func (i *userIssue) response() *logical.Response {
 	lease := userLease{issuedRecord: *i.creation.record, ttl: i.ttl}
 	response := i.b.Secret(secretTypeUser).Response(data, lease.internalData())
 	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
-	response.Secret.TTL = cmp.Or(i.times.first, i.ttl, i.role.TTL)
-	response.Secret.MaxTTL = cmp.Or(i.times.longest, i.role.MaxTTL)
+	response.Secret.TTL, response.Secret.MaxTTL = i.times.first, i.times.longest
 	return response
 }

@@ -245,7 +245,7 @@ func (r *userRenewal) confirm(ctx context.Context) (*logical.Response, error) {
 	}
 	secret := r.req.Secret
 	// A TTL of 0 stands for the mount's. The lease must not live longer than the record says.
-	secret.TTL, secret.MaxTTL = cmp.Or(r.lease.ttl, r.role.TTL), cmp.Or(times.longest, r.role.MaxTTL)
+	secret.TTL, secret.MaxTTL = cmp.Or(r.lease.ttl, r.role.TTL), times.longest
 	return &logical.Response{Secret: secret}, nil
 }
 

@@ -88,7 +88,7 @@ func TestCompatibility(t *testing.T) {
 	require.Positive(t, column, "the table has no column for %s", vault.Product())
 	if os.Getenv(updateVariable) != "" {
 		text := before + withColumn(column, cells, len(table[0])).merge(table) + after
-		require.NoError(t, os.WriteFile(compatibilityDoc, []byte(text), 0o644)) //nolint:gosec // a document
+		require.NoError(t, os.WriteFile(compatibilityDoc, []byte(text), 0o644))
 		return
 	}
 	if table[0][column] != cells[0] {

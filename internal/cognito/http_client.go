@@ -47,7 +47,9 @@ func (s *Service) httpClient(configured aws.HTTPClient) *http.Client {
 	s.httpOnce.Do(func() {
 		next := s.settings.Transport
 		if sdk, ok := configured.(*awshttp.BuildableClient); ok && next == nil {
-			next = sdk.GetTransport()
+			transport := sdk.GetTransport()
+			transport.DialContext = newDialer().DialContext
+			next = transport
 		}
 		s.http = &http.Client{
 			Transport: transport{next},

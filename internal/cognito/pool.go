@@ -16,6 +16,9 @@ import (
 // createAttempts bounds the attempts of a create whose response was lost.
 const createAttempts = 3
 
+// pageSize is the largest page that Cognito returns.
+const pageSize = 60
+
 // Pool is one user pool, reached with one role. Each of its methods is one call to
 // Cognito or a few; IssueUser combines those of a new user.
 type Pool struct {

@@ -4,6 +4,7 @@
 package cognito_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -168,7 +169,7 @@ func TestResetTOTP(t *testing.T) {
 	}
 }
 
-func TestUsersByPrefix(t *testing.T) {
+func TestListUsersByPrefix(t *testing.T) {
 	f := newFixture(t, 0)
 	f.limit(map[string]float64{"UserCreation": 1e6})
 	for i := range 65 {
@@ -180,10 +181,11 @@ func TestUsersByPrefix(t *testing.T) {
 	})
 	require.NoError(t, err)
 	list := func(attribute, prefix string) (users []cognito.ListedUser) {
-		for user, err := range f.pool().UsersByPrefix(t.Context(), attribute, prefix) {
-			require.NoError(t, err)
+		err := f.pool().ListUsers(t.Context(), cognito.UserFilter{Attribute: attribute, Prefix: prefix}, func(user cognito.ListedUser) error {
 			users = append(users, user)
-		}
+			return nil
+		})
+		require.NoError(t, err)
 		return users
 	}
 	users := list("username", "vault-")
@@ -202,18 +204,14 @@ func TestUsersByPrefix(t *testing.T) {
 	})
 	t.Run("a reader that stops reads no further page", func(t *testing.T) {
 		before := len(f.Calls().Of("ListUsers"))
-		for _, err := range f.pool().UsersByPrefix(t.Context(), "username", "vault-") {
-			require.NoError(t, err)
-			break
-		}
+		enough := errors.New("enough")
+		err := f.pool().ListUsers(t.Context(), cognito.UserFilter{Attribute: "username", Prefix: "vault-"}, func(cognito.ListedUser) error { return enough })
+		require.ErrorIs(t, err, enough)
 		require.Len(t, f.Calls().Of("ListUsers"), before+1)
 	})
 	t.Run("an error ends the list", func(t *testing.T) {
 		f.Deny("cognito-idp:ListUsers")
-		var last error
-		for _, err := range f.pool().UsersByPrefix(t.Context(), "username", "vault-") {
-			last = err
-		}
+		last := f.pool().ListUsers(t.Context(), cognito.UserFilter{Attribute: "username", Prefix: "vault-"}, func(cognito.ListedUser) error { return nil })
 		require.Equal(t, "cognito-idp:ListUsers", cognito.DeniedAction(last))
 	})
 }

@@ -149,7 +149,8 @@ func (in createClientInput) confidential() bool {
 	return in.GenerateSecret || in.ClientSecret != ""
 }
 
-// checkSecret refuses a chosen secret together with a generated one, and one that has the wrong form.
+// checkSecret refuses a chosen secret together with a generated one, and one that has the wrong
+// form.
 func (in createClientInput) checkSecret() error {
 	switch {
 	case in.GenerateSecret && in.ClientSecret != "":

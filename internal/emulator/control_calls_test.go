@@ -55,7 +55,8 @@ func TestConnectionsAreCountedWithTheirFirstCall(t *testing.T) {
 	require.Equal(t, 3, b.calls().Connections)
 
 	require.NoError(t, b.control.ResetCalls(b.ctx))
-	// One connection per host: otherwise the second request may dial before the first one's connection is idle.
+	// One connection per host: otherwise the second request may dial before the first one's
+	// connection is idle.
 	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, MaxConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
 	b.get(transport, "/.well-known/jwks.json")

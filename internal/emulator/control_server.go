@@ -115,8 +115,8 @@ func (s *Server) MonthlyActiveUsers(poolID string) []control.MonthlyActiveUsers 
 	return counts
 }
 
-// HasPassword reports whether the password is the present one of an enabled or disabled user. It does
-// not count as a sign-in attempt. The user is found by username, alias or sub.
+// HasPassword reports whether the password is the present one of an enabled or disabled user. It
+// does not count as a sign-in attempt. The user is found by username, alias or sub.
 func (s *Server) HasPassword(poolID, username, password string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,14 +1,15 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package emulator is an Amazon Cognito in memory for development and tests. It answers the calls of
-// Cognito's API that the plugin and its users make, and those of STS, IAM, the OAuth2 token endpoint
-// and the key sets. It enforces what Cognito enforces and answers with AWS's error codes, so that
-// code that works here works there.
+// Package emulator is an Amazon Cognito in memory for development and tests. It answers the calls
+// of Cognito's API that the plugin and its users make, and those of STS, IAM, the OAuth2 token
+// endpoint and the key sets. It enforces what Cognito enforces and answers with AWS's error codes,
+// so that code that works here works there.
 //
 // Main types: Server is the http.Handler; Running is a Server that listens; Seed is what a prepared
-// emulator contains. A request passes the steps of ServeHTTP in pipeline.go; operations.go maps each
-// operation of Cognito's API to its quota category and its handler. The files are grouped by prefix:
+// emulator contains. A request passes the steps of ServeHTTP in pipeline.go; operations.go maps
+// each operation of Cognito's API to its quota category and its handler. The files are grouped by
+// prefix:
 //
 //	server_    options, state, randomness, listening, the seed
 //	pipeline, operations   from the request to the handler

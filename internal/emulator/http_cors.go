@@ -8,8 +8,8 @@ import "net/http"
 // exposedHeaders are the response headers that scripts in browsers may read.
 const exposedHeaders = "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,x-amz-cognito-request-id,Date"
 
-// allowBrowsers adds the headers that let scripts of any origin read the answer, as Cognito does. It
-// reports whether the request was a preflight, which is answered then.
+// allowBrowsers adds the headers that let scripts of any origin read the answer, as Cognito does.
+// It reports whether the request was a preflight, which is answered then.
 func allowBrowsers(w http.ResponseWriter, r *http.Request) (answered bool) {
 	if r.Header.Get("Origin") == "" {
 		return false

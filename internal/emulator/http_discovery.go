@@ -12,8 +12,8 @@ import (
 )
 
 // discovery is the OpenID configuration of a user pool. The issuer is the one in its tokens, an
-// address of AWS's; the other URLs lead to the emulator. A client that demands that the issuer is the
-// address it asked cannot use it.
+// address of AWS's; the other URLs lead to the emulator. A client that demands that the issuer is
+// the address it asked cannot use it.
 type discovery struct {
 	Issuer             string   `json:"issuer"`
 	JWKSURI            string   `json:"jwks_uri"`

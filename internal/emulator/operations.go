@@ -65,8 +65,8 @@ func decodeAnd[In any](do func(*request, In) (any, error)) func(*request, []byte
 	}
 }
 
-// operations maps the names of operations to their quota categories and handlers. The categories are
-// those of the page "Quotas in Amazon Cognito" of the developer guide.
+// operations maps the names of operations to their quota categories and handlers. The categories
+// are those of the page "Quotas in Amazon Cognito" of the developer guide.
 func operations() map[string]operation {
 	all := map[string]operation{}
 	for _, part := range []map[string]operation{

@@ -29,7 +29,8 @@ type exchange struct {
 	call control.Call
 	// quotas are the token buckets that the call draws on.
 	quotas []quotaUse
-	// authorize checks the signature and the IAM permission; it is nil for calls that are not signed.
+	// authorize checks the signature and the IAM permission; it is nil for calls that are not
+	// signed.
 	authorize func() *exception
 	// perform executes the operation.
 	perform func() answer

@@ -87,8 +87,8 @@ func (p passwordPolicy) check(password string) error {
 	return newException(codeInvalidPassword, "Password did not conform with policy: %s", flaw)
 }
 
-// checkPasswordConstraints checks the length and the pattern of the type PasswordType in AWS's model
-// of the API.
+// checkPasswordConstraints checks the length and the pattern of the type PasswordType in AWS's
+// model of the API.
 func checkPasswordConstraints(password string) error {
 	switch {
 	case utf8.RuneCountInString(password) > maxPasswordLength:

@@ -3,8 +3,8 @@
 
 package emulator
 
-// defaultLimits are the requests per second that AWS includes for each quota category, from the page
-// "Quotas in Amazon Cognito" of the developer guide.
+// defaultLimits are the requests per second that AWS includes for each quota category, from the
+// page "Quotas in Amazon Cognito" of the developer guide.
 func defaultLimits() map[string]int {
 	return map[string]int{
 		clientAuthentication:   150,
@@ -47,8 +47,8 @@ type provisionedLimit struct {
 	ProvisionedLimitValue int
 }
 
-// getProvisionedLimit returns the quota that the control API has set, or else AWS's default. The codes
-// of its refusals are a guess.
+// getProvisionedLimit returns the quota that the control API has set, or else AWS's default. The
+// codes of its refusals are a guess.
 func (r *request) getProvisionedLimit(in provisionedLimitInput) (any, error) {
 	if in.LimitDefinition.LimitClass != limitClassCategory {
 		return nil, invalidParameter("1 validation error detected: Value '%s' at 'limitDefinition.limitClass' failed to satisfy constraint: "+

@@ -29,8 +29,9 @@ type Options struct {
 	CheapTokens bool
 	// AccountID is the AWS account that owns everything; the default is 123456789012.
 	AccountID string
-	// Observe is called with each call to Cognito's API that the emulator performed, unless a fault answered
-	// it. It must not change what it is given, and may be called by several goroutines at a time.
+	// Observe is called with each call to Cognito's API that the emulator performed, unless a fault
+	// answered it. It must not change what it is given, and may be called by several goroutines at
+	// a time.
 	Observe func(Exchange)
 }
 

@@ -19,8 +19,8 @@ type Seed struct {
 	// tokens.
 	AppClientID     string `json:"app_client_id"`
 	AppClientSecret string `json:"app_client_secret"`
-	// PublicClientID is a client without a secret for apps and browsers, which also allows sign-in with
-	// password or SRP without AWS credentials.
+	// PublicClientID is a client without a secret for apps and browsers, which also allows sign-in
+	// with password or SRP without AWS credentials.
 	PublicClientID string   `json:"public_client_id"`
 	Group          string   `json:"group"`
 	Groups         []string `json:"groups"`

@@ -27,7 +27,8 @@ const (
 	srpKeyInfo          = "Caldera Derived Key"
 )
 
-// srpPrime is the 3072-bit prime of RFC 3526, group 15, which Cognito's SDKs use. The generator is 2.
+// srpPrime is the 3072-bit prime of RFC 3526, group 15, which Cognito's SDKs use. The generator is
+// 2.
 const srpPrime = "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74" +
 	"020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F1437" +
 	"4FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED" +
@@ -65,8 +66,8 @@ type srpExchange struct {
 	secretBlock   []byte
 }
 
-// padded returns the bytes of a positive number as Cognito's SDKs hash them, with a leading zero where
-// the first bit is set.
+// padded returns the bytes of a positive number as Cognito's SDKs hash them, with a leading zero
+// where the first bit is set.
 func padded(number *big.Int) []byte {
 	b := number.Bytes()
 	if len(b) == 0 || b[0]&0x80 != 0 {
@@ -89,8 +90,8 @@ func (u *user) identity() string {
 	return poolName + u.username
 }
 
-// signInBySRP answers the user's public number with a PASSWORD_VERIFIER challenge. Like Cognito's it
-// has no session: the secret block identifies it.
+// signInBySRP answers the user's public number with a PASSWORD_VERIFIER challenge. Like Cognito's
+// it has no session: the secret block identifies it.
 func (r *request) signInBySRP(c *client, in initiateAuthInput) (any, error) {
 	if !c.allows(in.AuthFlow) {
 		return nil, flowNotEnabled(in.AuthFlow)
@@ -158,8 +159,8 @@ func hmacSHA256(key []byte, parts ...[]byte) []byte {
 	return mac.Sum(nil)
 }
 
-// answerPasswordVerifier uses the challenge up even if the password is wrong. It does not compare the
-// timestamp with the clock.
+// answerPasswordVerifier uses the challenge up even if the password is wrong. It does not compare
+// the timestamp with the clock.
 func (r *request) answerPasswordVerifier(asked *challenge, responses map[string]string) error {
 	if err := requireParameters(responses, responseSignature, responseTimestamp); err != nil {
 		return err

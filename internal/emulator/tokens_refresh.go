@@ -90,7 +90,8 @@ func (r *request) rotate(c *client, t *refreshToken) (any, error) {
 
 // revokeToken ends the sign-in of a refresh token. Revoking twice is not an error.
 //
-// RevokeToken documents no ResourceNotFoundException; that an unknown client gets UnauthorizedException is a guess.
+// RevokeToken documents no ResourceNotFoundException; that an unknown client gets
+// UnauthorizedException is a guess.
 func (r *request) revokeToken(in revokeInput) (any, error) {
 	c, err := r.findClientAnywhere(in.ClientId)
 	if err != nil || c.checkSecret(in.ClientSecret) != nil {

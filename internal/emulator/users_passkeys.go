@@ -33,8 +33,8 @@ type webAuthnConfiguration struct {
 	FactorConfiguration string `json:",omitempty"`
 }
 
-// passkeys are the registered ones of a user. The emulator registers, lists and deletes passkeys; it
-// checks neither attestations nor sign-ins with them.
+// passkeys are the registered ones of a user. The emulator registers, lists and deletes passkeys;
+// it checks neither attestations nor sign-ins with them.
 type passkeys struct {
 	// challenge belongs to the registration that the user last started.
 	challenge  string

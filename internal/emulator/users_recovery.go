@@ -124,8 +124,8 @@ func (r *request) recoveringUser(in forgotPasswordInput) (*client, *user, error)
 	return c, r.visibleUser(c.pool, in.Username), nil
 }
 
-// sendRecoveryCode sends a code to a verified attribute that the pool's account recovery allows. The
-// control API shows the code.
+// sendRecoveryCode sends a code to a verified attribute that the pool's account recovery allows.
+// The control API shows the code.
 func (r *request) sendRecoveryCode(u *user) (any, error) {
 	attributes := u.pool.settings.recoveryAttributes()
 	if len(attributes) == 0 {
@@ -199,8 +199,8 @@ func (c *recovery) check(code string, now time.Time) error {
 	}
 }
 
-// adminResetUserPassword makes the present password useless until the user confirms a code. It needs
-// an account recovery that the user can use.
+// adminResetUserPassword makes the present password useless until the user confirms a code. It
+// needs an account recovery that the user can use.
 func (r *request) adminResetUserPassword(in userInput) (any, error) {
 	u, err := r.findUser(in)
 	if err != nil {

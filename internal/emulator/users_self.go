@@ -60,8 +60,8 @@ type updateUserAttributesOutput struct {
 	CodeDeliveryDetailsList []codeDelivery
 }
 
-// updateUserAttributes marks a changed e-mail address or phone number as unverified. It sends no code
-// for the new one.
+// updateUserAttributes marks a changed e-mail address or phone number as unverified. It sends no
+// code for the new one.
 func (r *request) updateUserAttributes(in updateUserAttributesInput) (any, error) {
 	s, err := r.signInOf(in.AccessToken)
 	if err != nil {
@@ -83,8 +83,8 @@ func attributeNotWritable() error {
 }
 
 // mayWrite reports whether users of the app client may change an attribute. Without WriteAttributes
-// those are the standard attributes (reference of CreateUserPoolClient). Whether an e-mail address or
-// phone number is verified is never a user's to say.
+// those are the standard attributes (reference of CreateUserPoolClient). Whether an e-mail address
+// or phone number is verified is never a user's to say.
 func (c *client) mayWrite(attribute string) bool {
 	switch {
 	case attribute == attributeEmailVerified || attribute == attributePhoneVerified:

@@ -71,6 +71,7 @@ func (m *statics) create(o *staticOwned) {
 		m.leaveOneSecret(o)
 	}
 	fields := maps.Clone(o.fields)
+	o.written = ""
 	if o.isSelfManaged() {
 		o.written = m.newPassword()
 		if m.setPassword(o, o.written) != nil {

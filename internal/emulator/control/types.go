@@ -45,14 +45,16 @@ type Fault struct {
 	// Operation is an AWS operation name, OperationToken or OperationAny.
 	Operation string `json:"operation"`
 	// Username, GroupName, ClientID and ClientName restrict the fault to calls with these values in
-	// the request; empty ones match all calls. A call with an access token has the token's username.
+	// the request; empty ones match all calls. A call with an access token has the token's
+	// username.
 	Username   string `json:"username,omitempty"`
 	GroupName  string `json:"group_name,omitempty"`
 	ClientID   string `json:"client_id,omitempty"`
 	ClientName string `json:"client_name,omitempty"`
 	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
-	// Code is the exception of a FaultError or FaultErrorAfter, or the OAuth2 error for OperationToken.
+	// Code is the exception of a FaultError or FaultErrorAfter, or the OAuth2 error for
+	// OperationToken.
 	Code string `json:"code,omitempty"`
 	// Status is the HTTP status of the answer; 0 means the status that belongs to the code (400 for
 	// most), or 200 for FaultRaw.

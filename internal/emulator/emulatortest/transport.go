@@ -21,9 +21,9 @@ const Endpoint = "http://127.0.0.1:9"
 // Transport returns a RoundTripper that calls the server in the same process, without sockets and
 // without goroutines. Whatever the host of a request is, the emulator answers it.
 //
-// Faults surface as they do over a real connection: a cut before or after the effect is io.EOF, a cut
-// body is io.ErrUnexpectedEOF when the body is read, and a call that hangs returns the error of its
-// context when that ends. A context that ends while the call waits does not undo the call.
+// Faults surface as they do over a real connection: a cut before or after the effect is io.EOF, a
+// cut body is io.ErrUnexpectedEOF when the body is read, and a call that hangs returns the error of
+// its context when that ends. A context that ends while the call waits does not undo the call.
 func Transport(server *emulator.Server) http.RoundTripper {
 	return transport{server}
 }
