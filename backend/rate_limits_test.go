@@ -97,7 +97,7 @@ func TestRateLimits(t *testing.T) {
 		p.useUpCreations()
 		err := p.readBriefly("creds/ci")
 		requireStatus(t, 429, err)
-		require.ErrorContains(t, err, "the engine's own limit of 0.001 requests a second for the quota category UserCreation")
+		require.ErrorContains(t, err, "the engine's own limit of 0.001 requests per second for the quota category UserCreation")
 		require.Len(t, p.records(), 1, "nothing was begun that has to be undone")
 		require.Len(t, p.Users(), 1)
 	})
@@ -113,7 +113,7 @@ func TestRateLimits(t *testing.T) {
 			_, err := p.Backend.HandleRequest(ctx, &logical.Request{
 				Operation: logical.RevokeOperation, Path: "creds/ci", Secret: lease, Storage: p.storage, MountPoint: "cognito/",
 			})
-			require.ErrorContains(t, err, "the engine's own limit of 0.001 requests a second for the quota category UserUpdate")
+			require.ErrorContains(t, err, "the engine's own limit of 0.001 requests per second for the quota category UserUpdate")
 		}
 	})
 }

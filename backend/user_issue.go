@@ -125,7 +125,7 @@ func (i *userIssue) render(ctx context.Context) error {
 // be created any more.
 func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
 	place := newPlace(i.target)
-	place.Account = i.aws.KnownAccount(i.target)
+	place.Account = i.aws.KnownAccount(ctx, i.target)
 	var err error
 	if place.Endpoint, err = i.aws.Endpoint(ctx, i.target); err != nil {
 		return nil, err

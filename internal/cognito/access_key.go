@@ -22,35 +22,35 @@ import (
 const (
 	codeNoSuchEntity   = "NoSuchEntity"
 	codeInvalidTokenID = "InvalidClientTokenId"
-	// codeUnrecognizedClient is what Cognito answers for an access key that it does not know.
+	// codeUnrecognizedClient is Cognito's error for an access key that it does not know.
 	codeUnrecognizedClient = "UnrecognizedClientException"
 
-	// proveFor is how long a new access key may be unknown to the rest of AWS:
-	// IAM's changes take seconds to arrive, see
+	// proveFor bounds how long a new access key may be unknown to the rest of AWS:
+	// changes in IAM take effect after some seconds, see
 	// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html.
 	proveFor        = 30 * time.Second
 	proveDelay      = 250 * time.Millisecond
 	proveBackoffMax = 3 * time.Second
 )
 
-// AccessKey is an IAM access key. The secret is known only when the key was
-// just created, and nobody can ask for it again.
+// AccessKey is an IAM access key. IAM returns its secret once, when the key is
+// created.
 type AccessKey struct {
 	ID, Secret string
-	// Created is to the second.
+	// Created has a resolution of one second.
 	Created time.Time
 }
 
 // AccessKeys are those of the IAM user whose access key the Settings hold.
-// They are reached with that key itself, never with an assumed role.
+// They are managed with that key itself, never with an assumed role.
 type AccessKeys struct {
 	iam      *iam.Client
 	user     string
 	settings Settings
 }
 
-// errIncomplete is an answer of IAM's that lacks what was asked for.
-var errIncomplete = errors.New("the answer does not hold it")
+// errIncomplete is for a response of IAM without the requested data.
+var errIncomplete = errors.New("the response is incomplete")
 
 // AccessKeys finds the user by asking IAM whose the key is. If IAM denies
 // iam:GetUser, the user is the one in the ARN that STS returns.
@@ -108,7 +108,7 @@ func userOfARN(arn string) string {
 	return parts[5][strings.LastIndex(parts[5], "/")+1:]
 }
 
-// AccessKeysOf is for a user whose name is known. It does no network I/O.
+// AccessKeysOf returns the keys of a user whose name is known. It does no network I/O.
 func (s *Service) AccessKeysOf(ctx context.Context, user string) (*AccessKeys, error) {
 	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
 	if err != nil {
@@ -119,9 +119,8 @@ func (s *Service) AccessKeysOf(ctx context.Context, user string) (*AccessKeys, e
 	return &AccessKeys{iam: client, user: user, settings: s.settings}, nil
 }
 
-// iamRegion is the one region of a partition for which IAM takes signatures,
-// us-east-1 in most. The SDK knows it of AWS's own endpoints and forgets it
-// for another.
+// iamRegion returns the one region of a partition for which IAM accepts
+// signatures, us-east-1 in most. The SDK does not use it with a configured endpoint.
 func iamRegion(ctx context.Context, region string) string {
 	parameters := iam.EndpointParameters{Region: &region}.WithDefaults()
 	endpoint, err := iam.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, parameters)
@@ -137,11 +136,11 @@ func iamRegion(ctx context.Context, region string) string {
 	return region
 }
 
-// User is the name of the user.
+// User returns the name of the user.
 func (k *AccessKeys) User() string { return k.user }
 
-// List gives the user's keys, without secrets; a user has two at most, so they
-// come in one page. It needs iam:ListAccessKeys.
+// List returns the user's keys, without secrets. A user has two at most, so one
+// page is enough. It needs iam:ListAccessKeys.
 func (k *AccessKeys) List(ctx context.Context) ([]AccessKey, error) {
 	out, err := k.iam.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: &k.user})
 	if err != nil {
@@ -154,9 +153,9 @@ func (k *AccessKeys) List(ctx context.Context) ([]AccessKey, error) {
 	return keys, nil
 }
 
-// Create makes a key. Within RequestTimeout it is over, so that a key whose
-// answer was lost can be told from others by its age; the Outcome of the error
-// is then unknown. It needs iam:CreateAccessKey.
+// Create creates a key. It ends within RequestTimeout, so that the age of a key
+// identifies it after a lost response; the Outcome of the error is then unknown.
+// It needs iam:CreateAccessKey.
 func (k *AccessKeys) Create(ctx context.Context) (AccessKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.settings.RequestTimeout)
 	defer cancel()
@@ -176,7 +175,7 @@ func (k *AccessKeys) Create(ctx context.Context) (AccessKey, error) {
 	}, nil
 }
 
-// Delete deletes a key. One that is gone already counts as deleted. It needs
+// Delete deletes a key. A missing key counts as deleted. It needs
 // iam:DeleteAccessKey.
 func (k *AccessKeys) Delete(ctx context.Context, id string) error {
 	_, err := k.iam.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: &k.user, AccessKeyId: &id})

@@ -50,8 +50,8 @@ func (s *Service) Account(ctx context.Context, target Target) string {
 
 // KnownAccount is Account without waiting: it returns "" until the account is
 // known, and starts the lookup in the background.
-func (s *Service) KnownAccount(target Target) string {
-	ended, cancel := context.WithCancel(context.Background())
+func (s *Service) KnownAccount(ctx context.Context, target Target) string {
+	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	return s.Account(ended, target)
 }

@@ -36,14 +36,14 @@ func TestAccount(t *testing.T) {
 		for range 3 {
 			assert.Equal(t, emulatorAccount, f.service.Account(t.Context(), target))
 		}
-		assert.Equal(t, emulatorAccount, f.service.KnownAccount(target))
+		assert.Equal(t, emulatorAccount, f.service.KnownAccount(t.Context(), target))
 		assert.Len(t, f.Calls().Of("GetCallerIdentity"), 1)
 	})
 
 	t.Run("a known account is not waited for", func(t *testing.T) {
 		f := newFixture(t, 0)
 		f.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang})
-		assert.Empty(t, f.service.KnownAccount(target))
+		assert.Empty(t, f.service.KnownAccount(t.Context(), target))
 	})
 
 	t.Run("an account that was not found is asked for again later", func(t *testing.T) {

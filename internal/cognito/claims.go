@@ -11,9 +11,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// claims are those of an access token that matter here. They are read, not
-// verified: whoever gets the token verifies it, and to Vault it only says how
-// long it may be used.
+// claims are the claims of an access token that the engine uses. They are not
+// verified: that is up to the receiver of the token.
 type claims struct {
 	Expiry   *jwt.NumericDate `json:"exp"`
 	Scope    *string          `json:"scope"`
@@ -33,10 +32,9 @@ func readClaims(token string) (claims, bool) {
 	return c, true
 }
 
-// expires returns the earlier of the token's own end and the given one, either
-// of which may be missing. The clock of this machine may be slow, and then the
-// token's own end comes too late here; a cache on the way may repeat an old
-// response, and then the other one does.
+// expires returns the earlier of the token's own expiry and the given one, either
+// of which may be missing. If the clock of this machine is slow, the token's own
+// expiry is too late; if a proxy repeats an old response, the given one is.
 func (c claims) expires(given time.Time) time.Time {
 	if c.Expiry == nil {
 		return given
@@ -47,8 +45,7 @@ func (c claims) expires(given time.Time) time.Time {
 	return given
 }
 
-// expiryOf returns when a token expires that is said to live for some time
-// from now on, which may be 0 for unknown.
+// expiryOf returns when a token expires. life is what the response said, or 0.
 func expiryOf(token string, life time.Duration, now time.Time) time.Time {
 	given := time.Time{}
 	if life > 0 {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// denialMemory is how long a denied AdminSetUserPassword is not tried again:
-// short enough that a repaired IAM policy is soon noticed.
+// denialMemory is how long a denied AdminSetUserPassword is not tried again. It is
+// short, so that a corrected IAM policy takes effect soon.
 const denialMemory = 10 * time.Minute
 
-// denials remembers for which targets IAM denies AdminSetUserPassword. The
+// denials records the targets for which IAM denies AdminSetUserPassword. The
 // zero value is ready.
 type denials struct {
 	mu    sync.Mutex

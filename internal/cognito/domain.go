@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// hostPattern is a DNS name or an IPv4 address.
+// hostPattern matches a DNS name or an IPv4 address.
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
-// ParseDomain reads the domain of a user pool: a host, or an https URL of one
-// without path, user, query or fragment. Plain http is for loopback addresses
-// only. The error says what is wrong with the value and does not repeat it.
+// ParseDomain parses the domain of a user pool: a host, or its https URL without
+// path, user, query or fragment. Plain http is allowed to loopback addresses
+// only. The error does not repeat the value.
 func ParseDomain(domain string) (*url.URL, error) {
 	if !strings.Contains(domain, "://") {
 		domain = "https://" + domain
@@ -25,8 +25,8 @@ func ParseDomain(domain string) (*url.URL, error) {
 	return parseBaseURL(domain)
 }
 
-// ParseEndpoint reads the URL of an AWS endpoint, by the rules of ParseDomain
-// but with the scheme spelled out, as the SDK wants it.
+// ParseEndpoint parses the URL of an AWS endpoint by the rules of ParseDomain. The
+// scheme is required, because the SDK requires it.
 func ParseEndpoint(endpoint string) (*url.URL, error) {
 	if !strings.Contains(endpoint, "://") {
 		return nil, errors.New("it must be a URL that begins with https://")

@@ -22,31 +22,31 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// Kind says whose turn it is after an error.
+// Kind classifies errors by who can remove their cause.
 type Kind int
 
 const (
-	// KindInvalid is a request that Cognito refuses as it stands: the role or the pool must change.
+	// KindInvalid is a request that Cognito refuses: the role or the pool must change.
 	KindInvalid Kind = iota
-	// KindNotFound is a pool, group, app client or user that is not there.
+	// KindNotFound is a missing pool, group, app client or user.
 	KindNotFound
-	// KindDenied is an IAM permission, or valid AWS credentials, that the engine lacks.
+	// KindDenied is a missing IAM permission, or missing or invalid AWS credentials.
 	KindDenied
 	// KindThrottled is a refusal that passes with time: a quota, a limit of attempts or a conflict with
 	// another change that persisted through all retries.
 	KindThrottled
-	// KindUnavailable is an AWS that did not answer, or not sensibly.
+	// KindUnavailable is a missing or unusable response.
 	KindUnavailable
 )
 
-// Cognito's own codes, as its API reference spells them.
+// Error codes of Cognito, see its API reference.
 const (
 	codeUserNotFound     = "UserNotFoundException"
 	codeUsernameExists   = "UsernameExistsException"
 	codeResourceNotFound = "ResourceNotFoundException"
 	codePasswordHistory  = "PasswordHistoryPolicyViolationException"
 
-	// codeNotFromAWS is what the SDK makes of an error page without a code: a proxy's, say.
+	// codeNotFromAWS is the SDK's code for an error without one, such as a page of a proxy.
 	codeNotFromAWS = "UnknownError"
 )
 
@@ -54,9 +54,9 @@ const (
 type Error struct {
 	// Step is what was being done, in words that name the user, pool or group.
 	Step string
-	// Kind says whose turn it is.
+	// Kind says who can remove the cause.
 	Kind Kind
-	// Code is AWS's name of the error, or empty when there was no answer.
+	// Code is AWS's error code, or empty if there was no response.
 	Code string
 	// Detail is the rest of what is known.
 	Detail string
@@ -64,7 +64,7 @@ type Error struct {
 	// for a call that changes nothing.
 	Outcome Outcome
 
-	// transient failures may be gone a moment later.
+	// transient is set if a repetition may succeed.
 	transient bool
 	cause     error
 }
@@ -74,8 +74,8 @@ func (e *Error) Error() string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ": ")
 }
 
-// Unwrap lets errors.Is see the end of a context. The text of the cause may
-// hold what the answer echoed, and is never printed.
+// Unwrap returns the cause, so that errors.Is finds the end of a context. The
+// cause may repeat the response, so its text must not be printed.
 func (e *Error) Unwrap() error { return e.cause }
 
 // MayBeSetUp reports whether the settings of a role, an app client, a user pool or IAM may be the cause.
@@ -83,7 +83,7 @@ func (e *Error) MayBeSetUp() bool {
 	return e.Kind == KindInvalid || e.Kind == KindNotFound || e.Kind == KindDenied
 }
 
-// KindOf is the kind of an error of this package, and KindUnavailable of any other.
+// KindOf returns the kind of an error of this package, or KindUnavailable.
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {
@@ -92,19 +92,18 @@ func KindOf(err error) Kind {
 	return KindUnavailable
 }
 
-// IsUserGone reports that there is no such user in a pool that exists.
+// IsUserGone reports whether the user does not exist in an existing pool.
 func IsUserGone(err error) bool { return hasCode(err, codeUserNotFound) }
 
-// IsPoolGone reports, of a call that names a user and no group or app client,
-// that there is no such pool in the account that was called. The pool may be in
-// another account, see Service.Account.
+// IsPoolGone reports whether the pool does not exist in the account that was
+// called. It is for calls that name no group and no app client. The pool may
+// exist in another account, see Service.Account.
 func IsPoolGone(err error) bool { return hasCode(err, codeResourceNotFound) }
 
-// IsGone reports that the user, or the whole pool, does not exist.
+// IsGone reports whether the user or the pool does not exist.
 func IsGone(err error) bool { return IsUserGone(err) || IsPoolGone(err) }
 
-// kinds sorts the codes that several operations share. What is not listed and
-// came with a client's error is KindInvalid.
+// kinds lists the codes of each kind. A client error with any other code is KindInvalid.
 var kinds = map[Kind][]string{
 	KindNotFound: {codeUserNotFound, codeResourceNotFound},
 	KindThrottled: {
@@ -114,17 +113,17 @@ var kinds = map[Kind][]string{
 	KindDenied: slices.Concat(deniedCodes, credentialCodes),
 }
 
-// deniedCodes are AWS's words for an action that no IAM policy allows.
+// deniedCodes are AWS's codes for an action that no IAM policy allows.
 var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
-// credentialCodes are AWS's words for credentials that it does not take.
+// credentialCodes are AWS's codes for credentials that it rejects.
 var credentialCodes = []string{
 	"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException",
 	"InvalidSignatureException", "SignatureDoesNotMatch", "MissingAuthenticationTokenException",
 	"MissingAuthenticationToken", "IncompleteSignature", "AuthFailure",
 }
 
-// kindOfAnswer sorts by AWS's code first, because Cognito answers even a
+// kindOfAnswer decides by the code first, because Cognito returns even a
 // throttle with status 400.
 func kindOfAnswer(api smithy.APIError, err error) Kind {
 	for kind, codes := range kinds {
@@ -141,7 +140,7 @@ func kindOfAnswer(api smithy.APIError, err error) Kind {
 	return KindInvalid
 }
 
-// status is the HTTP status of the answer that err came with, or 0.
+// status returns the HTTP status of the response that err came with, or 0.
 func status(err error) int {
 	var response *awshttp.ResponseError
 	if errors.As(err, &response) {
@@ -163,7 +162,7 @@ func fail(step string, err error, secrets ...string) *Error {
 	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), errorCode(api), explain(api, err, secrets)
 	case errors.As(err, &credentials):
-		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: give some in the mount's config, or to Vault's process: "+credentials.Error()
+		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: set them in the mount's config or in the environment of Vault: "+credentials.Error()
 	default:
 		e.Detail = explainSilence(err)
 	}
@@ -176,7 +175,7 @@ func explain(api smithy.APIError, err error, secrets []string) string {
 	message := withoutSecrets(api.ErrorMessage(), secrets)
 	switch {
 	case slices.Contains(credentialCodes, api.ErrorCode()):
-		return "AWS does not take the engine's credentials, see the mount's config: " + message
+		return "AWS rejects the engine's credentials, see the mount's config: " + message
 	case kindOfAnswer(api, err) == KindDenied:
 		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), message)
 	default:
@@ -184,8 +183,8 @@ func explain(api smithy.APIError, err error, secrets []string) string {
 	}
 }
 
-// action is IAM's name of the call that failed: the innermost one, because a
-// call to Cognito may fail in the AssumeRole before it.
+// action returns the IAM action of the call that failed: the innermost one, because
+// a call to Cognito may fail in the AssumeRole before it.
 func action(err error) string {
 	name := "unknown"
 	var op *smithy.OperationError
@@ -207,8 +206,8 @@ func iamPrefix(serviceID string) string {
 	}
 }
 
-// explainSilence is for errors without an answer of AWS's. It keeps to the
-// innermost cause, because the layers above repeat whole URLs.
+// explainSilence describes an error without a response of AWS. It uses the innermost
+// cause, because the layers above repeat whole URLs.
 func explainSilence(err error) string {
 	var timeout net.Error
 	var transport *url.Error
@@ -282,7 +281,7 @@ func hasCode(err error, code string) bool {
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
-// garbled reports an answer that could not be read to its end.
+// garbled reports whether a response could not be read to its end.
 func garbled(err error) bool {
 	var unreadable *smithy.DeserializationError
 	return errors.As(err, &unreadable)

@@ -20,17 +20,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// defaultTokenLife is that of the JWTs of an app client that sets none.
+// defaultTokenLife is the life of JWTs of an app client that sets none.
 const defaultTokenLife = time.Hour
 
 // PoolRules are what a user pool demands of its users.
 type PoolRules struct {
 	Password PasswordRules
-	// UsernameAttributes are email or phone_number where a username must be
-	// one, AliasAttributes where it must not look like one.
+	// UsernameAttributes are email or phone_number if a username must be one,
+	// AliasAttributes if it must not look like one.
 	UsernameAttributes, AliasAttributes []string
-	// Attributes are all that the pool knows, custom ones with "custom:"
-	// before their names; Required those that a user must have, less the sub.
+	// Attributes are all attributes of the pool, custom ones with the prefix
+	// "custom:". Required are those that a user must have, without the sub.
 	Attributes, Required []string
 	// MFA is OFF, OPTIONAL or ON.
 	MFA string
@@ -46,35 +46,35 @@ type PasswordRules struct {
 type ClientRules struct {
 	// AuthFlows are ExplicitAuthFlows of Cognito's API.
 	AuthFlows []string
-	// ClientCredentials tells whether the token endpoint takes that grant.
+	// ClientCredentials is set if the client_credentials grant is allowed.
 	ClientCredentials bool
 	Scopes            []string
-	// HasSecret tells whether Cognito shows a secret.
+	// HasSecret is set if Cognito shows a secret.
 	HasSecret bool
 	// RotatesRefreshTokens is set if a refresh token can be used once only.
 	RotatesRefreshTokens bool
-	// JWTLife is that of the access or ID tokens, whichever live longer.
+	// JWTLife is the life of access or ID tokens, whichever is longer.
 	JWTLife time.Duration
 
 	secret string
 }
 
-// HasThisSecret reports whether it is the secret that Cognito shows: the one
-// that the app client was made with. There may be another.
+// HasThisSecret reports whether the secret is the one that Cognito shows, with
+// which the app client was created. There may be another one.
 func (c ClientRules) HasThisSecret(secret string) bool {
 	return subtle.ConstantTimeCompare([]byte(c.secret), []byte(secret)) == 1
 }
 
-// DomainState is what Cognito knows of the domain of a user pool.
+// DomainState is the state of a domain of a user pool.
 type DomainState struct {
-	// UserPoolID is empty when no pool of the account and region has the domain.
+	// UserPoolID is empty if no pool of the account and region has the domain.
 	UserPoolID string
 	// Status is a DomainStatusType of Cognito's API, such as ACTIVE.
 	Status string
 }
 
-// DeniedAction is the IAM action, such as cognito-idp:GetGroup, whose denial
-// the error is. It is empty for every other error.
+// DeniedAction returns the IAM action, such as cognito-idp:GetGroup, that was
+// denied, or "" for every other error.
 func DeniedAction(err error) string {
 	for _, code := range deniedCodes {
 		if hasCode(err, code) {
@@ -84,8 +84,8 @@ func DeniedAction(err error) string {
 	return ""
 }
 
-// Identity is the ARN that calls for a target are made as. AWS lets everybody
-// ask that.
+// Identity returns the ARN of the identity that makes the calls for a target. It
+// needs no IAM permission.
 func (s *Service) Identity(ctx context.Context, target Target) (string, error) {
 	const step = "asking STS for the engine's identity"
 	client, err := s.stsClient(ctx, target)
@@ -99,8 +99,8 @@ func (s *Service) Identity(ctx context.Context, target Target) (string, error) {
 	return aws.ToString(out.Arn), nil
 }
 
-// stsClient acts with the very credentials that Cognito's client for the
-// target has, so that an assumed role is not assumed twice.
+// stsClient uses the credentials of Cognito's client for the target, so that a
+// role is not assumed twice.
 func (s *Service) stsClient(ctx context.Context, target Target) (*sts.Client, error) {
 	api, err := s.client(ctx, target)
 	if err != nil {
@@ -139,7 +139,7 @@ func poolRules(pool *types.UserPoolType) PoolRules {
 	for _, attribute := range pool.SchemaAttributes {
 		name := aws.ToString(attribute.Name)
 		rules.Attributes = append(rules.Attributes, name)
-		// The sub is the pool's own to give.
+		// The pool itself sets the sub.
 		if aws.ToBool(attribute.Required) && name != "sub" {
 			rules.Required = append(rules.Required, name)
 		}
@@ -198,7 +198,7 @@ func clientRules(client *types.UserPoolClientType) ClientRules {
 	}
 }
 
-// tokenLife reads a validity, whose unit is hours where none is named.
+// tokenLife returns a validity, whose default unit is hours.
 func tokenLife(validity *int32, unit types.TimeUnitsType) time.Duration {
 	count := time.Duration(aws.ToInt32(validity))
 	switch {
@@ -215,7 +215,7 @@ func tokenLife(validity *int32, unit types.TimeUnitsType) time.Duration {
 	}
 }
 
-// SecretCount is how many secrets an app client has, shown or not.
+// SecretCount returns the number of secrets of an app client, shown or not.
 func (p *Pool) SecretCount(ctx context.Context, clientID string) (int, error) {
 	out, err := p.api.ListUserPoolClientSecrets(ctx, &cip.ListUserPoolClientSecretsInput{UserPoolId: &p.target.UserPoolID, ClientId: &clientID})
 	if err != nil {
@@ -224,7 +224,7 @@ func (p *Pool) SecretCount(ctx context.Context, clientID string) (int, error) {
 	return len(out.ClientSecrets), nil
 }
 
-// FindGroup gives an error of KindNotFound when the pool has no such group.
+// FindGroup returns an error of KindNotFound if the pool has no such group.
 func (p *Pool) FindGroup(ctx context.Context, name string) error {
 	_, err := p.api.GetGroup(ctx, &cip.GetGroupInput{UserPoolId: &p.target.UserPoolID, GroupName: &name})
 	if err != nil {
@@ -233,7 +233,7 @@ func (p *Pool) FindGroup(ctx context.Context, name string) error {
 	return nil
 }
 
-// Domain reads the state of a domain, which is a host as ParseDomain gives it.
+// Domain reads the state of a domain, which is a host as ParseDomain returns it.
 func (p *Pool) Domain(ctx context.Context, host string) (DomainState, error) {
 	out, err := p.api.DescribeUserPoolDomain(ctx, &cip.DescribeUserPoolDomainInput{Domain: aws.String(domainName(host))})
 	if err != nil {
@@ -245,12 +245,11 @@ func (p *Pool) Domain(ctx context.Context, host string) (DomainState, error) {
 	return DomainState{aws.ToString(out.DomainDescription.UserPoolId), string(out.DomainDescription.Status)}, nil
 }
 
-// IsDescribable tells hosts that may be the domain of a pool from addresses,
-// which never are.
+// IsDescribable reports whether a host can be the domain of a pool: an address cannot.
 func IsDescribable(host string) bool { return net.ParseIP(host) == nil }
 
-// domainName is what Cognito calls a domain: the prefix of one of AWS's own,
-// or else the whole host.
+// domainName returns the name of a domain in Cognito's API: the prefix of a domain
+// of AWS, or else the whole host.
 func domainName(host string) string {
 	if prefix, _, found := cutOwnDomain(host); found {
 		return prefix
@@ -258,7 +257,7 @@ func domainName(host string) string {
 	return host
 }
 
-// ownDomain is a domain that AWS provides: a prefix, and the region.
+// ownDomain matches a domain that AWS provides: a prefix and the region.
 var ownDomain = regexp.MustCompile(`^([a-z0-9-]+)\.auth(?:-fips)?\.([a-z0-9-]+)\.amazoncognito\.com$`)
 
 func cutOwnDomain(host string) (prefix, region string, found bool) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TokenSource is where machine tokens come from.
+// TokenSource says where machine tokens come from.
 type TokenSource string
 
 const (
@@ -20,24 +20,24 @@ const (
 	SourceAPI TokenSource = "api"
 )
 
-// codeInvalidClient is RFC 6749's word for a client whose id or secret is wrong.
+// codeInvalidClient is the code of RFC 6749 for a wrong id or secret of a client.
 const codeInvalidClient = "invalid_client"
 
 // MachineTokenRequest asks for an access token of an app client.
 type MachineTokenRequest struct {
-	// Source decides what else is needed: a Domain, or a Target.
+	// Source decides what else is required: a Domain, or a Target.
 	Source TokenSource
-	// Domain is the pool's, as ParseDomain reads it.
+	// Domain is the domain of the pool, see ParseDomain.
 	Domain string
-	// Target is where the pool is. Its UserPoolID is needed only to look up
-	// the secret of an AppClient that comes without.
+	// Target is where the pool is. Its UserPoolID is required only if AppClient
+	// has no secret, which is looked up then.
 	Target Target
 	// AppClient must be confidential and allow client_credentials.
 	AppClient AppClient
 	// SecretPool, if set, is the user pool that AppClient.Secret came from. The secret is then sent only to
 	// a domain of that pool. A secret that is looked up comes from Target.
 	SecretPool *Target
-	// Scopes of resource servers, such as "api/read"; none means all that the client may have.
+	// Scopes of resource servers, such as "api/read"; none means all that the client allows.
 	Scopes []string
 	// ClientMetadata reaches a pre token generation trigger.
 	ClientMetadata map[string]string

@@ -22,19 +22,19 @@ import (
 type change struct {
 	operation string
 	// prepare makes what the change needs. It is called before any fault.
-	prepare func(f *fixture) (make func(ctx context.Context) error)
+	prepare func(f *fixture) (apply func(ctx context.Context) error)
 }
 
 // changes are all calls whose outcome the engine has to know.
 func changes() map[string]change {
-	withUser := func(make func(f *fixture, ctx context.Context) error) func(*fixture) func(context.Context) error {
+	withUser := func(apply func(f *fixture, ctx context.Context) error) func(*fixture) func(context.Context) error {
 		return func(f *fixture) func(context.Context) error {
 			request := f.request()
 			request.AppClient = cognito.AppClient{ID: f.Seed.PublicClientID}
 			request.NoTokens = true
 			_, err := f.pool().IssueUser(f.Context(), request)
 			require.NoError(f, err)
-			return func(ctx context.Context) error { return make(f, ctx) }
+			return func(ctx context.Context) error { return apply(f, ctx) }
 		}
 	}
 	return map[string]change{
@@ -92,7 +92,7 @@ func addSecret(f *fixture) func(context.Context) error {
 	}
 }
 
-func eachChange(t *testing.T, retries int, timeout time.Duration, test func(f *fixture, operation string, make func(context.Context) error)) {
+func eachChange(t *testing.T, retries int, timeout time.Duration, test func(f *fixture, operation string, apply func(context.Context) error)) {
 	t.Helper()
 	for name, c := range changes() {
 		t.Run(name, func(t *testing.T) {
@@ -133,12 +133,12 @@ func TestOutcome(t *testing.T) {
 			if c.faults[0].Kind == control.FaultHang {
 				timeout = 300 * time.Millisecond
 			}
-			eachChange(t, c.faults[0].Times, timeout, func(f *fixture, operation string, make func(context.Context) error) {
+			eachChange(t, c.faults[0].Times, timeout, func(f *fixture, operation string, apply func(context.Context) error) {
 				for _, fault := range c.faults {
 					fault.Operation = operation
 					f.Fault(fault)
 				}
-				err := make(f.Context())
+				err := apply(f.Context())
 				if c.faults[0].Kind == control.FaultCutBody && returnsNothing(operation) {
 					require.NoError(f, err)
 					return

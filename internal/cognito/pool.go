@@ -13,40 +13,40 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 )
 
-// createAttempts is how often a create whose answer was lost is tried.
+// createAttempts bounds the attempts of a create whose response was lost.
 const createAttempts = 3
 
 // pageSize is the largest page that Cognito returns.
 const pageSize = 60
 
-// Pool is one user pool, reached with one role. Its methods are single steps
-// in the life of a user; IssueUser puts them together.
+// Pool is one user pool, reached with one role. Each of its methods is one call to
+// Cognito or a few; IssueUser combines those of a new user.
 type Pool struct {
 	target  Target
 	api     *cip.Client
 	service *Service
 }
 
-// NewUser is a user to be made.
+// NewUser describes a user that is to be created.
 type NewUser struct {
-	// Username is the one asked for; the pool may choose another.
+	// Username is the requested one; the pool may choose another.
 	Username string
-	// TemporaryPassword lives until the permanent one is set.
+	// TemporaryPassword is valid until the permanent one is set.
 	TemporaryPassword string
-	// Attributes are standard ones by their names and custom ones with "custom:" before theirs.
+	// Attributes are by name, custom ones with the prefix "custom:".
 	Attributes map[string]string
-	// ClientMetadata reaches the pool's Lambda triggers.
+	// ClientMetadata is passed to the pool's Lambda triggers.
 	ClientMetadata map[string]string
 }
 
-// User is a user as the pool knows it.
+// User identifies a user of a pool.
 type User struct {
 	// Username is Cognito's own: in pools that sign in by e-mail or phone number it is the Sub.
 	Username string
 	Sub      string
 }
 
-// UserState is what a lease has to know about its user.
+// UserState is the state of a user.
 type UserState struct {
 	User
 	Enabled bool
@@ -133,21 +133,20 @@ func (p *Pool) User(ctx context.Context, username string) (UserState, error) {
 	}, nil
 }
 
-// SetPassword gives a user that was just made its permanent password.
+// SetPassword sets the permanent password of a user that was just created.
 func (p *Pool) SetPassword(ctx context.Context, username, password string) error {
 	err := p.ReplacePassword(ctx, username, password)
 	if IsPasswordUsed(err) {
-		// The user is new and its only other password differs, so the one that
-		// Cognito remembers is this one, set by an attempt whose answer was lost.
+		// The user is new and its only other password differs, so an attempt with a
+		// lost response has set this one.
 		return nil
 	}
 	return err
 }
 
-// DeleteUser ends a user and its sessions. Tokens that were issued stay valid
-// until they expire wherever nobody asks Cognito about them. The error's Code
-// is UserNotFoundException or ResourceNotFoundException when there is no such
-// user or no such pool.
+// DeleteUser deletes a user and ends its sessions. JWTs stay valid until they
+// expire for those who do not ask Cognito. A missing user or pool is an error,
+// see IsUserGone and IsPoolGone.
 func (p *Pool) DeleteUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminDeleteUser(ctx, &cip.AdminDeleteUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
@@ -156,8 +155,8 @@ func (p *Pool) DeleteUser(ctx context.Context, username string) error {
 	return nil
 }
 
-// DisableUser keeps a user but lets it sign in no more, and ends its sessions.
-// Doing it twice does no harm.
+// DisableUser prevents sign-ins of a user and ends its sessions. A disabled user
+// stays disabled.
 func (p *Pool) DisableUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminDisableUser(ctx, &cip.AdminDisableUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
@@ -166,8 +165,8 @@ func (p *Pool) DisableUser(ctx context.Context, username string) error {
 	return p.SignOutUser(ctx, username)
 }
 
-// DeleteNewUser is DeleteUser for a user that was just made: it asks again for
-// a while before it believes that there is none.
+// DeleteNewUser deletes a user that was just created. It repeats the call for a
+// while before it accepts that there is no such user.
 func (p *Pool) DeleteNewUser(ctx context.Context, username string) error {
 	return overLag(ctx, func() error { return p.DeleteUser(ctx, username) })
 }

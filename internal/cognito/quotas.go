@@ -152,7 +152,7 @@ func IsOwnLimit(err error) bool {
 // count for. The account of the engine's own credentials is "" until it is
 // known, which matters only where roles are assumed besides. What was counted
 // until then counts for the account from there on.
-func (s *Service) limiterAccount(assumeRoleARN, region string) string {
+func (s *Service) limiterAccount(ctx context.Context, assumeRoleARN, region string) string {
 	if assumeRoleARN != "" {
 		s.assumesRoles.Store(true)
 		return accountOfARN(assumeRoleARN) + "/" + region
@@ -160,7 +160,7 @@ func (s *Service) limiterAccount(assumeRoleARN, region string) string {
 	if !s.assumesRoles.Load() {
 		return "/" + region
 	}
-	id := s.KnownAccount(Target{})
+	id := s.KnownAccount(ctx, Target{})
 	if _, done := s.merged.Load(region); id != "" && !done {
 		s.limiters.Merge("/"+region, id+"/"+region)
 		s.merged.Store(region, true)
@@ -176,7 +176,7 @@ func (s *Service) limit(key clientKey) func(*middleware.Stack) error {
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		for _, category := range categoriesOf(ctx) {
-			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(key.assumeRoleARN, key.region), category); err != nil {
+			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(ctx, key.assumeRoleARN, key.region), category); err != nil {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 			}
 		}

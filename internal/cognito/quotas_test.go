@@ -104,7 +104,7 @@ func TestLimitsOfOperations(t *testing.T) {
 		f.requireLimited(f.pool().DeleteUser(soon(t), "nobody"), "UserUpdate", "AdminDeleteUser", 1)
 	})
 
-	t.Run("tokens of the endpoint and the API draw on one", func(t *testing.T) {
+	t.Run("tokens of the endpoint and of the API share one limit", func(t *testing.T) {
 		f := newFixture(t, 0)
 		f.limit(map[string]float64{"ClientAuthentication": tiny})
 		_, err := f.service.MachineToken(soon(t), f.tokenRequest())
@@ -136,7 +136,7 @@ func TestLimitsOfOperations(t *testing.T) {
 		f.requireLimited(err, "UserPoolRead", "DescribeUserPool", 1)
 	})
 
-	t.Run("whoever goes away is not told of a limit", func(t *testing.T) {
+	t.Run("a caller that goes away learns of no limit", func(t *testing.T) {
 		f := newFixture(t, 0)
 		f.limit(map[string]float64{"UserPoolRead": tiny})
 		_, err := f.pool().Rules(t.Context())
@@ -175,6 +175,48 @@ func TestLimitsAreOfAccountsAndRegions(t *testing.T) {
 			require.Equal(t, c.shared, cognito.KindOf(err) == cognito.KindThrottled && err != nil, err)
 		})
 	}
+}
+
+// TestLimitsOfTheOwnAccount is about a role of the account that the engine's own credentials belong to.
+func TestLimitsOfTheOwnAccount(t *testing.T) {
+	own := cognito.Target{Region: "eu-west-1"}
+	role := cognito.Target{Region: "eu-west-1", AssumeRoleARN: "arn:aws:iam::123456789012:role/a"}
+	describe := func(f *fixture, target cognito.Target) error {
+		target.UserPoolID = f.Seed.UserPoolID
+		pool, err := f.service.Pool(t.Context(), target)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err = pool.Rules(ctx)
+		return err
+	}
+	for name, order := range map[string][]cognito.Target{
+		"the role and then the credentials themselves share one quota":         {role, own},
+		"the credentials themselves, the role, and both again share one quota": {own, role, own},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, 0)
+			f.limit(map[string]float64{"UserPoolRead": tiny})
+			for _, target := range order[:len(order)-1] {
+				require.NoError(t, describe(f, target), "unknown so far")
+			}
+			require.Equal(t, emulatorAccount, f.service.Account(t.Context(), own))
+			require.Equal(t, cognito.KindThrottled, cognito.KindOf(describe(f, order[len(order)-1])))
+		})
+	}
+
+	t.Run("an account that cannot be looked up holds nothing up", func(t *testing.T) {
+		f := newFixture(t, 0)
+		f.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultHang})
+		require.NoError(t, describe(f, role))
+		require.NoError(t, describe(f, own))
+	})
+
+	t.Run("without assumed roles the account is not asked for", func(t *testing.T) {
+		f := newFixture(t, 0)
+		require.NoError(t, describe(f, own))
+		require.Empty(t, f.Calls().Of("GetCallerIdentity"))
+	})
 }
 
 func TestLimitsOfEndpointsGoByTheirDomain(t *testing.T) {

@@ -13,19 +13,18 @@ import (
 
 const stepRefresh = "refreshing the tokens of a user"
 
-// notOffered are the codes of a Cognito that does not know
+// notOffered are the codes of a Cognito that does not offer
 // GetTokensFromRefreshToken, or not for this pool.
 var notOffered = []string{
 	"UnknownOperationException", "UnsupportedOperationException", "FeatureUnavailableInTierException", "OperationNotEnabledException",
 }
 
-// Refresh exchanges a refresh token for new access and ID tokens. Where the
-// app client rotates its refresh tokens the answer holds the next one, and the
-// one sent is used up. username is needed only by a confidential client where
-// GetTokensFromRefreshToken is not offered: Cognito's own one, because the
-// secret hash is made of it.
+// Refresh exchanges a refresh token for new access and ID tokens. If the app client
+// rotates its refresh tokens, the result holds the next one and the one that was
+// sent is no longer valid. username is Cognito's own. It is required only by a
+// confidential client if GetTokensFromRefreshToken is not offered, for the secret hash.
 func (p *Pool) Refresh(ctx context.Context, app AppClient, refreshToken, username string, metadata map[string]string) (Tokens, error) {
-	// Not repeated after a lost answer: a rotated token may be used up by then.
+	// Not repeated after a lost response: a rotated token may be invalid by then.
 	out, err := p.api.GetTokensFromRefreshToken(ctx, &cip.GetTokensFromRefreshTokenInput{
 		ClientId:       &app.ID,
 		ClientSecret:   optional(app.Secret),
@@ -42,10 +41,10 @@ func (p *Pool) Refresh(ctx context.Context, app AppClient, refreshToken, usernam
 	return p.refreshByAuth(ctx, app, refreshToken, username, metadata)
 }
 
-// refreshByAuth is the older way, for clients that do not rotate their refresh tokens.
+// refreshByAuth uses the older flow, for clients that do not rotate their refresh tokens.
 func (p *Pool) refreshByAuth(ctx context.Context, app AppClient, refreshToken, username string, metadata map[string]string) (Tokens, error) {
 	if app.Secret != "" && username == "" {
-		return Tokens{}, &Error{Step: stepRefresh, Kind: KindInvalid, Detail: "username is missing: this app client's secret hash is made of it"}
+		return Tokens{}, &Error{Step: stepRefresh, Kind: KindInvalid, Detail: "username is required: the secret hash of this app client is computed from it"}
 	}
 	out, err := p.api.InitiateAuth(ctx, &cip.InitiateAuthInput{
 		ClientId:       &app.ID,

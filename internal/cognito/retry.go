@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// maxBackoff between two attempts: Cognito's quotas are counted by the
-	// second, so a longer wait than a few seconds gains nothing.
+	// maxBackoff bounds the pause between two attempts. Cognito counts its quotas
+	// per second, so a longer pause has no advantage.
 	maxBackoff = 5 * time.Second
 
-	// lagAttempts and lagDelay bound how long a user that we just made may be
-	// unknown to Cognito's other operations: some 1.5 s in all.
+	// lagAttempts and lagDelay bound how long a new user may be unknown to other
+	// operations of Cognito: some 1.5 s in all.
 	lagAttempts = 5
 	lagDelay    = 100 * time.Millisecond
 )
 
-// newRetryer repeats what the given checks call worth repeating. It leaves out
-// the SDK's retry budget, which would fail reads in the very storm of throttles
-// that retries are for; the caller's deadline bounds them instead.
+// newRetryer returns a retryer for the given kinds of errors. It does not use the
+// SDK's retry budget, which would end retries when many requests are throttled;
+// the caller's deadline bounds them instead.
 func newRetryer(maxRetries int, retryables []retry.IsErrorRetryable) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxRetries + 1
@@ -37,7 +37,8 @@ func newRetryer(maxRetries int, retryables []retry.IsErrorRetryable) aws.Retryer
 	})
 }
 
-// transient is for calls that may be repeated when their answer was lost.
+// transient returns the errors after which a call may be repeated that does no
+// harm when it is made twice.
 func transient() []retry.IsErrorRetryable {
 	return append(onlyWithoutEffect(),
 		retry.RetryableError{},
@@ -48,8 +49,8 @@ func transient() []retry.IsErrorRetryable {
 	)
 }
 
-// onlyWithoutEffect is for calls that must not be repeated blindly: it repeats
-// only failures that certainly did nothing at AWS.
+// onlyWithoutEffect returns the errors after which any call may be repeated,
+// because it certainly had no effect at AWS.
 func onlyWithoutEffect() []retry.IsErrorRetryable {
 	return []retry.IsErrorRetryable{
 		retry.NoRetryCanceledError{},
@@ -58,7 +59,7 @@ func onlyWithoutEffect() []retry.IsErrorRetryable {
 	}
 }
 
-// ifTrue leaves a "no" to the checks that follow.
+// ifTrue leaves the decision to the next check if the condition is false.
 func ifTrue(yes bool) aws.Ternary {
 	if yes {
 		return aws.TrueTernary
@@ -76,7 +77,7 @@ func throttleCodes() map[string]struct{} {
 	return codes
 }
 
-// overLag repeats op while Cognito does not know the user that we just made.
+// overLag repeats op while Cognito does not know a user that was just created.
 func overLag(ctx context.Context, op func() error) error {
 	err := op()
 	for attempt := range lagAttempts - 1 {
@@ -92,7 +93,7 @@ func backoff(attempt int, base time.Duration) time.Duration {
 	return base * time.Duration(math.Pow(2, float64(attempt)))
 }
 
-// wait waits and reports whether there is still a caller to wait for.
+// wait waits. It reports false if ctx ended before.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

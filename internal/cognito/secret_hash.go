@@ -14,9 +14,8 @@ type AppClient struct {
 	ID, Secret string
 }
 
-// secretHash proves the client's secret in a call that names username, which
-// must be the very string that the call sends. Cognito asks for none of a
-// public client and refuses one from it.
+// secretHash returns the SECRET_HASH of a call that sends this username. A call
+// of a public client must not have one.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html#cognito-user-pools-computing-secret-hash
 func (c AppClient) secretHash(username string) string {
 	mac := hmac.New(sha256.New, []byte(c.Secret))
@@ -24,8 +23,8 @@ func (c AppClient) secretHash(username string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// authenticated adds the client's secret hash to the parameters of a call
-// that names username.
+// authenticated adds the username and the client's secret hash to the parameters
+// of a call.
 func (c AppClient) authenticated(username string, parameters map[string]string) map[string]string {
 	parameters["USERNAME"] = username
 	if c.Secret != "" {

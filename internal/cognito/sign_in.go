@@ -22,8 +22,8 @@ import (
 // codeChallenge is the Code of an Error about a challenge that cannot be answered here.
 const codeChallenge = "UnexpectedChallenge"
 
-// challengePattern is what Cognito's names of challenges look like. What does
-// not match is not repeated to anybody.
+// challengePattern matches Cognito's names of challenges. What does not match is
+// not repeated in an error.
 var challengePattern = regexp.MustCompile(`^[A-Z_]{1,64}$`)
 
 // Tokens are the result of a sign-in. The JWTs stay valid until they expire,
@@ -46,7 +46,7 @@ type Login struct {
 	TOTPCode string
 }
 
-// reply is what Cognito says to a step of a sign-in: tokens, or a challenge.
+// reply is Cognito's response to a step of a sign-in: tokens, or a challenge.
 type reply struct {
 	result *types.AuthenticationResultType
 
@@ -55,8 +55,8 @@ type reply struct {
 	parameters map[string]string
 }
 
-// username is the one that the answer to a challenge must name: Cognito's own,
-// where the challenge tells it.
+// username returns the name for the response to the challenge: Cognito's own, if
+// the challenge has it.
 func (r reply) username(sent string) string {
 	return cmp.Or(r.parameters["USER_ID_FOR_SRP"], sent)
 }
@@ -72,7 +72,7 @@ func (p *Pool) SignIn(ctx context.Context, app AppClient, c Login, metadata map[
 	}
 	if answer.challenge == types.ChallengeNameTypeSoftwareTokenMfa {
 		if c.TOTPCode == "" {
-			return Tokens{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: "the user has an authenticator: give totp_code, its code of the moment"}
+			return Tokens{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: "the user has an authenticator: send its present code in totp_code"}
 		}
 		answer, err = p.respond(ctx, step, app, answer, c.Username, map[string]string{"SOFTWARE_TOKEN_MFA_CODE": c.TOTPCode}, metadata)
 		if err != nil {
@@ -82,7 +82,8 @@ func (p *Pool) SignIn(ctx context.Context, app AppClient, c Login, metadata map[
 	return p.tokens(step, answer)
 }
 
-// startFirstSignIn signs in with a temporary password, to be told to replace it.
+// startFirstSignIn signs in with a temporary password and returns the challenge to
+// replace it.
 func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("signing in with the temporary password of user", c.Username)
 	answer, err := p.initiate(ctx, step, app, c, metadata)
@@ -94,13 +95,13 @@ func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Login, met
 	}
 	if missing := demanded(answer.parameters); len(missing) > 0 {
 		return reply{}, &Error{Step: step, Kind: KindInvalid, Code: codeChallenge, Detail: fmt.Sprintf(
-			"the pool requires attributes that the user has not: %s", strings.Join(missing, ", "))}
+			"the pool requires attributes that the user does not have: %s", strings.Join(missing, ", "))}
 	}
 	return answer, nil
 }
 
-// finishFirstSignIn answers with the permanent password. An answer that got
-// lost may have set it, which a plain sign-in tells.
+// finishFirstSignIn responds with the permanent password. After a lost response a
+// sign-in shows whether it was set.
 func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("setting the password of user", c.Username)
 	answer, err := p.respond(ctx, step, app, demand, c.Username, map[string]string{"NEW_PASSWORD": c.Password}, metadata)
@@ -139,8 +140,8 @@ func nameFlow(e *Error, flow string) *Error {
 	return e
 }
 
-// respond answers a challenge. It is not repeated blindly, because a lost
-// attempt may have used the session up.
+// respond responds to a challenge. It is not repeated after a lost response,
+// because the session may be used up.
 func (p *Pool) respond(
 	ctx context.Context, step string, app AppClient, demand reply, username string, answers, metadata map[string]string,
 ) (reply, error) {
@@ -159,8 +160,8 @@ func (p *Pool) respond(
 	return reply{out.AuthenticationResult, out.ChallengeName, aws.ToString(out.Session), out.ChallengeParameters}, nil
 }
 
-// once keeps the SDK from repeating a call whose answer was lost: it could meet
-// what its first attempt did.
+// once keeps the SDK from repeating a call whose response was lost: a repetition
+// could meet the effect of the first attempt.
 func (p *Pool) once(o *cip.Options) {
 	o.Retryer = newRetryer(p.service.settings.MaxRetries, onlyWithoutEffect())
 }
@@ -173,7 +174,7 @@ func (p *Pool) tokens(step string, r reply) (Tokens, error) {
 	return tokensOf(step, r.result, p.service.now())
 }
 
-// IsChallenge reports a sign-in that went on to a challenge: the password was right.
+// IsChallenge reports whether a sign-in led to a challenge: the password was right.
 func IsChallenge(err error) bool { return hasCode(err, codeChallenge) }
 
 func unexpected(step string, name types.ChallengeNameType) *Error {
@@ -183,9 +184,9 @@ func unexpected(step string, name types.ChallengeNameType) *Error {
 func adviceOnChallenge(name types.ChallengeNameType) string {
 	switch {
 	case name == "":
-		return "Cognito gave tokens where it should have demanded NEW_PASSWORD_REQUIRED"
+		return "Cognito returned tokens instead of the challenge NEW_PASSWORD_REQUIRED"
 	case !challengePattern.MatchString(string(name)):
-		return "Cognito demands what is no challenge"
+		return "Cognito demands an unknown challenge"
 	case name == types.ChallengeNameTypeMfaSetup, name == types.ChallengeNameTypeSoftwareTokenMfa:
 		return fmt.Sprintf("Cognito demands %s: the pool requires a second factor, and the role has mfa=none where it needs mfa=totp", name)
 	default:
@@ -208,8 +209,8 @@ func tokensOf(step string, result *types.AuthenticationResultType, now time.Time
 	}, nil
 }
 
-// demanded are the attributes that a NEW_PASSWORD_REQUIRED challenge asks for,
-// a JSON list of names with the prefix "userAttributes.".
+// demanded returns the attributes that a NEW_PASSWORD_REQUIRED challenge requires.
+// They are a JSON list of names with the prefix "userAttributes.".
 func demanded(parameters map[string]string) []string {
 	var names []string
 	if err := json.Unmarshal([]byte(parameters["requiredAttributes"]), &names); err != nil {

@@ -48,8 +48,8 @@ type storm struct {
 	perSecond float64
 	// callsEach is how many calls end one user.
 	callsEach int
-	// creators make users meanwhile, one after the other.
-	creators int
+	// creators make users meanwhile, one after the other, and rotators make calls in the background.
+	creators, rotators int
 
 	limiters *ratelimit.Limiters
 	random   *rand.Rand
@@ -61,6 +61,7 @@ type storm struct {
 type stormResult struct {
 	attempts, irrevocable  int
 	created, createsFailed int
+	rotated                int
 	slowestCreate          time.Duration
 	took                   time.Duration
 }
@@ -78,6 +79,9 @@ func (s *storm) run(t *testing.T) stormResult {
 	var creators sync.WaitGroup
 	for range s.creators {
 		creators.Go(func() { s.create(over) })
+	}
+	for range s.rotators {
+		creators.Go(func() { s.rotate(over) })
 	}
 	s.revokeAll()
 	s.result.took = time.Since(began)
@@ -178,6 +182,24 @@ func (s *storm) createOne() {
 	s.result.slowestCreate = max(s.result.slowestCreate, time.Since(began))
 }
 
+// rotate makes one call after the other in the background.
+func (s *storm) rotate(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		default:
+			ctx, cancel := context.WithTimeout(ratelimit.WithClass(context.Background(), ratelimit.Background), createDeadline)
+			if s.call(ctx) == nil {
+				s.mu.Lock()
+				s.result.rotated++
+				s.mu.Unlock()
+			}
+			cancel()
+		}
+	}
+}
+
 func (s *storm) joinGroups(ctx context.Context) error {
 	slots, err := s.limiters.Reserve(ctx, "account", map[string]int{userUpdate: createGroups})
 	if err != nil {
@@ -203,6 +225,8 @@ func TestStorms(t *testing.T) {
 		"revocations alone":                   {&storm{leases: 2_000, perSecond: 12.5, callsEach: 1}, 160 * time.Second},
 		"one user after the other is created": {&storm{leases: 2_000, perSecond: 12.5, callsEach: 1, creators: 1}, 184 * time.Second},
 		"many users are created":              {&storm{leases: 2_000, perSecond: 12.5, callsEach: 1, creators: 100}, 320 * time.Second},
+		"users are created and roles rotate":  {&storm{leases: 2_000, perSecond: 12.5, callsEach: 1, creators: 100, rotators: 8}, 360 * time.Second},
+		"roles rotate, at the lowest limit":   {&storm{leases: 2_000, perSecond: 5, callsEach: 1, creators: 50, rotators: 8}, 900 * time.Second},
 		"five times as many leases":           {&storm{leases: 10_000, perSecond: 12.5, callsEach: 1, creators: 20}, 1_600 * time.Second},
 		"25 times as many leases":             {&storm{leases: 50_000, perSecond: 12.5, callsEach: 1}, 4_000 * time.Second},
 		"all of AWS's quota":                  {&storm{leases: 10_000, perSecond: 25, callsEach: 1, creators: 20}, 800 * time.Second},
@@ -215,6 +239,7 @@ func TestStorms(t *testing.T) {
 				require.Equal(t, 1, result.attempts)
 				require.Zero(t, result.irrevocable)
 				require.Zero(t, result.createsFailed)
+				require.GreaterOrEqual(t, result.rotated*5, min(c.storm.rotators, 1)*c.storm.leases, "background work has a quarter of the slots of revocations, or nearly")
 				require.InEpsilon(t, c.took, result.took, 0.02)
 				require.LessOrEqual(t, result.slowestCreate, c.storm.slowestFairCreate())
 			})
@@ -226,6 +251,9 @@ func TestStorms(t *testing.T) {
 // all groups of all others.
 func (s *storm) slowestFairCreate() time.Duration {
 	slots := float64(2 * createGroups * s.creators)
+	if s.rotators > 0 {
+		slots *= 9.0 / 8
+	}
 	return time.Duration(slots/s.perSecond*float64(time.Second)) + answerTime
 }
 

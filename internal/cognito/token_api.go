@@ -14,9 +14,9 @@ import (
 	"github.com/aws/smithy-go/auth"
 )
 
-// fetchFromAPI asks for a token with GetClientToken, which also works where
-// the pool has no domain or can be reached through PrivateLink only. The app
-// client must allow ALLOW_CLIENT_TOKEN_AUTH, and IAM has no part in it.
+// fetchFromAPI fetches a token with GetClientToken, which also works if the pool
+// has no domain or can be reached through PrivateLink only. The app client must
+// allow ALLOW_CLIENT_TOKEN_AUTH. It needs no IAM permission.
 func (s *Service) fetchFromAPI(ctx context.Context, r MachineTokenRequest) (fetched, error) {
 	api, err := s.client(ctx, r.Target)
 	if err != nil {
@@ -42,18 +42,18 @@ func (s *Service) fetchFromAPI(ctx context.Context, r MachineTokenRequest) (fetc
 	}, nil
 }
 
-// unsigned keeps the SDK from looking for AWS credentials that Cognito does not
-// ask for: its model says so of some of these operations only.
+// unsigned keeps the SDK from using AWS credentials for operations that need none.
+// The SDK's model marks only some of them.
 func unsigned(o *cip.Options) { o.AuthSchemeResolver = noAuth{} }
 
 type noAuth struct{}
 
-// ResolveAuthSchemes names the scheme that signs nothing.
+// ResolveAuthSchemes returns the scheme without a signature.
 func (noAuth) ResolveAuthSchemes(context.Context, *cip.AuthResolverParameters) ([]*auth.Option, error) {
 	return []*auth.Option{{SchemeID: auth.SchemeIDAnonymous}}, nil
 }
 
-// failAPI calls a wrong id or secret what the token endpoint calls it.
+// failAPI uses the code of the token endpoint for a wrong id or secret.
 func failAPI(r MachineTokenRequest, err error) *Error {
 	e := fail(r.step(), err, r.AppClient.Secret)
 	var refused *types.NotAuthorizedException

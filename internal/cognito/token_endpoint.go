@@ -18,13 +18,13 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// errorCodePattern is what RFC 6749 allows in the error codes of a token
-// endpoint, less the space. What does not match is not repeated to anybody.
+// errorCodePattern matches the error codes of RFC 6749. What does not match is not
+// repeated in an error.
 var errorCodePattern = regexp.MustCompile(`^[a-z_]{1,64}$`)
 
 // fetchFromEndpoint fetches a token from the pool's domain with the
-// client_credentials grant, and again while it is throttled or gets no answer:
-// to ask twice does no harm.
+// client_credentials grant. It repeats the request when it is throttled or gets no
+// response, because a second token does no harm.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html
 func (s *Service) fetchFromEndpoint(ctx context.Context, r MachineTokenRequest) (fetched, error) {
 	config, err := grant(r)
@@ -64,8 +64,8 @@ func (s *Service) requestToken(ctx context.Context, step string, config *clientc
 	return fetched{}, failure
 }
 
-// lifeOf returns what the response said of the life of a token, or 0. The
-// library has added it to the clock of this machine already.
+// lifeOf returns the life of a token according to the response, or 0. The library
+// has added it to the clock of this machine.
 func lifeOf(token *oauth2.Token) time.Duration {
 	if token.Expiry.IsZero() {
 		return 0
@@ -73,8 +73,8 @@ func lifeOf(token *oauth2.Token) time.Duration {
 	return time.Until(token.Expiry).Round(time.Second)
 }
 
-// endpointClient returns the HTTP client that AWS is called with, too: token
-// endpoints are trusted by the same certificates.
+// endpointClient returns the HTTP client of calls to AWS, so that token endpoints
+// are trusted by the same certificates.
 func (s *Service) endpointClient(ctx context.Context) (*http.Client, error) {
 	cfg, err := s.awsConfig(ctx, clientKey{region: s.settings.Region})
 	if err != nil {
@@ -83,14 +83,14 @@ func (s *Service) endpointClient(ctx context.Context) (*http.Client, error) {
 	return s.httpClient(cfg.HTTPClient), nil
 }
 
-// waitForEndpoint waits for a slot of a request to a token endpoint. The
-// region in the domain counts more than that of the role.
+// waitForEndpoint waits for a slot of a request to a token endpoint. If the domain
+// names a region, that is where the request counts.
 func (s *Service) waitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
 	key := s.keyOf(r.Target)
 	if _, region, found := cutOwnDomain(host); found {
 		key.region = region
 	}
-	return s.waitForSlot(ctx, s.limiterAccount(key.assumeRoleARN, key.region), clientAuthentication)
+	return s.waitForSlot(ctx, s.limiterAccount(ctx, key.assumeRoleARN, key.region), clientAuthentication)
 }
 
 func hostOf(rawURL string) string {
@@ -120,14 +120,14 @@ func grant(r MachineTokenRequest) (*clientcredentials.Config, error) {
 		TokenURL:       domain.JoinPath("oauth2", "token").String(),
 		Scopes:         r.Scopes,
 		EndpointParams: parameters,
-		// In the body: it has one encoding of a secret with a "+" in it, where
-		// the ends of a Basic header may disagree.
+		// In the body, where the encoding of a "+" in a secret is not ambiguous as it is
+		// in a Basic header.
 		AuthStyle: oauth2.AuthStyleInParams,
 	}, nil
 }
 
-// failEndpoint keeps of the answer its status and, where it follows RFC 6749,
-// its error code. The rest may echo the request, and so the secret.
+// failEndpoint uses the status of the response and, if it follows RFC 6749, the error
+// code. The rest may repeat the request, and so the secret.
 func failEndpoint(step string, err error) *Error {
 	var answer *oauth2.RetrieveError
 	if !errors.As(err, &answer) {
@@ -150,7 +150,7 @@ func failEndpoint(step string, err error) *Error {
 	return e
 }
 
-// failNoAnswer tells a network that failed from a page that is no token.
+// failNoAnswer distinguishes a network failure from a response that is no token.
 func failNoAnswer(step string, err error) *Error {
 	var transport *url.Error
 	if errors.As(err, &transport) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -166,7 +166,7 @@ func notATokenEndpoint(step string) *Error {
 	}
 }
 
-// adviceOn says where to look after an error of the token endpoint.
+// adviceOn explains an error code of the token endpoint.
 func adviceOn(code string) string {
 	switch code {
 	case codeInvalidClient:

@@ -15,24 +15,24 @@ import (
 	"github.com/pquerna/otp/totp"
 )
 
-// deviceName is what Cognito calls the authenticator.
+// deviceName is the name of the authenticator in Cognito.
 const deviceName = "Vault"
 
 // totpCalls is how many calls of UserResourceUpdate it takes to enroll a user, at most.
 const totpCalls = 3
 
-// TOTP is an authenticator by RFC 6238, with SHA-1, six digits and 30 seconds,
-// which are Cognito's.
+// TOTP is an authenticator by RFC 6238, with the parameters of Cognito: SHA-1, six
+// digits and 30 seconds.
 type TOTP struct {
-	// Secret is in base32, as Cognito gave it.
+	// Secret is in base32, as Cognito returned it.
 	Secret string
-	// URL is the otpauth one that authenticator apps read.
+	// URL is the otpauth URL that authenticator apps read.
 	URL string
 }
 
-// enroll gives a user that has just signed in an authenticator. Where the pool
-// requires one the reply is the challenge to set it up, and the tokens come
-// after that; elsewhere the reply has the tokens already.
+// enroll sets up an authenticator for a user that has just signed in. If the pool
+// requires one, the reply is the challenge to set it up and the tokens follow;
+// otherwise the reply has the tokens already.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-mfa-totp.html
 func (p *Pool) enroll(ctx context.Context, user User, r UserRequest, answer reply) (*TOTP, reply, error) {
 	switch answer.challenge {
@@ -76,7 +76,7 @@ func (p *Pool) enrollSignedIn(ctx context.Context, user User, signedIn reply) (*
 	if _, err := p.verify(ctx, user, authenticator, cip.VerifySoftwareTokenInput{AccessToken: &tokens.AccessToken}); err != nil {
 		return nil, err
 	}
-	// Where a second factor is optional, one that is not preferred is not asked for.
+	// If a second factor is optional, Cognito requires only the preferred one at a sign-in.
 	_, err = p.api.AdminSetUserMFAPreference(ctx, &cip.AdminSetUserMFAPreferenceInput{
 		UserPoolId: &p.target.UserPoolID, Username: &user.Username,
 		SoftwareTokenMfaSettings: &types.SoftwareTokenMfaSettingsType{Enabled: true, PreferredMfa: true},
@@ -87,8 +87,7 @@ func (p *Pool) enrollSignedIn(ctx context.Context, user User, signedIn reply) (*
 	return authenticator, nil
 }
 
-// associate gets the secret of a new authenticator, and the session to go on
-// with where the input has one.
+// associate returns a new authenticator, and the next session if the input has one.
 func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoftwareTokenInput) (*TOTP, string, error) {
 	out, err := p.api.AssociateSoftwareToken(ctx, &input, p.once, unsigned)
 	if err != nil {
@@ -101,7 +100,7 @@ func (p *Pool) associate(ctx context.Context, user User, input cip.AssociateSoft
 	return authenticator, aws.ToString(out.Session), nil
 }
 
-// verify proves to Cognito that we hold the secret.
+// verify proves to Cognito that the engine has the secret.
 func (p *Pool) verify(ctx context.Context, user User, authenticator *TOTP, input cip.VerifySoftwareTokenInput) (session string, err error) {
 	code, err := totp.GenerateCode(authenticator.Secret, p.service.now())
 	if err != nil {
@@ -113,7 +112,7 @@ func (p *Pool) verify(ctx context.Context, user User, authenticator *TOTP, input
 	case err != nil:
 		return "", fail(p.enrollStep(user), err, code, authenticator.Secret, aws.ToString(input.Session), aws.ToString(input.AccessToken))
 	case out.Status != types.VerifySoftwareTokenResponseTypeSuccess:
-		return "", &Error{Step: p.enrollStep(user), Kind: KindUnavailable, Detail: "Cognito did not take the one-time code; is the clock of this machine right?"}
+		return "", &Error{Step: p.enrollStep(user), Kind: KindUnavailable, Detail: "Cognito did not accept the one-time code: check the clock of this machine"}
 	}
 	return aws.ToString(out.Session), nil
 }

@@ -102,7 +102,7 @@ func (i *userIssue) reserve(ctx context.Context) (*ratelimit.Reservation, error)
 		defer cancel()
 	}
 	s, target := i.pool.service, i.pool.target
-	slots, err := s.reserve(ctx, s.limiterAccount(s.keyOf(target).assumeRoleARN, target.Region), i.needs())
+	slots, err := s.reserve(ctx, s.limiterAccount(ctx, s.keyOf(target).assumeRoleARN, target.Region), i.needs())
 	if err != nil {
 		failure := fail(i.pool.step("creating user", i.request.Username), err)
 		failure.Outcome = OutcomeRefused

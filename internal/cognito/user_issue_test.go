@@ -5,7 +5,6 @@ package cognito_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -89,7 +88,7 @@ func TestIssueEndsWithItsContext(t *testing.T) {
 			}
 			require.Error(t, err)
 			var leftover *cognito.LeftoverError
-			require.False(t, errors.As(err, &leftover), "%v", err)
+			require.NotErrorAs(t, err, &leftover)
 			f.requireDeletedLast()
 		})
 	}

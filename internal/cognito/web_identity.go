@@ -12,15 +12,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// webIdentity assumes the mount's role with a token of an identity provider
-// instead of credentials of AWS's.
+// webIdentity assumes the role of the Settings with a token of an identity provider
+// instead of AWS credentials.
 type webIdentity struct {
 	sts      *sts.Client
 	settings Settings
 }
 
-// Retrieve asks for a new token each time: a token lives for minutes, and the
-// credentials that it buys for an hour.
+// Retrieve requests a new token each time: a token lives for minutes, and the
+// credentials for an hour.
 func (w webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	token, err := w.settings.IdentityToken(ctx)
 	if err != nil {
@@ -31,8 +31,8 @@ func (w webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return provider.Retrieve(ctx)
 }
 
-// identityToken is a token that is at hand, as the SDK wants it.
+// identityToken makes a token a source of tokens for the SDK.
 type identityToken string
 
-// GetIdentityToken gives the token.
+// GetIdentityToken returns the token.
 func (t identityToken) GetIdentityToken() ([]byte, error) { return []byte(t), nil }

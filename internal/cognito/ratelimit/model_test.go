@@ -100,7 +100,7 @@ func run(t *testing.T, rates map[string]float64, steps []step) []request {
 		h.limiters, h.began = newLimiters(rates), time.Now()
 		var work sync.WaitGroup
 		for _, s := range steps {
-			time.Sleep(s.after)
+			<-time.After(s.after)
 			if s.rates != nil {
 				h.limiters.SetRates(s.rates)
 				continue
@@ -139,7 +139,7 @@ func (h *history) work(ctx context.Context, s step) {
 		if !h.call(ctx, s.class, category, place) {
 			return
 		}
-		time.Sleep(s.pause)
+		<-time.After(s.pause)
 	}
 }
 

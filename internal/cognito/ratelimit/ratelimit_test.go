@@ -5,7 +5,6 @@ package ratelimit_test
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -204,7 +203,7 @@ func makeUser(ctx context.Context, l *ratelimit.Limiters, latency time.Duration)
 		if err := l.Wait(ctx, "a", category); err != nil {
 			return i > 0, err
 		}
-		time.Sleep(latency)
+		<-time.After(latency)
 	}
 	return false, nil
 }
@@ -288,14 +287,14 @@ func TestReserve(t *testing.T) {
 			go func() { _ = l.Wait(t.Context(), "a", "c") }()
 		}
 		synctest.Wait()
-		time.Sleep(3500 * time.Millisecond)
+		<-time.After(3500 * time.Millisecond)
 		began := time.Now()
 		require.NoError(t, l.Wait(slots.Use(t.Context()), "a", "c"))
 		assert.Equal(t, 500*time.Millisecond, time.Since(began), "the next slot")
 		require.NoError(t, l.Wait(slots.Use(t.Context()), "a", "c"))
 		require.NoError(t, l.Wait(slots.Use(t.Context()), "a", "c"), "a repeated attempt")
 		assert.Equal(t, 2500*time.Millisecond, time.Since(began))
-		time.Sleep(time.Minute) // the others end
+		<-time.After(time.Minute) // the others end
 	})
 
 	bubble(t, "those that wait for another category hold nobody up", func(t *testing.T) {
@@ -382,6 +381,6 @@ func TestMerge(t *testing.T) {
 func TestErrorsAreTold(t *testing.T) {
 	err := error(&ratelimit.Error{Category: "UserUpdate", Rate: 12.5, RetryAfter: 1500 * time.Millisecond})
 	var limited *ratelimit.Error
-	require.True(t, errors.As(err, &limited))
+	require.ErrorAs(t, err, &limited)
 	assert.Equal(t, "the limit of 12.5 requests per second in category UserUpdate leaves no slot in time: try again in 2s", err.Error())
 }

@@ -16,8 +16,8 @@ import (
 // https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AddUserPoolClientSecret.html
 const ClientSecretsMax = 2
 
-// ClientSecretIDs names the secrets of an app client, in order. Cognito shows
-// no values.
+// ClientSecretIDs returns the ids of the secrets of an app client, sorted. Cognito
+// returns no values.
 func (p *Pool) ClientSecretIDs(ctx context.Context, clientID string) ([]string, error) {
 	out, err := p.api.ListUserPoolClientSecrets(ctx, &cip.ListUserPoolClientSecretsInput{UserPoolId: &p.target.UserPoolID, ClientId: &clientID})
 	if err != nil {
@@ -31,8 +31,8 @@ func (p *Pool) ClientSecretIDs(ctx context.Context, clientID string) ([]string, 
 	return ids, nil
 }
 
-// AddClientSecret gives an app client another secret, whose value is made here
-// so that a lost answer loses nothing. It gives the secret's id.
+// AddClientSecret adds a secret to an app client and returns its id. The caller
+// makes the value, so that a lost response does not lose it.
 func (p *Pool) AddClientSecret(ctx context.Context, clientID, value string) (id string, err error) {
 	out, err := p.api.AddUserPoolClientSecret(ctx, &cip.AddUserPoolClientSecretInput{
 		UserPoolId: &p.target.UserPoolID, ClientId: &clientID, ClientSecret: &value,
@@ -46,7 +46,7 @@ func (p *Pool) AddClientSecret(ctx context.Context, clientID, value string) (id 
 	return *out.ClientSecretDescriptor.ClientSecretId, nil
 }
 
-// DeleteClientSecret ends a secret. One that is gone is no error.
+// DeleteClientSecret deletes a secret. A missing one is no error.
 func (p *Pool) DeleteClientSecret(ctx context.Context, clientID, id string) error {
 	_, err := p.api.DeleteUserPoolClientSecret(ctx, &cip.DeleteUserPoolClientSecretInput{
 		UserPoolId: &p.target.UserPoolID, ClientId: &clientID, ClientSecretId: &id,
@@ -61,5 +61,5 @@ func (p *Pool) clientStep(doing, clientID string) string {
 	return fmt.Sprintf("%s app client %q of user pool %q", doing, clientID, p.target.UserPoolID)
 }
 
-// IsInvalidClient reports that an app client's secret was refused.
+// IsInvalidClient reports whether the id or secret of an app client was refused.
 func IsInvalidClient(err error) bool { return hasCode(err, codeInvalidClient) }

@@ -11,28 +11,28 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 )
 
-// StatusExternalProvider is the UserState.Status of a user who signs in
-// elsewhere. Setting a password would make it a user of the pool's own.
+// StatusExternalProvider is the UserState.Status of a federated user. Setting a
+// password would make it a user of the pool itself.
 const StatusExternalProvider = string(types.UserStatusTypeExternalProvider)
 
-// IsPasswordRefused reports that the pool does not accept a password: by its
+// IsPasswordRefused reports whether the pool does not accept a password: by its
 // policy, because Cognito allows no such password anywhere (one with a space, an
 // invalid parameter), or because the user had it before.
 func IsPasswordRefused(err error) bool {
 	return hasCode(err, "InvalidPasswordException") || hasCode(err, codeInvalidParameter) || IsPasswordUsed(err)
 }
 
-// IsPasswordUsed reports that the user had the password before. After a lost
-// answer that may be since then.
+// IsPasswordUsed reports whether the user had the password before. After a lost
+// response it may be that call which set it.
 func IsPasswordUsed(err error) bool { return hasCode(err, codePasswordHistory) }
 
-// IsWrongPassword reports a sign-in that Cognito refused. It must not be tried
-// again soon: Cognito locks users out.
+// IsWrongPassword reports whether Cognito refused a sign-in. It must not be
+// repeated soon, because Cognito locks users out.
 func IsWrongPassword(err error) bool { return hasCode(err, "NotAuthorizedException") }
 
-// ReplacePassword sets the permanent password of a user who may have had
-// others. Doing it twice does no harm, but where the pool keeps a history the
-// second time is refused, see IsPasswordUsed.
+// ReplacePassword sets the permanent password of a user who may have had others.
+// It may be repeated, but a pool with a password history refuses the repetition,
+// see IsPasswordUsed.
 func (p *Pool) ReplacePassword(ctx context.Context, username, password string) error {
 	_, err := p.api.AdminSetUserPassword(ctx, &cip.AdminSetUserPasswordInput{
 		UserPoolId: &p.target.UserPoolID, Username: &username, Password: &password, Permanent: true,
@@ -43,8 +43,8 @@ func (p *Pool) ReplacePassword(ctx context.Context, username, password string) e
 	return nil
 }
 
-// SignOutUser ends the sessions of a user. Its JWTs stay valid until they
-// expire wherever nobody asks Cognito about them.
+// SignOutUser ends the sessions of a user. JWTs stay valid until they expire for
+// those who do not ask Cognito.
 func (p *Pool) SignOutUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminUserGlobalSignOut(ctx, &cip.AdminUserGlobalSignOutInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
