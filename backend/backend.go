@@ -33,8 +33,8 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, for tests. Zero means two
-	// minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, and how long a record may be
+	// "creating", for tests. Zero means two and five minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
@@ -44,6 +44,8 @@ type Options struct {
 	Boot string
 	// Transport replaces the network under every call to AWS, for tests.
 	Transport http.RoundTripper
+
+	createGrace time.Duration
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -76,6 +78,8 @@ type backend struct {
 	recordLocks  keyedLocks
 	issuedCounts issuedCounts
 	watch        *leaseWatch
+	// createGrace is how long a record may be "creating" before its process counts as dead.
+	createGrace time.Duration
 	// issuedEnds has for each kind of record what ends its object.
 	issuedEnds map[recordKind]issuedEndFunc
 	// ownedUsers are the features whose users tidy must not take for its own.
@@ -114,6 +118,10 @@ func Factory(options Options) logical.Factory {
 }
 
 func (o *Options) setDefaults() {
+	o.createGrace = defaultCreateGrace
+	if o.WALMinAge > 0 {
+		o.createGrace = o.WALMinAge
+	}
 	if o.WALMinAge <= 0 {
 		o.WALMinAge = defaultWALMinAge
 	}
@@ -134,7 +142,9 @@ func newBackend(options Options) *backend {
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
 		transport: options.Transport,
-		metrics:   newMetrics(options.Version, options.Now),
+
+		createGrace: options.createGrace,
+		metrics:     newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)

@@ -6,6 +6,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -40,11 +41,11 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 }
 
 // checkStaticRole returns what would stop the rotations of a static role.
-func checkStaticRole(ctx context.Context, role *staticRole, aws *connection) []check.Finding {
+func checkStaticRole(ctx context.Context, role *staticRole, aws *connection, now time.Time) []check.Finding {
 	if err := role.validate(aws.region); err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the static role again.")}
 	}
-	rotation := check.Rotation{LastError: role.LastError, Started: role.Pending != nil, Next: role.NextRotation, Retry: role.RetryAt}
+	rotation := check.Rotation{LastError: role.LastError, Started: role.State == staticSetting || role.State == staticProving, Next: role.NextRotation, Retry: latest(role.nextAttempt(now), now)}
 	return append([]check.Finding{rotation.Finding()}, runCheck(ctx, aws, role.target(aws.region), role.subject(aws.region))...)
 }
 

@@ -98,7 +98,7 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 func (b *backend) due(r *issuedRecord) time.Time {
 	switch {
 	case r.State == stateCreating: // no answer was sent, so there is no lease
-		return r.Created.Add(b.createGrace())
+		return r.Created.Add(b.createGrace)
 	case r.State == stateEnding:
 		return r.LastAttempt
 	default:

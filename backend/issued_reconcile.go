@@ -33,6 +33,9 @@ const (
 	// targetFailuresMax is after how many failures in a row a tick leaves a target alone.
 	targetFailuresMax = 3
 
+	// defaultCreateGrace is much longer than a request may take.
+	defaultCreateGrace = 5 * time.Minute
+
 	// leaseGrace is how long after the longest life of a lease its object is ended: Vault may
 	// have stored the lease later than the object was created, by up to a pause that no gap in
 	// the heartbeat shows.
@@ -54,14 +57,11 @@ func inBackground(ctx context.Context) context.Context {
 	return ratelimit.WithClass(ctx, ratelimit.Revocation)
 }
 
-// createGrace is how long a record may be "creating" before its process counts as dead.
-func (b *backend) createGrace() time.Duration { return b.WALRollbackMinAge }
-
 // issueLimit bounds the creation of an object.
-func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.createGrace()/2) }
+func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.createGrace/2) }
 
 // leaseGrace is shorter where tests shorten createGrace.
-func (b *backend) leaseGrace() time.Duration { return min(leaseGrace, 2*b.createGrace()) }
+func (b *backend) leaseGrace() time.Duration { return min(leaseGrace, 2*b.createGrace) }
 
 // reconcile ends the objects that no lease can have any more: on every cluster's active node,
 // since records are local. It does a bounded piece of work.
@@ -146,7 +146,7 @@ func (r *reconciliation) read(ctx context.Context, due []dueBatch) error {
 			}
 		}
 		if r.b.batches.isOpen(batch.batchName, r.now) {
-			looked.lookAgain(r.now.Add(r.b.createGrace()))
+			looked.lookAgain(r.now.Add(r.b.createGrace))
 		}
 		r.batches = append(r.batches, looked)
 		count += len(ids)

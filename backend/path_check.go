@@ -112,7 +112,7 @@ func (b *backend) checkNamedStaticRole(ctx context.Context, req *logical.Request
 	if err != nil {
 		return nil, err
 	}
-	return checkStaticRole(ctx, role, aws), nil
+	return checkStaticRole(ctx, role, aws, b.now()), nil
 }
 
 func checkResponse(findings []check.Finding) *logical.Response {

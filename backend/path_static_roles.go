@@ -36,20 +36,20 @@ func pathStaticRoles(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback:  b.pathStaticRoleRead,
-					Summary:   "Read a static role, but for its password or secret.",
+					Summary:   "Read a static role, except its password or secret.",
 					Responses: responseSchema(staticRoleResponseFields()),
 				},
 				logical.CreateOperation: b.roleChange(b.pathStaticRoleWrite, "Make Vault the owner of a password or secret, or change the fields that are given."),
 				logical.UpdateOperation: b.roleChange(b.pathStaticRoleWrite, "Make Vault the owner of a password or secret, or change the fields that are given."),
-				logical.PatchOperation:  b.roleChange(b.pathStaticRoleWrite, "Change fields of a static role that is there."),
+				logical.PatchOperation:  b.roleChange(b.pathStaticRoleWrite, "Change fields of an existing static role."),
 				logical.DeleteOperation: &framework.PathOperation{
 					Callback:                    b.pathStaticRoleDelete,
-					Summary:                     "Give a password or secret up and leave it as it is.",
+					Summary:                     "Delete a static role. Its user or app client stays as it is.",
 					ForwardPerformanceStandby:   true,
 					ForwardPerformanceSecondary: true,
 					Responses: map[int][]framework.Response{
-						http.StatusOK:        {{Description: "Given up, with a warning that says what stays at Cognito."}},
-						http.StatusNoContent: {{Description: "There was none."}},
+						http.StatusOK:        {{Description: "Deleted, with a warning that says what stays at Cognito."}},
+						http.StatusNoContent: {{Description: "There was no such static role."}},
 					},
 				},
 			},
@@ -94,13 +94,17 @@ func (b *backend) pathStaticRoleDelete(ctx context.Context, req *logical.Request
 const (
 	staticRoleHelpSynopsis    = `Manage users and app clients whose password or secret Vault owns.`
 	staticRoleHelpDescription = `
-A static role of credential_type "user_password" owns the password of a user
-that exists, one of "app_client_secret" a secret of an app client. Writing it
-rotates at once, unless skip_import_rotation is set and the present value given;
-after that it rotates by rotation_period or rotation_schedule. A read of
-static-creds/<name> gives the value, a write of rotate-role/<name> rotates at
-any time.
+A static role of credential_type "user_password" owns the password of an
+existing user, one of "app_client_secret" a secret of an app client. The first
+write rotates it at once, unless skip_import_rotation is set and the present
+value is given. After that it rotates by rotation_period or rotation_schedule;
+a write of rotate-role/<name> rotates it at any time. static-creds/<name>
+returns the value.
 
-Deleting a static role leaves user and app client as they are.
+Writing a static role again unchanged changes nothing. Writing password tells
+Vault the present password after it was changed by other means.
+
+Deleting a static role leaves its user or app client as it is. It is refused
+while it is not known which of two passwords is in force.
 `
 )

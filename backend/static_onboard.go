@@ -302,7 +302,7 @@ func (w *staticWrite) takePresentValue(ctx context.Context) error {
 func (w *staticWrite) takeOver(password string) {
 	w.role.noteWritten(password)
 	w.role.Value, w.role.Pending, w.role.State = password, nil, staticIdle
-	w.role.ProofDue, w.role.LastError, w.role.LastRotation = false, "", w.now()
+	w.role.ProofDue, w.role.SignOutDue, w.role.LastError, w.role.LastRotation = false, false, "", w.now()
 }
 
 func (w *staticWrite) store(ctx context.Context) error {

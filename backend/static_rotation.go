@@ -32,7 +32,7 @@ import (
 //	rejected  as for idle                          setting   the pending value
 //	setting   the set succeeded, password          proving   pending becomes the value
 //	setting   the set succeeded, secret            proving   the id that Cognito named
-//	setting   the set was refused                  idle      pending is dropped; last_error, retry_at
+//	setting   the set was refused                  as before pending is dropped; last_error, retry_at
 //	setting   the outcome is unknown               setting   last_error, retry_at
 //	setting   settled: the new value is in force   proving   as for success
 //	setting   settled: the old value is in force   idle      pending is dropped
@@ -240,16 +240,26 @@ func (r *staticRotation) conclude(ctx context.Context, outcome cognito.Outcome, 
 // keep drops the pending value. The failure, if there is one, is stored by the caller.
 func (r *staticRotation) keep(ctx context.Context, failure error) error {
 	earlier := r.role.Pending.Earlier
-	r.role.State, r.role.Pending = staticIdle, nil
-	switch {
-	case failure == nil:
+	r.role.State, r.role.Pending = r.unchanged(), nil
+	if failure == nil {
 		return r.store(ctx)
-	case earlier != "":
+	}
+	if earlier != "" {
 		r.role.State, r.role.Pending = staticSetting, &pendingValue{Value: earlier}
-	case r.previous == staticRejected:
-		r.role.State = staticRejected
 	}
 	return failure
+}
+
+// unchanged returns the state of a role whose value stays.
+func (r *staticRotation) unchanged() staticState {
+	switch {
+	case r.previous == staticRejected:
+		return staticRejected
+	case r.role.ProofDue || r.role.SignOutDue:
+		return staticProving
+	default:
+		return staticIdle
+	}
 }
 
 // promote makes the pending value the one that is returned.

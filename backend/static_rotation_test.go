@@ -49,6 +49,9 @@ func (k *keeper) state(field string) string {
 	return k.Read("static-roles/x")[field].(string)
 }
 
+// foreignSecret is a secret of the app client that the engine did not make.
+const foreignSecret = "hushForeignSecretOf32Characters1"
+
 // foreign adds a secret that Vault did not create, and returns its id.
 func (k *keeper) foreign() string {
 	k.T.Helper()
@@ -131,6 +134,25 @@ func TestPasswordThatIsSetIsReturned(t *testing.T) {
 			k.requireEqualAtBothEnds(role)
 		})
 	}
+}
+
+func TestSignOutIsMadeUpForAfterARefusedRotation(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a password"]
+	role["sign_out_on_rotation"] = true
+	k.Deny("cognito-idp:AdminUserGlobalSignOut")
+	k.WriteOK("static-roles/x", role)
+	k.pass(time.Hour)
+	k.Deny("cognito-idp:AdminUserGlobalSignOut", "cognito-idp:AdminSetUserPassword")
+	k.tick()
+	require.Equal(t, "proving", k.state("state"))
+	k.Deny("cognito-idp:AdminSetUserPassword")
+	before := k.calls("AdminUserGlobalSignOut")
+	k.pass(-50 * time.Minute) // so that no rotation is due
+	k.OK(logical.PatchOperation, "static-roles/x", map[string]any{"rotation_period": "2h"})
+	k.tick()
+	require.Equal(t, before+1, k.calls("AdminUserGlobalSignOut"))
+	require.Equal(t, "idle", k.state("state"))
 }
 
 func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {

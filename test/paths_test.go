@@ -41,6 +41,10 @@ func (e *env) pathRequests(user *api.Secret) []pathRequest {
 		{http.MethodGet, "creds/machine", nil},
 		{http.MethodGet, "check/ci", nil},
 		{http.MethodGet, "metrics", nil},
+		{"LIST", "issued", nil},
+		{"LIST", "issued/ci", nil},
+		{http.MethodGet, "issued/ci/" + e.issuedID("ci"), nil},
+		{http.MethodPut, "tidy", map[string]any{"role": "ci"}},
 		{http.MethodPut, "static-roles/ann", account},
 		{"LIST", "static-roles", nil},
 		{http.MethodGet, "static-roles/ann", nil},
@@ -52,6 +56,18 @@ func (e *env) pathRequests(user *api.Secret) []pathRequest {
 		{http.MethodDelete, "roles/ci", nil},
 		{http.MethodDelete, "config", nil},
 	}
+}
+
+// issuedID returns the id of a record of a role.
+func (e *env) issuedID(role string) (id string) {
+	e.Helper()
+	require.EventuallyWithT(e, func(c *assert.CollectT) {
+		list, err := e.client.Logical().ListWithContext(e.Context(), e.mount+"/issued/"+role)
+		if assert.NoError(c, err) && assert.NotNil(c, list) {
+			id = list.Data["keys"].([]any)[0].(string)
+		}
+	}, staleLimit, 20*time.Millisecond)
+	return id
 }
 
 // requestEveryPath sends a request to every path of the engine, and returns how many succeeded. It fails

@@ -172,7 +172,7 @@ func TestPoolsRefuse(t *testing.T) {
 		pool := e.MakePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
 		e.writeRole("user", map[string]any{
 			"user_pool_id": pool, "app_client_id": "", "app_client_secret": "", "issue_tokens": false, "groups": "testers",
-			"user_attributes": map[string]any{"email": "one@example.com"},
+			"user_attributes": map[string]any{"email": "one@example.com", "email_verified": "true"},
 		})
 		e.read("creds/user")
 		_, err := e.tryRead("creds/user")

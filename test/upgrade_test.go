@@ -436,7 +436,7 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 		_, err := u.renew(roleless)
 		require.ErrorContains(t, err, `role "person" is gone`)
 		_, text := u.refusal(u.client.Sys().RevokeWithContext(t.Context(), roleless))
-		require.Contains(t, text, "made by an older version")
+		require.Contains(t, text, "issued by the 2021 plugin")
 		require.Contains(t, text, `write the role again`)
 		require.Equal(t, []string{"vault-roleless@example.com"}, u.usernames())
 
