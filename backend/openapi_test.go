@@ -126,6 +126,7 @@ func TestOpenAPIOperations(t *testing.T) {
 		"post /tokens/{name}":         "cognito-exchange-tokens",
 		"get /check/{name}":           "cognito-check-role",
 		"get /metrics":                "cognito-read-metrics",
+		"post /tidy":                  "cognito-tidy-users",
 		"get /static-roles/":          "cognito-list-static-roles",
 		"get /static-roles/{name}":    "cognito-read-static-role",
 		"post /static-roles/{name}":   "cognito-write-static-role",

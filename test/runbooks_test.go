@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-const runbooksKey, runbooksSecret = "AKIARUNBOOKS", "hush-runbooks-key"
+const runbooksKey, runbooksSecret = "AKIARUNBOOKS00000001", "hush-runbooks-key"
 
 // newRunbooksEnv is what docs/runbooks.md describes: the roles ci-user and machine and the static role ann at cognito/, with a
 // terminal at hand.
@@ -89,6 +90,7 @@ func TestRunbooks(t *testing.T) {
 		issued()
 		bash.requireIn("quota: see", `"category=UserUpdate": 1`)
 		bash.paste("quota: do")
+		issued()
 		bash.requireIn("quota: see", `"category=UserUpdate": 20`)
 	})
 
@@ -170,10 +172,10 @@ func TestRunbookOfLostPool(t *testing.T) {
 	bash.requireIn("pool: see", e.Seed.UserPoolID)
 
 	pool := e.MakePool(&cip.CreateUserPoolInput{})
-	client := e.MakePublicClient(pool)
+	client, secret := e.MakeClient(pool)
 	_, err = e.Admin.AdminCreateUser(t.Context(), &cip.AdminCreateUserInput{UserPoolId: &pool, Username: aws.String("ann")})
 	require.NoError(t, err)
-	bash.variables["NEW_POOL"], bash.variables["NEW_CLIENT"] = pool, client
+	bash.variables["NEW_POOL"], bash.variables["NEW_CLIENT"], bash.variables["NEW_SECRET"] = pool, client, secret
 	bash.paste("pool: role")
 	bash.paste("pool: do")
 	require.Empty(t, e.leases("creds/ci-user"), "the leases of the lost users are gone")
@@ -187,7 +189,11 @@ func TestIrrevocableLeases(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "promtool")
 	p := openPage(t, "runbooks.md", 1)
-	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.plugin), Config: telemetry})
+	plugins := t.TempDir()
+	program, err := os.ReadFile(binaries.plugin)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(plugins, pluginName), program, 0o700))
+	server := startServer(t, sandbox.VaultOptions{PluginDir: plugins, Config: telemetry})
 	e := &env{T: t, Cognito: emulatortest.Start(t), vault: watchLeaks(t, server.Vault), client: server.Client(), mount: "cognito"}
 	t.Cleanup(func() { learnSecrets(t, e.Control) })
 	require.NoError(t, e.client.Sys().MountWithContext(t.Context(), e.mount, &api.MountInput{Type: pluginName}))
@@ -196,13 +202,14 @@ func TestIrrevocableLeases(t *testing.T) {
 	lease := e.read("creds/ci-user").LeaseID
 	requireIrrevocableAlert(e, false)
 
-	require.NoError(t, e.client.Sys().DeregisterPluginWithContext(t.Context(), &api.DeregisterPluginInput{Name: pluginName, Type: api.PluginTypeSecrets}))
+	require.NoError(t, os.Remove(filepath.Join(plugins, pluginName)))
 	require.NoError(t, server.Restart(t.Context()))
-	require.NoError(t, e.client.Sys().RevokeWithContext(t.Context(), lease))
-	require.Eventually(t, func() bool { return e.irrevocableLeases() == 1 }, time.Minute, 100*time.Millisecond)
+	_, err = e.client.Logical().WriteWithContext(t.Context(), "sys/leases/revoke", map[string]any{"lease_id": lease, "sync": false})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return e.irrevocableLeases() == 1 }, 20*time.Second, 100*time.Millisecond, "%s", server.LogText())
 	requireIrrevocableAlert(e, true)
 
-	require.NoError(t, server.RegisterPlugin(t.Context(), pluginName, ""))
+	require.NoError(t, os.WriteFile(filepath.Join(plugins, pluginName), program, 0o700))
 	require.NoError(t, server.Restart(t.Context()))
 	bash := newTerminal(e, p)
 	bash.requireIn("irrevocable: see", lease)
@@ -274,7 +281,8 @@ func TestRunbooksOfNewPaths(t *testing.T) {
 // needsPath skips a test about a path that the engine does not have.
 func (e *env) needsPath(t *testing.T, path string) {
 	t.Helper()
-	if _, err := e.client.Logical().ReadWithContext(t.Context(), e.mount+"/"+path+"?help=1"); err != nil {
+	_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, nil)
+	if err != nil && strings.Contains(err.Error(), "unsupported path") {
 		counters.Skip(t, "this version of the engine has no "+path)
 	}
 }
