@@ -64,11 +64,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 (dev),'
-<<<<<<< HEAD
 	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), HISTORIES (test-model), FUZZTIME (fuzz), PROFILES (bench), VERSION'
-=======
-	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS, HISTORIES and SEED (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION'
->>>>>>> usr
 
 .PHONY: build
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
@@ -105,24 +101,15 @@ test: ## Run the unit tests, and the end-to-end tests on the server that is ther
 .PHONY: test-reliability
 test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
-<<<<<<< HEAD
 		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
-=======
-		$(COUNTING) && counting test-unit test-e2e test-moto RACE=off MODEL_FLAGS='-rapid.checks=$(HISTORIES) -timeout 4h'
->>>>>>> usr
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
 		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/faults -e /test/model) && set -x && \
 		go test $$race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages
-<<<<<<< HEAD
 	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
 	go test -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $(SWEEP_PACKAGES)
-=======
-	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito ./test/faults)
-	$(if $(findstring -run,$(TESTFLAGS)),,go test -timeout 30m $(TESTFLAGS) ./test/model $(MODEL_FLAGS))
->>>>>>> usr
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
