@@ -22,8 +22,6 @@ DEMO =
 FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
 ROUNDS = 200
-# How many random histories of each model the long run tries.
-HISTORIES = 10000
 SEED =
 # How many random histories make test-model runs of each subject.
 HISTORIES = 10000
