@@ -86,7 +86,7 @@ func TestRunbooks(t *testing.T) {
 		require.Empty(t, e.engineUsers())
 	})
 
-	t.Run("a quota that is nearly full gets more room", func(t *testing.T) {
+	t.Run("a quota that is nearly full gets more room", func(*testing.T) {
 		e.write("config", map[string]any{"rate_limits": "UserUpdate=1"})
 		issued()
 		bash.requireIn("quota: see", `"category=UserUpdate": 1`)
@@ -235,7 +235,7 @@ func requireIrrevocableAlert(e *env, fires bool) {
 	require.NoError(e, err)
 	expected := "[]"
 	if fires {
-		expected = fmt.Sprintf("[{labels: '{alertname=\"VaultIrrevocableLeases\"}', value: 1}]")
+		expected = `[{labels: '{alertname="VaultIrrevocableLeases"}', value: 1}]`
 	}
 	test := filepath.Join(e.TempDir(), "irrevocable.yml")
 	require.NoError(e, os.WriteFile(test, []byte(fmt.Sprintf(`
