@@ -86,7 +86,7 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 	if err != nil {
 		return err
 	}
-	time.Sleep(delay) //nolint:forbidigo // the clock is that of a synctest bubble
+	time.Sleep(delay)       //nolint:forbidigo // the clock is that of a synctest bubble
 	c.clockSet += suspended // monotonic clocks stand still meanwhile
 	if heard {
 		c.register(role, response)
