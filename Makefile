@@ -23,6 +23,8 @@ FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
 ROUNDS = 200
 SEED =
+# How many random histories make test-model runs of each subject.
+HISTORIES = 10000
 # A directory that gets the CPU profiles of make bench.
 PROFILES =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
@@ -45,7 +47,10 @@ LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge
 
 # Tests that try thousands of cases sequentially. They run without the race detector: it would take ten minutes and find
 # nothing that it does not find in the other tests.
-SWEEPS := ^(Fuzz.*|TestFaults|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
+SWEEPS := ^(Fuzz.*|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
+
+# The same holds for all tests of these packages: every fault of every operation, and random histories.
+SWEEP_PACKAGES := ./test/faults ./test/model
 
 # Tests that start servers. All others need nothing but Go.
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
@@ -57,7 +62,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 (dev),'
-	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION'
+	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), HISTORIES (test-model), FUZZTIME (fuzz), PROFILES (bench), VERSION'
 
 .PHONY: build
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
@@ -92,16 +97,17 @@ test: ## Run the unit tests, and the end-to-end tests on the server that is ther
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
-test-reliability: ## The long run: every fault, ROUNDS crashes, thousands of leases, moto (SEED=number repeats a run)
+test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
-		$(COUNTING) && counting test-unit test-e2e test-moto RACE=off
+		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
-		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$') && set -x && \
+		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/faults -e /test/model) && set -x && \
 		go test $$race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages
 	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
+	go test -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $(SWEEP_PACKAGES)
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
@@ -114,6 +120,10 @@ test-terraform: test-binaries terraform-tools ## Run the tests of the examples w
 	@VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 20m $(TESTFLAGS) -run Example ./test
+
+.PHONY: test-model
+test-model: ## Run HISTORIES random histories of users and of static roles
+	@set -x && go test -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
 
 .PHONY: test-moto
 test-moto: test-binaries ## Run the tests that compare with moto, another emulation of Cognito (needs Python 3.10 with venv)

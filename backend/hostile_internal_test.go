@@ -14,12 +14,13 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 const hostileSuite = "Hostile input"
 
-// refusedWithin makes a request that must return a short 400 that names the field, with little memory.
+// refusedWithin makes a request that must be a 400 that names the field, in a
+// few words and with little memory.
 func (m *hostileMount) refusedWithin(t *testing.T, p fieldUse, value any, mostAllocated uint64) string {
 	t.Helper()
 	data := map[string]any{}
@@ -39,7 +40,7 @@ func (m *hostileMount) refusedWithin(t *testing.T, p fieldUse, value any, mostAl
 	return text
 }
 
-// updates returns the fields that a request can set.
+// updates are the places of all fields that a request can set.
 func (h *hostile) updates() []fieldUse {
 	var found []fieldUse
 	for _, p := range places(h) {
@@ -50,10 +51,10 @@ func (h *hostile) updates() []fieldUse {
 	return found
 }
 
-// TestHugeValues sends ten megabytes to every text field.
+// TestHugeValues sends ten megabytes to everything that takes a text.
 func TestHugeValues(t *testing.T) {
-	const mostAllocated = 256 << 20 // in total, and little of it at a time
-	count := tally.Open(t, hostileSuite, "10 MB values in every field")
+	const mostAllocated = 256 << 20 // in all, and little of it at once
+	count := counters.Open(t, hostileSuite, "10 MB values in every field")
 	h := newHostile(t)
 	huge := strings.Repeat("A", 10<<20)
 	for _, p := range h.updates() {
@@ -75,13 +76,13 @@ func hugeValues(kind framework.FieldType, huge string) []any {
 	case framework.TypeKVPairs:
 		return []any{map[string]any{huge: huge[:1<<20]}}
 	default:
-		return nil // the framework refuses it
+		return nil // the framework refuses it before the engine hears of it
 	}
 }
 
 func TestManyItems(t *testing.T) {
 	const mostAllocated = 150 << 20
-	count := tally.Open(t, hostileSuite, "1,000 groups; lists and maps of 10,000")
+	count := counters.Open(t, hostileSuite, "1,000 groups; lists and maps of 10,000")
 	h := newHostile(t)
 	list, dictionary := make([]any, 10_000), map[string]any{}
 	for n := range list {
@@ -111,11 +112,11 @@ func TestManyItems(t *testing.T) {
 	})
 }
 
-// TestTemplateBombs tries templates that would use all time or memory. They must be refused in every field
-// that holds templates.
+// TestTemplateBombs are templates that would take all time or memory if they
+// were let. They are refused wherever a template may stand.
 func TestTemplateBombs(t *testing.T) {
 	const mostAllocated = 64 << 20
-	count := tally.Open(t, hostileSuite, "template bombs")
+	count := counters.Open(t, hostileSuite, "template bombs")
 	h := newHostile(t)
 	doubling := func(step string) string { return `{{$x := "aaaaaaaaaa"}}` + strings.Repeat(step, 40) + "{{random 20}}" }
 	for name, template := range map[string]string{
@@ -152,7 +153,7 @@ func TestTemplateBombs(t *testing.T) {
 	}
 }
 
-// refusedTemplate is like refusedWithin, for an error that may show the template.
+// refusedTemplate is refusedWithin for an error that may show the template.
 func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, mostAllocated uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -165,10 +166,10 @@ func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, most
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, mostAllocated)
 }
 
-// TestInvalidSchedules requires errors for invalid schedules. The parser panics on "TZ=UTC", which would end
-// every mount of the plugin.
-func TestInvalidSchedules(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "schedules that are none")
+// TestSchedulesThatAreNone holds the parser of schedules to errors: of "TZ=UTC"
+// it panics, which would end every mount of the plugin.
+func TestSchedulesThatAreNone(t *testing.T) {
+	count := counters.Open(t, hostileSuite, "schedules that are none")
 	h := newHostile(t)
 	for _, schedule := range []string{"TZ=UTC", "CRON_TZ=UTC", "TZ=", "TZ=Europe/Paris 0 3 * * *", "@every 1s", "0 0 31 2 *", "*/0 * * * *", strings.Repeat("* ", 500)} {
 		for _, path := range []string{"config", "static-roles/password"} {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend/backendtest"
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 const hostileSuite = "Hostile input"
@@ -24,7 +24,7 @@ var hostileNames = map[string]string{
 }
 
 func TestHostileNames(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
+	count := counters.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
 	m := backendtest.New(t)
 	for what, name := range hostileNames {
 		t.Run("a role name with "+what+" is refused", func(t *testing.T) {
@@ -89,7 +89,7 @@ func staticPassword(username string) map[string]any {
 
 // TestWeirdUsersWork uses names that Cognito allows and that must reach it unchanged.
 func TestWeirdUsersWork(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "weird names that Cognito allows, through the life of a user")
+	count := counters.Open(t, hostileSuite, "weird names that Cognito allows, through the life of a user")
 	p := newPool(t)
 	for what, template := range map[string]string{
 		"HTML": "<b>-{{random 20}}", "parents": "../../{{random 20}}", "an encoded slash": "%2e%2e%2f{{random 20}}", "quotes": `"'{{random 20}}`,

@@ -20,8 +20,8 @@ const (
 	// rootRotationTimeout leaves time for the other tasks of a tick.
 	rootRotationTimeout = 45 * time.Second
 
-	firstRootRetry = time.Minute
-	lastRootRetry  = time.Hour
+	rootRetryFirst = time.Minute
+	rootRetryMax   = time.Hour
 )
 
 // rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process starts
@@ -42,9 +42,9 @@ func (r *rootRetries) allow(now time.Time) bool {
 func (r *rootRetries) backOff(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pause := lastRootRetry
+	pause := rootRetryMax
 	if r.failures < 6 {
-		pause = firstRootRetry << r.failures
+		pause = rootRetryFirst << r.failures
 	}
 	r.failures++
 	r.next = now.Add(pause)
