@@ -145,7 +145,7 @@ var iamFeatures = map[string]iamFeature{
 		prepare:  func(e *iamEnv) { e.plantRootKey(nil) },
 		drive: func(e *iamEnv) bool {
 			// A key that cannot be proven is deleted at once; the old one is deleted minutes later.
-			e.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "AccessDenied"})
+			e.Fault(control.Fault{Operation: "DescribeUserPool", Kind: control.FaultError, Code: "InternalErrorException"})
 			undone := !e.takes("config/rotate-root", nil) && len(e.Keys()) == 1
 			e.Heal()
 			return undone && e.takes("config/rotate-root", nil)
