@@ -334,8 +334,11 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, na
 	}
 	defer lock.release()
 	role, err := getStaticRole(ctx, req.Storage, name)
-	if err != nil || role == nil {
-		return false, err
+	switch {
+	case err != nil:
+		role = &staticRole{} // a damaged role can be deleted, too
+	case role == nil:
+		return false, nil
 	}
 	if role.State == staticSetting && !role.isSecret() {
 		return false, badRequest("static role %q cannot be deleted now: it is not known which of two passwords is in force, and Vault alone has both; "+
