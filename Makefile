@@ -23,6 +23,8 @@ FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
 ROUNDS = 200
 SEED =
+# How many random histories make test-model runs of each subject.
+HISTORIES = 10000
 # A directory that gets the CPU profiles of make bench.
 PROFILES =
 # More arguments for go test, like TESTFLAGS='-run TestLeases -v'.
@@ -60,7 +62,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 (dev),'
-	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), FUZZTIME (fuzz), PROFILES (bench), VERSION'
+	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), HISTORIES (test-model), FUZZTIME (fuzz), PROFILES (bench), VERSION'
 
 .PHONY: build
 build: ## Build the plugin (OUT=path, WAL_MIN_AGE=5s)
@@ -95,9 +97,9 @@ test: ## Run the unit tests, and the end-to-end tests on the server that is ther
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
-test-reliability: ## The long run: every fault, ROUNDS crashes, thousands of leases, moto (SEED=number repeats a run)
+test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
-		$(COUNTING) && counting test-unit test-e2e test-moto RACE=off
+		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
@@ -118,6 +120,10 @@ test-terraform: test-binaries terraform-tools ## Run the tests of the examples w
 	@VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' TOFU_BIN='$(CURDIR)/bin/terraform/tofu' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 20m $(TESTFLAGS) -run Example ./test
+
+.PHONY: test-model
+test-model: ## Run HISTORIES random histories of users and of static roles
+	@set -x && go test -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
 
 .PHONY: test-moto
 test-moto: test-binaries ## Run the tests that compare with moto, another emulation of Cognito (needs Python 3.10 with venv)

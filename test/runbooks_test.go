@@ -16,6 +16,7 @@ import (
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"vault-plugin-secrets-cognito/internal/counters"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
@@ -261,21 +262,6 @@ func TestRunbooksOfNewPaths(t *testing.T) {
 		bash.requireIn("snapshot: tidy", `"complete": true`)
 		require.Len(t, e.engineUsers(), 1, "a user with a record stays")
 	})
-
-	t.Run("a library gets its users back", func(t *testing.T) {
-		e.needsPath(t, "library/e2e")
-		e.write("library/e2e", map[string]any{"role": "ci-user", "size": 1})
-		var lent *api.Secret
-		require.Eventually(t, func() (free bool) {
-			secret, err := e.client.Logical().WriteWithContext(t.Context(), "cognito/library/e2e/check-out", nil)
-			lent = secret
-			return err == nil
-		}, time.Minute, 200*time.Millisecond, "no user becomes free")
-		bash.requireIn("library: see", lent.Data["username"].(string))
-		bash.variables["NAME"] = lent.Data["username"].(string)
-		bash.paste("library: do")
-		require.False(t, e.passwordWorks(lent.Data["username"].(string), lent.Data["password"].(string)), "the borrower is locked out")
-	})
 }
 
 // needsPath skips a test about a path that the engine does not have.
@@ -296,4 +282,41 @@ func (e *env) setPassword(username, password string) {
 		UserPoolId: &e.Seed.UserPoolID, Username: &username, Password: &password, Permanent: true,
 	})
 	require.NoError(e, err)
+}
+
+// TestEveryRunbookIsPasted sees to it that no block of docs/runbooks.md is left out by all of the tests above.
+func TestEveryRunbookIsPasted(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("runbooks_test.go")
+	require.NoError(t, err)
+	for name := range openPage(t, "runbooks.md", 1).blocks {
+		require.Contains(t, string(source), fmt.Sprintf("%q", name), "no test pastes this block")
+	}
+}
+
+// TestAlertsHaveRunbooks follows the links of examples/monitoring/alerts.yml.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	t.Parallel()
+	runbooks, err := os.ReadFile("../docs/runbooks.md")
+	require.NoError(t, err)
+	text, err := os.ReadFile("../examples/monitoring/alerts.yml")
+	require.NoError(t, err)
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Annotations map[string]string
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &rules))
+	for _, rule := range rules.Groups[0].Rules {
+		require.True(t, strings.HasSuffix(rule.Annotations["runbook_url"], "/docs/runbooks.md#"+strings.ToLower(rule.Alert)), rule.Alert)
+		_, section, found := strings.Cut(string(runbooks), "\n## "+rule.Alert+"\n")
+		require.True(t, found, "docs/runbooks.md has no section %s", rule.Alert)
+		section, _, _ = strings.Cut(section, "\n## ")
+		require.Contains(t, section, "**See.**", rule.Alert)
+		require.Contains(t, section, "**Do.**", rule.Alert)
+	}
+	requirePromtool(t, "", "check", "rules", "../examples/monitoring/alerts.yml")
 }
