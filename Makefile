@@ -97,7 +97,7 @@ test: ## Run the unit tests, and the end-to-end tests on the server that is ther
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
-test-reliability: ## The long run: every fault, ROUNDS crashes, thousands of leases, moto (SEED=number repeats a run)
+test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
 		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
 

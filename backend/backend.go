@@ -1,8 +1,6 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package backend is what Vault sees of the engine: its paths, leases, WAL and
-// life cycle. What happens at Cognito is in internal/cognito.
 package backend
 
 import (

@@ -262,21 +262,6 @@ func TestRunbooksOfNewPaths(t *testing.T) {
 		bash.requireIn("snapshot: tidy", `"complete": true`)
 		require.Len(t, e.engineUsers(), 1, "a user with a record stays")
 	})
-
-	t.Run("a library gets its users back", func(t *testing.T) {
-		e.needsPath(t, "library/e2e")
-		e.write("library/e2e", map[string]any{"role": "ci-user", "size": 1})
-		var lent *api.Secret
-		require.Eventually(t, func() (free bool) {
-			secret, err := e.client.Logical().WriteWithContext(t.Context(), "cognito/library/e2e/check-out", nil)
-			lent = secret
-			return err == nil
-		}, time.Minute, 200*time.Millisecond, "no user becomes free")
-		bash.requireIn("library: see", lent.Data["username"].(string))
-		bash.variables["NAME"] = lent.Data["username"].(string)
-		bash.paste("library: do")
-		require.False(t, e.passwordWorks(lent.Data["username"].(string), lent.Data["password"].(string)), "the borrower is locked out")
-	})
 }
 
 // needsPath skips a test about a path that the engine does not have.
