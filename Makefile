@@ -47,7 +47,10 @@ LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge
 
 # Tests that try thousands of cases sequentially. They run without the race detector: it would take ten minutes and find
 # nothing that it does not find in the other tests.
-SWEEPS := ^(Fuzz.*|TestFaults|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
+SWEEPS := ^(Fuzz.*|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
+
+# The same holds for all tests of these packages: every fault of every operation, and random histories.
+SWEEP_PACKAGES := ./test/faults ./test/model
 
 # Tests that start servers. All others need nothing but Go.
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
@@ -94,16 +97,17 @@ test: ## Run the unit tests, and the end-to-end tests on the server that is ther
 	@$(COUNTING) && counting test-unit test-e2e
 
 .PHONY: test-reliability
-test-reliability: ## The long run: every fault, ROUNDS crashes, thousands of leases, moto (SEED=number repeats a run)
+test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
 	@export RELIABILITY=long RELIABILITY_ROUNDS=$(ROUNDS) RELIABILITY_SEED='$(SEED)' && \
 		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
-		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$') && set -x && \
+		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/faults -e /test/model) && set -x && \
 		go test $$race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages
 	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
+	go test -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $(SWEEP_PACKAGES)
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)

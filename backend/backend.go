@@ -1,8 +1,6 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package backend is what Vault sees of the engine: its paths, leases, WAL and
-// life cycle. What happens at Cognito is in internal/cognito.
 package backend
 
 import (
@@ -33,8 +31,8 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, for tests. Zero means two
-	// minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, and how long a record may be
+	// "creating", for tests. Zero means two and five minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
@@ -44,6 +42,8 @@ type Options struct {
 	Boot string
 	// Transport replaces the network under every call to AWS, for tests.
 	Transport http.RoundTripper
+
+	createGrace time.Duration
 }
 
 // backend is one mount. Several mounts live in one process and share nothing.
@@ -76,6 +76,8 @@ type backend struct {
 	recordLocks  keyedLocks
 	issuedCounts issuedCounts
 	watch        *leaseWatch
+	// createGrace is how long a record may be "creating" before its process counts as dead.
+	createGrace time.Duration
 	// issuedEnds has for each kind of record what ends its object.
 	issuedEnds map[recordKind]issuedEndFunc
 	// ownedUsers are the features whose users tidy must not take for its own.
@@ -114,6 +116,10 @@ func Factory(options Options) logical.Factory {
 }
 
 func (o *Options) setDefaults() {
+	o.createGrace = defaultCreateGrace
+	if o.WALMinAge > 0 {
+		o.createGrace = o.WALMinAge
+	}
 	if o.WALMinAge <= 0 {
 		o.WALMinAge = defaultWALMinAge
 	}
@@ -134,7 +140,9 @@ func newBackend(options Options) *backend {
 		configMu:  &locksutil.LockEntry{},
 		now:       options.Now,
 		transport: options.Transport,
-		metrics:   newMetrics(options.Version, options.Now),
+
+		createGrace: options.createGrace,
+		metrics:     newMetrics(options.Version, options.Now),
 	}
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documents are those that people read in the repository.
+// documents returns the Markdown files of the repository.
 func documents(t *testing.T) []string {
 	t.Helper()
 	documents, err := filepath.Glob("../docs/*.md")
@@ -42,8 +42,7 @@ var (
 	notInAnchor  = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 )
 
-// anchorsOf are the places in a document that links can point at, as GitHub
-// names them: a heading that comes again gets a number.
+// anchorsOf returns the anchors of a document as GitHub names them: a repeated heading gets a number.
 func anchorsOf(document string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, heading := range headingLine.FindAllStringSubmatch(codeBlock.ReplaceAllString(document, ""), -1) {
@@ -58,7 +57,7 @@ func anchorsOf(document string) map[string]bool {
 	return anchors
 }
 
-// TestDocumentLinks follows every link within the repository, with its anchor.
+// TestDocumentLinks follows every link within the repository, including its anchor.
 func TestDocumentLinks(t *testing.T) {
 	for _, path := range documents(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -88,29 +87,27 @@ func requireTarget(t *testing.T, from, link string) {
 	}
 }
 
-// variable stands in documents for the part of a text that differs.
+// variable replaces the variable parts of a text in documents.
 const variable = "…"
 
-// verb is one of fmt's.
+// verb matches a verb of fmt.
 var verb = regexp.MustCompile(`%(\[\d+\])?[a-z]`)
 
-// source are the texts that the plugin can say, with … for their variable
-// parts.
+// source holds the texts that the plugin can return or log, with … for their variable parts.
 type source struct {
 	// all are all string constants.
 	all []string
-	// told are those that operators meet: refusals, warnings and log lines.
-	told map[string]token.Position
+	// texts are those that operators meet: refusals, warnings and log lines.
+	texts map[string]token.Position
 }
 
-// tellers are the functions whose text an operator meets, with the argument
-// that holds it.
-var tellers = map[string]int{"badRequest": 0, "AddWarning": 0, "Warn": 0, "Error": 0}
+// messageFuncs are the functions whose text an operator sees, with the index of the argument.
+var messageFuncs = map[string]int{"badRequest": 0, "AddWarning": 0, "Warn": 0, "Error": 0}
 
-// advisers are functions that answer nothing but texts for operators.
-var advisers = map[string]bool{"explain": true, "explainSilence": true, "adviceOn": true, "adviceOnChallenge": true}
+// textFuncs are the functions that return only texts for operators.
+var textFuncs = map[string]bool{"explain": true, "explainSilence": true, "adviceOn": true, "adviceOnChallenge": true}
 
-// plugin is where the plugin's own texts are, and emulated where Cognito's.
+// plugin holds the directories with the plugin's own texts, and emulated those with Cognito's.
 var (
 	plugin   = []string{"*.go", "../internal/cognito/*.go"}
 	emulated = []string{"../internal/cognito/*.go", "../internal/emulator/*.go"}
@@ -118,7 +115,7 @@ var (
 
 func readSource(t *testing.T, patterns []string) *source {
 	t.Helper()
-	s := &source{told: map[string]token.Position{}}
+	s := &source{texts: map[string]token.Position{}}
 	for _, pattern := range patterns {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
@@ -142,12 +139,12 @@ func (s *source) Read(positions *token.FileSet, node ast.Node) {
 	switch node := node.(type) {
 	case *ast.KeyValueExpr:
 		if key, ok := node.Key.(*ast.Ident); ok && key.Name == "Detail" {
-			s.tell(positions, node.Value)
+			s.addText(positions, node.Value)
 		}
 	case *ast.CallExpr:
 		s.readCall(positions, node)
 	case *ast.FuncDecl:
-		if advisers[node.Name.Name] {
+		if textFuncs[node.Name.Name] {
 			s.readReturns(positions, node)
 		}
 	case ast.Expr:
@@ -161,7 +158,7 @@ func (s *source) readReturns(positions *token.FileSet, function *ast.FuncDecl) {
 	ast.Inspect(function, func(node ast.Node) bool {
 		if answer, ok := node.(*ast.ReturnStmt); ok {
 			for _, result := range answer.Results {
-				s.tell(positions, result)
+				s.addText(positions, result)
 			}
 		}
 		return true
@@ -179,12 +176,12 @@ func (s *source) readCall(positions *token.FileSet, call *ast.CallExpr) {
 	if name == "step" || name == "clientStep" {
 		s.readStep(name, call)
 	}
-	if at, tells := tellers[name]; tells && len(call.Args) > at {
-		s.tell(positions, call.Args[at])
+	if at, tells := messageFuncs[name]; tells && len(call.Args) > at {
+		s.addText(positions, call.Args[at])
 	}
 }
 
-// readStep puts together what Pool.step makes of its arguments.
+// readStep returns the text that Pool.step builds from its arguments.
 func (s *source) readStep(name string, call *ast.CallExpr) {
 	if len(call.Args) == 0 {
 		return
@@ -195,28 +192,27 @@ func (s *source) readStep(name string, call *ast.CallExpr) {
 	}
 }
 
-// tell takes the text of an expression, which Sprintf or what is added to it
-// may extend.
-func (s *source) tell(positions *token.FileSet, expr ast.Expr) {
+// addText adds the text of an expression, which may be a call of Sprintf or a concatenation.
+func (s *source) addText(positions *token.FileSet, expr ast.Expr) {
 	switch expr := expr.(type) {
 	case *ast.CallExpr:
 		if len(expr.Args) > 0 {
-			s.tell(positions, expr.Args[0])
+			s.addText(positions, expr.Args[0])
 		}
 	case *ast.BinaryExpr:
 		if text, ok := constant(expr); ok {
-			s.told[text] = positions.Position(expr.Pos())
+			s.texts[text] = positions.Position(expr.Pos())
 			return
 		}
-		s.tell(positions, expr.X)
+		s.addText(positions, expr.X)
 	default:
 		if text, ok := constant(expr); ok {
-			s.told[text] = positions.Position(expr.Pos())
+			s.texts[text] = positions.Position(expr.Pos())
 		}
 	}
 }
 
-// constant is the text of a string or of several that are added up.
+// constant returns the text of a string literal or of a concatenation.
 func constant(expr ast.Expr) (string, bool) {
 	switch expr := expr.(type) {
 	case *ast.BasicLit:
@@ -240,8 +236,7 @@ func withVariables(format string) string {
 	})
 }
 
-// matcher finds a documented text, in which … stands for anything, in one of
-// the source.
+// matcher returns a pattern for a documented text, in which … stands for anything.
 func matcher(documented string) *regexp.Regexp {
 	parts := strings.Split(documented, variable)
 	for i := range parts {
@@ -250,8 +245,8 @@ func matcher(documented string) *regexp.Regexp {
 	return regexp.MustCompile(strings.Join(parts, ".*"))
 }
 
-// says reports whether the plugin can say a text. A colon may join what comes
-// from several places: what was being done, AWS's code, and the rest.
+// says reports whether the source holds a text. A colon may join parts from several places: what was being
+// done, the code of AWS, and the rest.
 func (s *source) says(documented string) bool {
 	if s.saysOne(documented) {
 		return true
@@ -274,12 +269,11 @@ func (s *source) saysOne(documented string) bool {
 	return false
 }
 
-// ofCognito are the texts in troubleshooting.md that are not the plugin's.
+// ofCognito is the key of the texts in troubleshooting.md that come from Cognito.
 const ofCognito = "troubleshooting.md, of Cognito"
 
-// quotedTexts are the texts that a document quotes: code in headings of
-// troubleshooting.md and in lists below them that hold nothing else, and in
-// the tables of errors of api.md.
+// quotedTexts returns the texts that the documents quote: code in headings of troubleshooting.md, in lists
+// below them that hold nothing else, and in the error tables of api.md.
 func quotedTexts(t *testing.T) map[string][]string {
 	t.Helper()
 	quoted := map[string][]string{}
@@ -308,8 +302,8 @@ func spansOf(line string) []string {
 	return spans
 }
 
-// TestQuotedTexts sees to it that the plugin still says what the documents
-// quote, and Cognito, as the emulator has it.
+// TestQuotedTexts requires that every text in the documents exists in the plugin or, for Cognito, in the
+// emulator.
 func TestQuotedTexts(t *testing.T) {
 	quoted := quotedTexts(t)
 	require.Len(t, quoted, 3)
@@ -319,17 +313,16 @@ func TestQuotedTexts(t *testing.T) {
 			s = readSource(t, emulated)
 		}
 		for _, text := range texts {
-			require.Greater(t, len(strings.ReplaceAll(text, variable, "")), 8, "%q in docs/%s would match anything", text, document)
-			require.True(t, s.says(text), "docs/%s quotes %q, which nobody says", document, text)
+			require.Greater(t, len(strings.ReplaceAll(text, variable, "")), 8, "%q in docs/%s matches any text", text, document)
+			require.True(t, s.says(text), "docs/%s quotes %q, which is not in the source", document, text)
 		}
 	}
 }
 
-// TestTroubleshootingIsComplete sees to it that who meets a refusal, a warning
-// or a line in the log finds it in the document.
+// TestTroubleshootingIsComplete requires that the document quotes every refusal, warning and log line.
 func TestTroubleshootingIsComplete(t *testing.T) {
 	quoted := quotedTexts(t)["troubleshooting.md"]
-	for text, position := range readSource(t, plugin).told {
+	for text, position := range readSource(t, plugin).texts {
 		found := false
 		for _, documented := range quoted {
 			found = found || matcher(documented).MatchString(text)

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFieldsOfAnotherType shows that the answer names the field and what is
-// allowed, and repeats no value that may be a secret.
+// TestFieldsOfAnotherType requires that an error names the field and what is allowed, and repeats no value
+// that may be a secret.
 func TestFieldsOfAnotherType(t *testing.T) {
 	hush := map[string]any{"hush-key": "hush-value"}
 	for field, c := range map[string]struct {
@@ -47,14 +47,14 @@ func TestFieldsOfAnotherType(t *testing.T) {
 		})
 	}
 
-	t.Run("all of them are named", func(t *testing.T) {
+	t.Run("every field of a wrong type is named", func(t *testing.T) {
 		text := backendtest.New(t).WriteRefused("config", map[string]any{"max_retries": "many", "region": hush, "request_timeout": "1s"})
 		require.Equal(t, "max_retries \"many\" is not allowed: it must be a whole number\nregion is not allowed: it must be a string", text)
 	})
 }
 
-// TestExistenceCheckRepeatsNothing is about what Vault asks before a write, and
-// logs and answers when it fails.
+// TestExistenceCheckRepeatsNothing requires that the existence check fails without repeating values, which
+// Vault would log.
 func TestExistenceCheckRepeatsNothing(t *testing.T) {
 	m := backendtest.New(t)
 	for path, field := range map[string]string{

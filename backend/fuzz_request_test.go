@@ -26,21 +26,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// marker is in every secret that a hostile request carries, and stored is in
-// those that the mount holds already. No error may show either.
+// marker is part of every secret in a hostile request, and stored of those that the mount holds. No error
+// may show either.
 const (
 	marker = "MARK-3f9a"
 	stored = "STORED-77c1"
 )
 
-// hangs is far longer than any request that meets an AWS which answers.
+// hangs is far longer than any request takes while AWS answers.
 const hangs = 30 * time.Second
 
-// storageKeys are all the places where the engine may write.
+// storageKeys are the storage prefixes that the engine may write.
 var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|issued/heartbeat|issued/records/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4}/[a-z2-7]{12}|issued/due/[0-9]{8}/[0-9]{4}/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4})$`)
 
-// fieldUse is one field of one operation of one path, with the rest of a request
-// that would be accepted. Places are found in the backend's own schema.
+// fieldUse is one field of one operation of one path, with the rest of a valid request. The schema of the
+// backend yields all of them.
 type fieldUse struct {
 	path  *framework.Path
 	op    logical.Operation
@@ -53,10 +53,10 @@ func (p fieldUse) String() string {
 	return strings.ReplaceAll(fmt.Sprintf("%s %s %s", p.op, p.url(), p.field), " ", "_")
 }
 
-// ignored tells of a field that the engine makes nothing of: the URL has the name.
+// ignored reports whether the engine ignores a field, because the URL has the name.
 func (p fieldUse) ignored() bool { return p.field == "name" || p.field == "no_such_field" }
 
-// url puts the name into the path's pattern.
+// url returns the path with the name in place of its parameter.
 func (p fieldUse) url() string {
 	prefix, _, named := strings.Cut(strings.Trim(p.path.Pattern, "^?$"), "(?P<")
 	if named {
@@ -65,8 +65,8 @@ func (p fieldUse) url() string {
 	return prefix
 }
 
-// places are those of all paths. For a path that nobody described here every
-// field is tried alone, on every role that there is.
+// places returns the fields of all paths. For a path without a valid request here, every field is tried
+// alone, on every role.
 func places(h *hostile) []fieldUse {
 	var all []fieldUse
 	b := newBackend(Options{Now: time.Now})
@@ -92,8 +92,8 @@ func places(h *hostile) []fieldUse {
 	return all
 }
 
-// hostile is an engine with a role of every kind, and an AWS that takes
-// whatever keeps its rules. Every request gets a copy of its storage.
+// hostile is an engine with a role of every kind, and an AWS that accepts every valid request. Each request
+// gets a copy of its storage.
 type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
@@ -134,7 +134,7 @@ func newHostile(tb testing.TB) *hostile {
 	return h
 }
 
-// hostileMount is one mount of it.
+// hostileMount is one mount with a copy of the storage.
 type hostileMount struct {
 	*hostile
 	backend logical.Backend
@@ -184,7 +184,7 @@ func (m *hostileMount) request(tb testing.TB, op logical.Operation, path string,
 	return response, err
 }
 
-// attack makes one hostile request and sees to everything that must hold then.
+// attack makes one hostile request and checks all invariants.
 func (m *hostileMount) attack(tb testing.TB, p fieldUse, value any) {
 	tb.Helper()
 	url, before := p.url(), m.entries(tb)
@@ -197,9 +197,9 @@ func (m *hostileMount) attack(tb testing.TB, p fieldUse, value any) {
 		data = map[string]any{}
 	}
 	data[p.field] = value
-	m.mustExistInPeace(tb, p, data)
+	m.requireExistenceCheck(tb, p, data)
 	response, err := m.request(tb, p.op, url, data)
-	refusal := m.mustBeSensible(tb, p, response, err)
+	refusal := m.requireClearError(tb, p, response, err)
 	after := m.entries(tb)
 	for key := range after {
 		require.Regexp(tb, storageKeys, key, "nothing may be stored elsewhere")
@@ -217,10 +217,9 @@ func writes(op logical.Operation) bool {
 	return op == logical.CreateOperation || op == logical.UpdateOperation || op == logical.PatchOperation
 }
 
-// mustExistInPeace asks what Vault asks before it calls a write a create or an
-// update. Vault logs its error,
-// and answers with a 500.
-func (m *hostileMount) mustExistInPeace(tb testing.TB, p fieldUse, data map[string]any) {
+// requireExistenceCheck makes the existence check that Vault makes before a write. Vault logs its error and
+// returns a 500.
+func (m *hostileMount) requireExistenceCheck(tb testing.TB, p fieldUse, data map[string]any) {
 	tb.Helper()
 	if p.op != logical.CreateOperation && p.op != logical.UpdateOperation {
 		return
@@ -229,7 +228,7 @@ func (m *hostileMount) mustExistInPeace(tb testing.TB, p fieldUse, data map[stri
 	require.NoError(tb, err, "the existence check of %s", p)
 }
 
-// use makes the requests that meet what was written.
+// use makes the requests that read what was written.
 func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 	tb.Helper()
 	for _, path := range m.backend.(*backend).Paths {
@@ -243,7 +242,7 @@ func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 					continue
 				}
 				response, err := m.request(tb, op, next.url(), nil)
-				m.mustBeSensible(tb, next, response, err)
+				m.requireClearError(tb, next, response, err)
 				if path.Fields["name"] == nil {
 					break
 				}
@@ -252,9 +251,8 @@ func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 	}
 }
 
-// mustBeSensible gives the text of a refusal, which is the caller's fault and
-// says so in words that can be acted upon, or else nothing.
-func (m *hostileMount) mustBeSensible(tb testing.TB, p fieldUse, response *logical.Response, err error) string {
+// requireClearError returns the text of a refusal, which must be a 400 that names the field, or "".
+func (m *hostileMount) requireClearError(tb testing.TB, p fieldUse, response *logical.Response, err error) string {
 	tb.Helper()
 	var text string
 	switch {
@@ -277,12 +275,12 @@ func (m *hostileMount) mustBeSensible(tb testing.TB, p fieldUse, response *logic
 	return text
 }
 
-// reaches tells of a field that says whom to ask, who then may not answer.
+// reaches reports whether a field names a host, which may not answer.
 func reaches(field string) bool {
 	return strings.HasSuffix(field, "_endpoint") || strings.HasSuffix(field, "_domain") || field == "region"
 }
 
-// names tells whether a text names a field of a path, or what is not there.
+// names reports whether a text names a field of a path, or something that does not exist.
 func (m *hostileMount) names(p fieldUse, text string) bool {
 	for field := range p.path.Fields {
 		if strings.Contains(text, field) {
@@ -297,8 +295,8 @@ func (m *hostileMount) names(p fieldUse, text string) bool {
 	return false
 }
 
-// secretly puts the marker into what a sensitive field is given.
-func secretly(p fieldUse, text string) string {
+// withMarker adds the marker to the value of a sensitive field.
+func withMarker(p fieldUse, text string) string {
 	schema := p.path.Fields[p.field]
 	if schema != nil && schema.DisplayAttrs != nil && schema.DisplayAttrs.Sensitive {
 		return marker + text
@@ -306,7 +304,7 @@ func secretly(p fieldUse, text string) string {
 	return text
 }
 
-// shapes are what JSON can make of a text.
+// shapes returns the forms that a text can have in JSON.
 var shapes = []func(text string) any{
 	func(text string) any { return text },
 	func(text string) any { return []any{text, text} },
@@ -318,8 +316,8 @@ var shapes = []func(text string) any{
 	func(text string) any { return json.Number(text) },
 }
 
-// shapeFor gives the plain text to most operations. Those that are one handler
-// under two more names get the other shapes.
+// shapeFor returns the plain text for most operations, and the other forms for operations that share a
+// handler.
 func shapeFor(op logical.Operation, n int) func(string) any {
 	if op == logical.UpdateOperation || op == logical.PatchOperation {
 		return shapes[n%len(shapes)]
@@ -335,7 +333,7 @@ func jsonOr(text string) any {
 	return value
 }
 
-// hostileTexts are tried in every field.
+// hostileTexts are the values that are tried in every field.
 var hostileTexts = []string{
 	"", " ", "/", "..", "../../config", "roles/../config", "a/b", "a\nb", "a\r\nX: y", "a\x00b", "\x00", "\xff\xfe\xfd", "é\u202eabc", "\u2028", "\ufeffx",
 	"%2e%2e%2f", "%s%n%d", "${HOME}", "$(id)", "`id`", "' OR 1=1 --", "<script>alert(1)</script>", "<b>", "&amp;", `"`, `\`, "{{", "}}", "{{.RoleName}}",
@@ -349,8 +347,7 @@ var hostileTexts = []string{
 	"eu-west-1", "eu-west-1_XyZ", "arn:aws:iam::123456789012:role/../x", "example.com", strings.Repeat("A", 300), strings.Repeat("é", 9000), strings.Repeat("[", 12000),
 }
 
-// TestEveryFieldOfEveryPath is the fuzzing of requests that runs every time: all
-// that the schema knows, with all of the texts above, in every shape.
+// TestEveryFieldOfEveryPath tries every field of the schema with every text above in every form.
 func TestEveryFieldOfEveryPath(t *testing.T) {
 	blockNetwork(t)
 	h := newHostile(t)
@@ -360,14 +357,14 @@ func TestEveryFieldOfEveryPath(t *testing.T) {
 				if p.ignored() && n%10 != 0 {
 					continue
 				}
-				h.mount(t).attack(t, p, shapeFor(p.op, n)(secretly(p, text)))
+				h.mount(t).attack(t, p, shapeFor(p.op, n)(withMarker(p, text)))
 			}
 			h.mount(t).attack(t, p, nil)
 		})
 	}
 }
 
-// FuzzRequest gives any field of any path any value, and roles any name.
+// FuzzRequest tries any value in any field of any path, and any name.
 func FuzzRequest(f *testing.F) {
 	blockNetwork(f)
 	h := newHostile(f)
@@ -385,12 +382,12 @@ func FuzzRequest(f *testing.F) {
 				return // nothing of ours answers to such a name
 			}
 		}
-		m.attack(t, p, shapes[int(shape)%len(shapes)](secretly(p, text)))
+		m.attack(t, p, shapes[int(shape)%len(shapes)](withMarker(p, text)))
 	})
 }
 
-// blockNetwork lets no name be found, so that a domain or endpoint that was made
-// up reaches nobody, and gives credentials to an engine that has none.
+// blockNetwork makes every DNS lookup fail, so that an invented domain or endpoint reaches no one, and sets
+// credentials for an engine without any.
 func blockNetwork(tb testing.TB) {
 	tb.Helper()
 	before := net.DefaultResolver
@@ -403,7 +400,7 @@ func blockNetwork(tb testing.TB) {
 	tb.Setenv("AWS_SECRET_ACCESS_KEY", stored)
 }
 
-// strictAWS answers every call, and writes down what Cognito would refuse.
+// strictAWS answers every call and records what Cognito would refuse.
 type strictAWS struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -464,7 +461,7 @@ func (s *strictAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answerElse is for the token endpoint, and for STS and IAM, which deny all.
+// answerElse answers for the token endpoint, and for STS and IAM, which deny everything.
 func (s *strictAWS) answerElse(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/oauth2/token" {
 		w.Header().Set("Content-Type", "application/json")
@@ -486,7 +483,7 @@ func (s *strictAWS) breaks(format string, args ...any) {
 	s.broken = append(s.broken, fmt.Sprintf(format, args...))
 }
 
-// cognitosUsername and cognitosAttribute are from the API reference, not from the engine.
+// cognitosUsername and cognitosAttribute come from the API reference, not from the engine.
 var (
 	cognitosUsername  = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]{1,128}$`)
 	cognitosAttribute = regexp.MustCompile(`^[\p{L}\p{M}\p{S}\p{N}\p{P}]{1,39}$`)

@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// damagedID is the id of a WAL entry that is put into the storage.
+// damagedID is the id of the damaged WAL entry.
 const damagedID = "11111111-2222-3333-4444-555555555555"
 
-// entriesToDamage are the entries of a mount, and how each is got rid of.
+// entriesToDamage holds the entries of a mount and the path whose delete removes each.
 var entriesToDamage = []struct{ key, remedy string }{
 	{"config", "config"}, {"roles/user", "roles/user"}, {"roles/machine", "roles/machine"},
 	{"static-roles/password", "static-roles/password"}, {"static-roles/secret", "static-roles/secret"},
@@ -29,8 +29,7 @@ var entriesToDamage = []struct{ key, remedy string }{
 	{recordKey("user", "20010101-0101-abcd-abcdefgh2345"), ""}, {dueStoragePrefix + "20010101/0101/user/20010101-0101-abcd", ""},
 }
 
-// storedTexts are what the older plugin wrote, what this one writes, and what
-// a broken disk, a hand or another program may have made of it.
+// storedTexts are entries of the 2021 plugin, of this one, and damaged ones.
 var storedTexts = []string{
 	"", "null", "true", "7", `"text"`, "[]", "{}", "{", `{"`, "\x00\x00\x00", "\xff\xfe", "G", "G\x1f\x8b", "L", "S\x00", "4", "{}{}", "{} trailing",
 	strings.Repeat("[", 20000), strings.Repeat(`{"a":`, 20000), `{"groups":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}",
@@ -70,7 +69,7 @@ func TestDamagedStorage(t *testing.T) {
 	}
 }
 
-// FuzzStored puts anything where an entry of the engine is.
+// FuzzStored replaces an entry of the engine with any content.
 func FuzzStored(f *testing.F) {
 	blockNetwork(f)
 	h := newHostile(f)
@@ -82,14 +81,14 @@ func FuzzStored(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, text string) { h.damage(t, int(which)%len(entriesToDamage), text) })
 }
 
-// damage replaces one entry: every request answers, the other entries work on,
-// and a delete of the entry is a way out.
+// damage replaces one entry and requires that every request is answered, the other entries work, and a
+// delete removes the damaged one.
 func (h *hostile) damage(tb testing.TB, which int, text string) {
 	tb.Helper()
 	key, remedy := entriesToDamage[which].key, entriesToDamage[which].remedy
 	m := h.mount(tb)
 	if key == configStoragePath {
-		text = h.keptHere(text)
+		text = h.withTestEndpoints(text)
 	}
 	m.put(tb, key, []byte(text))
 	m.useAll(tb, key)
@@ -117,8 +116,8 @@ func (m *hostileMount) mustWork(tb testing.TB, op logical.Operation, path string
 	require.False(tb, response.IsError(), "%s of %q: %v", op, path, response)
 }
 
-// useAll makes every request that may meet the entry, and lets time pass.
-// Errors must be about the entry or what is in it, and repeat no secret.
+// useAll makes every request that may read the entry, and a tick. Errors must name the entry or what is in
+// it, and hold no secret.
 func (m *hostileMount) useAll(tb testing.TB, key string) {
 	tb.Helper()
 	requests := []*logical.Request{
@@ -141,9 +140,8 @@ func (m *hostileMount) useAll(tb testing.TB, key string) {
 	}
 }
 
-// keptHere lets a config, where it is one, lead to the AWS of the test: nothing
-// may be asked of another.
-func (h *hostile) keptHere(text string) string {
+// withTestEndpoints sets the endpoints of a config to the AWS of the test, so that no other is called.
+func (h *hostile) withTestEndpoints(text string) string {
 	var config map[string]any
 	if jsonutil.DecodeJSON([]byte(text), &config) != nil { // as the storage does: it takes the first value of two
 		return text
@@ -167,7 +165,7 @@ func (m *hostileMount) leaseOf(op logical.Operation, role string) *logical.Reque
 	}}}
 }
 
-// send makes a request and gives the text of a refusal or error.
+// send makes a request and returns the text of a refusal or error.
 func (m *hostileMount) send(tb testing.TB, request *logical.Request) (*logical.Response, string) {
 	tb.Helper()
 	request.Storage, request.MountPoint, request.DisplayName = m.storage, "cognito/", "token"
@@ -183,7 +181,7 @@ func (m *hostileMount) send(tb testing.TB, request *logical.Request) (*logical.R
 	}
 }
 
-// leaseTexts are the internal data of leases: of the older plugin, of this one, and of neither.
+// leaseTexts are the internal data of leases: of the 2021 plugin, of this one, and invalid ones.
 var leaseTexts = []string{
 	`{}`, `null`, `{"secret_type":"user","username":"u","role":"user"}`, `{"secret_type":"user","username":7,"role":[]}`,
 	`{"secret_type":"user","username":"u","role":"../config"}`, `{"secret_type":"user","username":"u","role":"nobody"}`, `{"secret_type":"other"}`,
@@ -194,7 +192,7 @@ var leaseTexts = []string{
 	`{"secret_type":"user","username":"u","user_pool_id":"eu-west-1_x","region":"eu-west-1","handover":""}`,
 }
 
-// FuzzLease renews and revokes leases that carry anything.
+// FuzzLease renews and revokes leases with any internal data.
 func FuzzLease(f *testing.F) {
 	blockNetwork(f)
 	h := newHostile(f)
@@ -225,8 +223,7 @@ func withoutIssued(entries map[string][]byte) map[string][]byte {
 	return entries
 }
 
-// FuzzWAL lets a roll-back meet entries that carry anything, with the time and
-// kind that bring them to their handler.
+// FuzzWAL rolls back WAL entries with any data, whose time and kind lead to their handler.
 func FuzzWAL(f *testing.F) {
 	blockNetwork(f)
 	h := newHostile(f)

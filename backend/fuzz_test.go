@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// FuzzUsernameTemplate lets anybody write templates: none may panic, run away,
-// or make a username that Cognito could not take.
+// FuzzUsernameTemplate tries any template: none may panic, run without end, or render a username that
+// Cognito refuses.
 func FuzzUsernameTemplate(f *testing.F) {
 	for _, text := range []string{
 		"{{.RoleName}}-{{random 20}}", "{{random_digits 9}}", "{{uuid}}", "{{", "{{.DisplayName | uppercase | truncate 3}}", "{{random -1}}",
@@ -36,7 +36,7 @@ func FuzzUsernameTemplate(f *testing.F) {
 	})
 }
 
-// FuzzOwnUsername lets a role have any name.
+// FuzzOwnUsername tries any role name.
 func FuzzOwnUsername(f *testing.F) {
 	f.Add("ci", "")
 	f.Add("../../x", "example.com")
@@ -47,13 +47,12 @@ func FuzzOwnUsername(f *testing.F) {
 		}
 		username := newUsername(role, domain)
 		require.Regexp(t, usernamePattern, username)
-		require.Regexp(t, `^vault-[a-z0-9_-]*-[a-z2-7]{26}(@|$)`, username, "the random part must be whole")
+		require.Regexp(t, `^vault-[a-z0-9_-]*-[a-z2-7]{26}(@|$)`, username, "the random part must not be cut")
 		require.NotEqual(t, username, newUsername(role, domain))
 	})
 }
 
-// FuzzScopes lets a request ask for anything: it gets what the role allows, or
-// an error.
+// FuzzScopes tries any scopes in a request: it gets what the role allows, or an error.
 func FuzzScopes(f *testing.F) {
 	f.Add("api/read")
 	f.Add("api/read,api/write")

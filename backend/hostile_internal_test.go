@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 const hostileSuite = "Hostile input"
@@ -54,7 +54,7 @@ func (h *hostile) updates() []fieldUse {
 // TestHugeValues sends ten megabytes to everything that takes a text.
 func TestHugeValues(t *testing.T) {
 	const mostAllocated = 256 << 20 // in all, and little of it at once
-	count := tally.Open(t, hostileSuite, "10 MB values in every field")
+	count := counters.Open(t, hostileSuite, "10 MB values in every field")
 	h := newHostile(t)
 	huge := strings.Repeat("A", 10<<20)
 	for _, p := range h.updates() {
@@ -82,7 +82,7 @@ func hugeValues(kind framework.FieldType, huge string) []any {
 
 func TestManyItems(t *testing.T) {
 	const mostAllocated = 150 << 20
-	count := tally.Open(t, hostileSuite, "1,000 groups; lists and maps of 10,000")
+	count := counters.Open(t, hostileSuite, "1,000 groups; lists and maps of 10,000")
 	h := newHostile(t)
 	list, dictionary := make([]any, 10_000), map[string]any{}
 	for n := range list {
@@ -116,7 +116,7 @@ func TestManyItems(t *testing.T) {
 // were let. They are refused wherever a template may stand.
 func TestTemplateBombs(t *testing.T) {
 	const mostAllocated = 64 << 20
-	count := tally.Open(t, hostileSuite, "template bombs")
+	count := counters.Open(t, hostileSuite, "template bombs")
 	h := newHostile(t)
 	doubling := func(step string) string { return `{{$x := "aaaaaaaaaa"}}` + strings.Repeat(step, 40) + "{{random 20}}" }
 	for name, template := range map[string]string{
@@ -169,7 +169,7 @@ func (m *hostileMount) refusedTemplate(t *testing.T, p fieldUse, value any, most
 // TestSchedulesThatAreNone holds the parser of schedules to errors: of "TZ=UTC"
 // it panics, which would end every mount of the plugin.
 func TestSchedulesThatAreNone(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "schedules that are none")
+	count := counters.Open(t, hostileSuite, "schedules that are none")
 	h := newHostile(t)
 	for _, schedule := range []string{"TZ=UTC", "CRON_TZ=UTC", "TZ=", "TZ=Europe/Paris 0 3 * * *", "@every 1s", "0 0 31 2 *", "*/0 * * * *", strings.Repeat("* ", 500)} {
 		for _, path := range []string{"config", "static-roles/password"} {

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/backend/backendtest"
-	"vault-plugin-secrets-cognito/internal/tally"
+	"vault-plugin-secrets-cognito/internal/counters"
 )
 
 const hostileSuite = "Hostile input"
 
-// hostileNames are what people, scripts and attackers put where a name goes.
+// hostileNames are names that people, scripts and attackers may send.
 var hostileNames = map[string]string{
 	"a slash": "a/b", "parents": "../../config", "an encoded slash": "%2e%2e%2f", "a newline": "a\nb", "a header": "a\r\nX-Evil: 1", "a NUL": "a\x00b",
 	"a space": "a b", "template code": "{{.RoleName}}", "HTML": "<script>alert(1)</script>", "shell code": "$(reboot)", "right-to-left marks": "a\u202eb c",
@@ -24,10 +24,10 @@ var hostileNames = map[string]string{
 }
 
 func TestHostileNames(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
+	count := counters.Open(t, hostileSuite, "names with /, .., newlines, template code, HTML")
 	m := backendtest.New(t)
 	for what, name := range hostileNames {
-		t.Run("a role cannot be called by "+what, func(t *testing.T) {
+		t.Run("a role name with "+what+" is refused", func(t *testing.T) {
 			count.Tried(1)
 			for _, path := range []string{"roles/", "static-roles/"} {
 				response, err := m.Request(t.Context(), logical.CreateOperation, path+name, userRole(nil))
@@ -35,7 +35,7 @@ func TestHostileNames(t *testing.T) {
 			}
 			keys, err := logical.CollectKeys(t.Context(), m.Storage)
 			require.NoError(t, err)
-			require.Empty(t, keys, "nothing may be stored for it")
+			require.Empty(t, keys, "a refused write must store nothing")
 		})
 	}
 	for field, write := range map[string]func(name string) (string, map[string]any){
@@ -64,7 +64,7 @@ func TestHostileNames(t *testing.T) {
 			if allowedAs(field, name) {
 				continue
 			}
-			t.Run(field+" cannot hold "+what, func(t *testing.T) {
+			t.Run(field+" with "+what+" is refused", func(t *testing.T) {
 				count.Tried(1)
 				path, data := write(name)
 				require.Contains(t, m.WriteRefused(path, data), field)
@@ -73,8 +73,8 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// allowedAs tells what Cognito itself allows: its groups and usernames may
-// hold any printable character, and its scopes any of ASCII.
+// allowedAs reports whether Cognito itself allows a name: groups and usernames may hold any printable
+// character, and scopes any printable ASCII character.
 func allowedAs(field, name string) bool {
 	if field == "cognito_pool_domain" && len(name) > 128 {
 		return true // the name of a host may be that long
@@ -87,15 +87,15 @@ func staticPassword(username string) map[string]any {
 	return map[string]any{"user_pool_id": "eu-west-1_AbCdEfGhI", "region": "eu-west-1", "username": username, "rotation_period": "1h"}
 }
 
-// TestWeirdUsersWork are names that Cognito allows and that must reach it as they are.
+// TestWeirdUsersWork uses names that Cognito allows and that must reach it unchanged.
 func TestWeirdUsersWork(t *testing.T) {
-	count := tally.Open(t, hostileSuite, "weird names that Cognito allows, through the life of a user")
+	count := counters.Open(t, hostileSuite, "weird names that Cognito allows, through the life of a user")
 	p := newPool(t)
 	for what, template := range map[string]string{
 		"HTML": "<b>-{{random 20}}", "parents": "../../{{random 20}}", "an encoded slash": "%2e%2e%2f{{random 20}}", "quotes": `"'{{random 20}}`,
 		"template code": "{{`{{.RoleName}}`}}-{{random 20}}", "another script": "пользователь-{{random 20}}", "an emoji": "🦀{{random 20}}",
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run("a username with "+what+" works until it is revoked", func(t *testing.T) {
 			count.Tried(1)
 			p.OK(logical.PatchOperation, "roles/ci", map[string]any{"username_template": template})
 			response := p.OK(logical.ReadOperation, "creds/ci", nil)

@@ -269,7 +269,7 @@ func TestTokensOfAUser(t *testing.T) {
 		p, creds := user(t, confidential)
 		p.Fault(control.Fault{Operation: "GetTokensFromRefreshToken", Kind: control.FaultError, Code: "UnknownOperationException"})
 		text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"refresh_token": creds["refresh_token"]})
-		require.Contains(t, text, "username is missing")
+		require.Contains(t, text, "username is required")
 	})
 
 	for name, c := range map[string]struct {

@@ -133,7 +133,7 @@ func (c *census) state(now time.Time) (recordsState, bool) {
 func (b *backend) censusRecord(r *issuedRecord) censusRecord {
 	due := r.Deadline
 	if r.State == stateCreating {
-		due = r.Created.Add(b.createGrace())
+		due = r.Created.Add(b.createGrace)
 	}
 	return censusRecord{class: livingCount{kind: string(r.Kind), role: r.Role, state: string(r.State)}, due: due}
 }

@@ -71,7 +71,7 @@ func (c *creation) store(ctx context.Context) error {
 	if err := c.reserve(ctx); err != nil {
 		return err
 	}
-	if err := c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace())); err != nil {
+	if err := c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace)); err != nil {
 		c.b.issuedCounts.remove(r.Role, r.ID)
 		return err
 	}
@@ -133,7 +133,7 @@ func (c *creation) restore(ctx context.Context) {
 		return
 	}
 	c.record.State = stateCreating
-	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace()))
+	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace))
 	if err := errors.Join(putDue(ctx, c.storage, due), c.b.putRecord(ctx, c.storage, c.record)); err != nil {
 		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
 			"username", c.record.Username, "user_pool_id", c.record.UserPoolID, "error", err)

@@ -96,10 +96,10 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 
 // due returns from when on the object of a record is to be ended.
 func (b *backend) due(r *issuedRecord) time.Time {
-	switch {
-	case r.State == stateCreating: // no answer was sent, so there is no lease
-		return r.Created.Add(b.createGrace())
-	case r.State == stateEnding:
+	switch r.State {
+	case stateCreating: // no answer was sent, so there is no lease
+		return r.Created.Add(b.createGrace)
+	case stateEnding:
 		return r.LastAttempt
 	default:
 		return r.Deadline

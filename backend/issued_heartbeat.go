@@ -22,8 +22,8 @@ const (
 	restartGap = 2 * time.Minute
 	// clockShiftMax is more than any clock is set by, but less than what times can hold.
 	clockShiftMax = 10 * 365 * 24 * time.Hour
-	// clockStep is by how much wall clock and monotonic clock must differ between two ticks for
-	// the wall clock to have been set.
+	// clockStep is by how much wall clock and monotonic clock must come apart for the wall clock to
+	// count as set.
 	clockStep = time.Minute
 )
 
@@ -38,6 +38,8 @@ type heartbeat struct {
 	// was set forward, and Vault's timers did not jump with it; or the machine paused, and Vault
 	// stored a lease that much later than its object was created.
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
+	// Drift is by how much the clocks have come apart since ClockShift was changed.
+	Drift time.Duration `json:"drift,omitempty"`
 	// MaxTTL is the longest maximum of the mount that was seen while records existed.
 	MaxTTL time.Duration `json:"max_ttl,omitempty"`
 	// Boot and Elapsed are the monotonic clock at Last. Boot names where it starts.
@@ -127,8 +129,8 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 	if !found || before.Watch == "" {
 		before = heartbeat{Watch: newWatchName(), Last: w.started.wall}
 	}
-	if before.ClockShift < 0 || before.ClockShift > clockShiftMax {
-		before.ClockShift = 0 // it is damaged
+	if before.ClockShift < 0 || before.ClockShift > clockShiftMax || before.Drift.Abs() > clockStep {
+		before.ClockShift, before.Drift = 0, 0 // it is damaged
 	}
 	w.beat = before
 	w.judge(moment{before.Last, w.elapsedAt(before)}, w.started, restartGap)
@@ -158,11 +160,13 @@ func (w *leaseWatch) advance() {
 // clock was set between them.
 func (w *leaseWatch) judge(from, to moment, gap time.Duration) {
 	passed := to.monotonic - from.monotonic
-	step := to.wall.Sub(from.wall) - passed
-	if step.Abs() > clockStep {
-		w.shift(step)
+	w.beat.Drift += to.wall.Sub(from.wall) - passed
+	wasSet := w.beat.Drift.Abs() > clockStep
+	if wasSet {
+		w.shift(w.beat.Drift)
+		w.beat.Drift = 0
 	}
-	if step.Abs() > clockStep || passed.Abs() > gap {
+	if wasSet || passed.Abs() > gap {
 		w.beat.Watch = newWatchName()
 	}
 }

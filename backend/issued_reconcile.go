@@ -33,15 +33,18 @@ const (
 	// targetFailuresMax is after how many failures in a row a tick leaves a target alone.
 	targetFailuresMax = 3
 
+	// defaultCreateGrace is much longer than a request may take.
+	defaultCreateGrace = 5 * time.Minute
+
 	// leaseGrace is how long after the longest life of a lease its object is ended: Vault may
 	// have stored the lease later than the object was created, by up to a pause that no gap in
 	// the heartbeat shows.
 	leaseGrace = heartbeatGap + time.Minute
 
-	// retryMin and retryMax bound the pause between two attempts to end an object. Between them
+	// shortestRetry and longestRetry bound the pause between two attempts to end an object. Between them
 	// it is an eighth of the time since the first one failed.
-	retryMin = time.Minute
-	retryMax = time.Hour
+	shortestRetry = time.Minute
+	longestRetry  = time.Hour
 	// unreadablePause is how often a record that cannot be read is reported.
 	unreadablePause = time.Hour
 	// unknownTTLPause is when to look again at a record for which Vault's TTLs are needed and unknown.
@@ -54,14 +57,11 @@ func inBackground(ctx context.Context) context.Context {
 	return ratelimit.WithClass(ctx, ratelimit.Revocation)
 }
 
-// createGrace is how long a record may be "creating" before its process counts as dead.
-func (b *backend) createGrace() time.Duration { return b.WALRollbackMinAge }
-
 // issueLimit bounds the creation of an object.
-func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.createGrace()/2) }
+func (b *backend) issueLimit() time.Duration { return min(issueTimeout, b.createGrace/2) }
 
 // leaseGrace is shorter where tests shorten createGrace.
-func (b *backend) leaseGrace() time.Duration { return min(leaseGrace, 2*b.createGrace()) }
+func (b *backend) leaseGrace() time.Duration { return min(leaseGrace, 2*b.createGrace) }
 
 // reconcile ends the objects that no lease can have any more: on every cluster's active node,
 // since records are local. It does a bounded piece of work.
@@ -146,7 +146,7 @@ func (r *reconciliation) read(ctx context.Context, due []dueBatch) error {
 			}
 		}
 		if r.b.batches.isOpen(batch.batchName, r.now) {
-			looked.lookAgain(r.now.Add(r.b.createGrace()))
+			looked.lookAgain(r.now.Add(r.b.createGrace))
 		}
 		r.batches = append(r.batches, looked)
 		count += len(ids)
@@ -219,7 +219,7 @@ func (r *reconciliation) endDue(ctx context.Context) {
 			items = append(items, item{batch, record})
 		}
 	}
-	rand.Shuffle(len(items), func(i, j int) { items[i], items[j] = items[j], items[i] })
+	rand.Shuffle(len(items), func(i, j int) { items[i], items[j] = items[j], items[i] }) //nolint:gosec // an order is no secret
 	var group errgroup.Group
 	group.SetLimit(parallelEnds)
 	for _, item := range items {
@@ -241,11 +241,11 @@ func (r *reconciliation) end(ctx context.Context, record *issuedRecord) time.Tim
 	target := endTarget{record.Kind, record.place}
 	if ctx.Err() != nil || r.isFailing(target) {
 		r.skip()
-		return r.now.Add(retryMin)
+		return r.now.Add(shortestRetry)
 	}
 	unlock, locked := r.lock(ctx, record)
 	if !locked {
-		return r.now.Add(retryMin)
+		return r.now.Add(shortestRetry)
 	}
 	defer unlock()
 	// It may have changed while it was not locked.
@@ -254,7 +254,7 @@ func (r *reconciliation) end(ctx context.Context, record *issuedRecord) time.Tim
 		return time.Time{}
 	}
 	if err == nil && (found.State != record.State || !found.Deadline.Equal(record.Deadline)) {
-		return r.now.Add(retryMin)
+		return r.now.Add(shortestRetry)
 	}
 	if err == nil {
 		err = r.b.endRecord(ctx, r.req, record)
@@ -286,7 +286,7 @@ func (r *reconciliation) judge(ctx context.Context, target endTarget, record *is
 	case !tried:
 		r.skipped++
 		r.targets[target] = targetFailuresMax // the others would not be tried either
-		return r.now.Add(retryMin)
+		return r.now.Add(shortestRetry)
 	default:
 		r.b.metrics.reconciled(string(record.Kind), err)
 		r.targets[target]++
@@ -298,9 +298,9 @@ func (r *reconciliation) judge(ctx context.Context, target endTarget, record *is
 // retryPause grows with the time since the first end that failed.
 func (r *issuedRecord) retryPause(now time.Time) time.Duration {
 	if r.State != stateEnding {
-		return retryMin
+		return shortestRetry
 	}
-	return min(max(now.Sub(r.Deadline)/8, retryMin), retryMax)
+	return min(max(now.Sub(r.Deadline)/8, shortestRetry), longestRetry)
 }
 
 func (r *reconciliation) isFailing(target endTarget) bool {
@@ -507,7 +507,7 @@ func (b *backend) hastenEnd(ctx context.Context, s logical.Storage, role, id str
 	if err != nil || record == nil || record.State == stateUnreadable || record.State == stateEnding {
 		return
 	}
-	if err := putDue(ctx, s, dueKey(record.batch(), b.now().Add(retryMin))); err != nil {
+	if err := putDue(ctx, s, dueKey(record.batch(), b.now().Add(shortestRetry))); err != nil {
 		return // it is ended at its deadline
 	}
 	b.noteFailedEnd(ctx, s, record, failure)

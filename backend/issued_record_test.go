@@ -623,7 +623,7 @@ func TestUnmount(t *testing.T) {
 		i.System.TaintedVal = true
 		require.NoError(t, i.tick())
 		for range cap(failed) {
-			<-failed
+			require.Error(t, <-failed)
 		}
 		i.requireUsers(0, "no tick follows")
 		_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)

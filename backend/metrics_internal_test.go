@@ -8,12 +8,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 	dto "github.com/prometheus/client_model/go"
@@ -225,24 +228,105 @@ func BenchmarkMetricsTokenRead(b *testing.B) {
 	}
 }
 
-// BenchmarkMetricsScrape reads the metrics of a mount with 1,000 roles that have objects in three states.
-func BenchmarkMetricsScrape(b *testing.B) {
-	mount := &backend{metrics: newMetrics("v1.2.3", time.Now)}
-	var living []livingCount
+// countedStorage counts the calls that reach the storage.
+type countedStorage struct {
+	logical.Storage
+	calls atomic.Int64
+}
+
+func (s *countedStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	s.calls.Add(1)
+	return s.Storage.Get(ctx, key)
+}
+
+func (s *countedStorage) List(ctx context.Context, prefix string) ([]string, error) {
+	s.calls.Add(1)
+	return s.Storage.List(ctx, prefix)
+}
+
+// tokenEndpoint answers every request with a token.
+type tokenEndpoint struct{}
+
+func (tokenEndpoint) RoundTrip(*http.Request) (*http.Response, error) {
+	body := io.NopCloser(strings.NewReader(`{"access_token":"hush-token","token_type":"Bearer","expires_in":3600}`))
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
+}
+
+// newMeasuredBackend returns a mount over counted storage.
+func newMeasuredBackend(tb testing.TB) (*backend, *countedStorage) {
+	tb.Helper()
+	b := newBackend(Options{Version: "v1.2.3", Transport: tokenEndpoint{}})
+	system := &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour}
+	require.NoError(tb, b.Setup(context.Background(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: system}))
+	return b, &countedStorage{Storage: &logical.InmemStorage{}}
+}
+
+func handle(tb testing.TB, b *backend, s logical.Storage, op logical.Operation, path string, data map[string]any) *logical.Response {
+	tb.Helper()
+	response, err := b.HandleRequest(context.Background(), &logical.Request{Operation: op, Path: path, Data: data, Storage: s, MountPoint: "cognito/"})
+	require.NoError(tb, err)
+	require.False(tb, response.IsError(), "%v", response)
+	return response
+}
+
+// fill gives a mount 1,000 roles, 10,000 static roles and 100,000 living users, as far as its memory goes.
+func fill(b *backend) {
+	now := b.now()
 	for n := range 1000 {
 		role := fmt.Sprintf("role-%d", n)
-		mount.metrics.issued("user", role, time.Second, nil)
-		mount.metrics.tokenRead(role)
-		mount.metrics.tokenBought(role, time.Hour)
-		for _, state := range []string{"creating", "delivered", "confirmed"} {
-			living = append(living, livingCount{"user", role, state, n})
+		b.metrics.issued(credentialTypeUser, role, time.Second, nil)
+		b.metrics.tokenRead(role)
+		b.metrics.tokenBought(role, time.Hour)
+		for user := range 100 {
+			record := &issuedRecord{
+				ID: newRecordID("20261124-1200-abcd"), Role: role, Kind: kindUser,
+				State: []recordState{stateDelivered, stateConfirmed, stateEnding}[user%3], Deadline: now.Add(time.Hour),
+			}
+			b.census.put(record.key(), b.censusRecord(record))
 		}
 	}
-	sources := everySource(time.Now())
-	sources.records = func() (recordsState, bool) { return recordsState{living: living}, true }
-	mount.metrics.watch(sources)
+	b.census.finish()
+	for n := range 10_000 {
+		role := &staticRole{CredentialType: staticTypePassword, Username: fmt.Sprintf("user-%d", n), RotationPeriod: time.Hour, NextRotation: now.Add(time.Hour)}
+		b.queue.set(fmt.Sprintf("static-%d", n), role, now)
+	}
+	b.queue.loaded = true
+	recordEverything(b.metrics)
+}
+
+func TestMetricsOfALargeMountReadNoStorage(t *testing.T) {
+	b, storage := newMeasuredBackend(t)
+	fill(b)
+	text := string(handle(t, b, storage, logical.ReadOperation, "metrics", map[string]any{"format": formatPrometheus}).Data[logical.HTTPRawBody].([]byte))
+	require.Zero(t, storage.calls.Load())
+	families := parse(t, text)
+	living := 0.
+	for _, series := range families[metricsPrefix+"living_objects"].GetMetric() {
+		living += series.GetGauge().GetValue()
+	}
+	require.EqualValues(t, 100_000, living)
+	require.Contains(t, text, `vault_cognito_rotated_objects{kind="user_password"} 10000`)
+}
+
+// BenchmarkMetricsScrape reads the metrics of a mount with 1,000 roles, 10,000 static roles and 100,000 living users.
+func BenchmarkMetricsScrape(b *testing.B) {
+	mount, storage := newMeasuredBackend(b)
+	fill(mount)
 	b.ReportAllocs()
 	for b.Loop() {
-		scrape(b, mount, formatPrometheus)
+		handle(b, mount, storage, logical.ReadOperation, "metrics", map[string]any{"format": formatPrometheus})
+	}
+	b.ReportMetric(float64(storage.calls.Load()), "storage-calls")
+}
+
+// BenchmarkCachedTokenRead is a whole read of a cached machine token, of which BenchmarkMetricsTokenRead is a part.
+func BenchmarkCachedTokenRead(b *testing.B) {
+	mount, storage := newMeasuredBackend(b)
+	handle(b, mount, storage, logical.CreateOperation, "config", map[string]any{"region": "eu-west-1"})
+	handle(b, mount, storage, logical.CreateOperation, "roles/machine", map[string]any{
+		"app_client_id": "1h57kf5cpq17m0eml12", "app_client_secret": "hush", "cognito_pool_domain": "http://127.0.0.1:1", "scopes": "api/read",
+	})
+	for b.Loop() {
+		handle(b, mount, storage, logical.ReadOperation, "creds/machine", nil)
 	}
 }

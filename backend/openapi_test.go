@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// openAPI is what the tests read of the document that Vault makes of the
-// engine's paths, and serves to user interfaces and generators of clients.
+// openAPI is the part that the tests read of the document that Vault generates from the engine's paths and
+// serves to user interfaces and client generators.
 type openAPI struct {
 	Paths      map[string]map[string]json.RawMessage `json:"paths"`
 	Components struct {
@@ -55,7 +55,7 @@ type openAPISchema struct {
 	} `json:"properties"`
 }
 
-// schema gives the schema that a request or an answer refers to.
+// schema returns the schema that a request or response refers to.
 func (d openAPI) schema(t *testing.T, content openAPIContent) openAPISchema {
 	t.Helper()
 	name := strings.TrimPrefix(content["application/json"].Schema.Ref, "#/components/schemas/")
@@ -63,7 +63,7 @@ func (d openAPI) schema(t *testing.T, content openAPIContent) openAPISchema {
 	return d.Components.Schemas[name]
 }
 
-// operations are those of the document, by method and path.
+// operations returns the operations of the document by method and path.
 func (d openAPI) operations(t *testing.T) map[string]openAPIOperation {
 	t.Helper()
 	found := map[string]openAPIOperation{}
@@ -81,8 +81,7 @@ func (d openAPI) operations(t *testing.T) map[string]openAPIOperation {
 	return found
 }
 
-// readHelp asks for the help of a path, or with an empty one for that of the
-// whole engine.
+// readHelp returns the help of a path, or of the whole engine for an empty path.
 func readHelp(t *testing.T, m *backendtest.Mount, path string) map[string]any {
 	t.Helper()
 	m.System.PluginEnvironment = &logical.PluginEnvironment{}
@@ -100,8 +99,7 @@ func readOpenAPI(t *testing.T) openAPI {
 	return document
 }
 
-// TestOpenAPIOperations holds the names that generated clients give to their
-// functions: changing one breaks programs.
+// TestOpenAPIOperations fixes the operation IDs, from which generated clients name their functions.
 func TestOpenAPIOperations(t *testing.T) {
 	ids := map[string]string{}
 	for operation, found := range readOpenAPI(t).operations(t) {
@@ -126,6 +124,7 @@ func TestOpenAPIOperations(t *testing.T) {
 		"post /tokens/{name}":         "cognito-exchange-tokens",
 		"get /check/{name}":           "cognito-check-role",
 		"get /metrics":                "cognito-read-metrics",
+		"post /tidy":                  "cognito-tidy-users",
 		"get /static-roles/":          "cognito-list-static-roles",
 		"get /static-roles/{name}":    "cognito-read-static-role",
 		"post /static-roles/{name}":   "cognito-write-static-role",
@@ -155,8 +154,7 @@ func TestOpenAPIDescribesEverything(t *testing.T) {
 	}
 }
 
-// requireAnswers sees to it that an operation says what it answers when all is
-// well: fields, or nothing.
+// requireAnswers requires that an operation describes its response: fields, or none.
 func requireAnswers(t *testing.T, document openAPI, operation openAPIOperation) {
 	t.Helper()
 	require.NotEmpty(t, operation.Responses)
@@ -167,8 +165,8 @@ func requireAnswers(t *testing.T, document openAPI, operation openAPIOperation) 
 	require.NotEmpty(t, document.schema(t, operation.Responses["200"].Content).Properties)
 }
 
-// TestOpenAPIReadsTakeParameters is about what a GET takes: a client generated
-// from the document could not send what is not in it.
+// TestOpenAPIReadsTakeParameters requires the query parameters of reads, which a generated client could not
+// send otherwise.
 func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	operations := readOpenAPI(t).operations(t)
 	for name, want := range map[string][]string{
@@ -184,8 +182,7 @@ func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	}
 }
 
-// TestOpenAPIMarksSecrets sees to it that user interfaces mask every secret,
-// wherever it is sent or comes back.
+// TestOpenAPIMarksSecrets requires that every secret is marked as sensitive, in requests and responses.
 func TestOpenAPIMarksSecrets(t *testing.T) {
 	secrets := []string{
 		"access_token", "app_client_secret", "aws_secret_access_key", "aws_session_token", "id_token", "password",

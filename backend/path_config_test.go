@@ -14,11 +14,11 @@ import (
 )
 
 func TestConfig(t *testing.T) {
-	t.Run("a mount without config has none to read", func(t *testing.T) {
+	t.Run("a read without a config returns nothing", func(t *testing.T) {
 		require.Nil(t, backendtest.New(t).Read("config"))
 	})
 
-	t.Run("a read shows everything but the secrets", func(t *testing.T) {
+	t.Run("a read returns everything except the secrets", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{
 			"aws_access_key_id":     "AKIAEXAMPLE",
@@ -58,7 +58,7 @@ func TestConfig(t *testing.T) {
 		}, m.Read("config"))
 	})
 
-	t.Run("what is not given has its default", func(t *testing.T) {
+	t.Run("fields that are not written have their defaults", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
 		config := m.Read("config")
@@ -66,7 +66,7 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, int64(10), config["request_timeout"])
 	})
 
-	t.Run("a write changes only what it names", func(t *testing.T) {
+	t.Run("a write changes only the fields that it names", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"region": "eu-west-1", "max_retries": 0, "aws_access_key_id": "A", "aws_secret_access_key": "s"})
 		before := m.Read("config")
@@ -77,7 +77,7 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, before, m.Read("config"))
 	})
 
-	t.Run("a patch puts a null back to its default", func(t *testing.T) {
+	t.Run("a null in a patch restores the default", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"region": "eu-west-1", "max_retries": 1, "request_timeout": 3})
 		m.OK(logical.PatchOperation, "config", map[string]any{"region": nil, "max_retries": nil})
@@ -87,19 +87,19 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, int64(3), config["request_timeout"])
 	})
 
-	t.Run("a patch of nothing is a 404", func(t *testing.T) {
+	t.Run("a patch without a config is a 404", func(t *testing.T) {
 		_, err := backendtest.New(t).Request(t.Context(), logical.PatchOperation, "config", map[string]any{"region": "eu-west-1"})
 		requireStatus(t, 404, err)
 	})
 
-	t.Run("a deleted config is gone", func(t *testing.T) {
+	t.Run("a deleted config no longer exists", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"region": "eu-west-1"})
 		m.OK(logical.DeleteOperation, "config", nil)
 		require.Nil(t, m.Read("config"))
 	})
 
-	t.Run("new keys drop the session token of those before", func(t *testing.T) {
+	t.Run("new keys drop the session token of the former ones", func(t *testing.T) {
 		m := backendtest.New(t)
 		m.WriteOK("config", map[string]any{"aws_access_key_id": "A", "aws_secret_access_key": "s", "aws_session_token": "t"})
 		m.WriteOK("config", map[string]any{"aws_access_key_id": "B", "aws_secret_access_key": "u"})
@@ -108,7 +108,7 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, "", storedConfig(t, m)["aws_secret_access_key"])
 	})
 
-	t.Run("what the older plugin stored is read", func(t *testing.T) {
+	t.Run("a config that the 2021 plugin stored loads", func(t *testing.T) {
 		m := backendtest.New(t)
 		require.NoError(t, m.Storage.Put(t.Context(), &logical.StorageEntry{Key: "config", Value: []byte(
 			`{"aws_access_key_id":"OLD","aws_assume_role_arn":"","aws_secret_access_key":"s","aws_session_token":""}`)}))

@@ -51,7 +51,7 @@ waits until STS and Cognito accept it in every region in use, and stores it. The
 old key is deleted minutes later, when no request uses it any more. The secret
 of the new key is never returned.
 
-The IAM user must have no second access key, and must be allowed iam:GetUser,
+The IAM user must have no second access key, and must be allowed
 iam:ListAccessKeys, iam:CreateAccessKey and iam:DeleteAccessKey on itself.
 
     $ vault write -f cognito/config/rotate-root

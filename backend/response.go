@@ -30,6 +30,7 @@ func badRequest(format string, args ...any) error {
 func toResponse(err error) (*logical.Response, error) {
 	var user *userError
 	var aws *cognito.Error
+	var coded logical.HTTPCodedError
 	switch {
 	case err == nil:
 		return nil, nil
@@ -37,6 +38,8 @@ func toResponse(err error) (*logical.Response, error) {
 		return logical.ErrorResponse("%s", user.text), nil
 	case errors.As(err, &aws):
 		return cognitoResponse(aws, err.Error())
+	case errors.As(err, &coded):
+		return nil, logical.CodedError(coded.Code(), err.Error())
 	default:
 		return nil, err
 	}

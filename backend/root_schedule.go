@@ -20,8 +20,8 @@ const (
 	// rootRotationTimeout leaves time for the other tasks of a tick.
 	rootRotationTimeout = 45 * time.Second
 
-	rootRetryMin = time.Minute
-	rootRetryMax = time.Hour
+	rootRetryFirst = time.Minute
+	rootRetryMax   = time.Hour
 )
 
 // rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process starts
@@ -44,7 +44,7 @@ func (r *rootRetries) backOff(now time.Time) time.Time {
 	defer r.mu.Unlock()
 	pause := rootRetryMax
 	if r.failures < 6 {
-		pause = rootRetryMin << r.failures
+		pause = rootRetryFirst << r.failures
 	}
 	r.failures++
 	r.next = now.Add(pause)

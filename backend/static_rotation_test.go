@@ -49,6 +49,9 @@ func (k *keeper) state(field string) string {
 	return k.Read("static-roles/x")[field].(string)
 }
 
+// foreignSecret is a secret of the app client that the engine did not make.
+const foreignSecret = "hushForeignSecretOf32Characters1"
+
 // foreign adds a secret that Vault did not create, and returns its id.
 func (k *keeper) foreign() string {
 	k.T.Helper()

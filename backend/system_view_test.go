@@ -17,7 +17,7 @@ import (
 	"vault-plugin-secrets-cognito/backend/backendtest"
 )
 
-// askedView counts how often Vault is asked, and calls nothing itself.
+// askedView counts the calls to Vault and makes none itself.
 type askedView struct {
 	logical.StaticSystemView
 	state consts.ReplicationState

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// drawn passwords make every symbol stand at every place 200 times and more.
+	// drawn is how many passwords are generated: every symbol occurs at every place at least 200 times.
 	drawn = 20_000
-	// falseAlarm is how likely TestPasswordsAreEven fails with nothing wrong.
+	// falseAlarm is the probability that TestPasswordsAreEven fails by chance.
 	falseAlarm = 1e-10
 )
 
@@ -37,9 +37,8 @@ func TestPasswordsHaveEveryClass(t *testing.T) {
 	require.Len(t, seen, drawn, "a password came twice")
 }
 
-// TestPasswordsAreEven holds the frequency of each character at each place
-// against what newPassword promises: the first is any letter; of the others
-// one is of each class, the rest are of all, and all are shuffled.
+// TestPasswordsAreEven compares the frequency of each character at each place with what newPassword
+// promises: the first is a letter; the others hold one of each class, and the rest are of all classes.
 func TestPasswordsAreEven(t *testing.T) {
 	counts := [passwordLength]map[byte]int{}
 	for place := range counts {
@@ -59,7 +58,7 @@ func TestPasswordsAreEven(t *testing.T) {
 	}
 }
 
-// expectedAt is how likely each character is at a place.
+// expectedAt returns the probability of each character at a place.
 func expectedAt(place int) map[byte]float64 {
 	expected := map[byte]float64{}
 	add := func(characters string, share float64) {
@@ -88,15 +87,14 @@ func chiSquare(count map[byte]int, expected map[byte]float64) float64 {
 	return sum
 }
 
-// chiSquareLimit is a value that a chi-square of so many degrees of freedom
-// exceeds less often than that, by the bound of Laurent and Massart.
+// chiSquareLimit returns a value that a chi-square exceeds with less than the probability, by the bound of
+// Laurent and Massart.
 func chiSquareLimit(degrees int, probability float64) float64 {
 	x, d := -math.Log(probability), float64(degrees)
 	return d + 2*math.Sqrt(d*x) + 2*x
 }
 
-// TestPasswordsNeedRandomness shows that there is no second source that is
-// taken when the first one fails.
+// TestPasswordsNeedRandomness requires an error if the source of randomness fails.
 func TestPasswordsNeedRandomness(t *testing.T) {
 	dry := errors.New("no randomness")
 	_, err := newPassword(iotest.ErrReader(dry))

@@ -24,9 +24,8 @@ func TestNoPathIsOpen(t *testing.T) {
 	require.Empty(t, special.WriteForwardedStorage)
 }
 
-// TestEventsHoldNoSecret looks for all that is secret in the events of
-// rotations that work and of rotations that fail. Community Vault lets nobody
-// subscribe to them, so this test stands where Vault would.
+// TestEventsHoldNoSecret searches the events of successful and failed rotations for secrets. Community Vault
+// offers no subscription, so the test takes the place of Vault.
 func TestEventsHoldNoSecret(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
 		events := logical.NewMockEventSender()
@@ -52,7 +51,7 @@ func TestEventsHoldNoSecret(t *testing.T) {
 	})
 }
 
-// requireNoSecret looks for everything that Cognito ever took for a secret.
+// requireNoSecret searches a text for every secret that Cognito ever accepted.
 func (p *pool) requireNoSecret(text string) {
 	p.T.Helper()
 	secrets, err := p.Control.Secrets(p.T.Context())

@@ -417,7 +417,7 @@ func (c *crashEnv) lose(count *counters.Counter, loss counters.Loss, format stri
 func (c *crashEnv) checkStatic(count *counters.Counter, after string) {
 	c.Helper()
 	for _, role := range []string{"ann", "bob", "client"} {
-		if !c.staticCredsWork(role) {
+		if !c.staticCredsHold(role) {
 			c.lose(count, counters.PasswordsLost, "%s: static-creds/%s returns a value that Cognito rejects; the role says: %v", after, role, c.read("static-roles/"+role).Data)
 		}
 	}
@@ -487,7 +487,9 @@ func (c *crashEnv) settle(counts []*counters.Counter) {
 	}
 	counts[0].Lost(counters.LeasesStuck, c.irrevocableLeases())
 	for _, role := range []string{"ann", "bob", "client"} {
-		c.write("rotate-role/"+role, nil)
+		if c.rotateAfterCrash(role, role == "bob") && !c.staticCredsWork(role) {
+			c.lose(counts[0], counters.PasswordsLost, "static-creds/%s returns a value that Cognito rejects after cleaning up", role)
+		}
 	}
 	c.checkStatic(counts[0], "after cleaning up")
 	for _, root := range c.roots {

@@ -81,7 +81,7 @@ func TestMigrate(t *testing.T) {
 		require.False(t, e.passwordWorks("ann", old), "the shared password is worthless")
 		require.True(t, e.passwordWorks("ann", e.read("static-creds/ann").Data["password"].(string)))
 		require.Equal(t, sub, e.user("ann").Sub, "the user is the same")
-		require.EqualValues(t, "86400", e.read("static-creds/ann").Data["rotation_period"].(json.Number).String())
+		require.Equal(t, "86400", e.read("static-creds/ann").Data["rotation_period"].(json.Number).String())
 		_, err = e.client.KVv2("secret").Get(t.Context(), "e2e/ann")
 		require.ErrorIs(t, err, api.ErrSecretNotFound)
 	})

@@ -69,6 +69,9 @@ if [ "$1" = secretsmanager ]; then
     case $2 in get-secret-value) cat "%[1]s/secret.json" ;; esac
     exit
 fi
+if [ "$1" = iam ]; then # with an endpoint of its own, the CLI no longer knows where IAM is signed for
+    export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
+fi
 exec "%[2]s" --endpoint-url "%[3]s" "$@"
 `
 

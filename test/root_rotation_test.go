@@ -97,11 +97,11 @@ func TestRootRotation(t *testing.T) {
 	t.Run("the error names a denied action", func(t *testing.T) {
 		e := newEnv(t)
 		e.plantRootKey(nil)
-		e.Deny("iam:GetUser")
+		e.Deny("iam:CreateAccessKey")
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/config/rotate-root", nil)
 		status, text := e.refusal(err)
 		require.Equal(t, 403, status)
-		require.Contains(t, text, "iam:GetUser")
+		require.Contains(t, text, "iam:CreateAccessKey")
 	})
 }
 

@@ -113,9 +113,12 @@ func TestStaticRoles(t *testing.T) {
 // and after Cognito has done it but not answered.
 func TestPluginDiesInARotation(t *testing.T) {
 	t.Parallel()
+	// A lost sign-in counts against the limit of two wrong ones within 15 minutes, so each has its own user.
 	roles := map[string][]string{
-		"ann":    {"AdminSetUserPassword", "AdminInitiateAuth"},
-		"bob":    {"InitiateAuth", "ChangePassword"},
+		"ann":    {"AdminSetUserPassword"},
+		"abe":    {"AdminInitiateAuth"},
+		"bob":    {"InitiateAuth"},
+		"ben":    {"ChangePassword"},
 		"client": {"ListUserPoolClientSecrets", "DeleteUserPoolClientSecret", "AddUserPoolClientSecret", control.OperationToken},
 	}
 	for _, kind := range []string{control.FaultHang, control.FaultHangAfter} {
@@ -123,22 +126,49 @@ func TestPluginDiesInARotation(t *testing.T) {
 			t.Parallel()
 			e := newIsolatedEnv(t)
 			e.configure(map[string]any{"request_timeout": "10s"}) // until the process is killed
-			e.addUser("ann")
-			e.ownPassword("ann", "ann")
-			e.addUser("bob")
-			e.ownPasswordSelfManaged("bob", "bob", "hush-First-1")
+			for _, name := range []string{"ann", "abe"} {
+				e.addUser(name)
+				e.ownPassword(name, name)
+			}
+			for _, name := range []string{"bob", "ben"} {
+				e.addUser(name)
+				e.ownPasswordSelfManaged(name, name, "hush-First-1")
+			}
 			e.ownSecret("client")
 			e.write("rotate-role/client", nil) // so that the next rotation has to delete a secret first
 			for role, operations := range roles {
 				for _, operation := range operations {
 					e.killPluginDuring(operation, kind, role)
-					require.True(t, e.staticCredsWork(role), "%s after the plugin was killed in %s", role, operation)
-					e.write("rotate-role/"+role, nil)
-					require.True(t, e.staticCredsWork(role), "%s after the next rotation, after the plugin was killed in %s", role, operation)
+					require.True(t, e.staticCredsHold(role), "%s after the plugin was killed in %s", role, operation)
+					if e.rotateAfterCrash(role, role == "bob" || role == "ben") {
+						require.True(t, e.staticCredsWork(role), "%s after the next rotation, after the plugin was killed in %s", role, operation)
+					}
 				}
 			}
 		})
 	}
+}
+
+// staticCredsHold reports whether static-creds returns a value that works, or warns that the value is in
+// doubt: the result of an interrupted change is unknown until the engine's next attempt.
+func (e *env) staticCredsHold(role string) bool {
+	e.Helper()
+	warnings := e.read("static-creds/" + role).Warnings
+	return e.staticCredsWork(role) || strings.Contains(strings.Join(warnings, "\n"), "is in doubt")
+}
+
+// rotateAfterCrash rotates a static role and reports whether it did. For a self-managed role the engine
+// may refuse, because the lost sign-in and the one that tried the other password used up the limit of
+// wrong sign-ins.
+func (e *env) rotateAfterCrash(role string, selfManaged bool) bool {
+	e.Helper()
+	_, err := e.client.Logical().WriteWithContext(e.Context(), e.mount+"/rotate-role/"+role, nil)
+	if err != nil && selfManaged {
+		require.ErrorContains(e, err, "may have had a wrong password")
+		return false
+	}
+	require.NoError(e, err)
+	return true
 }
 
 // killPluginDuring kills the plugin while a rotation waits for a call.

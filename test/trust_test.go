@@ -113,7 +113,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 			return "config", map[string]any{"iam_endpoint": address}
 		},
 		"cognito_pool_domain": func(address string) (string, map[string]any) {
-			return "roles/machine", map[string]any{"cognito_pool_domain": address}
+			return "roles/machine", map[string]any{"cognito_pool_domain": address, "app_client_secret": e.Seed.M2MClientSecret}
 		},
 	}
 	for field, request := range fields {

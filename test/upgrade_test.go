@@ -436,8 +436,8 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 		_, err := u.renew(roleless)
 		require.ErrorContains(t, err, `role "person" is gone`)
 		_, text := u.refusal(u.client.Sys().RevokeWithContext(t.Context(), roleless))
-		require.Contains(t, text, "made by an older version")
-		require.Contains(t, text, `write the role again`)
+		require.Contains(t, text, "was issued by the 2021 plugin")
+		require.Contains(t, text, "write the role again")
 		require.Equal(t, []string{"vault-roleless@example.com"}, u.usernames())
 
 		u.write("roles/person", map[string]any{

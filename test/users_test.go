@@ -70,7 +70,7 @@ func TestUser(t *testing.T) {
 		_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/creds/ci", map[string]any{"ttl": "1h"})
 		status, text := e.refusal(err)
 		require.Equal(t, 400, status)
-		require.Contains(t, text, "ttl 1h0m0s is not allowed")
+		require.Contains(t, text, "ttl 1h is not allowed")
 	})
 
 	t.Run("with dummy_email_domain the username is a verified e-mail address", func(t *testing.T) {

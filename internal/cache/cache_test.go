@@ -188,3 +188,18 @@ func TestDropWhileLoading(t *testing.T) {
 		})
 	}
 }
+
+func TestStats(t *testing.T) {
+	t.Parallel()
+	c := cache.New[string, int](cache.Options[int]{})
+	one := func(context.Context) (int, error) { return 1, nil }
+	get(t, c, nil, one)
+	get(t, c, nil, one)
+	get(t, c, func(int) cache.State { return cache.Stale }, one)
+	get(t, c, func(int) cache.State { return cache.Expired }, one)
+	c.Peek("key")
+	assert.Equal(t, cache.Stats{Hits: 2, Misses: 2, Entries: 1}, c.Stats())
+	c.Clear()
+	assert.Equal(t, cache.Stats{Hits: 2, Misses: 2}, c.Stats(), "what was counted stays")
+	assert.Equal(t, cache.Stats{Hits: 4, Misses: 4}, c.Stats().Add(c.Stats()))
+}

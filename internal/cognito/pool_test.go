@@ -38,7 +38,7 @@ type fixture struct {
 func newFixture(t *testing.T, maxRetries int) *fixture {
 	t.Helper()
 	f := &fixture{T: t, Cognito: emulatortest.Start(t)}
-	f.service = cognito.New(context.Background(), f.settings(maxRetries, 300*time.Millisecond))
+	f.service = cognito.New(context.Background(), f.settings(maxRetries, time.Second))
 	return f
 }
 

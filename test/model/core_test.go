@@ -86,7 +86,7 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 	if err != nil {
 		return err
 	}
-	time.Sleep(delay)
+	wait(delay)
 	c.clockSet += suspended // monotonic clocks stand still meanwhile
 	if heard {
 		c.register(role, response)
@@ -180,7 +180,7 @@ func (c *core) tick() {
 // pass lets time pass, with ticks at a distance, and checks the invariants after each.
 func (c *core) pass(d, distance time.Duration, check func()) {
 	for ; d > 0; d -= distance {
-		time.Sleep(min(d, distance))
+		wait(min(d, distance))
 		c.tick()
 		check()
 	}
@@ -221,7 +221,7 @@ func (o *olderPlugin) renew(l *lease, ttl, most, increment time.Duration) {
 
 // pass lets time pass, in which leases lapse.
 func (o *olderPlugin) pass(d time.Duration) {
-	time.Sleep(d)
+	wait(d)
 	for _, id := range o.ids() {
 		if l := o.leases[id]; l.timer <= o.elapsed() {
 			o.revoke(id, l)

@@ -151,7 +151,7 @@ func (m *users) armCrash(rt *rapid.T) {
 
 func (m *users) seal(rt *rapid.T) {
 	m.stop(rapid.Bool().Draw(rt, "kill"))
-	time.Sleep(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Minute, 2 * time.Hour, 30 * time.Hour}).Draw(rt, "time"))
+	wait(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Minute, 2 * time.Hour, 30 * time.Hour}).Draw(rt, "time"))
 	m.start()
 	m.resume()
 }
@@ -323,7 +323,7 @@ func (m *users) finish() {
 	m.pass(30*time.Minute, time.Minute, func() { m.checkLiving(m.rt) })
 	if m.guessed {
 		m.stop(false)
-		time.Sleep(768 * time.Hour)
+		wait(768 * time.Hour)
 		m.start()
 		m.resume()
 	}

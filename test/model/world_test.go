@@ -57,6 +57,9 @@ func check(t *testing.T, property func(rt *rapid.T)) {
 // isInvalid reports whether a panic is the way in which rapid ends a history that it cannot continue.
 func isInvalid(failure any) bool { return fmt.Sprintf("%T", failure) == "rapid.invalidData" }
 
+// wait lets time pass in the bubble of a history, where that takes none.
+func wait(d time.Duration) { <-time.After(d) }
+
 var errDead = errors.New("the process is dead")
 
 // life is that of one process of the engine. When it is over, no call reaches storage or AWS.

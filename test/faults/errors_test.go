@@ -1,7 +1,7 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-package backend_test
+package faults
 
 import (
 	"net/http"
@@ -115,13 +115,12 @@ var documentedErrors = map[string][]string{
 	control.OperationToken: strings.Fields(`invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope`),
 }
 
-// believed are errors that say that there is nothing left to do. AWS is taken
-// at its word, so a false one is not tried: nobody could tell.
-var believed = map[string][]string{
+// trustedErrors say that there is nothing left to do. The engine trusts them, so false ones are not tried.
+var trustedErrors = map[string][]string{
 	"AdminDeleteUser":  {"UserNotFoundException", "ResourceNotFoundException"},
 	"AdminDisableUser": {"UserNotFoundException", "ResourceNotFoundException"},
 	"DeleteAccessKey":  {"NoSuchEntity"},
-	// A new user has had no password but ours.
+	// A new user has had no other password than the engine's.
 	"AdminSetUserPassword": {"PasswordHistoryPolicyViolationException"},
 }
 
@@ -129,30 +128,30 @@ var believed = map[string][]string{
 // failures that any call may meet are others.
 var queryOperations = []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "DeleteAccessKey", "GetCallerIdentity", "AssumeRole"}
 
-// shape is one way in which a call to AWS goes wrong.
-type shape struct {
+// failureMode is one way in which a call to AWS fails.
+type failureMode struct {
 	name  string
 	fault control.Fault
-	// hangs is one that the engine has to lose its patience with.
+	// hangs says that the call does not end by itself.
 	hangs bool
-	// outage is one that befalls all calls alike.
+	// outage says that it can happen to all calls at once.
 	outage bool
 }
 
-// shapesOf are the ways in which calls of one operation may go wrong.
-func shapesOf(operation string) []shape {
-	shapes := append(silences(), anyErrors(operation)...)
+// failureModes returns the ways in which calls of one operation can fail.
+func failureModes(operation string) []failureMode {
+	modes := append(lostResponses(), anyErrors(operation)...)
 	for _, code := range sampled(documentedErrors[operation]) {
-		if !slices.Contains(believed[operation], code) {
-			shapes = append(shapes, shape{name: code, fault: failing(code)})
+		if !slices.Contains(trustedErrors[operation], code) {
+			modes = append(modes, failureMode{name: code, fault: failing(code)})
 		}
 	}
-	return shapes
+	return modes
 }
 
-// silences are calls without a whole answer.
-func silences() []shape {
-	return []shape{
+// lostResponses are calls without a complete response.
+func lostResponses() []failureMode {
+	return []failureMode{
 		{name: "hangs", fault: control.Fault{Kind: control.FaultHang}, hangs: true, outage: true},
 		{name: "hangs after its effect", fault: control.Fault{Kind: control.FaultHangAfter}, hangs: true, outage: true},
 		{name: "is cut before its effect", fault: control.Fault{Kind: control.FaultCutBefore}, outage: true},
@@ -163,7 +162,7 @@ func silences() []shape {
 
 // anyErrors are those that every operation may answer: throttled, failed and,
 // where IAM has a say, denied.
-func anyErrors(operation string) []shape {
+func anyErrors(operation string) []failureMode {
 	codes := []string{"TooManyRequestsException", "InternalErrorException", "AccessDeniedException"}
 	switch {
 	case operation == control.OperationToken:
@@ -174,15 +173,15 @@ func anyErrors(operation string) []shape {
 	if isLongRun() {
 		codes = append(codes, "ExpiredTokenException")
 	}
-	var shapes []shape
+	var modes []failureMode
 	for _, code := range codes {
-		shapes = append(shapes, shape{name: code, fault: failing(code), outage: true})
+		modes = append(modes, failureMode{name: code, fault: failing(code), outage: true})
 	}
 	if isLongRun() {
 		unavailable := control.Fault{Kind: control.FaultRaw, Status: http.StatusServiceUnavailable}
-		return append(shapes, shape{name: "status 503", fault: unavailable, outage: true})
+		return append(modes, failureMode{name: "status 503", fault: unavailable, outage: true})
 	}
-	return shapes
+	return modes
 }
 
 func failing(code string) control.Fault {
