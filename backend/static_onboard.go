@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -334,11 +335,12 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, na
 	}
 	defer lock.release()
 	role, err := getStaticRole(ctx, req.Storage, name)
+	var damaged *damagedEntry
 	switch {
-	case err != nil:
+	case errors.As(err, &damaged):
 		role = &staticRole{} // a damaged role can be deleted, too
-	case role == nil:
-		return false, nil
+	case err != nil || role == nil:
+		return false, err
 	}
 	if role.State == staticSetting && !role.isSecret() {
 		return false, badRequest("static role %q cannot be deleted now: it is not known which of two passwords is in force, and Vault alone has both; "+
