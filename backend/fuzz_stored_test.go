@@ -102,11 +102,22 @@ func (h *hostile) damage(tb testing.TB, which int, text string) {
 	if remedy == "" {
 		require.NoError(tb, m.storage.Delete(tb.Context(), key))
 	} else {
-		m.mustWork(tb, logical.DeleteOperation, remedy, nil)
+		m.remove(tb, remedy, key)
 		m.mustWork(tb, logical.CreateOperation, remedy, h.accepted[remedy])
 	}
 	m.mustWork(tb, logical.ReadOperation, "creds/user", nil)
 	require.Empty(tb, m.aws.takeBroken(), "Cognito's rules were broken")
+}
+
+// remove deletes a damaged entry. Only a static role whose password is in doubt is kept, as long as it is.
+func (m *hostileMount) remove(tb testing.TB, path, key string) {
+	tb.Helper()
+	response, err := m.request(tb, logical.DeleteOperation, path, nil)
+	require.NoError(tb, err, "delete of %q", path)
+	if response.IsError() {
+		require.Contains(tb, response.Error().Error(), "cannot be deleted now: it is not known which of two passwords is in force")
+		require.NoError(tb, m.storage.Delete(tb.Context(), key))
+	}
 }
 
 func (m *hostileMount) mustWork(tb testing.TB, op logical.Operation, path string, data map[string]any) {

@@ -338,7 +338,7 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, na
 	var damaged *damagedEntry
 	switch {
 	case errors.As(err, &damaged):
-		role = &staticRole{} // what cannot be read is of no use to anybody
+		role = &staticRole{} // a damaged role can be deleted, too
 	case err != nil || role == nil:
 		return false, err
 	}

@@ -45,6 +45,8 @@ func policyCases(pool string) []policyCase {
 		{http.MethodPatch, "cognito/roles/another", map[string]any{"ttl": "5m"}, []string{operator}, 0},
 		{http.MethodGet, "cognito/roles/another", nil, []string{operator}, 0},
 		{http.MethodGet, "cognito/check/another", nil, []string{operator}, 0},
+		{http.MethodGet, "cognito/metrics", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/tidy", map[string]any{"role": "another"}, []string{operator}, 0},
 		{http.MethodDelete, "cognito/roles/another", nil, []string{operator}, 0},
 		{"LIST", "cognito/static-roles", nil, []string{operator}, 0},
 		{http.MethodPut, "cognito/static-roles/another", account, []string{operator}, http.StatusBadRequest}, // there is no such user

@@ -37,6 +37,14 @@ path "cognito/check/*" {
   capabilities = ["read"]
 }
 
+path "cognito/metrics" {
+  capabilities = ["read"]
+}
+
+path "cognito/tidy" {
+  capabilities = ["update"]
+}
+
 # How many leases there are, and an end to all of them: vault lease revoke -prefix cognito/creds/ci-user
 path "sys/leases/lookup/cognito/*" {
   capabilities = ["list", "sudo"]
