@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/hashicorp/vault/api"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -131,7 +130,8 @@ var acceptanceCases = []acceptanceCase{
 		try: func(a *acceptance) {
 			role := "tidy" + strings.ToLower(rand.Text()[:6])
 			a.write("roles/"+role, map[string]any{"credential_type": "user", "user_pool_id": a.pool, "issue_tokens": false, "ttl": "1s", "max_ttl": "1s"})
-			require.NoError(a, a.client.Sys().TuneMountWithContext(a.Context(), a.mount, api.MountConfigInput{DefaultLeaseTTL: "1s", MaxLeaseTTL: "1s"}))
+			_, err := a.client.Logical().WriteWithContext(a.Context(), "sys/mounts/"+a.mount+"/tune", map[string]any{"default_lease_ttl": "1s", "max_lease_ttl": "1s"})
+			require.NoError(a, err)
 			lost := "vault-" + role + "-" + strings.ToLower(rand.Text())
 			strangers := []string{"vault-" + role, "vault-" + role + "-anna", lost[:len(lost)-1], lost + "2", strings.ToUpper(lost)}
 			for _, username := range append(slices.Clone(strangers), lost) {
