@@ -74,7 +74,7 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 	if r.State != stateDelivered && r.State != stateConfirmed {
 		return false, nil
 	}
-	if r.State == stateDelivered && r.Watch != beat.Watch {
+	if r.Watch != beat.Watch {
 		role, err := b.role(ctx, s, r.Role)
 		if err != nil {
 			return false, err

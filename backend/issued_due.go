@@ -35,10 +35,10 @@ type dueBatch struct {
 	entry string
 }
 
-// dueKey returns the index entry of a batch that is to be looked at from a time on: in the
-// first whole minute after it, so that what is due then is due in all of that minute.
+// dueKey returns the index entry of a batch that is to be looked at in the minute of a time. A tick
+// that comes too early in that minute leaves the entry for the next one.
 func dueKey(name batchName, at time.Time) string {
-	minute := at.UTC().Add(time.Minute - 1).Truncate(time.Minute)
+	minute := at.UTC()
 	return dueStoragePrefix + minute.Format(dueDayLayout) + "/" + minute.Format(dueMinuteLayout) + "/" + name.role + "/" + name.id
 }
 

@@ -29,12 +29,13 @@ package backend
 // but for the process that creates it, which holds the record's lock.
 //
 // delivered: the answer was sent, and whether Vault stored a lease is unknown. The deadline is
-// the end of the first ttl. It moves to the end of the longest life, which is the issue time and
-// min(role max_ttl, mount maximum), after any time in which a renewal may have gone unseen: a
-// gap between heartbeats, another plugin version, a clock that was set. See heartbeat.
+// the end of the first ttl.
 //
-// confirmed: a renewal proved that there is a lease. The deadline is the end of the longest
-// life, the highest value seen.
+// confirmed: a renewal proved that there is a lease. The deadline is the end of the longest life: the
+// issue time and min(role max_ttl, mount maximum), the highest value seen.
+//
+// After any time in which a renewal may have gone unseen, the deadline of both moves to the end of the
+// longest life: after a gap between heartbeats, another plugin version, a clock that was set. See heartbeat.
 //
 // ending: an attempt to end the object failed. It is repeated until it succeeds. The state
 // exists in storage only after a failure; an end that succeeds deletes the record at once.

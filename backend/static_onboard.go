@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -334,7 +335,11 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, na
 	}
 	defer lock.release()
 	role, err := getStaticRole(ctx, req.Storage, name)
-	if err != nil || role == nil {
+	var damaged *damagedEntry
+	switch {
+	case errors.As(err, &damaged):
+		role = &staticRole{} // a damaged role can be deleted, too
+	case err != nil || role == nil:
 		return false, err
 	}
 	if role.State == staticSetting && !role.isSecret() {

@@ -121,12 +121,14 @@ func getStaticRole(ctx context.Context, s logical.Storage, name string) (*static
 	return role, nil
 }
 
-// addState completes a role that a release candidate without states stored.
+// addState completes a role whose state is missing, as in what a release candidate
+// stored, or does not fit what else is stored.
 func (r *staticRole) addState() {
 	switch {
-	case r.State != "":
+	case r.Pending != nil && r.State == staticProving && r.isSecret():
 	case r.Pending != nil:
 		r.State = staticSetting
+	case r.State == staticRejected, r.State == staticProving && !r.isSecret():
 	default:
 		r.State = staticIdle
 	}

@@ -164,6 +164,9 @@ func (r *staticRotation) connect(ctx context.Context) error {
 		return err
 	}
 	r.aws = aws
+	if err := r.role.validate(aws.region); err != nil {
+		return err // the entry is damaged, or the region is gone from the config
+	}
 	if r.pool, err = aws.Pool(ctx, r.role.target(aws.region)); err != nil {
 		return err
 	}
@@ -319,7 +322,7 @@ func (r *staticRotation) pause() time.Duration {
 	if r.role.State == staticSetting && !r.role.isSecret() {
 		longest = retrySettingMax
 	}
-	pause := min(retryStaticFirst<<min(r.role.Failures, 16), longest)
+	pause := min(retryStaticFirst<<min(max(r.role.Failures, 0), 16), longest)
 	hash := fnv.New32a()
 	fmt.Fprint(hash, r.name, r.role.Failures)
 	return pause/2 + time.Duration(hash.Sum32())%(pause/2)

@@ -444,6 +444,22 @@ func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
 	k.requireEqualAtBothEnds(role)
 }
 
+func TestDamagedCountOfSignIns(t *testing.T) {
+	k := newKeeper(t)
+	role := k.kinds()["a self-managed password"]
+	k.WriteOK("static-roles/x", role)
+	k.tries(logical.UpdateOperation, "static-roles/x", map[string]any{"password": "hush-Wrong-1"})
+	counts := k.entries("static-sign-ins/")
+	require.NotEmpty(t, counts)
+	for _, count := range counts {
+		require.NoError(t, k.storage.Put(t.Context(), &logical.StorageEntry{Key: "static-sign-ins/" + count, Value: []byte("{")}))
+	}
+	require.Contains(t, k.Refused(logical.UpdateOperation, "rotate-role/x", nil), "is not signed in before")
+	k.pass(15 * time.Minute)
+	k.OK(logical.UpdateOperation, "rotate-role/x", nil)
+	k.requireEqualAtBothEnds(role)
+}
+
 func (k *keeper) wrongSignIns() []time.Time {
 	k.T.Helper()
 	for _, user := range k.Users() {

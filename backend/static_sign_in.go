@@ -62,6 +62,9 @@ func (e *signInsExhausted) Error() string {
 		timeText(e.until), signInsMax, signInWindow)
 }
 
+// Unwrap makes the refusal a 400.
+func (e *signInsExhausted) Unwrap() error { return &userError{e.Error()} }
+
 // signer signs in the user of a static role. It counts each sign-in in the
 // storage before it is made, and takes that back if it was certainly not wrong.
 type signer struct {
@@ -139,13 +142,19 @@ func (s *signer) read(ctx context.Context, n int) (map[string]signIns, error) {
 }
 
 // readKey stores what a clock that was set back changed, or the sign-ins would count
-// until the clock is where it was.
+// until the clock is where it was. A damaged entry counts as all that are allowed.
 func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	var stored signIns
-	if _, err := getJSON(ctx, s.storage, key, &stored); err != nil {
+	var damaged *damagedEntry
+	now := s.now()
+	_, err := getJSON(ctx, s.storage, key, &stored)
+	if errors.As(err, &damaged) {
+		full := signIns{slices.Repeat([]time.Time{now.UTC()}, signInsMax)}
+		return full, putJSON(ctx, s.storage, key, full)
+	}
+	if err != nil {
 		return signIns{}, err
 	}
-	now := s.now()
 	current := stored.current(now)
 	if slices.ContainsFunc(stored.Times, now.Before) {
 		return current, putJSON(ctx, s.storage, key, current)

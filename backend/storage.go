@@ -14,6 +14,11 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
+// damagedEntry is the error of a stored entry that cannot be decoded.
+type damagedEntry struct{ path string }
+
+func (e *damagedEntry) Error() string { return fmt.Sprintf("the stored entry %q is damaged", e.path) }
+
 // getJSON reads a storage entry and reports whether it exists. The error for a damaged entry names its
 // path but not its content, which may hold secrets.
 func getJSON(ctx context.Context, s logical.Storage, path string, into any) (bool, error) {
@@ -25,7 +30,7 @@ func getJSON(ctx context.Context, s logical.Storage, path string, into any) (boo
 		return false, nil
 	}
 	if err := entry.DecodeJSON(into); err != nil {
-		return false, fmt.Errorf("the stored entry %q is damaged", path)
+		return false, &damagedEntry{path}
 	}
 	return true, nil
 }

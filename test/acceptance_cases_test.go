@@ -4,6 +4,8 @@
 package test
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/hashicorp/vault/api"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -120,6 +123,31 @@ var acceptanceCases = []acceptanceCase{
 			_, err = a.client.Sys().RenewWithContext(a.Context(), lease, 0)
 			_, text := a.refusal(err)
 			require.Contains(a, text, "is disabled")
+		},
+	},
+	{
+		does: "tidy after a snapshot without the records of some users was restored",
+		must: "these users are deleted, and no stranger that is named alike",
+		try: func(a *acceptance) {
+			role := "tidy" + strings.ToLower(rand.Text()[:6])
+			a.write("roles/"+role, map[string]any{"credential_type": "user", "user_pool_id": a.pool, "issue_tokens": false, "ttl": "1s", "max_ttl": "1s"})
+			require.NoError(a, a.client.Sys().TuneMountWithContext(a.Context(), a.mount, api.MountConfigInput{DefaultLeaseTTL: "1s", MaxLeaseTTL: "1s"}))
+			lost := "vault-" + role + "-" + strings.ToLower(rand.Text())
+			strangers := []string{"vault-" + role, "vault-" + role + "-anna", lost[:len(lost)-1], lost + "2", strings.ToUpper(lost)}
+			for _, username := range append(slices.Clone(strangers), lost) {
+				a.addUser(username)
+			}
+			request := map[string]any{"role": role, "safety_buffer": "1s"}
+			require.Eventually(a, func() bool { return slices.Equal([]any{lost}, a.write("tidy", request).Data["users"].([]any)) }, 30*time.Second, 200*time.Millisecond)
+			request["dry_run"] = false
+			require.Equal(a, json.Number("1"), a.write("tidy", request).Data["deleted"])
+			a.requireGone(a.pool, lost)
+			for _, username := range strangers {
+				_, err := a.at(a.pool, username)
+				require.NoError(a, err, "%s is a stranger", username)
+				_, err = a.cognito().AdminDeleteUser(a.Context(), &cip.AdminDeleteUserInput{UserPoolId: &a.pool, Username: &username})
+				require.NoError(a, err)
+			}
 		},
 	},
 	{

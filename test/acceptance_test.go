@@ -246,15 +246,23 @@ func (e *fixture) usersNamed(t *testing.T, prefix string) []string {
 	return names
 }
 
+const temporaryPassword = "hush-First-1"
+
+// addUser creates a user outside the engine that must change its password.
+func (a *acceptance) addUser(username string) {
+	a.Helper()
+	_, err := a.cognito().AdminCreateUser(a.Context(), &cip.AdminCreateUserInput{
+		UserPoolId: &a.pool, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String(temporaryPassword),
+	})
+	require.NoError(a, err)
+}
+
 // addPerson creates a user outside the engine.
 func (a *acceptance) addPerson() (username, password string) {
 	a.Helper()
-	username, password = "person-"+strings.ToLower(rand.Text()), "hush-First-1"
-	_, err := a.cognito().AdminCreateUser(a.Context(), &cip.AdminCreateUserInput{
-		UserPoolId: &a.pool, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: &password,
-	})
-	require.NoError(a, err)
-	_, err = a.cognito().AdminSetUserPassword(a.Context(), &cip.AdminSetUserPasswordInput{
+	username, password = "person-"+strings.ToLower(rand.Text()), temporaryPassword
+	a.addUser(username)
+	_, err := a.cognito().AdminSetUserPassword(a.Context(), &cip.AdminSetUserPasswordInput{
 		UserPoolId: &a.pool, Username: &username, Password: &password, Permanent: true,
 	})
 	require.NoError(a, err)

@@ -62,6 +62,9 @@ func actionsUnder(t *testing.T, heading string) []string {
 type iamFeature struct {
 	// optional lists actions that the documentation recommends and the feature works without.
 	optional []string
+	// later lists actions that the engine needs minutes after drive has ended. The tests of package
+	// backend cover them with a fake clock.
+	later []string
 	// with lists the headings of other policies that the feature needs.
 	with []string
 	// prepare sets up pools and roles with all permissions.
@@ -142,10 +145,11 @@ var iamFeatures = map[string]iamFeature{
 	},
 	"Rotating the root key": {
 		optional: []string{"iam:GetUser"},
+		later:    []string{"iam:DeleteAccessKey"}, // requests in flight use the old key
 		prepare:  func(e *iamEnv) { e.plantRootKey(nil) },
 		drive: func(e *iamEnv) bool {
 			// A key that cannot be proven is deleted at once; the old one is deleted minutes later.
-			e.Fault(control.Fault{Operation: "GetCallerIdentity", Kind: control.FaultError, Code: "AccessDenied"})
+			e.Fault(control.Fault{Operation: "DescribeUserPool", Kind: control.FaultError, Code: "InternalErrorException"})
 			undone := !e.takes("config/rotate-root", nil) && len(e.Keys()) == 1
 			e.Heal()
 			return undone && e.takes("config/rotate-root", nil)
@@ -171,6 +175,9 @@ func TestIAM(t *testing.T) {
 			}
 			require.True(t, feature.works(t, all), "the documented actions must be enough")
 			for _, left := range own {
+				if slices.Contains(feature.later, left) {
+					continue
+				}
 				others := slices.DeleteFunc(slices.Clone(all), func(action string) bool { return action == left })
 				require.Equal(t, slices.Contains(feature.optional, left), feature.works(t, others), "whether the feature works without %s", left)
 			}

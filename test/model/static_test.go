@@ -229,7 +229,7 @@ func (m *statics) passTime(rt *rapid.T) {
 // pass lets time pass, with ticks at a distance.
 func (m *statics) pass(rt *rapid.T, d, distance time.Duration) {
 	for ; d > 0; d -= distance {
-		time.Sleep(min(d, distance))
+		wait(min(d, distance))
 		began := time.Now()
 		m.tick()
 		if took := time.Since(began); took > 90*time.Second {
@@ -279,7 +279,7 @@ func (m *statics) armCrash(rt *rapid.T) {
 
 func (m *statics) seal(rt *rapid.T) {
 	m.stop(rapid.Bool().Draw(rt, "kill"))
-	time.Sleep(rapid.SampledFrom([]time.Duration{time.Second, 20 * time.Minute, 30 * time.Hour}).Draw(rt, "time"))
+	wait(rapid.SampledFrom([]time.Duration{time.Second, 20 * time.Minute, 30 * time.Hour}).Draw(rt, "time"))
 	m.start()
 }
 
