@@ -157,13 +157,10 @@ func (p *prometheus) tryQuery(expression string) (model.Vector, error) {
 // await waits until an expression has this value.
 func (p *prometheus) await(expression string, want float64) {
 	p.t.Helper()
-	var last model.Vector
 	require.Eventually(p.t, func() bool {
 		vector, err := p.tryQuery(expression)
-		last = vector
 		return err == nil && len(vector) == 1 && float64(vector[0].Value) == want
 	}, time.Minute, 100*time.Millisecond, "%s never was %v", expression, want)
-	_ = last
 }
 
 // monitoring copies an example with other values for what its reader has to replace.
