@@ -53,7 +53,20 @@ var lacksOfEmulator = map[need]string{needAccounts: "all is in one"}
 // of an account.
 func emulated(t *testing.T) *provider {
 	t.Helper()
+	return providerOf(t, emulatortest.Start(t))
+}
+
+// emulatedForProbes starts an emulator that may be sent requests which AWS's model does not allow, to see
+// how it refuses them.
+func emulatedForProbes(t *testing.T) *provider {
+	t.Helper()
 	emulator := emulatortest.Start(t)
+	emulator.Contract.AllowInvalidRequests()
+	return providerOf(t, emulator)
+}
+
+func providerOf(t *testing.T, emulator *emulatortest.Cognito) *provider {
+	t.Helper()
 	p := local("emulator", emulator.Seed.Domain)
 	p.lacks = lacksOfEmulator
 	p.role.arn, p.role.externalID = "arn:aws:iam::210987654321:role/vault-acceptance", "acceptance"

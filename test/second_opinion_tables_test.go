@@ -85,7 +85,7 @@ var differences = map[string]difference{
 		"an app client has two secrets at most",
 	},
 	"GetClientToken": {
-		"NotAuthorizedException", "HTTP 500", apiReference + "GetClientToken.html", "the operation is there",
+		"ResourceNotFoundException", "HTTP 500", apiReference + "GetClientToken.html", "the operation is there",
 	},
 	"POST /oauth2/token with a wrong secret": {
 		"HTTP 400", "HTTP 500", guide + "token-endpoint.html", "a 400 with the error invalid_client",

@@ -68,7 +68,7 @@ func outcome(err error) string {
 // differences exist.
 func TestEmulatorAgainstMoto(t *testing.T) {
 	t.Parallel()
-	moto, emulator := makeFixture(t, startMoto(t)), makeFixture(t, emulated(t))
+	moto, emulator := makeFixture(t, startMoto(t)), makeFixture(t, emulatedForProbes(t))
 	count := counters.Open(t, "Second opinion", "same requests to emulator and moto")
 	for _, p := range probes {
 		t.Run(p.asks, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestEmulatorAgainstMoto(t *testing.T) {
 // TestOpenPoints asks the emulator what the documentation leaves open.
 func TestOpenPoints(t *testing.T) {
 	t.Parallel()
-	emulator := makeFixture(t, emulated(t))
+	emulator := makeFixture(t, emulatedForProbes(t))
 	for _, p := range openPoints {
 		t.Run(p.asks, func(t *testing.T) {
 			require.Equal(t, p.chosen, p.answer(newProber(t, emulator)))
