@@ -136,6 +136,7 @@ var iamFeatures = map[string]iamFeature{
 			return true
 		},
 	},
+	"Tidy": {drive: func(e *iamEnv) bool { return e.takes("tidy", map[string]any{"role": "ci"}) }},
 	"Assuming a role": {
 		with: []string{"Users"},
 		prepare: func(e *iamEnv) {

@@ -51,6 +51,13 @@ data "aws_iam_policy_document" "cognito" {
     resources = [aws_cognito_user_pool.this.arn]
   }
 
+  # For tidy; optional.
+  statement {
+    sid       = "Tidy"
+    actions   = ["cognito-idp:ListUsers"]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
   # For check/; optional.
   statement {
     sid = "Check"
