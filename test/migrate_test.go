@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -64,7 +65,8 @@ func TestMigrate(t *testing.T) {
 		terminal.token = admin
 		created := e.Calls().Of("AdminCreateUser")
 		require.NotEmpty(t, created, "the read created a user")
-		require.Len(t, e.Users(), 1, "the end of the job's token deleted it")
+		require.Eventually(t, func() bool { return len(e.Users()) == 1 }, 20*time.Second, 20*time.Millisecond,
+			"the end of the job's token, which revokes its leases in the background, deleted it")
 		terminal.paste("ci: clean")
 		require.Empty(t, e.Users(), "what the old script left behind is gone")
 	})
