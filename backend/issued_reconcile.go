@@ -66,17 +66,8 @@ func (b *backend) leaseGrace() time.Duration { return min(leaseGrace, 2*b.create
 // reconcile ends the objects that no lease can have any more: on every cluster's active node,
 // since records are local. It does a bounded piece of work.
 func (b *backend) reconcile(ctx context.Context, req *logical.Request) error {
-	if b.System().Tainted() {
-		return b.endAll(ctx, req)
-	}
 	r := &reconciliation{b: b, req: req, storage: req.Storage, now: b.now(), targets: map[endTarget]int{}}
-	if err := r.run(ctx); err != nil {
-		return err
-	}
-	if b.System().Tainted() { // since: Vault then waits for this tick and makes no other
-		return b.endAll(ctx, req)
-	}
-	return nil
+	return r.run(ctx)
 }
 
 // reconciliation is one tick. Its methods are called in their order.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -612,6 +613,7 @@ func TestUnmount(t *testing.T) {
 	t.Run("lets no create begin that waits for a rate limit", func(t *testing.T) {
 		i := newIssuer(t, hourly())
 		i.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 0.2}})
+		i.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultHang, Times: 1}) // or the first one may be done
 		failed := make(chan error, 8)
 		for range cap(failed) {
 			go func() {
@@ -628,6 +630,26 @@ func TestUnmount(t *testing.T) {
 		i.requireUsers(0, "no tick follows")
 		_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 		requireStatus(t, http.StatusServiceUnavailable, err)
+	})
+
+	t.Run("ends every user even if it begins while a tick rotates", func(t *testing.T) {
+		i := newIssuer(t, hourly())
+		lease := i.issue()
+		i.makePerson("ann", "hush-Right-1")
+		i.WriteOK("static-roles/ann", map[string]any{
+			"user_pool_id": i.Seed.UserPoolID, "region": "eu-west-1", "username": "ann", "rotation_period": "1m",
+		})
+		i.clocks.advance(2 * time.Minute)
+		i.storage.Fail(backendtest.StorageFault{When: func() bool {
+			if slices.Contains(i.storage.Calls(), "put static-roles") {
+				i.System.TaintedVal = true
+			}
+			return false
+		}})
+		require.NoError(t, i.tick())
+		require.True(t, i.System.TaintedVal, "the tick must have rotated")
+		require.Empty(t, i.records(), "Vault waits for this tick and makes no other")
+		require.NoError(t, i.revoke(lease))
 	})
 
 	t.Run("a moved mount issues again", func(t *testing.T) {

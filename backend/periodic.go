@@ -24,15 +24,28 @@ func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
 	if b.System().ReplicationState().HasState(consts.ReplicationPerformanceStandby) {
 		return nil
 	}
-	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
-	if b.mayWrite() && !b.System().Tainted() {
-		for _, task := range b.periodicTasks {
-			failures = append(failures, task(ctx, req))
-		}
-	}
-	err := errors.Join(failures...)
+	err := b.runTick(ctx, req)
 	b.metrics.ticked(err)
 	return err
+}
+
+func (b *backend) runTick(ctx context.Context, req *logical.Request) error {
+	if b.System().Tainted() {
+		return errors.Join(b.endAll(ctx, req), b.takeCensus(ctx, req))
+	}
+	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
+	if b.mayWrite() {
+		for _, task := range b.periodicTasks {
+			if !b.System().Tainted() {
+				failures = append(failures, task(ctx, req))
+			}
+		}
+	}
+	// An unmount that begins during a tick waits for it and makes no other, so this must come last.
+	if b.System().Tainted() {
+		failures = append(failures, b.endAll(ctx, req))
+	}
+	return errors.Join(failures...)
 }
 
 // mayWrite reports whether what this mount stores is this node's to write: not
