@@ -95,12 +95,31 @@ func statusesOf(properties framework.OperationProperties) string {
 }
 
 func (p documentedPath) fieldsTable() string {
-	rows := [][]string{{"field", "type", "default", "description"}}
-	for _, name := range fieldOrder(p.Fields) {
-		schema := p.Fields[name]
-		rows = append(rows, []string{"`" + name + "`", typeName(schema), defaultOf(schema), meaning(schema)})
+	return p.byType(p.Fields, func(names []string) string {
+		rows := [][]string{{"field", "type", "default", "description"}}
+		for _, name := range names {
+			schema := p.Fields[name]
+			rows = append(rows, []string{"`" + name + "`", typeName(schema), defaultOf(schema), p.withoutTypes(meaning(schema))})
+		}
+		return table(rows)
+	})
+}
+
+// byType returns a table of the fields; for roles, one for each group of fields that the same types have.
+func (p documentedPath) byType(fields map[string]*framework.FieldSchema, tableOf func(names []string) string) string {
+	if p.name != "roles/<name>" {
+		return tableOf(fieldOrder(fields))
 	}
-	return table(rows)
+	var tables []string
+	for _, group := range roleFieldGroups() {
+		names := slices.DeleteFunc(fieldOrder(group.fields), func(name string) bool { return fields[name] == nil })
+		title := "All types"
+		if len(group.types) < len(allTypes) {
+			title = strings.TrimSuffix(onlyTypes(group.types), " only.")
+		}
+		tables = append(tables, title+":\n\n"+tableOf(names))
+	}
+	return strings.Join(tables, "\n")
 }
 
 // fieldOrder returns the names of the fields: required ones first, then alphabetically.
@@ -153,6 +172,16 @@ func meaning(schema *framework.FieldSchema) string {
 	return strings.ReplaceAll(text, "|", `\|`)
 }
 
+// withoutTypes drops the sentence that says which types have a field, where a title says it.
+func (p documentedPath) withoutTypes(text string) string {
+	if p.name != "roles/<name>" {
+		return text
+	}
+	return typesSentence.ReplaceAllString(text, "")
+}
+
+var typesSentence = regexp.MustCompile(` Types? [a-z_, ]+ only\.$`)
+
 // answerFields returns the fields of all responses of a path.
 func (p documentedPath) answerFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{}
@@ -167,11 +196,13 @@ func (p documentedPath) answerFields() map[string]*framework.FieldSchema {
 }
 
 func (p documentedPath) answerTable(fields map[string]*framework.FieldSchema) string {
-	rows := [][]string{{"field of `data`", "type", "description"}}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		rows = append(rows, []string{"`" + name + "`", answerTypeName(fields[name]), p.answerMeaning(name, fields[name])})
-	}
-	return table(rows)
+	return p.byType(fields, func(names []string) string {
+		rows := [][]string{{"field of `data`", "type", "description"}}
+		for _, name := range slices.Sorted(slices.Values(names)) {
+			rows = append(rows, []string{"`" + name + "`", answerTypeName(fields[name]), p.withoutTypes(p.answerMeaning(name, fields[name]))})
+		}
+		return table(rows)
+	})
 }
 
 // answerTypeName returns the type of a field in a response, where a duration is an integer.

@@ -51,7 +51,7 @@ func pathRoles(b *backend) []*framework.Path {
 			},
 			ExistenceCheck:  b.roleExists,
 			HelpSynopsis:    roleHelpSynopsis,
-			HelpDescription: strings.TrimSpace(roleHelpDescription),
+			HelpDescription: strings.TrimSpace(fmt.Sprintf(roleHelpDescription, roleFieldsHelp())),
 		},
 	}
 }
@@ -152,6 +152,7 @@ it when the lease ends. A role of type "client_credentials_grant" issues access
 tokens of an app client. A role of type "app_client" creates an app client for
 each read, and deletes it when the lease ends.
 
+%s
 A write changes only the fields that it names. The secret of the app client is
 never returned. Deleting a role does not revoke its leases: they can still be
 revoked, but not renewed.

@@ -4,33 +4,101 @@
 package backend
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
+// roleFieldGroup are the role fields that the same credential types have.
+type roleFieldGroup struct {
+	types  []string
+	fields map[string]*framework.FieldSchema
+}
+
+// allTypes are the credential types, in the order in which they are documented.
+var allTypes = []string{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient}
+
+func roleFieldGroups() []roleFieldGroup {
+	return []roleFieldGroup{
+		{allTypes, commonRoleFields()},
+		{[]string{credentialTypeUser, credentialTypeClientCredentials}, existingClientRoleFields()},
+		{[]string{credentialTypeUser, credentialTypeAppClient}, leaseRoleFields()},
+		{[]string{credentialTypeUser}, userRoleFields()},
+		{[]string{credentialTypeClientCredentials, credentialTypeAppClient}, scopeRoleFields()},
+		{[]string{credentialTypeClientCredentials}, machineRoleFields()},
+		{[]string{credentialTypeAppClient}, appClientRoleFields()},
+	}
+}
+
 // fieldsOfType holds the role fields that not every credential type has.
-var fieldsOfType = map[string][]string{
-	credentialTypeUser:              append(existingClientFields(), slices.Sorted(maps.Keys(userRoleFields()))...),
-	credentialTypeClientCredentials: append(existingClientFields(), slices.Sorted(maps.Keys(machineRoleFields()))...),
-	credentialTypeAppClient: append([]string{"scopes", "cognito_pool_domain", "ttl", "max_ttl", "max_issued"},
-		slices.Sorted(maps.Keys(appClientRoleFields()))...),
-}
+var fieldsOfType = func() map[string][]string {
+	fields := map[string][]string{}
+	for _, group := range roleFieldGroups()[1:] {
+		for _, of := range group.types {
+			fields[of] = slices.Sorted(slices.Values(append(fields[of], slices.Collect(maps.Keys(group.fields))...)))
+		}
+	}
+	return fields
+}()
 
-// existingClientFields are those of roles that use an app client which exists.
-func existingClientFields() []string {
-	return []string{"app_client_id", "app_client_secret", "app_client_secret_set", "client_metadata"}
-}
-
+// roleFields returns the fields of all types. The description of each says which types have it.
 func roleFields() map[string]*framework.FieldSchema {
-	fields := commonRoleFields()
-	maps.Copy(fields, userRoleFields())
-	maps.Copy(fields, machineRoleFields())
-	maps.Copy(fields, appClientRoleFields())
+	fields := map[string]*framework.FieldSchema{}
+	for _, group := range roleFieldGroups() {
+		for name, schema := range group.fields {
+			if len(group.types) < len(allTypes) {
+				schema.Description += " " + onlyTypes(group.types)
+			}
+			fields[name] = schema
+		}
+	}
 	return describeDefaults(fields)
+}
+
+// onlyTypes returns the sentence that ends the description of a field.
+func onlyTypes(types []string) string {
+	if len(types) == 1 {
+		return fmt.Sprintf("Type %s only.", types[0])
+	}
+	last := len(types) - 1
+	return fmt.Sprintf("Types %s and %s only.", strings.Join(types[:last], ", "), types[last])
+}
+
+// helpWidth is the longest line of a help text.
+const helpWidth = 80
+
+// roleFieldsHelp lists the fields of each type, because Vault's help has one alphabetical list of all.
+func roleFieldsHelp() string {
+	help := &strings.Builder{}
+	help.WriteString("Fields of every type:\n")
+	wrapWords(help, slices.Sorted(maps.Keys(commonRoleFields())))
+	for _, of := range allTypes {
+		fmt.Fprintf(help, "\nFurther fields of credential_type %q:\n", of)
+		wrapWords(help, fieldsOfType[of])
+	}
+	return help.String()
+}
+
+// wrapWords writes words with commas between them, indented and in lines of helpWidth.
+func wrapWords(to *strings.Builder, words []string) {
+	const indent = "    "
+	line := indent
+	for i, word := range words {
+		if i < len(words)-1 {
+			word += ", "
+		}
+		if len(line)+len(strings.TrimSpace(word)) > helpWidth {
+			to.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word
+	}
+	to.WriteString(line + "\n")
 }
 
 func commonRoleFields() map[string]*framework.FieldSchema {
@@ -46,26 +114,13 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient},
 			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, "client_credentials_grant", an access token of an app client, or "app_client", a new app client for the duration of a lease.`,
 		},
-		"app_client_id": {
+		"user_pool_id": {
 			Type:        framework.TypeString,
-			Description: "ID of the app client that users sign in through, or whose tokens are issued. Types user and client_credentials_grant only.",
-		},
-		"app_client_secret": {
-			Type:         framework.TypeString,
-			Description:  "Secret of the app client, if it has one. Never returned. Types user and client_credentials_grant only. Required again when a field changes that says where it is sent. If a client_credentials_grant role has none, the secret is looked up in user_pool_id and cached in memory only.",
-			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-		},
-		"app_client_secret_set": {
-			Type:        framework.TypeBool,
-			Description: "Returned by a read. A write ignores it, and warns if the role has no secret.",
+			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for types user and app_client.",
 		},
 		"region": {
 			Type:        framework.TypeString,
 			Description: "AWS region of the user pool, such as eu-west-1. Defaults to the region of the config, and without one to the region in user_pool_id.",
-		},
-		"user_pool_id": {
-			Type:        framework.TypeString,
-			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for types user and app_client.",
 		},
 		"aws_assume_role_arn": {
 			Type:        framework.TypeString,
@@ -75,9 +130,60 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "External ID to send when assuming aws_assume_role_arn.",
 		},
+	}
+}
+
+// existingClientRoleFields are those of roles that use an app client which exists.
+func existingClientRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"app_client_id": {
+			Type:        framework.TypeString,
+			Description: "ID of the app client that users sign in through, or whose tokens are issued.",
+		},
+		"app_client_secret": {
+			Type:         framework.TypeString,
+			Description:  "Secret of the app client, if it has one. Never returned. Required again when a field changes that says where it is sent. If a client_credentials_grant role has none, the secret is looked up in user_pool_id and cached in memory only.",
+			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
+		},
+		"app_client_secret_set": {
+			Type:        framework.TypeBool,
+			Description: "Returned by a read. A write ignores it, and warns if the role has no secret.",
+		},
 		"client_metadata": {
 			Type:        framework.TypeKVPairs,
-			Description: "Keys and values to pass to the Lambda triggers of the user pool. Types user and client_credentials_grant only.",
+			Description: "Keys and values to pass to the Lambda triggers of the user pool.",
+		},
+	}
+}
+
+// leaseRoleFields are those of roles whose credentials have a lease.
+func leaseRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"ttl": {
+			Type:        framework.TypeDurationSecond,
+			Description: "Default lifetime of a user or an app client. Defaults to the mount's value.",
+		},
+		"max_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Description: "Maximum lifetime of a user or an app client, renewals included. Defaults to the mount's value.",
+		},
+		"max_issued": {
+			Type:        framework.TypeInt,
+			Description: "How many users or app clients of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound.",
+		},
+	}
+}
+
+// scopeRoleFields are those of roles whose app client gets machine tokens.
+func scopeRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"cognito_pool_domain": {
+			Type:        framework.TypeString,
+			Description: "Domain of the user pool, as a host or https URL. Not needed with token_source=api. Required for type app_client, which returns its token endpoint.",
+		},
+		"scopes": {
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Scopes that a read may request and gets by default, such as api/read. Defaults to all scopes of the app client. For type app_client, the scopes that each app client is allowed, one at least.",
 		},
 	}
 }
@@ -86,62 +192,50 @@ func userRoleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"groups": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Groups of the user pool that each user joins. Type user only.",
+			Description: "Groups of the user pool that each user joins.",
 		},
 		"group": {
 			Type:        framework.TypeString,
-			Description: "Older spelling of groups, for a single group. Type user only.",
+			Description: "Older spelling of groups, for a single group.",
 		},
 		"dummy_email_domain": {
 			Type:        framework.TypeString,
-			Description: "Domain of the e-mail addresses that users get as usernames and as verified email attributes. The engine sends no e-mail. Type user only.",
+			Description: "Domain of the e-mail addresses that users get as usernames and as verified email attributes. The engine sends no e-mail.",
 		},
 		"username_template": {
 			Type:        framework.TypeString,
-			Description: "Template for usernames. It can use .RoleName, .DisplayName, .EntityName, .MountPoint and .UserPoolID, identity templates, the functions of Vault's username templates, and random_digits. Defaults to the template of the config, and without one to vault-, the role name and a random part, in lower case. Values of the caller are reduced to 40 letters, digits, _ and -. Type user only.",
+			Description: "Template for usernames. It can use .RoleName, .DisplayName, .EntityName, .MountPoint and .UserPoolID, identity templates, the functions of Vault's username templates, and random_digits. Defaults to the template of the config, and without one to vault-, the role name and a random part, in lower case. Values of the caller are reduced to 40 letters, digits, _ and -.",
 		},
 		"user_attributes": {
 			Type:        framework.TypeKVPairs,
-			Description: "Attributes of each user: standard attributes, and custom ones with the prefix custom:. Values are templates that can also use .Username. An e-mail address is marked as verified by default only under dummy_email_domain. Type user only.",
+			Description: "Attributes of each user: standard attributes, and custom ones with the prefix custom:. Values are templates that can also use .Username. An e-mail address is marked as verified by default only under dummy_email_domain.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
-			Description: "Vault password policy that generates the passwords. Defaults to the policy of the config, and without one to 32 characters of all classes. Type user only.",
+			Description: "Vault password policy that generates the passwords. Defaults to the policy of the config, and without one to 32 characters of all classes.",
 		},
 		"mfa": {
 			Type:          framework.TypeString,
 			Default:       mfaNone,
 			AllowedValues: []any{mfaNone, mfaTOTP},
-			Description:   `Second factor of users: "none", or "totp" for an authenticator whose secret is returned. Type user only.`,
+			Description:   `Second factor of users: "none", or "totp" for an authenticator whose secret is returned.`,
 		},
 		"revocation": {
 			Type:          framework.TypeString,
 			Default:       revocationDelete,
 			AllowedValues: []any{revocationDelete, revocationDisable},
-			Description:   `What happens to a user when its lease ends: "delete", or "disable" to keep the account and end its sessions. Type user only.`,
-		},
-		"max_issued": {
-			Type:        framework.TypeInt,
-			Description: "How many users or app clients of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound. Types user and app_client only.",
+			Description:   `What happens to a user when its lease ends: "delete", or "disable" to keep the account and end its sessions.`,
 		},
 		"tokens_for": {
 			Type:          framework.TypeString,
 			Default:       tokensForIssued,
 			AllowedValues: []any{tokensForIssued, tokensForAny},
-			Description:   `Users that get tokens from tokens/: "issued", those that this role issued and that still exist, or "any", every user of the user pool, for applications that sign in their users through Vault. Type user only.`,
+			Description:   `Users that get tokens from tokens/: "issued", those that this role issued and that still exist, or "any", every user of the user pool, for applications that sign in their users through Vault.`,
 		},
 		"issue_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,
-			Description: "If true, a read signs the user in and returns its tokens. If false, no app client is needed. Type user only.",
-		},
-		"ttl": {
-			Type:        framework.TypeDurationSecond,
-			Description: "Default lifetime of a user or an app client. Defaults to the mount's value. Types user and app_client only.",
-		},
-		"max_ttl": {
-			Type:        framework.TypeDurationSecond,
-			Description: "Maximum lifetime of a user or an app client, renewals included. Defaults to the mount's value. Types user and app_client only.",
+			Description: "If true, a read signs the user in and returns its tokens. If false, no app client is needed.",
 		},
 	}
 }
@@ -152,29 +246,21 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 			Type:          framework.TypeString,
 			Default:       string(cognito.SourceEndpoint),
 			AllowedValues: []any{string(cognito.SourceEndpoint), string(cognito.SourceAPI)},
-			Description:   `Where tokens come from: "endpoint", the token endpoint of cognito_pool_domain, or "api", GetClientToken of the Cognito API, which needs no domain. Type client_credentials_grant only.`,
-		},
-		"cognito_pool_domain": {
-			Type:        framework.TypeString,
-			Description: "Domain of the user pool, as a host or https URL. Not needed with token_source=api. Required for type app_client, which returns its token endpoint. Types client_credentials_grant and app_client only.",
+			Description:   `Where tokens come from: "endpoint", the token endpoint of cognito_pool_domain, or "api", GetClientToken of the Cognito API, which needs no domain.`,
 		},
 		"static_role": {
 			Type:        framework.TypeLowerCaseString,
-			Description: "Static role of type app_client_secret whose app client and current secret are used, instead of app_client_id and app_client_secret. Type client_credentials_grant only.",
+			Description: "Static role of type app_client_secret whose app client and current secret are used, instead of app_client_id and app_client_secret.",
 		},
 		"cache_tokens": {
 			Type:        framework.TypeBool,
 			Default:     true,
-			Description: "If true, reads share a cached token. If false, every read requests a new, billable token. Type client_credentials_grant only.",
+			Description: "If true, reads share a cached token. If false, every read requests a new, billable token.",
 		},
 		"min_token_ttl": {
 			Type:        framework.TypeDurationSecond,
 			Default:     durationText(defaultMinTokenTTL),
-			Description: "Minimum remaining lifetime of a returned token. Keep it below a quarter of the lifetime of the tokens. Type client_credentials_grant only.",
-		},
-		"scopes": {
-			Type:        framework.TypeCommaStringSlice,
-			Description: "Scopes that a read may request and gets by default, such as api/read. Defaults to all scopes of the app client. For type app_client, the scopes that each app client is allowed, one at least. Types client_credentials_grant and app_client only.",
+			Description: "Minimum remaining lifetime of a returned token. Keep it below a quarter of the lifetime of the tokens.",
 		},
 	}
 }
@@ -183,11 +269,11 @@ func appClientRoleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"access_token_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Lifetime of the access tokens of each app client, from 5 minutes to a day. Defaults to an hour. Tokens outlive the app client until they expire. Type app_client only.",
+			Description: "Lifetime of the access tokens of each app client, from 5 minutes to a day. Defaults to an hour. Tokens outlive the app client until they expire.",
 		},
 		"client_name_template": {
 			Type:        framework.TypeString,
-			Description: "Template for the names of app clients, with the values and functions of username_template. At least 7 characters must be random. Defaults to vault-, the role name and a random part. Type app_client only.",
+			Description: "Template for the names of app clients, with the values and functions of username_template. At least 7 characters must be random. Defaults to vault-, the role name and a random part.",
 		},
 	}
 }
