@@ -179,7 +179,8 @@ func (b *backend) endAppClient(ctx context.Context, req *logical.Request, r *iss
 	return b.acceptPoolGone(ctx, req, r, err)
 }
 
-// acceptPoolGone accepts that an app client is gone with its pool, under the rule of acceptGone.
+// acceptPoolGone accepts that an app client or memberships are gone with their pool, under the rule of
+// acceptGone.
 func (b *backend) acceptPoolGone(ctx context.Context, req *logical.Request, r *issuedRecord, err error) error {
 	if !cognito.IsPoolGone(err) {
 		return err
@@ -190,12 +191,12 @@ func (b *backend) acceptPoolGone(ctx context.Context, req *logical.Request, r *i
 	}
 	account, endpoint, same := aws.reachesAsBefore(ctx, r.place)
 	if same {
-		b.Logger().Warn("an app client is gone with its pool", "client_name", r.ClientName, "user_pool_id", r.UserPoolID, "reason", err)
+		b.Logger().Warn("an issued object is gone with its pool", "kind", string(r.Kind), "object", r.object(), "user_pool_id", r.UserPoolID, "reason", err)
 		return nil
 	}
-	return fmt.Errorf("user pool %q is not found in account %q at endpoint %q, and app client %q was created in account %q at endpoint %q, "+
-		"so the app client may still be there: let config reach that account again: %w",
-		r.UserPoolID, account, endpoint, r.ClientName, r.Account, r.Endpoint, err)
+	return fmt.Errorf("user pool %q is not found in account %q at endpoint %q, and what was issued for %q was issued in account %q at endpoint %q, "+
+		"so it may still be there: let config reach that account again: %w",
+		r.UserPoolID, account, endpoint, r.object(), r.Account, r.Endpoint, err)
 }
 
 // findLostClients lists the app clients of each pool that has lost ones, once per pool.

@@ -75,7 +75,9 @@ type backend struct {
 	batches      openBatches
 	recordLocks  keyedLocks
 	issuedCounts issuedCounts
-	watch        *leaseWatch
+	// memberLocks lock users whose memberships change, each by memberPrefix.
+	memberLocks keyedLocks
+	watch       *leaseWatch
 	// createGrace is how long a record may be "creating" before its process counts as dead.
 	createGrace time.Duration
 	// issuedEnds has for each kind of record what ends its object.
@@ -147,7 +149,7 @@ func newBackend(options Options) *backend {
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)
 	b.ownedUsers = []ownedUsersFunc{b.staticRoleUsers}
-	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord, kindAppClient: b.endAppClientRecord}
+	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord, kindAppClient: b.endAppClientRecord, kindMembership: b.endMembership}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
@@ -182,7 +184,7 @@ func newBackend(options Options) *backend {
 			pathTidy(b),
 			pathMetrics(b),
 		),
-		Secrets:           []*framework.Secret{secretUser(b), secretAppClient(b)},
+		Secrets:           []*framework.Secret{secretUser(b), secretAppClient(b), secretMembership(b)},
 		InitializeFunc:    b.initialize,
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
@@ -250,8 +252,9 @@ func (b *backend) clean(ctx context.Context) {
 
 const backendHelp = `
 The Cognito secrets engine issues short-lived access to Amazon Cognito user
-pools: users, created for one lease and deleted at its end, and machine tokens
-of app clients whose secret nobody needs to see.
+pools: users and app clients, created for one lease and deleted at its end,
+memberships in groups for the time of a lease, and machine tokens of app
+clients whose secret nobody needs to see.
 
 After mounting it, configure how it reaches AWS with the "config" path, say
 what may be issued with the "roles/" paths, and issue it by reading "creds/".

@@ -38,6 +38,9 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 			Target: role.target(aws.region), Domain: role.CognitoPoolDomain,
 		})...)
 	}
+	if role.CredentialType == credentialTypeGroupMembership {
+		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.memberSubject(req, role, aws))...)
+	}
 	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
@@ -81,6 +84,16 @@ func (b *backend) userSubject(ctx context.Context, req *logical.Request, name st
 		Attributes: check.ResultOf(role.attributes(data)),
 		Passwords:  check.ResultOf(b.samplePasswords(ctx, role.passwordPolicy(aws))),
 	}
+}
+
+// memberSubject names the user if it is the same for all callers, or if the caller of the check has one.
+func (b *backend) memberSubject(req *logical.Request, role *roleEntry, aws *connection) check.Member {
+	member := check.Member{Subject: check.Subject{Target: role.target(aws.region)}, Groups: role.Groups, Template: role.Username}
+	name, err := b.memberName(req, role)
+	if err == nil || !role.hasMemberTemplate() {
+		member.Username, member.Template = name, ""
+	}
+	return member
 }
 
 func (b *backend) samplePasswords(ctx context.Context, policy string) ([]string, error) {

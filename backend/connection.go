@@ -24,6 +24,10 @@ type userPool interface {
 	DisableUser(ctx context.Context, username string) error
 	DeleteUser(ctx context.Context, username string) error
 	DeleteNewUser(ctx context.Context, username string) error
+	GroupsOf(ctx context.Context, username string) ([]string, error)
+	JoinGroups(ctx context.Context, username string, groups []string) error
+	LeaveGroups(ctx context.Context, username string, groups []string) (left int, err error)
+	SignOutUser(ctx context.Context, username string) error
 	CreateAppClient(ctx context.Context, client cognito.NewAppClient) (cognito.AppClient, error)
 	DeleteAppClient(ctx context.Context, id string) error
 	DeleteNewAppClient(ctx context.Context, id string) error

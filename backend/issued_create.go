@@ -144,7 +144,11 @@ func (c *creation) restore(ctx context.Context) {
 func (c *creation) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
-	if err := c.b.dropRecord(ctx, c.storage, c.record.Role, c.record.ID); err != nil {
+	err := deleteMember(ctx, c.storage, c.record)
+	if err == nil {
+		err = c.b.dropRecord(ctx, c.storage, c.record.Role, c.record.ID)
+	}
+	if err != nil {
 		c.b.Logger().Warn("the record of an object that does not exist is left until the next tick", "id", c.record.ID, "error", err)
 	}
 }

@@ -90,6 +90,9 @@ func (r *issuedRecord) summary(ends time.Time) map[string]any {
 		delete(shown, "username")
 		shown["client_name"] = r.ClientName
 	}
+	if r.Kind == kindMembership {
+		shown["groups"] = append([]string{}, r.Groups...)
+	}
 	if r.LastError != "" {
 		shown["last_error"] = r.LastError
 	}
@@ -101,11 +104,15 @@ func (r *issuedRecord) responseData(ends time.Time) map[string]any {
 	shown := r.summary(ends)
 	shown["id"] = r.ID
 	shown["role"] = r.Role
-	if r.Kind == kindAppClient {
+	switch r.Kind {
+	case kindAppClient:
 		shown["app_client_id"] = r.ClientID
-	} else {
-		shown["requested_name"] = r.RequestedName
-		shown["sub"] = r.Sub
+	case kindMembership:
+		shown["requested_name"], shown["sub"] = r.RequestedName, r.Sub
+		shown["already_member_of"] = append([]string{}, r.Existing...)
+		shown["sign_out_on_revoke"] = r.SignOut
+	default:
+		shown["requested_name"], shown["sub"] = r.RequestedName, r.Sub
 		shown["revocation"] = r.Revocation
 	}
 	shown["user_pool_id"] = r.UserPoolID

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"time"
 
@@ -472,7 +473,7 @@ func (b *backend) confirmRecord(ctx context.Context, s logical.Storage, lost *is
 		record.Deadline = time.Time{} // it was that of the attempt
 	}
 	b.extendDeadline(record, times.longest)
-	if *record == before {
+	if reflect.DeepEqual(*record, before) {
 		return nil
 	}
 	return b.putRecord(ctx, s, record)

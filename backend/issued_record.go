@@ -49,6 +49,7 @@ package backend
 //
 //	issued/records/<role>/<batch>/<random>  the record; its id is <batch>-<random>
 //	issued/due/<day>/<minute>/<role>/<batch> when to look at the records of a batch next
+//	issued/members/<pool>/<sub>/<role>:<id>  that a record grants groups to a user, see group_membership.go
 //	issued/heartbeat                         until when leases were watched
 //
 // A batch holds what one process issued for one role within one minute. A batch is indexed as
@@ -120,8 +121,9 @@ const (
 type recordKind string
 
 const (
-	kindUser      recordKind = "user"
-	kindAppClient recordKind = "app_client"
+	kindUser       recordKind = "user"
+	kindAppClient  recordKind = "app_client"
+	kindMembership recordKind = "group_membership"
 )
 
 // place says where an object is, and how AWS was reached when it was created.
@@ -166,6 +168,12 @@ type issuedRecord struct {
 	// ClientName is the name of an app client, and ClientID its id, once it is known. See app_client.go.
 	ClientName string `json:"client_name,omitempty"`
 	ClientID   string `json:"app_client_id,omitempty"`
+	// Groups are those that a membership record grants, and Existing those of its role that the user
+	// had before. SignOut is sign_out_on_revoke. See group_membership.go.
+	Groups   []string `json:"groups,omitempty"`
+	Existing []string `json:"existing_groups,omitempty"`
+	SignOut  bool     `json:"sign_out,omitempty"`
+
 	// found are the ids of the app clients with ClientName, if they were looked for, or why that failed.
 	found *foundClients
 

@@ -15,7 +15,7 @@ func pathCreds(b *backend) []*framework.Path {
 	operation := func(verb, suffix string) *framework.PathOperation {
 		return &framework.PathOperation{
 			Callback: b.pathCredsRead,
-			Summary:  "Issue a user, a token or an app client.",
+			Summary:  "Issue a user, a token, an app client or group memberships.",
 			// A performance secondary issues itself: Vault registers the lease on the cluster that was asked.
 			ForwardPerformanceStandby: true,
 			Responses:                 responseSchema(credsResponseFields()),
@@ -34,7 +34,7 @@ func pathCreds(b *backend) []*framework.Path {
 			"ttl": {
 				Type:        framework.TypeDurationSecond,
 				Query:       true,
-				Description: "Duration of the lease, if shorter than the role's. Types user and app_client only.",
+				Description: "Duration of the lease, if shorter than the role's. Types user, app_client and group_membership only.",
 			},
 			"scopes": {
 				Type:        framework.TypeCommaStringSlice,
@@ -71,6 +71,8 @@ func credsResponseFields() map[string]*framework.FieldSchema {
 		"region":            {Type: framework.TypeString, Description: "AWS region of the user pool."},
 		"app_client_id":     {Type: framework.TypeString, Description: "App client that the user signed in through, whose token it is, or that was created."},
 		"app_client_secret": {Type: framework.TypeString, Description: "Secret of the app client that was created. Type app_client only."},
+		"groups":            {Type: framework.TypeStringSlice, Description: "Groups that the lease grants to the user. Type group_membership only."},
+		"already_member_of": {Type: framework.TypeStringSlice, Description: "Groups of the role that the user had before, and keeps when the lease ends. Type group_membership only."},
 		"scopes":            {Type: framework.TypeStringSlice, Description: "Scopes that the app client is allowed. Type app_client only."},
 		"token_endpoint":    {Type: framework.TypeString, Description: "URL at which the app client gets its tokens. Type app_client only."},
 		"totp_secret":       {Type: framework.TypeString, Description: "Secret of the user's authenticator, in base32."},
@@ -110,6 +112,10 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
 		return issue.run(ctx)
 	}
+	if role.CredentialType == credentialTypeGroupMembership {
+		issue := &membershipIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+		return issue.run(ctx)
+	}
 	if role.CredentialType == credentialTypeAppClient {
 		issue := &clientIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
 		return issue.run(ctx)
@@ -128,7 +134,7 @@ func refuseFields(in input, role *roleEntry, fields ...string) error {
 }
 
 const (
-	credsHelpSynopsis    = `Issue a user, a token or an app client.`
+	credsHelpSynopsis    = `Issue a user, a token, an app client or group memberships.`
 	credsHelpDescription = `
 For a role of credential_type "user" every read makes a user in the role's user
 pool, puts it into its groups and signs it in. It is deleted when the lease ends
@@ -141,5 +147,10 @@ token of the role's app client, without a lease: Cognito cannot revoke it.
 For one of credential_type "app_client" every read creates an app client with a
 secret of its own, for the client_credentials grant. It is deleted when the
 lease ends or is revoked; tokens that it got stay valid until they expire.
+
+For one of credential_type "group_membership" every read puts an existing user
+into the role's groups. The user gets them with its next token. They are taken
+away when the lease ends or is revoked, except those that the user had before
+and those that another lease grants; tokens keep them until they expire.
 `
 )

@@ -150,7 +150,8 @@ const (
 A role of type "user" creates a user for each read of creds/<name>, and deletes
 it when the lease ends. A role of type "client_credentials_grant" issues access
 tokens of an app client. A role of type "app_client" creates an app client for
-each read, and deletes it when the lease ends.
+each read, and deletes it when the lease ends. A role of type "group_membership"
+puts an existing user into groups for the time of a lease.
 
 %s
 A write changes only the fields that it names. The secret of the app client is

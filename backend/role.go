@@ -24,6 +24,7 @@ const (
 	credentialTypeUser              = "user"
 	credentialTypeClientCredentials = "client_credentials_grant"
 	credentialTypeAppClient         = "app_client"
+	credentialTypeGroupMembership   = "group_membership"
 
 	mfaNone = "none"
 	mfaTOTP = "totp"
@@ -94,6 +95,10 @@ type roleEntry struct {
 	// AccessTokenTTL is the life of the tokens of issued app clients; 0 is Cognito's default.
 	AccessTokenTTL     time.Duration `json:"access_token_ttl,omitempty"`
 	ClientNameTemplate string        `json:"client_name_template,omitempty"`
+	// Username is that of the user who is put into groups, or a template of it.
+	Username string `json:"username,omitempty"`
+	// SignOut is sign_out_on_revoke.
+	SignOut bool `json:"sign_out_on_revoke,omitempty"`
 	// MaxIssued bounds how many objects of the role exist at a time; 0 is no bound.
 	MaxIssued int `json:"max_issued,omitempty"`
 }
@@ -190,6 +195,8 @@ func (r *roleEntry) update(in input) error {
 	setField(in, "max_issued", &r.MaxIssued)
 	setDuration(in, "access_token_ttl", &r.AccessTokenTTL)
 	setString(in, "client_name_template", &r.ClientNameTemplate)
+	setString(in, "username", &r.Username)
+	setField(in, "sign_out_on_revoke", &r.SignOut)
 	setNegated(in, "issue_tokens", &r.NoTokens)
 	setNegated(in, "cache_tokens", &r.NoCache)
 	setString(in, "token_source", (*string)(&r.Source))
@@ -214,7 +221,7 @@ func (r *roleEntry) setType(in input) error {
 	if before != r.CredentialType {
 		*r = r.common()
 	}
-	if r.CredentialType == credentialTypeAppClient { // it has an app client of its own for each lease
+	if !slices.Contains(fieldsOfType[r.CredentialType], "app_client_id") {
 		r.AppClientID, r.AppClientSecret, r.ClientMetadata = "", "", nil
 	}
 	return nil
@@ -271,6 +278,8 @@ func (r *roleEntry) validate(defaultRegion string) error {
 		return r.validateUser(defaultRegion)
 	case credentialTypeAppClient:
 		return r.validateAppClient(defaultRegion)
+	case credentialTypeGroupMembership:
+		return r.validateGroupMembership(defaultRegion)
 	}
 	// The 2021 plugin stored any type, and issued machine tokens for all except "user".
 	return r.validateClientCredentials(defaultRegion)
@@ -412,8 +421,12 @@ func (r *roleEntry) responseData() map[string]any {
 		"aws_assume_role_arn": r.AssumeRoleARN,
 		"aws_external_id":     r.ExternalID,
 	}
-	if r.CredentialType == credentialTypeAppClient {
+	switch r.CredentialType {
+	case credentialTypeAppClient:
 		maps.Copy(data, r.appClientData())
+		return data
+	case credentialTypeGroupMembership:
+		maps.Copy(data, r.membershipData())
 		return data
 	}
 	data["app_client_id"] = r.AppClientID

@@ -21,17 +21,19 @@ type roleFieldGroup struct {
 }
 
 // allTypes are the credential types, in the order in which they are documented.
-var allTypes = []string{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient}
+var allTypes = []string{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient, credentialTypeGroupMembership}
 
 func roleFieldGroups() []roleFieldGroup {
 	return []roleFieldGroup{
 		{allTypes, commonRoleFields()},
 		{[]string{credentialTypeUser, credentialTypeClientCredentials}, existingClientRoleFields()},
-		{[]string{credentialTypeUser, credentialTypeAppClient}, leaseRoleFields()},
+		{[]string{credentialTypeUser, credentialTypeAppClient, credentialTypeGroupMembership}, leaseRoleFields()},
+		{[]string{credentialTypeUser, credentialTypeGroupMembership}, groupRoleFields()},
 		{[]string{credentialTypeUser}, userRoleFields()},
 		{[]string{credentialTypeClientCredentials, credentialTypeAppClient}, scopeRoleFields()},
 		{[]string{credentialTypeClientCredentials}, machineRoleFields()},
 		{[]string{credentialTypeAppClient}, appClientRoleFields()},
+		{[]string{credentialTypeGroupMembership}, membershipRoleFields()},
 	}
 }
 
@@ -111,12 +113,12 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 		"credential_type": {
 			Type:          framework.TypeString,
 			Default:       credentialTypeClientCredentials,
-			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient},
-			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, "client_credentials_grant", an access token of an app client, or "app_client", a new app client for the duration of a lease.`,
+			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient, credentialTypeGroupMembership},
+			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, "client_credentials_grant", an access token of an app client, "app_client", a new app client for the duration of a lease, or "group_membership", more groups for an existing user for the duration of a lease.`,
 		},
 		"user_pool_id": {
 			Type:        framework.TypeString,
-			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for types user and app_client.",
+			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for all types but client_credentials_grant.",
 		},
 		"region": {
 			Type:        framework.TypeString,
@@ -161,15 +163,15 @@ func leaseRoleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Default lifetime of a user or an app client. Defaults to the mount's value.",
+			Description: "Default lifetime of a user, an app client or memberships. Defaults to the mount's value.",
 		},
 		"max_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Maximum lifetime of a user or an app client, renewals included. Defaults to the mount's value.",
+			Description: "Maximum lifetime of a user, an app client or memberships, renewals included. Defaults to the mount's value.",
 		},
 		"max_issued": {
 			Type:        framework.TypeInt,
-			Description: "How many users or app clients of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound.",
+			Description: "How many users, app clients or leases with memberships of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound.",
 		},
 	}
 }
@@ -188,12 +190,18 @@ func scopeRoleFields() map[string]*framework.FieldSchema {
 	}
 }
 
-func userRoleFields() map[string]*framework.FieldSchema {
+// groupRoleFields are those of roles that put users into groups.
+func groupRoleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"groups": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Groups of the user pool that each user joins.",
+			Description: "Groups of the user pool that each new user joins, or that an existing user is put into. Type group_membership needs one at least.",
 		},
+	}
+}
+
+func userRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
 		"group": {
 			Type:        framework.TypeString,
 			Description: "Older spelling of groups, for a single group.",
@@ -274,6 +282,19 @@ func appClientRoleFields() map[string]*framework.FieldSchema {
 		"client_name_template": {
 			Type:        framework.TypeString,
 			Description: "Template for the names of app clients, with the values and functions of username_template. At least 7 characters must be random. Defaults to vault-, the role name and a random part.",
+		},
+	}
+}
+
+func membershipRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"username": {
+			Type:        framework.TypeString,
+			Description: "User who is put into the groups: a username or sub, or text with identity templates, such as {{identity.entity.metadata.cognito_username}}, with which callers can raise only themselves. Whoever can change what the template reads chooses the user.",
+		},
+		"sign_out_on_revoke": {
+			Type:        framework.TypeBool,
+			Description: "If true, all sessions of the user end when memberships of a lease are removed. Without it the user stays signed in, and gets no more tokens with the groups.",
 		},
 	}
 }

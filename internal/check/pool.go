@@ -31,6 +31,7 @@ type Pool interface {
 	FindGroup(ctx context.Context, name string) error
 	Domain(ctx context.Context, host string) (cognito.DomainState, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
+	GroupsOf(ctx context.Context, username string) ([]string, error)
 	ClientSecretIDs(ctx context.Context, clientID string) ([]string, error)
 }
 

@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"time"
-
-	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 const (
@@ -49,21 +47,15 @@ type userCheck struct {
 	User
 	lookups
 	softwareTokens Result[bool]
-	// groups holds an error or nil for each group of the role.
-	groups []error
+	groups         groupLookups
 }
 
 // Run compares the role with its user pool.
 func (u User) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
-	c := &userCheck{User: u, lookups: newLookups(u.Subject), softwareTokens: notRead[bool](), groups: make([]error, len(u.Groups))}
+	c := &userCheck{User: u, lookups: newLookups(u.Subject), softwareTokens: notRead[bool](), groups: newGroupLookups(u.Groups)}
 	r := newReader(ctx)
 	c.start(r, aws, pool)
-	for i, group := range u.Groups {
-		r.group.Go(func() error {
-			c.groups[i] = pool.FindGroup(ctx, group)
-			return nil
-		})
-	}
+	c.groups.start(r, pool)
 	if u.TOTP {
 		read(r, &c.softwareTokens, pool.AllowsSoftwareTokens)
 	}
@@ -80,7 +72,7 @@ func (c *userCheck) findings() []Finding {
 		findings = append(findings, c.checkFlows(), c.checkTokenLife())
 	}
 	if len(c.Groups) > 0 {
-		findings = append(findings, c.checkGroups())
+		findings = append(findings, c.groups.check(&c.lookups))
 	}
 	return append(findings, c.checkUsername(), c.checkRequired(), c.checkAttributes(), c.checkPasswords(), c.checkMFA())
 }
@@ -114,32 +106,6 @@ func (c *userCheck) checkTokenLife() Finding {
 			"Shorten the validity of the tokens in the app client, or lengthen the role's ttl.")
 	default:
 		return Passed(name, fmt.Sprintf("Access and ID tokens are valid for %s, no longer than a lease of %s.", life, c.Lease))
-	}
-}
-
-func (c *userCheck) checkGroups() Finding {
-	const name = "groups"
-	if c.brokenBy() != "" {
-		return skipped(name, c.brokenBy())
-	}
-	var missing []string
-	var other error
-	for i, err := range c.groups {
-		switch {
-		case err == nil:
-		case cognito.KindOf(err) == cognito.KindNotFound:
-			missing = append(missing, c.Groups[i])
-		default:
-			other = err
-		}
-	}
-	switch {
-	case len(missing) > 0:
-		return Failed(name, "The user pool has no group "+quoted(missing)+".", "Create it in the pool, or remove it from groups.")
-	case other != nil:
-		return lookupFailed(name, other, "Correct groups in the role.")
-	default:
-		return Passed(name, "The user pool has every group of the role.")
 	}
 }
 

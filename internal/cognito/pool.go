@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -56,6 +57,22 @@ type UserState struct {
 	MFA []string
 	// Attributes are all that the user has, by name.
 	Attributes map[string]string
+}
+
+// IsNamed reports whether a name that found the user is its own: its username, its
+// sub, or, in pools that sign in by e-mail or phone number, an address that is
+// verified. Cognito also finds users by an alias that is none of these, such as a
+// preferred_username, which users may choose themselves.
+func (u UserState) IsNamed(name string) bool {
+	if strings.EqualFold(u.Username, name) || u.Sub == name {
+		return true
+	}
+	for _, attribute := range []string{"email", "phone_number"} {
+		if u.Username == u.Sub && strings.EqualFold(u.Attributes[attribute], name) && u.Attributes[attribute+"_verified"] == "true" {
+			return true
+		}
+	}
+	return false
 }
 
 // CreateUser creates a user without sending an invitation. An attempt whose
