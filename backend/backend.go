@@ -64,6 +64,8 @@ type backend struct {
 
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
+	// tokenSignIns locks the static roles whose user signs in through tokens/.
+	tokenSignIns keyedLocks
 	roleLocks    []*locksutil.LockEntry
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries

@@ -18,6 +18,7 @@ import (
 // userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
 	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
+	SignInOnce(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)

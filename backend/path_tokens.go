@@ -105,6 +105,9 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 	if err != nil {
 		return nil, cognito.Target{}, nil, err
 	}
+	if dynamic != nil && static != nil && static.CredentialType == staticTypePassword {
+		return nil, cognito.Target{}, nil, badRequest("%q is the name of a role and of a static role, so it is not clear whose tokens are meant: write one of them again under another name", name)
+	}
 	if dynamic != nil || static == nil || static.CredentialType != staticTypePassword {
 		role, aws, err := b.usableRole(ctx, req, name)
 		if err != nil {
@@ -120,7 +123,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 		return nil, cognito.Target{}, nil, err
 	}
 	client := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
-	return client, static.target(aws.region), staticUser{static}, nil
+	return client, static.target(aws.region), staticUser{b.newSigner(req.Storage, nil, static), name}, nil
 }
 
 // exchange is what tokens are asked for.

@@ -83,16 +83,24 @@ func (b *backend) newSigner(storage logical.Storage, pool *cognito.Pool, role *s
 
 // signIn makes one sign-in. An error without a request has an unclear verdict.
 func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, cognito.Session, error) {
+	session, err := counted(ctx, s, func() (cognito.Session, error) {
+		credentials := cognito.Login{Username: s.role.user(), Password: password}
+		return s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
+	})
+	return cognito.VerdictOf(err), session, err
+}
+
+// counted makes one sign-in that counts unless it was certainly not wrong.
+func counted[T any](ctx context.Context, s *signer, signIn func() (T, error)) (result T, err error) {
 	at, err := s.count(ctx)
 	if err != nil {
-		return cognito.VerdictUnclear, cognito.Session{}, err
+		return result, err
 	}
-	credentials := cognito.Login{Username: s.role.user(), Password: password}
-	session, err := s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
+	result, err = signIn()
 	if !cognito.MayCountAsWrong(err) {
 		s.takeBack(ctx, at)
 	}
-	return cognito.VerdictOf(err), session, err
+	return result, err
 }
 
 // mustHave refuses unless n sign-ins are left.

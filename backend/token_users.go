@@ -6,6 +6,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,11 +38,13 @@ const (
 	refusalsMax = 10_000
 )
 
-// tokenUsers decides which users get tokens from tokens/. Both methods make no call to AWS.
+// tokenUsers decides which users get tokens from tokens/.
 type tokenUsers interface {
-	// hasName reports whether a user with this username or sub may sign in.
-	hasName(ctx context.Context, name string) (bool, error)
-	// hasSub reports whether tokens with this sub may be returned.
+	// mayTry reports whether Cognito may be asked with this login. It makes no call to AWS.
+	mayTry(ctx context.Context, login cognito.Login) (bool, error)
+	// try asks Cognito.
+	try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error)
+	// hasSub reports whether tokens with this sub may be returned. It makes no call to AWS.
 	hasSub(ctx context.Context, sub string) (bool, error)
 }
 
@@ -52,8 +55,13 @@ type issuedUsers struct {
 	role string
 }
 
-func (u issuedUsers) hasName(ctx context.Context, name string) (bool, error) {
+func (u issuedUsers) mayTry(ctx context.Context, login cognito.Login) (bool, error) {
+	name := login.Username
 	return u.find(ctx, name, func(r *issuedRecord) bool { return name == r.Username || name == r.RequestedName || name == r.Sub })
+}
+
+func (issuedUsers) try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error) {
+	return e.run(ctx, pool)
 }
 
 func (u issuedUsers) hasSub(ctx context.Context, sub string) (bool, error) {
@@ -104,19 +112,51 @@ func (r *issuedRecord) isLiving() bool {
 	return r != nil && r.Kind == kindUser && (r.State == stateDelivered || r.State == stateConfirmed)
 }
 
-// staticUser is the user of a static role.
-type staticUser struct{ role *staticRole }
+// staticUser is the user of a static role. Vault knows its password, so another one is not tried at Cognito,
+// which would lock the user out.
+type staticUser struct {
+	signer *signer
+	name   string
+}
 
-func (u staticUser) hasName(_ context.Context, name string) (bool, error) {
-	return slices.Contains(u.names(), name), nil
+func (u staticUser) mayTry(_ context.Context, login cognito.Login) (bool, error) {
+	role := u.signer.role
+	switch {
+	case !slices.Contains(u.names(), login.Username):
+		return false, nil
+	case login.Password == "": // it comes with a refresh token
+		return true, nil
+	case role.inDoubt():
+		return false, badRequest("static role %q signs nobody in now, because its password is in doubt: see static-roles/%[1]s", u.name)
+	default:
+		return subtle.ConstantTimeCompare([]byte(login.Password), []byte(role.Value)) == 1, nil
+	}
+}
+
+// try counts the sign-in, because somebody else may have changed the password. One at a time is made, or
+// those under way would be counted as wrong. Where the counts cannot be stored, on a performance secondary,
+// refusals are still limited per caller.
+func (u staticUser) try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error) {
+	if e.refreshToken != "" || !u.signer.mayWrite() {
+		return e.run(ctx, pool)
+	}
+	unlock, err := u.signer.tokenSignIns.lock(ctx, u.name)
+	if err != nil {
+		return cognito.Tokens{}, err
+	}
+	defer unlock()
+	return counted(ctx, u.signer, func() (cognito.Tokens, error) {
+		return pool.SignInOnce(ctx, e.role.appClient(), e.login, e.role.ClientMetadata)
+	})
 }
 
 func (u staticUser) hasSub(_ context.Context, sub string) (bool, error) {
-	return u.role.Sub == "" || sub == u.role.Sub, nil
+	return u.signer.role.Sub == "" || sub == u.signer.role.Sub, nil
 }
 
 func (u staticUser) names() []string {
-	return slices.DeleteFunc([]string{u.role.Username, u.role.CognitoUsername, u.role.Sub}, func(name string) bool { return name == "" })
+	role := u.signer.role
+	return slices.DeleteFunc([]string{role.Username, role.CognitoUsername, role.Sub}, func(name string) bool { return name == "" })
 }
 
 // restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials and
@@ -136,14 +176,14 @@ func (e restrictedExchange) run(ctx context.Context, pool userPool) (cognito.Tok
 	allowed := e.refreshToken != "" && e.login.Username == ""
 	if !allowed {
 		var err error
-		if allowed, err = e.users.hasName(ctx, e.login.Username); err != nil {
+		if allowed, err = e.users.mayTry(ctx, e.login); err != nil {
 			return cognito.Tokens{}, err
 		}
 	}
 	if !allowed {
 		return cognito.Tokens{}, e.refuse()
 	}
-	tokens, err := e.exchange.run(ctx, pool)
+	tokens, err := e.users.try(ctx, e.exchange, pool)
 	if isWrongCredentials(err) {
 		return cognito.Tokens{}, e.refuse()
 	}
