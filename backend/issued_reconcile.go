@@ -126,18 +126,19 @@ func (r *reconciliation) read(ctx context.Context, due []dueBatch) error {
 		if count >= reconcileRecordsMax {
 			return nil
 		}
+		looked := &lookedAt{dueBatch: batch}
+		// Before it is listed: a batch that is closed by then gets no more records, and the list is complete.
+		if r.b.batches.isOpen(batch.batchName, r.now) {
+			looked.lookAgain(r.now.Add(r.b.createGrace))
+		}
 		ids, err := listBatchIDs(ctx, r.storage, batch.batchName)
 		if err != nil {
 			return err
 		}
-		looked := &lookedAt{dueBatch: batch}
 		for _, id := range ids {
 			if err := r.readRecord(ctx, looked, id); err != nil {
 				return err
 			}
-		}
-		if r.b.batches.isOpen(batch.batchName, r.now) {
-			looked.lookAgain(r.now.Add(r.b.createGrace))
 		}
 		r.batches = append(r.batches, looked)
 		count += len(ids)
