@@ -169,30 +169,17 @@ type restrictedExchange struct {
 	name     string
 }
 
-func (e restrictedExchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error) {
-	if err := e.refusals.allow(e.caller, e.login.Username); err != nil {
-		return cognito.Tokens{}, err
-	}
-	allowed := e.refreshToken != "" && e.login.Username == ""
-	if !allowed {
-		var err error
-		if allowed, err = e.users.mayTry(ctx, e.login); err != nil {
-			return cognito.Tokens{}, err
-		}
-	}
-	if !allowed {
-		return cognito.Tokens{}, e.refuse()
-	}
-	tokens, err := e.users.try(ctx, e.exchange, pool)
-	if isWrongCredentials(err) {
-		return cognito.Tokens{}, e.refuse()
-	}
+func (e restrictedExchange) run(ctx context.Context, pool userPool) (tokens cognito.Tokens, err error) {
+	leave, err := e.refusals.enter(ctx, e.caller, e.login)
 	if err != nil {
 		return cognito.Tokens{}, err
 	}
-	allowed, err = e.users.hasSub(ctx, tokens.Sub())
-	if err == nil && !allowed {
-		err = e.refuse()
+	refused := false
+	defer func() { leave(refused) }()
+	tokens, refused, err = e.ask(ctx, pool)
+	if refused {
+		err = badRequest("tokens/%s refused the request: username, password, totp_code or refresh_token is wrong, or the user is not one that %q issued and that still exists; if all requests are refused, read check/%s",
+			e.name, e.name, e.name)
 	}
 	if err != nil {
 		return cognito.Tokens{}, err
@@ -200,11 +187,22 @@ func (e restrictedExchange) run(ctx context.Context, pool userPool) (cognito.Tok
 	return tokens, nil
 }
 
-// refuse counts an attempt and returns the one answer for all that is not allowed.
-func (e restrictedExchange) refuse() error {
-	e.refusals.add(e.caller, e.login.Username)
-	return badRequest("tokens/%s refused the request: username, password, totp_code or refresh_token is wrong, or the user is not one that %q issued and that still exists; if all requests are refused, read check/%s",
-		e.name, e.name, e.name)
+// ask returns tokens, or that they are refused, for which there is one answer.
+func (e restrictedExchange) ask(ctx context.Context, pool userPool) (tokens cognito.Tokens, refused bool, err error) {
+	if e.refreshToken == "" || e.login.Username != "" {
+		if allowed, err := e.users.mayTry(ctx, e.login); err != nil || !allowed {
+			return cognito.Tokens{}, err == nil, err
+		}
+	}
+	tokens, err = e.users.try(ctx, e.exchange, pool)
+	if isWrongCredentials(err) {
+		return cognito.Tokens{}, true, nil
+	}
+	if err != nil {
+		return cognito.Tokens{}, false, err
+	}
+	allowed, err := e.users.hasSub(ctx, tokens.Sub())
+	return tokens, err == nil && !allowed, err
 }
 
 // isWrongCredentials reports whether Cognito refused a sign-in because of what the caller sent.
@@ -221,6 +219,10 @@ type refusals struct {
 	now    func() time.Time
 	mu     sync.Mutex
 	counts map[string]refusalCount
+	// passwords counts the sign-ins by password that are under way and may be refused, and left is closed
+	// when one of them ends.
+	passwords map[string]int
+	left      chan struct{}
 }
 
 type refusalCount struct {
@@ -229,25 +231,81 @@ type refusalCount struct {
 }
 
 func newRefusals(now func() time.Time) *refusals {
-	return &refusals{now: now, counts: map[string]refusalCount{}}
+	return &refusals{now: now, counts: map[string]refusalCount{}, passwords: map[string]int{}, left: make(chan struct{})}
 }
 
-func (r *refusals) allow(caller, user string) error {
+// refusalLimits returns how many attempts may be refused for each key.
+func refusalLimits(caller, user string) map[string]int {
+	return map[string]int{caller: refusalsPerCaller, caller + "\x00" + user: refusalsPerUser}
+}
+
+// enter begins an attempt, which leave ends. Attempts at once could exceed the limit together, so one by
+// password waits until those under way leave room for it. Refresh tokens cannot be guessed.
+func (r *refusals) enter(ctx context.Context, caller string, login cognito.Login) (leave func(refused bool), err error) {
+	limits := refusalLimits(caller, login.Username)
+	byPassword := login.Password != ""
+	for {
+		left, err := r.tryEnter(limits, byPassword)
+		if err != nil {
+			return nil, err
+		}
+		if left == nil {
+			return func(refused bool) { r.leave(limits, byPassword, refused) }, nil
+		}
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryEnter returns a channel to wait for if too many attempts are under way.
+func (r *refusals) tryEnter(limits map[string]int, byPassword bool) (left <-chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	for key, most := range map[string]int{caller: refusalsPerCaller, caller + "\x00" + user: refusalsPerUser} {
-		if count := r.counts[key]; count.n >= most && now.Before(count.until) {
-			return logical.CodedError(http.StatusTooManyRequests,
+	for key, most := range limits {
+		count := r.counts[key]
+		if !now.Before(count.until) {
+			count.n = 0
+		}
+		if count.n >= most {
+			return nil, logical.CodedError(http.StatusTooManyRequests,
 				fmt.Sprintf("too many requests for tokens were refused: try again in %s", durationText(count.until.Sub(now).Round(time.Second))))
 		}
+		if byPassword && count.n+r.passwords[key] >= most {
+			left = r.left
+		}
 	}
-	return nil
+	if left == nil && byPassword {
+		for key := range limits {
+			r.passwords[key]++
+		}
+	}
+	return left, nil
 }
 
-func (r *refusals) add(caller, user string) {
+func (r *refusals) leave(limits map[string]int, byPassword, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if refused {
+		r.count(limits)
+	}
+	if !byPassword {
+		return
+	}
+	for key := range limits {
+		if r.passwords[key]--; r.passwords[key] == 0 {
+			delete(r.passwords, key)
+		}
+	}
+	close(r.left)
+	r.left = make(chan struct{})
+}
+
+// count counts a refused attempt. The caller holds mu.
+func (r *refusals) count(limits map[string]int) {
 	now := r.now()
 	if len(r.counts) >= refusalsMax {
 		for key, count := range r.counts {
@@ -256,7 +314,7 @@ func (r *refusals) add(caller, user string) {
 			}
 		}
 	}
-	for _, key := range []string{caller, caller + "\x00" + user} {
+	for key := range limits {
 		count := r.counts[key]
 		if !now.Before(count.until) {
 			count = refusalCount{until: now.Add(refusalWindow)}

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/emulator/control"
@@ -116,6 +117,29 @@ func TestTokensForIssuedUsers(t *testing.T) {
 		answer, err := p.signIn(other["username"], other["password"])
 		require.NoError(t, err)
 		require.False(t, answer.IsError())
+	})
+
+	t.Run("attempts at once are limited, too", func(t *testing.T) {
+		p := newPool(t)
+		creds := p.Read("creds/ci")
+		before := p.authCalls()
+		require.NoError(t, p.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 50}}))
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() { _, _ = p.signIn(creds["username"], "hush-Wrong-1") })
+		}
+		group.Wait()
+		require.Equal(t, before+5, p.authCalls())
+
+		other := p.Read("creds/ci")
+		for range 20 {
+			group.Go(func() {
+				answer, err := p.signIn(other["username"], other["password"])
+				assert.NoError(t, err)
+				assert.False(t, answer.IsError())
+			})
+		}
+		group.Wait()
 	})
 
 	t.Run("refused attempts of a caller are limited over all users", func(t *testing.T) {
