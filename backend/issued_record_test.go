@@ -296,7 +296,7 @@ func TestUserThatWasNotDelivered(t *testing.T) {
 
 	t.Run("is deleted if its record was deleted meanwhile", func(t *testing.T) {
 		i := newIssuer(t, hourly())
-		i.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultHang, Times: 1})
+		require.NoError(t, i.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 300}}))
 		failed := make(chan error, 1)
 		go func() {
 			_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
@@ -440,6 +440,7 @@ func TestEndsThatFail(t *testing.T) {
 		i.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})
 		_ = i.tick()
 		require.NotEmpty(t, i.states(), "the engine's own limit is no attempt")
+		require.NotContains(t, i.states(), "ending", "the engine's own limit is no attempt")
 		i.failing("AdminDeleteUser")
 		i.WriteOK("config", map[string]any{"rate_limits": noLimits})
 		for range 30 {

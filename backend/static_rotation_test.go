@@ -490,6 +490,9 @@ func TestUsersAreIdentifiedBySub(t *testing.T) {
 	k.WriteOK("static-roles/x", role)
 	require.Equal(t, value, k.value(), "the sub is another name of the same user")
 	require.Contains(t, k.WriteRefused("static-roles/y", role), `static role "x" owns the same`)
+	role["username"] = "ann@example.com"
+	k.WriteOK("static-roles/x", role)
+	require.Equal(t, value, k.value(), "so is the address")
 	k.addUser("bob@example.com")
 	role["username"] = "bob@example.com"
 	require.Contains(t, k.WriteRefused("static-roles/x", role), "cannot change")
