@@ -149,7 +149,7 @@ func newBackend(options Options) *backend {
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)
 	b.ownedUsers = []ownedUsersFunc{b.staticRoleUsers}
-	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord}
+	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord, kindAppClient: b.endAppClientRecord}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
@@ -184,7 +184,7 @@ func newBackend(options Options) *backend {
 			pathTidy(b),
 			pathMetrics(b),
 		),
-		Secrets:           []*framework.Secret{secretUser(b)},
+		Secrets:           []*framework.Secret{secretUser(b), secretAppClient(b)},
 		InitializeFunc:    b.initialize,
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,

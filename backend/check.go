@@ -33,6 +33,11 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if role.CredentialType == credentialTypeUser {
 		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
+	if role.CredentialType == credentialTypeAppClient {
+		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), check.Issuer{
+			Target: role.target(aws.region), Domain: role.CognitoPoolDomain,
+		})...)
+	}
 	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}

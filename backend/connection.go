@@ -25,6 +25,10 @@ type userPool interface {
 	DisableUser(ctx context.Context, username string) error
 	DeleteUser(ctx context.Context, username string) error
 	DeleteNewUser(ctx context.Context, username string) error
+	CreateAppClient(ctx context.Context, client cognito.NewAppClient) (cognito.AppClient, error)
+	DeleteAppClient(ctx context.Context, id string) error
+	DeleteNewAppClient(ctx context.Context, id string) error
+	FindAppClients(ctx context.Context, names ...string) (map[string][]string, error)
 }
 
 var _ userPool = (*cognito.Pool)(nil)
@@ -126,4 +130,12 @@ const sessionNameMax = 64
 func sessionName(mountPoint string) string {
 	name := "vault-" + notInSessionName.ReplaceAllString(strings.Trim(mountPoint, "/"), "-")
 	return name[:min(len(name), sessionNameMax)]
+}
+
+// reachesAsBefore returns the account and endpoint that a place is reached through now, and whether
+// they are known to be those of when an object was created there.
+func (c *connection) reachesAsBefore(ctx context.Context, p place) (account, endpoint string, same bool) {
+	endpoint, err := c.Endpoint(ctx, p.target())
+	account = c.Account(ctx, p.target())
+	return account, endpoint, err == nil && account != "" && account == p.Account && endpoint == p.Endpoint
 }

@@ -121,7 +121,7 @@ func (c *creation) fail(ctx context.Context, gone bool, failure, undo error) {
 		return
 	}
 	c.b.Logger().Warn("an object that was not delivered may be left at Cognito until the reconciler ends it",
-		"role", c.record.Role, "id", c.record.ID, "username", c.record.Username, "error", failure, "undo", undo)
+		"role", c.record.Role, "id", c.record.ID, "object", c.record.object(), "error", failure, "undo", undo)
 	c.restore(ctx)
 }
 
@@ -136,7 +136,7 @@ func (c *creation) restore(ctx context.Context) {
 	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace))
 	if err := errors.Join(putDue(ctx, c.storage, due), c.b.putRecord(ctx, c.storage, c.record)); err != nil {
 		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
-			"username", c.record.Username, "user_pool_id", c.record.UserPoolID, "error", err)
+			"object", c.record.object(), "user_pool_id", c.record.UserPoolID, "error", err)
 	}
 }
 

@@ -86,6 +86,10 @@ func (r *issuedRecord) summary(ends time.Time) map[string]any {
 		"created":      timeText(r.Created),
 		"expires":      timeText(ends),
 	}
+	if r.Kind == kindAppClient {
+		delete(shown, "username")
+		shown["client_name"] = r.ClientName
+	}
 	if r.LastError != "" {
 		shown["last_error"] = r.LastError
 	}
@@ -97,9 +101,13 @@ func (r *issuedRecord) responseData(ends time.Time) map[string]any {
 	shown := r.summary(ends)
 	shown["id"] = r.ID
 	shown["role"] = r.Role
-	shown["requested_name"] = r.RequestedName
-	shown["sub"] = r.Sub
-	shown["revocation"] = r.Revocation
+	if r.Kind == kindAppClient {
+		shown["app_client_id"] = r.ClientID
+	} else {
+		shown["requested_name"] = r.RequestedName
+		shown["sub"] = r.Sub
+		shown["revocation"] = r.Revocation
+	}
 	shown["user_pool_id"] = r.UserPoolID
 	shown["region"] = r.Region
 	shown["aws_assume_role_arn"] = r.AssumeRoleARN

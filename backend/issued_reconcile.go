@@ -115,6 +115,11 @@ func (r *reconciliation) run(ctx context.Context) error {
 	if err := r.read(ctx, due); err != nil {
 		return err
 	}
+	var lost []*issuedRecord
+	for _, batch := range r.batches {
+		lost = append(lost, batch.due...)
+	}
+	r.findLostClients(ctx, lost)
 	r.endDue(ctx)
 	return errors.Join(r.reindex(ctx), r.report())
 }
@@ -275,6 +280,8 @@ func (r *reconciliation) judge(ctx context.Context, target endTarget, record *is
 		r.ended++
 		r.targets[target] = 0
 		return time.Time{}
+	case errors.Is(err, errNotListed):
+		return r.now.Add(searchPause(r.now.Sub(record.Created)))
 	case !tried:
 		r.skipped++
 		r.targets[target] = targetFailuresMax // the others would not be tried either
@@ -366,7 +373,7 @@ func (b *backend) endRecord(ctx context.Context, req *logical.Request, r *issued
 	if err == nil {
 		return b.dropRecord(ctx, req.Storage, r.Role, r.ID)
 	}
-	if wasTried(ctx, err) {
+	if wasTried(ctx, err) && !errors.Is(err, errNotListed) {
 		b.noteFailedEnd(ctx, req.Storage, r, err)
 	}
 	return err
@@ -399,6 +406,7 @@ func (b *backend) endAll(ctx context.Context, req *logical.Request) error {
 		return err
 	}
 	r := &reconciliation{b: b, req: req, storage: req.Storage, now: b.now(), targets: map[endTarget]int{}, failures: unreadable, last: true}
+	r.findLostClients(ctx, records)
 	for _, unconfirmed := range []bool{true, false} {
 		var group errgroup.Group
 		group.SetLimit(parallelEnds)

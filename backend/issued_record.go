@@ -67,6 +67,7 @@ package backend
 //	between the new index entry of a batch and the deletion of the old one: the batch is looked at twice.
 
 import (
+	"cmp"
 	"context"
 	cryptorand "crypto/rand"
 	"crypto/sha256"
@@ -118,7 +119,10 @@ const (
 // recordKind is what was issued. Each kind has its end in backend.issuedEnds.
 type recordKind string
 
-const kindUser recordKind = "user"
+const (
+	kindUser      recordKind = "user"
+	kindAppClient recordKind = "app_client"
+)
 
 // place says where an object is, and how AWS was reached when it was created.
 type place struct {
@@ -159,6 +163,12 @@ type issuedRecord struct {
 	// Revocation is what the role says about the end of its users.
 	Revocation string `json:"revocation,omitempty"`
 
+	// ClientName is the name of an app client, and ClientID its id, once it is known. See app_client.go.
+	ClientName string `json:"client_name,omitempty"`
+	ClientID   string `json:"app_client_id,omitempty"`
+	// found are the ids of the app clients with ClientName, if they were looked for, or why that failed.
+	found *foundClients
+
 	Created time.Time `json:"created"`
 	// Deadline is when the object is to be ended. It is zero until the object is delivered.
 	Deadline time.Time `json:"deadline,omitzero"`
@@ -176,6 +186,9 @@ type issuedRecord struct {
 	LastError   string    `json:"last_error,omitempty"`
 	LastAttempt time.Time `json:"last_attempt,omitzero"`
 }
+
+// object returns the name of the object for a log.
+func (r *issuedRecord) object() string { return cmp.Or(r.Username, r.ClientName) }
 
 func (r *issuedRecord) key() string { return recordKey(r.Role, r.ID) }
 

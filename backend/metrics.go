@@ -153,7 +153,7 @@ func (m *metrics) histogram(name, help string, buckets []float64, labels ...stri
 }
 
 // issued records the outcome of a request for an object of a role.
-func (m *metrics) issued(kind, role string, took time.Duration, err error) { //nolint:unparam // other kinds of objects follow
+func (m *metrics) issued(kind, role string, took time.Duration, err error) {
 	if m == nil {
 		return
 	}

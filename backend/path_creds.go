@@ -15,7 +15,7 @@ func pathCreds(b *backend) []*framework.Path {
 	operation := func(verb, suffix string) *framework.PathOperation {
 		return &framework.PathOperation{
 			Callback: b.pathCredsRead,
-			Summary:  "Issue a user or a token.",
+			Summary:  "Issue a user, a token or an app client.",
 			// A performance secondary issues itself: Vault registers the lease on the cluster that was asked.
 			ForwardPerformanceStandby: true,
 			Responses:                 responseSchema(credsResponseFields()),
@@ -34,7 +34,7 @@ func pathCreds(b *backend) []*framework.Path {
 			"ttl": {
 				Type:        framework.TypeDurationSecond,
 				Query:       true,
-				Description: "Duration of the lease, if shorter than the role's. Type user only.",
+				Description: "Duration of the lease, if shorter than the role's. Types user and app_client only.",
 			},
 			"scopes": {
 				Type:        framework.TypeCommaStringSlice,
@@ -63,23 +63,26 @@ func pathCreds(b *backend) []*framework.Path {
 
 func credsResponseFields() map[string]*framework.FieldSchema {
 	return markSensitive(map[string]*framework.FieldSchema{
-		"username":      {Type: framework.TypeString, Description: "Cognito's own username of the user."},
-		"password":      {Type: framework.TypeString, Description: "Password of the user."},
-		"email":         {Type: framework.TypeString, Description: "E-mail address of the user, when it has one."},
-		"sub":           {Type: framework.TypeString, Description: "Unique id of the user."},
-		"user_pool_id":  {Type: framework.TypeString, Description: "Id of the user pool."},
-		"region":        {Type: framework.TypeString, Description: "AWS region of the user pool."},
-		"app_client_id": {Type: framework.TypeString, Description: "App client that the user signed in through, or whose token it is."},
-		"totp_secret":   {Type: framework.TypeString, Description: "Secret of the user's authenticator, in base32."},
-		"totp_url":      {Type: framework.TypeString, Description: "The same as an otpauth URL."},
-		"id_token":      {Type: framework.TypeString, Description: "ID token of the user, a JWT."},
-		"refresh_token": {Type: framework.TypeString, Description: "Refresh token of the user."},
-		"access_token":  {Type: framework.TypeString, Description: "Access token, a JWT."},
-		"token_type":    {Type: framework.TypeString, Description: "How to present the access token: Bearer."},
-		"expires_in":    {Type: framework.TypeInt64, Description: "Seconds until the access token ends."},
-		"scope":         {Type: framework.TypeString, Description: "Scopes that the access token grants. Type client_credentials_grant only."},
-		"expiration":    {Type: framework.TypeString, Description: "When the access token ends, in RFC 3339. Type client_credentials_grant only."},
-		"ttl":           {Type: framework.TypeInt64, Description: "Seconds until the next token can be had. Type client_credentials_grant only."},
+		"username":          {Type: framework.TypeString, Description: "Cognito's own username of the user."},
+		"password":          {Type: framework.TypeString, Description: "Password of the user."},
+		"email":             {Type: framework.TypeString, Description: "E-mail address of the user, when it has one."},
+		"sub":               {Type: framework.TypeString, Description: "Unique id of the user."},
+		"user_pool_id":      {Type: framework.TypeString, Description: "Id of the user pool."},
+		"region":            {Type: framework.TypeString, Description: "AWS region of the user pool."},
+		"app_client_id":     {Type: framework.TypeString, Description: "App client that the user signed in through, whose token it is, or that was created."},
+		"app_client_secret": {Type: framework.TypeString, Description: "Secret of the app client that was created. Type app_client only."},
+		"scopes":            {Type: framework.TypeStringSlice, Description: "Scopes that the app client is allowed. Type app_client only."},
+		"token_endpoint":    {Type: framework.TypeString, Description: "URL at which the app client gets its tokens. Type app_client only."},
+		"totp_secret":       {Type: framework.TypeString, Description: "Secret of the user's authenticator, in base32."},
+		"totp_url":          {Type: framework.TypeString, Description: "The same as an otpauth URL."},
+		"id_token":          {Type: framework.TypeString, Description: "ID token of the user, a JWT."},
+		"refresh_token":     {Type: framework.TypeString, Description: "Refresh token of the user."},
+		"access_token":      {Type: framework.TypeString, Description: "Access token, a JWT."},
+		"token_type":        {Type: framework.TypeString, Description: "How to present the access token: Bearer."},
+		"expires_in":        {Type: framework.TypeInt64, Description: "Seconds until the access token ends."},
+		"scope":             {Type: framework.TypeString, Description: "Scopes that the access token grants. Type client_credentials_grant only."},
+		"expiration":        {Type: framework.TypeString, Description: "When the access token ends, in RFC 3339. Type client_credentials_grant only."},
+		"ttl":               {Type: framework.TypeInt64, Description: "Seconds until the next token can be had. Type client_credentials_grant only."},
 		"rotation_period": {
 			Type:        framework.TypeInt64,
 			Description: "Seconds from one token to the next. Vault Agent uses this and ttl to schedule its next read. Type client_credentials_grant only.",
@@ -88,7 +91,7 @@ func credsResponseFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "When the token was issued (RFC 3339). The Vault Secrets Operator needs it to refresh the token. Type client_credentials_grant only.",
 		},
-	}, "password", "totp_secret", "totp_url", "id_token", "refresh_token", "access_token")
+	}, "password", "app_client_secret", "totp_secret", "totp_url", "id_token", "refresh_token", "access_token")
 }
 
 // pathCredsRead issues what the role is for. The role is checked again,
@@ -107,6 +110,10 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
 		return issue.run(ctx)
 	}
+	if role.CredentialType == credentialTypeAppClient {
+		issue := &clientIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+		return issue.run(ctx)
+	}
 	return b.issueMachineToken(ctx, req, aws, name, role, in)
 }
 
@@ -121,7 +128,7 @@ func refuseFields(in input, role *roleEntry, fields ...string) error {
 }
 
 const (
-	credsHelpSynopsis    = `Issue a user or a token.`
+	credsHelpSynopsis    = `Issue a user, a token or an app client.`
 	credsHelpDescription = `
 For a role of credential_type "user" every read makes a user in the role's user
 pool, puts it into its groups and signs it in. It is deleted when the lease ends
@@ -130,5 +137,9 @@ without asking Cognito.
 
 For one of credential_type "client_credentials_grant" a read returns an access
 token of the role's app client, without a lease: Cognito cannot revoke it.
+
+For one of credential_type "app_client" every read creates an app client with a
+secret of its own, for the client_credentials grant. It is deleted when the
+lease ends or is revoked; tokens that it got stay valid until they expire.
 `
 )

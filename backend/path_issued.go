@@ -59,7 +59,7 @@ func pathIssued(b *backend) []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: issuedOperation(b.pathIssuedList,
 					"List what exists at Cognito because of a role.", issuedListFields("Ids of the records, in order of time.",
-						"For each id: kind, state, username, display_name and entity_id of the caller, created, expires (at the latest), and last_error.")),
+						"For each id: kind, state, username or client_name, display_name and entity_id of the caller, created, expires (at the latest), and last_error.")),
 			},
 			HelpSynopsis:    issuedHelpSynopsis,
 			HelpDescription: strings.TrimSpace(issuedHelpDescription),
@@ -109,10 +109,12 @@ func issuedRecordFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"id":                  text("Id of the record."),
 		"role":                text("Role that issued the object."),
-		"kind":                text(`What was issued, such as "user".`),
+		"kind":                text(`What was issued, "user" or "app_client".`),
 		"state":               text(`"creating": no answer was sent. "delivered": whether Vault has a lease is not known yet. "confirmed": a renewal proved the lease. "ending": an end failed and is repeated. "unreadable": another version stored the record.`),
 		"username":            text("Cognito's own username of the user."),
 		"requested_name":      text("Username that was sent to Cognito."),
+		"app_client_id":       text("Id of the app client, once it is known."),
+		"client_name":         text("Name of the app client."),
 		"sub":                 text("Unique id of the user."),
 		"display_name":        text("Display name of the token that asked."),
 		"entity_id":           text("Id of the identity entity that asked."),

@@ -149,7 +149,8 @@ const (
 	roleHelpDescription = `
 A role of type "user" creates a user for each read of creds/<name>, and deletes
 it when the lease ends. A role of type "client_credentials_grant" issues access
-tokens of an app client.
+tokens of an app client. A role of type "app_client" creates an app client for
+each read, and deletes it when the lease ends.
 
 A write changes only the fields that it names. The secret of the app client is
 never returned. Deleting a role does not revoke its leases: they can still be

@@ -23,6 +23,7 @@ const (
 
 	credentialTypeUser              = "user"
 	credentialTypeClientCredentials = "client_credentials_grant"
+	credentialTypeAppClient         = "app_client"
 
 	mfaNone = "none"
 	mfaTOTP = "totp"
@@ -90,6 +91,9 @@ type roleEntry struct {
 	Revocation       string            `json:"revocation,omitempty"`
 	// TokensFor is empty for the default, tokensForIssued.
 	TokensFor string `json:"tokens_for,omitempty"`
+	// AccessTokenTTL is the life of the tokens of issued app clients; 0 is Cognito's default.
+	AccessTokenTTL     time.Duration `json:"access_token_ttl,omitempty"`
+	ClientNameTemplate string        `json:"client_name_template,omitempty"`
 	// MaxIssued bounds how many objects of the role exist at a time; 0 is no bound.
 	MaxIssued int `json:"max_issued,omitempty"`
 }
@@ -184,6 +188,8 @@ func (r *roleEntry) update(in input) error {
 	setDuration(in, "ttl", &r.TTL)
 	setDuration(in, "max_ttl", &r.MaxTTL)
 	setField(in, "max_issued", &r.MaxIssued)
+	setDuration(in, "access_token_ttl", &r.AccessTokenTTL)
+	setString(in, "client_name_template", &r.ClientNameTemplate)
 	setNegated(in, "issue_tokens", &r.NoTokens)
 	setNegated(in, "cache_tokens", &r.NoCache)
 	setString(in, "token_source", (*string)(&r.Source))
@@ -207,6 +213,9 @@ func (r *roleEntry) setType(in input) error {
 	}
 	if before != r.CredentialType {
 		*r = r.common()
+	}
+	if r.CredentialType == credentialTypeAppClient { // it has an app client of its own for each lease
+		r.AppClientID, r.AppClientSecret, r.ClientMetadata = "", "", nil
 	}
 	return nil
 }
@@ -257,8 +266,11 @@ func (r *roleEntry) validate(defaultRegion string) error {
 	if err := r.access().validate(); err != nil {
 		return err
 	}
-	if r.CredentialType == credentialTypeUser {
+	switch r.CredentialType {
+	case credentialTypeUser:
 		return r.validateUser(defaultRegion)
+	case credentialTypeAppClient:
+		return r.validateAppClient(defaultRegion)
 	}
 	// The 2021 plugin stored any type, and issued machine tokens for all except "user".
 	return r.validateClientCredentials(defaultRegion)
@@ -274,15 +286,21 @@ func (r *roleEntry) validateUser(defaultRegion string) error {
 	case r.DummyEmailDomain != "" && !validEmailDomain(r.DummyEmailDomain):
 		return badRequest("dummy_email_domain %q is not allowed: it must be a domain of at most %d characters, such as example.com",
 			r.DummyEmailDomain, emailDomainMax)
-	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
-		return badRequest("ttl %q is not allowed: it must not be longer than max_ttl %s", durationText(r.TTL), durationText(r.MaxTTL))
-	case r.MaxIssued < 0:
-		return badRequest("max_issued %d is not allowed: it must be 0, for no bound, or a number of users", r.MaxIssued)
 	}
-	for _, validate := range []func() error{r.validateChoices, r.validateAttributes, r.validateGroups} {
+	for _, validate := range []func() error{r.validateLease, r.validateChoices, r.validateAttributes, r.validateGroups} {
 		if err := validate(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (r *roleEntry) validateLease() error {
+	switch {
+	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
+		return badRequest("ttl %q is not allowed: it must not be longer than max_ttl %s", durationText(r.TTL), durationText(r.MaxTTL))
+	case r.MaxIssued < 0:
+		return badRequest("max_issued %d is not allowed: it must be 0, for no bound, or a number of objects", r.MaxIssued)
 	}
 	return nil
 }
@@ -388,15 +406,19 @@ func validEmailDomain(domain string) bool {
 // responseData returns the role as a read shows it, without its secret.
 func (r *roleEntry) responseData() map[string]any {
 	data := map[string]any{
-		"credential_type":       r.CredentialType,
-		"app_client_id":         r.AppClientID,
-		"app_client_secret_set": r.AppClientSecret != "",
-		"region":                r.Region,
-		"user_pool_id":          r.UserPoolID,
-		"aws_assume_role_arn":   r.AssumeRoleARN,
-		"aws_external_id":       r.ExternalID,
-		"client_metadata":       orEmpty(r.ClientMetadata),
+		"credential_type":     r.CredentialType,
+		"region":              r.Region,
+		"user_pool_id":        r.UserPoolID,
+		"aws_assume_role_arn": r.AssumeRoleARN,
+		"aws_external_id":     r.ExternalID,
 	}
+	if r.CredentialType == credentialTypeAppClient {
+		maps.Copy(data, r.appClientData())
+		return data
+	}
+	data["app_client_id"] = r.AppClientID
+	data["app_client_secret_set"] = r.AppClientSecret != ""
+	data["client_metadata"] = orEmpty(r.ClientMetadata)
 	if r.CredentialType == credentialTypeUser {
 		maps.Copy(data, r.userData())
 	} else {

@@ -14,14 +14,22 @@ import (
 
 // fieldsOfType holds the role fields that not every credential type has.
 var fieldsOfType = map[string][]string{
-	credentialTypeUser:              slices.Sorted(maps.Keys(userRoleFields())),
-	credentialTypeClientCredentials: slices.Sorted(maps.Keys(machineRoleFields())),
+	credentialTypeUser:              append(existingClientFields(), slices.Sorted(maps.Keys(userRoleFields()))...),
+	credentialTypeClientCredentials: append(existingClientFields(), slices.Sorted(maps.Keys(machineRoleFields()))...),
+	credentialTypeAppClient: append([]string{"scopes", "cognito_pool_domain", "ttl", "max_ttl", "max_issued"},
+		slices.Sorted(maps.Keys(appClientRoleFields()))...),
+}
+
+// existingClientFields are those of roles that use an app client which exists.
+func existingClientFields() []string {
+	return []string{"app_client_id", "app_client_secret", "app_client_secret_set", "client_metadata"}
 }
 
 func roleFields() map[string]*framework.FieldSchema {
 	fields := commonRoleFields()
 	maps.Copy(fields, userRoleFields())
 	maps.Copy(fields, machineRoleFields())
+	maps.Copy(fields, appClientRoleFields())
 	return describeDefaults(fields)
 }
 
@@ -35,16 +43,16 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 		"credential_type": {
 			Type:          framework.TypeString,
 			Default:       credentialTypeClientCredentials,
-			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials},
-			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, or "client_credentials_grant", an access token of an app client.`,
+			AllowedValues: []any{credentialTypeUser, credentialTypeClientCredentials, credentialTypeAppClient},
+			Description:   `Type of credential that the role issues: "user", a new user for the duration of a lease, "client_credentials_grant", an access token of an app client, or "app_client", a new app client for the duration of a lease.`,
 		},
 		"app_client_id": {
 			Type:        framework.TypeString,
-			Description: "ID of the app client that users sign in through, or whose tokens are issued.",
+			Description: "ID of the app client that users sign in through, or whose tokens are issued. Types user and client_credentials_grant only.",
 		},
 		"app_client_secret": {
 			Type:         framework.TypeString,
-			Description:  "Secret of the app client, if it has one. Never returned. Required again when a field changes that says where it is sent. If a client_credentials_grant role has none, the secret is looked up in user_pool_id and cached in memory only.",
+			Description:  "Secret of the app client, if it has one. Never returned. Types user and client_credentials_grant only. Required again when a field changes that says where it is sent. If a client_credentials_grant role has none, the secret is looked up in user_pool_id and cached in memory only.",
 			DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
 		},
 		"app_client_secret_set": {
@@ -57,7 +65,7 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 		},
 		"user_pool_id": {
 			Type:        framework.TypeString,
-			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for type user.",
+			Description: "ID of the user pool, such as eu-west-1_AbCdEfGhI. Required for types user and app_client.",
 		},
 		"aws_assume_role_arn": {
 			Type:        framework.TypeString,
@@ -69,7 +77,7 @@ func commonRoleFields() map[string]*framework.FieldSchema {
 		},
 		"client_metadata": {
 			Type:        framework.TypeKVPairs,
-			Description: "Keys and values to pass to the Lambda triggers of the user pool.",
+			Description: "Keys and values to pass to the Lambda triggers of the user pool. Types user and client_credentials_grant only.",
 		},
 	}
 }
@@ -114,7 +122,7 @@ func userRoleFields() map[string]*framework.FieldSchema {
 		},
 		"max_issued": {
 			Type:        framework.TypeInt,
-			Description: "How many users of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound. Type user only.",
+			Description: "How many users or app clients of the role may exist at a time. A read beyond that is refused with status 429. 0 is no bound. Types user and app_client only.",
 		},
 		"tokens_for": {
 			Type:          framework.TypeString,
@@ -129,11 +137,11 @@ func userRoleFields() map[string]*framework.FieldSchema {
 		},
 		"ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Default lifetime of a user. Defaults to the mount's value. Type user only.",
+			Description: "Default lifetime of a user or an app client. Defaults to the mount's value. Types user and app_client only.",
 		},
 		"max_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Description: "Maximum lifetime of a user, renewals included. Defaults to the mount's value. Type user only.",
+			Description: "Maximum lifetime of a user or an app client, renewals included. Defaults to the mount's value. Types user and app_client only.",
 		},
 	}
 }
@@ -148,7 +156,7 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 		},
 		"cognito_pool_domain": {
 			Type:        framework.TypeString,
-			Description: "Domain of the user pool, as a host or https URL. Not needed with token_source=api. Type client_credentials_grant only.",
+			Description: "Domain of the user pool, as a host or https URL. Not needed with token_source=api. Required for type app_client, which returns its token endpoint. Types client_credentials_grant and app_client only.",
 		},
 		"static_role": {
 			Type:        framework.TypeLowerCaseString,
@@ -166,7 +174,20 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 		},
 		"scopes": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Scopes that a read may request and gets by default, such as api/read. Defaults to all scopes of the app client. Type client_credentials_grant only.",
+			Description: "Scopes that a read may request and gets by default, such as api/read. Defaults to all scopes of the app client. For type app_client, the scopes that each app client is allowed, one at least. Types client_credentials_grant and app_client only.",
+		},
+	}
+}
+
+func appClientRoleFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"access_token_ttl": {
+			Type:        framework.TypeDurationSecond,
+			Description: "Lifetime of the access tokens of each app client, from 5 minutes to a day. Defaults to an hour. Tokens outlive the app client until they expire. Type app_client only.",
+		},
+		"client_name_template": {
+			Type:        framework.TypeString,
+			Description: "Template for the names of app clients, with the values and functions of username_template. At least 7 characters must be random. Defaults to vault-, the role name and a random part. Type app_client only.",
 		},
 	}
 }

@@ -4,7 +4,6 @@
 package backend
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -70,7 +69,8 @@ func (i *userIssue) prepare(ctx context.Context) error {
 	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
 		return err
 	}
-	if err := i.takeTTL(); err != nil {
+	var err error
+	if i.ttl, err = i.b.requestedTTL(i.input, i.role); err != nil {
 		return err
 	}
 	if err := i.render(ctx); err != nil {
@@ -81,20 +81,6 @@ func (i *userIssue) prepare(ctx context.Context) error {
 		return err
 	}
 	i.pool = pool
-	return nil
-}
-
-// takeTTL takes the lease that the request asks for. It can only be shorter than that of a
-// request without one.
-func (i *userIssue) takeTTL() error {
-	setDuration(i.input, "ttl", &i.ttl)
-	if i.ttl == 0 {
-		return nil
-	}
-	longest := cmp.Or(i.role.TTL, i.b.System().DefaultLeaseTTL())
-	if longest != 0 && i.ttl > longest {
-		return badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", durationText(i.ttl), durationText(longest))
-	}
 	return nil
 }
 

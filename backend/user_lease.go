@@ -72,6 +72,18 @@ func (l *userLease) internalData() map[string]any {
 	return data
 }
 
+// leasePlace reads where the object of a lease is.
+func leasePlace(text func(key string) string) place {
+	return place{
+		UserPoolID:    text("user_pool_id"),
+		Region:        text("region"),
+		AssumeRoleARN: text("aws_assume_role_arn"),
+		ExternalID:    text("aws_external_id"),
+		Account:       text("account_id"),
+		Endpoint:      text("endpoint"),
+	}
+}
+
 // readUserLease reads the lease of a request. Its record id is that of the record that it was
 // issued with, or else the one that follows from the user.
 func readUserLease(secret *logical.Secret) (*userLease, error) {
@@ -80,15 +92,8 @@ func readUserLease(secret *logical.Secret) (*userLease, error) {
 		return value
 	}
 	lease := &userLease{issuedRecord: issuedRecord{
-		Kind: kindUser,
-		place: place{
-			UserPoolID:    text("user_pool_id"),
-			Region:        text("region"),
-			AssumeRoleARN: text("aws_assume_role_arn"),
-			ExternalID:    text("aws_external_id"),
-			Account:       text("account_id"),
-			Endpoint:      text("endpoint"),
-		},
+		Kind:       kindUser,
+		place:      leasePlace(text),
 		Role:       text("role"),
 		ID:         text("record"),
 		Username:   text("username"),
@@ -336,9 +341,8 @@ func (b *backend) acceptGone(ctx context.Context, aws *connection, lease *userLe
 			"username", lease.Username, "user_pool_id", lease.UserPoolID, "reason", err)
 		return nil
 	}
-	endpoint, endpointErr := aws.Endpoint(ctx, lease.target())
-	account := aws.Account(ctx, lease.target())
-	if endpointErr == nil && account != "" && account == lease.Account && endpoint == lease.Endpoint {
+	account, endpoint, same := aws.reachesAsBefore(ctx, lease.place)
+	if same {
 		b.Logger().Warn("a user is gone with its pool", "username", lease.Username, "user_pool_id", lease.UserPoolID, "reason", err)
 		return nil
 	}

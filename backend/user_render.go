@@ -106,7 +106,11 @@ func dummyEmail(username, domain string) string {
 // a template or policy that does not work, or that a caller could misuse, is refused when the role is
 // written.
 func (b *backend) dryRunRole(ctx context.Context, aws *connection, name, mountPoint string, role *roleEntry) error {
-	if role.CredentialType != credentialTypeUser {
+	switch role.CredentialType {
+	case credentialTypeUser:
+	case credentialTypeAppClient:
+		return dryRunClientName(name, mountPoint, role)
+	default:
 		return nil
 	}
 	var first cognito.NewUser

@@ -108,6 +108,22 @@ var iamFeatures = map[string]iamFeature{
 			return err == nil
 		},
 	},
+	"App clients": {
+		prepare: func(e *iamEnv) { e.writeAppClientRole("service", nil) },
+		drive: func(e *iamEnv) bool {
+			if !e.readsAndRevokes("creds/service") {
+				return false
+			}
+			client, err := e.tryRead("creds/service")
+			if err != nil {
+				return false
+			}
+			id := client.Data["app_client_id"].(string)
+			_, err = e.Admin.DeleteUserPoolClient(e.Context(), &cip.DeleteUserPoolClientInput{UserPoolId: &e.Seed.UserPoolID, ClientId: &id})
+			require.NoError(e, err)
+			return e.revokes(client.LeaseID)
+		},
+	},
 	"Static roles for passwords": {
 		prepare: func(e *iamEnv) { e.addUser("ann") },
 		drive: func(e *iamEnv) bool {

@@ -67,13 +67,36 @@ func (p *Pool) newClientInput(c NewAppClient) *cip.CreateUserPoolClientInput {
 // DeleteAppClient deletes an app client. One that is gone is no error, but a
 // pool that is gone is: see IsPoolGone.
 func (p *Pool) DeleteAppClient(ctx context.Context, id string) error {
-	_, err := p.api.DeleteUserPoolClient(ctx, &cip.DeleteUserPoolClientInput{UserPoolId: &p.target.UserPoolID, ClientId: &id})
+	_, err := p.deleteAppClient(ctx, id)
+	return err
+}
+
+// deleteAppClient reports whether Cognito knew the app client.
+func (p *Pool) deleteAppClient(ctx context.Context, id string) (existed bool, err error) {
+	_, err = p.api.DeleteUserPoolClient(ctx, &cip.DeleteUserPoolClientInput{UserPoolId: &p.target.UserPoolID, ClientId: &id})
+	existed = err == nil
 	if hasCode(err, codeResourceNotFound) {
 		// Cognito has one code for a missing app client and a missing pool.
 		_, err = p.api.ListUserPoolClients(ctx, &cip.ListUserPoolClientsInput{UserPoolId: &p.target.UserPoolID, MaxResults: aws.Int32(1)})
 	}
 	if err != nil {
-		return fail(p.clientStep("deleting", id), err)
+		return false, fail(p.clientStep("deleting", id), err)
+	}
+	return existed, nil
+}
+
+// DeleteNewAppClient deletes an app client that was just created. It repeats
+// the call for a while, because Cognito may not know the app client yet, and
+// says then that it is gone.
+func (p *Pool) DeleteNewAppClient(ctx context.Context, id string) error {
+	for attempt := range lagAttempts {
+		existed, err := p.deleteAppClient(ctx, id)
+		if err != nil || existed {
+			return err
+		}
+		if !wait(ctx, backoff(attempt, lagDelay)) {
+			return fail(p.clientStep("deleting", id), ctx.Err())
+		}
 	}
 	return nil
 }

@@ -68,6 +68,12 @@ var documentedErrors = map[string][]string{
 		ForbiddenException InvalidParameterException InvalidPasswordException LimitExceededException
 		NotAuthorizedException OperationNotEnabledException PasswordHistoryPolicyViolationException
 		PasswordResetRequiredException ResourceNotFoundException UserNotConfirmedException UserNotFoundException`),
+	"CreateUserPoolClient": strings.Fields(`
+		InvalidOAuthFlowException InvalidParameterException LimitExceededException NotAuthorizedException
+		ResourceNotFoundException ScopeDoesNotExistException`),
+	"DeleteUserPoolClient": strings.Fields(`
+		ConcurrentModificationException InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
+	"ListUserPoolClients":        strings.Fields(`InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
 	"DeleteUserPoolClientSecret": strings.Fields(`InvalidParameterException LimitExceededException ResourceNotFoundException`),
 	"DescribeUserPool": strings.Fields(`
 		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
@@ -120,6 +126,9 @@ var trustedErrors = map[string][]string{
 	"AdminDeleteUser":  {"UserNotFoundException", "ResourceNotFoundException"},
 	"AdminDisableUser": {"UserNotFoundException", "ResourceNotFoundException"},
 	"DeleteAccessKey":  {"NoSuchEntity"},
+	// The pool is asked for after DeleteUserPoolClient, and gone if its list is not found.
+	"DeleteUserPoolClient": {"ResourceNotFoundException"},
+	"ListUserPoolClients":  {"ResourceNotFoundException"},
 	// A new user has had no other password than the engine's.
 	"AdminSetUserPassword": {"PasswordHistoryPolicyViolationException"},
 }

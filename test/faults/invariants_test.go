@@ -6,8 +6,10 @@ package faults
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -28,7 +30,14 @@ type heldLease struct {
 	ending, ended bool
 }
 
-func (l *heldLease) username() string { return l.data["username"].(string) }
+// username returns the user of a lease, or "" if it is of an app client.
+func (l *heldLease) username() string {
+	name, _ := l.data["username"].(string)
+	return name
+}
+
+// clientID returns the app client of a lease of one.
+func (l *heldLease) clientID() string { return l.data["app_client_id"].(string) }
 
 func (l *heldLease) disables() bool { return l.secret.InternalData["revocation"] == "disable" }
 
@@ -38,7 +47,7 @@ func (e *env) receive(response *logical.Response) {
 		return
 	}
 	lease := &heldLease{secret: response.Secret, data: response.Data}
-	for _, field := range []string{"password", "refresh_token", "totp_secret"} {
+	for _, field := range []string{"password", "app_client_secret", "refresh_token", "totp_secret"} {
 		if secret, ok := response.Data[field].(string); ok {
 			e.secrets = append(e.secrets, secret)
 		}
@@ -68,7 +77,11 @@ func (e *env) checkLeases() {
 	e.T.Helper()
 	for _, lease := range e.leases {
 		if !lease.ending {
-			e.checkUser(lease)
+			if lease.username() == "" {
+				e.checkClient(lease)
+			} else {
+				e.checkUser(lease)
+			}
 			if err := e.renew(lease); err != nil {
 				e.lose(counters.LeasesStuck, "a renewal fails after the repair: %v", err)
 			}
@@ -140,6 +153,33 @@ func (e *env) checkUsers() {
 			e.lose(counters.UsersLeft, "user %q has no lease", user.Username)
 		case e.leases[i].ended && (user.Enabled || !e.leases[i].disables()):
 			e.lose(counters.UsersLeft, "user %q is still there after its lease was revoked", user.Username)
+		}
+	}
+}
+
+// checkClient requires that the returned app client gets a token.
+func (e *env) checkClient(lease *heldLease) {
+	e.T.Helper()
+	config := clientcredentials.Config{
+		ClientID: lease.clientID(), ClientSecret: lease.data["app_client_secret"].(string),
+		TokenURL: lease.data["token_endpoint"].(string), AuthStyle: oauth2.AuthStyleInParams,
+	}
+	if _, err := config.Token(e.T.Context()); err != nil {
+		e.lose(counters.LeasesStuck, "app client %q gets no token: %v", lease.clientID(), err)
+	}
+}
+
+// checkClients requires that the pool has no app clients of the engine but those with a lease.
+func (e *env) checkClients() {
+	e.T.Helper()
+	out, err := e.Admin.ListUserPoolClients(e.T.Context(), &cip.ListUserPoolClientsInput{UserPoolId: &e.Seed.UserPoolID, MaxResults: aws.Int32(60)})
+	require.NoError(e.T, err)
+	for _, client := range out.UserPoolClients {
+		held := slices.ContainsFunc(e.leases, func(l *heldLease) bool {
+			return !l.ended && l.username() == "" && l.clientID() == *client.ClientId
+		})
+		if strings.HasPrefix(*client.ClientName, "vault-") && !held {
+			e.lose(counters.UsersLeft, "app client %q has no lease", *client.ClientName)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func families() map[string][]operation {
 	return map[string][]operation{
 		"user issue":        userIssues(),
 		"leases":            leaseOperations(),
+		"app clients":       appClients(),
 		"machine tokens":    machineTokens(),
 		"tokens of users":   userTokens(),
 		"checks":            checks(),
@@ -106,6 +107,46 @@ func leaseOperations() []operation {
 		{name: "revoking an old one with revocation=disable", prepare: old(disables), run: revoke},
 		{name: "renewing a new one", prepare: withLease(nil), run: renew},
 		{name: "renewing an old one", prepare: old(nil), run: renew},
+	}
+}
+
+func appClients() []operation {
+	issuing := func(e *env) {
+		e.OK(logical.DeleteOperation, "roles/ci", nil)
+		e.WriteOK("roles/ci", map[string]any{
+			"credential_type": "app_client", "user_pool_id": e.Seed.UserPoolID, "region": e.Seed.Region,
+			"cognito_pool_domain": e.Seed.Domain, "scopes": "api/read", "ttl": "24h", "max_ttl": "24h",
+		})
+	}
+	leased := func(e *env) {
+		issuing(e)
+		require.NoError(e.T, issueUser(e))
+	}
+	old := func(e *env) {
+		leased(e)
+		e.passWithTick(time.Minute)
+	}
+	lost := func(e *env) {
+		issuing(e)
+		e.Fault(control.Fault{Operation: "CreateUserPoolClient", Kind: control.FaultCutAfter})
+		require.Error(e.T, issueUser(e))
+		e.Heal()
+		e.pass(10 * time.Minute)
+	}
+	gone := func(e *env) {
+		old(e)
+		id := e.leases[0].clientID()
+		_, err := e.Admin.DeleteUserPoolClient(e.T.Context(), &cip.DeleteUserPoolClientInput{UserPoolId: &e.Seed.UserPoolID, ClientId: &id})
+		require.NoError(e.T, err)
+	}
+	revoke := func(e *env) error { return e.revoke(e.leases[0]) }
+	return []operation{
+		{name: "issuing one", prepare: issuing, run: issueUser},
+		{name: "revoking a new one", prepare: leased, run: revoke},
+		{name: "revoking an old one", prepare: old, run: revoke},
+		{name: "revoking one that is gone", prepare: gone, run: revoke},
+		{name: "renewing one", prepare: old, run: func(e *env) error { return e.renew(e.leases[0]) }},
+		{name: "finding one whose answer was lost", prepare: lost, run: (*env).tryTick},
 	}
 }
 

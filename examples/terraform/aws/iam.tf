@@ -44,6 +44,17 @@ data "aws_iam_policy_document" "cognito" {
     resources = [aws_cognito_user_pool.this.arn]
   }
 
+  # For roles of type app_client.
+  statement {
+    sid = "AppClients"
+    actions = [
+      "cognito-idp:CreateUserPoolClient",
+      "cognito-idp:DeleteUserPoolClient",
+      "cognito-idp:ListUserPoolClients",
+    ]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
   # Besides what users need.
   statement {
     sid       = "StaticPasswords"

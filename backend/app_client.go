@@ -1,0 +1,235 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+// # App clients
+//
+// An issued record of kind app_client follows issued_record.go. Cognito returns the id of an app
+// client and its secret once, in the answer to CreateUserPoolClient, and allows two app clients of
+// one name. So each request makes one attempt that may have an effect, under a new random name that
+// its record stores before the call:
+//
+//	the answer         the record                          what follows
+//	refused            deleted                             the request fails
+//	an app client      delivered, with the id              the lease; its end deletes the id
+//	lost, or death     creating, with the name and no id   the request fails; the reconciler searches
+//
+// A search lists the pool's app clients, once in a tick for all lost names of the pool, and deletes
+// those that have a lost name. A list may not show a new app client yet. So a name that is not
+// listed is searched again, with growing pauses, until searchPeriod is over, and the record stays
+// meanwhile.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	cryptorand "crypto/rand"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	clientNameMax = 128 // Cognito's limit
+
+	// shortestAccessTokenTTL and longestAccessTokenTTL are Cognito's bounds.
+	shortestAccessTokenTTL = 5 * time.Minute
+	longestAccessTokenTTL  = 24 * time.Hour
+
+	// searchPeriod is how long after its creation a lost app client may not be listed.
+	searchPeriod = 24 * time.Hour
+	// shortestSearchPause and longestSearchPause bound the pause between two searches.
+	shortestSearchPause = 5 * time.Minute
+	longestSearchPause  = 4 * time.Hour
+	// searchBudget is how long one tick may list app clients. A pool of 10,000 takes half a minute.
+	searchBudget = 45 * time.Second
+)
+
+// clientNamePattern is Cognito's, without the spaces that it allows.
+var clientNamePattern = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+
+// errNotListed says that a lost app client may still exist, although no list shows it.
+var errNotListed = errors.New("the app client is not listed; it is searched again")
+
+// foundClients is the result of a search for one name.
+type foundClients struct {
+	ids []string
+	err error
+}
+
+func (r *roleEntry) validateAppClient(defaultRegion string) error {
+	if err := r.access().requirePool(defaultRegion); err != nil {
+		return err
+	}
+	switch {
+	case len(r.Scopes) == 0:
+		return requiredField("scopes", "the scopes that each app client is allowed, such as api/read")
+	case r.CognitoPoolDomain == "":
+		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
+	case r.AccessTokenTTL != 0 && (r.AccessTokenTTL < shortestAccessTokenTTL || r.AccessTokenTTL > longestAccessTokenTTL):
+		return badRequest("access_token_ttl %q is not allowed: it must be between %s and %s",
+			durationText(r.AccessTokenTTL), durationText(shortestAccessTokenTTL), durationText(longestAccessTokenTTL))
+	}
+	return cmp.Or(r.validateLease(), validateDomain(r.CognitoPoolDomain), validateScopes(r.Scopes))
+}
+
+func (r *roleEntry) appClientData() map[string]any {
+	return map[string]any{
+		"scopes":               append([]string{}, r.Scopes...),
+		"access_token_ttl":     seconds(r.AccessTokenTTL),
+		"client_name_template": r.ClientNameTemplate,
+		"cognito_pool_domain":  r.CognitoPoolDomain,
+		"ttl":                  seconds(r.TTL),
+		"max_ttl":              seconds(r.MaxTTL),
+		"max_issued":           r.MaxIssued,
+	}
+}
+
+// clientName renders the role's template, or returns a name of the engine's own form.
+func (r *roleEntry) clientName(data templateData) (string, error) {
+	if r.ClientNameTemplate == "" {
+		return newClientName(data.RoleName), nil
+	}
+	name, err := renderClientName(r.ClientNameTemplate, data.safe())
+	if err != nil {
+		return "", badRequest("client_name_template %q is not allowed: %s", r.ClientNameTemplate, err)
+	}
+	return name, nil
+}
+
+// newClientName returns a name with 130 random bits, which a long role name does not cut off.
+func newClientName(role string) string {
+	random := "-" + strings.ToLower(cryptorand.Text())
+	name := usernamePrefix + notInUsername.ReplaceAllString(strings.ToLower(role), "-")
+	return name[:min(len(name), clientNameMax-len(random))] + random
+}
+
+func renderClientName(text string, data templateData) (string, error) {
+	one, err := render(text, data, fixedRandomness("7"))
+	if err != nil {
+		return "", err
+	}
+	other, err := render(text, data, fixedRandomness("8"))
+	if err != nil {
+		return "", err
+	}
+	if n := differences(one, other); n < randomCharsMin {
+		return "", fmt.Errorf("only %d characters of the name that it renders are random: at least %d must be, for example from {{random 20}}", n, randomCharsMin)
+	}
+	name, err := render(text, data, data.randomness())
+	switch {
+	case err != nil:
+		return "", err
+	case !clientNamePattern.MatchString(name):
+		return "", fmt.Errorf("the name that it renders must be 1 to %d letters, digits or characters of _+=,.@-", clientNameMax)
+	}
+	return name, nil
+}
+
+// dryRunClientName renders names for harmless and hostile callers.
+func dryRunClientName(name, mountPoint string, role *roleEntry) error {
+	for _, caller := range trialCallers {
+		if _, err := role.clientName(trialData(name, mountPoint, role.UserPoolID, caller)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endAppClientRecord deletes the app client of a record, or those that a search found.
+func (b *backend) endAppClientRecord(ctx context.Context, req *logical.Request, r *issuedRecord) error {
+	if r.ClientID != "" {
+		return b.endAppClient(ctx, req, r, r.ClientID)
+	}
+	switch {
+	case r.found == nil:
+		return errNotListed
+	case r.found.err != nil:
+		return b.acceptPoolGone(ctx, req, r, r.found.err)
+	case len(r.found.ids) == 0 && b.now().Sub(r.Created) < searchPeriod:
+		return errNotListed
+	}
+	for _, id := range r.found.ids {
+		if err := b.endAppClient(ctx, req, r, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endAppClient deletes an app client. One that is gone already is ended.
+func (b *backend) endAppClient(ctx context.Context, req *logical.Request, r *issuedRecord, id string) error {
+	pool, err := b.userPool(ctx, req, r.target())
+	if err != nil {
+		return err
+	}
+	if b.now().Sub(r.Created) < lagWindow { // that Cognito does not know it yet proves nothing
+		err = pool.DeleteNewAppClient(ctx, id)
+	} else {
+		err = pool.DeleteAppClient(ctx, id)
+	}
+	return b.acceptPoolGone(ctx, req, r, err)
+}
+
+// acceptPoolGone accepts that an app client is gone with its pool, under the rule of acceptGone.
+func (b *backend) acceptPoolGone(ctx context.Context, req *logical.Request, r *issuedRecord, err error) error {
+	if !cognito.IsPoolGone(err) {
+		return err
+	}
+	aws, connectErr := b.connect(ctx, req)
+	if connectErr != nil {
+		return connectErr
+	}
+	account, endpoint, same := aws.reachesAsBefore(ctx, r.place)
+	if same {
+		b.Logger().Warn("an app client is gone with its pool", "client_name", r.ClientName, "user_pool_id", r.UserPoolID, "reason", err)
+		return nil
+	}
+	return fmt.Errorf("user pool %q is not found in account %q at endpoint %q, and app client %q was created in account %q at endpoint %q, "+
+		"so the app client may still be there: let config reach that account again: %w",
+		r.UserPoolID, account, endpoint, r.ClientName, r.Account, r.Endpoint, err)
+}
+
+// findLostClients lists the app clients of each pool that has lost ones, once per pool.
+func (r *reconciliation) findLostClients(ctx context.Context, records []*issuedRecord) {
+	ctx, cancel := context.WithTimeout(inBackground(ctx), searchBudget)
+	defer cancel()
+	lost := map[place][]*issuedRecord{}
+	for _, record := range records {
+		if record.Kind == kindAppClient && record.ClientID == "" {
+			lost[record.place] = append(lost[record.place], record)
+		}
+	}
+	for at, records := range lost {
+		found, err := r.findClients(ctx, at, records)
+		for _, record := range records {
+			record.found = &foundClients{found[record.ClientName], err}
+		}
+	}
+}
+
+func (r *reconciliation) findClients(ctx context.Context, at place, lost []*issuedRecord) (map[string][]string, error) {
+	pool, err := r.b.userPool(ctx, r.req, at.target())
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(lost))
+	for _, record := range lost {
+		names = append(names, record.ClientName)
+	}
+	return pool.FindAppClients(ctx, slices.Compact(slices.Sorted(slices.Values(names)))...)
+}
+
+// searchPause grows with the age of a lost app client. The last search is at the end of searchPeriod.
+func searchPause(age time.Duration) time.Duration {
+	pause := min(max(age/2, shortestSearchPause), longestSearchPause)
+	return max(min(pause, searchPeriod-age), time.Minute)
+}
