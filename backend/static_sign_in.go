@@ -66,7 +66,7 @@ func (e *signInsExhausted) Error() string {
 func (e *signInsExhausted) Unwrap() error { return &userError{e.Error()} }
 
 // signer signs in the user of a static role. It counts each sign-in in the
-// storage before it is made, and takes that back if it was certainly not wrong.
+// storage before it is made, and removes it from the count if it was certainly not wrong.
 type signer struct {
 	*backend
 	storage logical.Storage
@@ -90,7 +90,7 @@ func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, 
 	credentials := cognito.Login{Username: s.role.user(), Password: password}
 	session, err := s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
 	if !cognito.MayCountAsWrong(err) {
-		s.takeBack(ctx, at)
+		s.uncount(ctx, at)
 	}
 	return cognito.VerdictOf(err), session, err
 }
@@ -162,9 +162,9 @@ func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	return current, nil
 }
 
-// takeBack removes a sign-in that was not wrong from the counts. A failure leaves
+// uncount removes a sign-in that was not wrong from the counts. A failure leaves
 // it counted, which is safe.
-func (s *signer) takeBack(ctx context.Context, at time.Time) {
+func (s *signer) uncount(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	s.signInCounts.Lock()
