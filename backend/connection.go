@@ -57,8 +57,8 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 	})
 }
 
-// serviceFor returns the service of the last connection if only its access key was rotated since: its
-// cached tokens stay. Otherwise it returns a new service.
+// serviceFor returns the service of the last connection if only its access key was rotated since:
+// its cached tokens stay. Otherwise it returns a new service.
 func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
 	last := b.lastConnection.Load()
 	if last == nil || !config.isRotationOf(last.config) {

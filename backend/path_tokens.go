@@ -163,20 +163,20 @@ func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error
 }
 
 func tokenData(tokens cognito.Tokens) map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"access_token": tokens.AccessToken,
 		"id_token":     tokens.IDToken,
 		"token_type":   tokens.Type,
 		"expires_in":   seconds(tokens.ExpiresIn),
 	}
 	if tokens.RefreshToken != "" {
-		shown["refresh_token"] = tokens.RefreshToken
+		data["refresh_token"] = tokens.RefreshToken
 	}
-	return shown
+	return data
 }
 
-// tokensError names the role whose sign-in failed. A password that is wrong is the caller's, whatever the
-// set-up is.
+// tokensError names the role whose sign-in failed. A password that is wrong is the caller's,
+// whatever the set-up is.
 func tokensError(name string, err error) error {
 	if cognito.IsWrongPassword(err) {
 		return fmt.Errorf("role %q: %w", name, err)

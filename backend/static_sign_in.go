@@ -66,7 +66,7 @@ func (e *signInsExhausted) Error() string {
 func (e *signInsExhausted) Unwrap() error { return &userError{e.Error()} }
 
 // signer signs in the user of a static role. It counts each sign-in in the
-// storage before it is made, and takes that back if it was certainly not wrong.
+// storage before it is made, and removes it from the count if it was certainly not wrong.
 type signer struct {
 	*backend
 	storage logical.Storage
@@ -98,7 +98,7 @@ func counted[T any](ctx context.Context, s *signer, signIn func() (T, error)) (r
 	}
 	result, err = signIn()
 	if !cognito.MayCountAsWrong(err) {
-		s.takeBack(ctx, at)
+		s.uncount(ctx, at)
 	}
 	return result, err
 }
@@ -170,9 +170,9 @@ func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	return current, nil
 }
 
-// takeBack removes a sign-in that was not wrong from the counts. A failure leaves
+// uncount removes a sign-in that was not wrong from the counts. A failure leaves
 // it counted, which is safe.
-func (s *signer) takeBack(ctx context.Context, at time.Time) {
+func (s *signer) uncount(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	s.signInCounts.Lock()

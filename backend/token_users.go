@@ -68,8 +68,8 @@ func (u issuedUsers) hasSub(ctx context.Context, sub string) (bool, error) {
 	return u.find(ctx, sub, func(r *issuedRecord) bool { return sub == r.Sub })
 }
 
-// find looks for the record of a living user. The ids that were found are cached, so that the records
-// are searched once per user; a cached id counts only if its record still matches.
+// find looks for the record of a living user. The ids that were found are cached, so that the
+// records are searched once per user; a cached id counts only if its record still matches.
 func (u issuedUsers) find(ctx context.Context, name string, matches func(*issuedRecord) bool) (bool, error) {
 	if name == "" {
 		return false, nil
@@ -159,8 +159,9 @@ func (u staticUser) names() []string {
 	return slices.DeleteFunc([]string{role.Username, role.CognitoUsername, role.Sub}, func(name string) bool { return name == "" })
 }
 
-// restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials and
-// users that are not allowed get one answer, so that it says nothing about the users of the pool.
+// restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials
+// and users that are not allowed get one answer, so that it says nothing about the users of the
+// pool.
 type restrictedExchange struct {
 	exchange
 	users    tokenUsers

@@ -24,8 +24,8 @@ var errLinkLocal = errors.New("link-local addresses are not allowed")
 var hostServicesIPv6 = netip.MustParsePrefix("fd00:ec2::/32")
 
 // newDialer returns a dialer that refuses link-local addresses, whatever name resolved to them: the
-// metadata services of clouds listen there, and no endpoint of Cognito does. The SDK reaches them for
-// credentials with a client of its own.
+// metadata services of clouds listen there, and no endpoint of Cognito does. The SDK reaches them
+// for credentials with a client of its own.
 func newDialer() *net.Dialer {
 	return &net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive, Control: refuseLinkLocal}
 }
