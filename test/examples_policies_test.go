@@ -34,7 +34,9 @@ func policyCases(pool string) []policyCase {
 		{http.MethodGet, "cognito/creds/machine", nil, []string{service}, 0},
 		{http.MethodGet, "cognito/static-creds/batch", nil, []string{service}, 0},
 		{http.MethodPut, "sys/leases/renew", map[string]any{"lease_id": "none"}, []string{service}, http.StatusBadRequest},
-		{http.MethodPut, "sys/leases/revoke", map[string]any{"lease_id": "none"}, []string{operator, service}, 0},
+		{http.MethodPut, "sys/leases/revoke", map[string]any{"lease_id": "none"}, []string{service}, 0},
+		{http.MethodPut, "sys/leases/revoke/cognito/none", nil, []string{operator}, 0},
+		{http.MethodPut, "sys/leases/revoke/another/none", nil, nil, 0},
 		{http.MethodPut, "auth/token/renew-self", nil, []string{service}, 0},
 		{http.MethodGet, "auth/token/lookup-self", nil, []string{service}, 0},
 

@@ -59,12 +59,12 @@ path "sys/policies/password/+/generate" {
   capabilities = ["read"]
 }
 
-# One lease: vault lease lookup <lease_id>, vault lease revoke -sync <lease_id>. These reach the leases of all mounts.
+# One lease: vault lease lookup <lease_id>, vault lease revoke -sync <lease_id>. The lookup shows the times of any mount's lease.
 path "sys/leases/lookup" {
   capabilities = ["update"]
 }
 
-path "sys/leases/revoke" {
+path "sys/leases/revoke/cognito/*" {
   capabilities = ["update"]
 }
 
