@@ -20,8 +20,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito/ratelimit"
 )
 
-// defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is longer than
-// any request may take.
+// defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is
+// longer than any request may take.
 const defaultWALMinAge = 2 * time.Minute
 
 // cleanTimeout bounds how long Vault waits when it ends the mount.
@@ -31,8 +31,8 @@ const cleanTimeout = 10 * time.Second
 type Options struct {
 	// Version is shown by Vault: semantic, with a leading v.
 	Version string
-	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, and how long a record may be
-	// "creating", for tests. Zero means two and five minutes.
+	// WALMinAge replaces the minimum age of a WAL entry for its roll-back, and how long a record
+	// may be "creating", for tests. Zero means two and five minutes.
 	WALMinAge time.Duration
 	// Now replaces the clock, for tests.
 	Now func() time.Time
@@ -64,6 +64,8 @@ type backend struct {
 
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
+	// tokenSignIns locks the static roles whose user signs in through tokens/.
+	tokenSignIns keyedLocks
 	roleLocks    []*locksutil.LockEntry
 	configMu     *locksutil.LockEntry
 	rootRetries  rootRetries
@@ -84,7 +86,8 @@ type backend struct {
 	issuedEnds map[recordKind]issuedEndFunc
 	// ownedUsers are the features whose users tidy must not take for its own.
 	ownedUsers []ownedUsersFunc
-	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that follow.
+	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that
+	// follow.
 	endedBeforeUnmount sync.Map
 
 	census    census

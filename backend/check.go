@@ -23,8 +23,8 @@ type subject interface {
 	Run(ctx context.Context, aws check.AWS, pool check.Pool) []check.Finding
 }
 
-// checkRole returns what would stop a role from working. A role with an invalid field is not compared
-// with its pool.
+// checkRole returns what would stop a role from working. A role with an invalid field is not
+// compared with its pool.
 func (b *backend) checkRole(ctx context.Context, req *logical.Request, name string, role *roleEntry, aws *connection) []check.Finding {
 	if err := role.validate(aws.region); err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the role again.")}

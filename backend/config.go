@@ -85,8 +85,8 @@ func (b *backend) dryRun(ctx context.Context, req *logical.Request, config *conf
 	return err
 }
 
-// warnOfStaticRoles returns a warning that static roles keep rotating without a config, with whatever
-// credentials the SDK finds.
+// warnOfStaticRoles returns a warning that static roles keep rotating without a config, with
+// whatever credentials the SDK finds.
 func (b *backend) warnOfStaticRoles(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	names, err := req.Storage.List(ctx, staticRoleStoragePrefix)
 	if err != nil || len(names) == 0 {
@@ -145,8 +145,8 @@ func (c *configEntry) update(in input) error {
 	return c.validate(in)
 }
 
-// replaceKeys requires that a new access key comes with its secret, and drops the secret and token of
-// the old one: they would only fail at AWS.
+// replaceKeys requires that a new access key comes with its secret, and drops the secret and token
+// of the old one: they would only fail at AWS.
 func (c *configEntry) replaceKeys(in input, before configEntry) error {
 	if c.AccessKeyID == before.AccessKeyID {
 		return nil

@@ -18,6 +18,7 @@ import (
 // userPool is the part of cognito.Pool that issues, signs in and deletes users.
 type userPool interface {
 	SignIn(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
+	SignInOnce(ctx context.Context, app cognito.AppClient, c cognito.Login, metadata map[string]string) (cognito.Tokens, error)
 	Refresh(ctx context.Context, app cognito.AppClient, refreshToken, username string, metadata map[string]string) (cognito.Tokens, error)
 	IssueUser(ctx context.Context, request cognito.UserRequest) (*cognito.IssuedUser, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
@@ -60,8 +61,8 @@ func (b *backend) connect(ctx context.Context, req *logical.Request) (*connectio
 	})
 }
 
-// serviceFor returns the service of the last connection if only its access key was rotated since: its
-// cached tokens stay. Otherwise it returns a new service.
+// serviceFor returns the service of the last connection if only its access key was rotated since:
+// its cached tokens stay. Otherwise it returns a new service.
 func (b *backend) serviceFor(req *logical.Request, config *configEntry) *cognito.Service {
 	last := b.lastConnection.Load()
 	if last == nil || !config.isRotationOf(last.config) {

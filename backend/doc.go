@@ -1,13 +1,13 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package backend is what Vault sees of the engine: its paths, leases, periodic work and life cycle. What
-// happens at Cognito is in internal/cognito, and this package imports no AWS package.
+// Package backend is what Vault sees of the engine: its paths, leases, periodic work and life
+// cycle. What happens at Cognito is in internal/cognito, and this package imports no AWS package.
 //
 // # Flows
 //
-// A request passes HandleRequest, a handler in a path_ file, and ends in a flow. A flow is a small type
-// whose methods stand in the order in which things happen:
+// A request passes HandleRequest, a handler in a path_ file, and ends in a flow. A flow is a small
+// type whose methods stand in the order in which things happen:
 //
 //	userIssue       issues a user: prepare, begin, create, deliver      user_issue.go
 //	creation        keeps the record of whatever is being issued        issued_create.go
@@ -16,8 +16,9 @@
 //	tidy            finds users without a record                        issued_tidy.go
 //	rootRotation    rotates the access key of the config                root_rotation.go
 //
-// Static roles have their flow in static_rotation.go. Vault calls periodic once a minute; each task in it
-// does a bounded piece of work. The comment in issued_record.go has the states of an issued object.
+// Static roles have their flow in static_rotation.go. Vault calls periodic once a minute; each task
+// in it does a bounded piece of work. The comment in issued_record.go has the states of an issued
+// object.
 //
 // # Locks
 //

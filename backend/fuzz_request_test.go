@@ -386,7 +386,7 @@ func FuzzRequest(f *testing.F) {
 		if name != "" && p.path.Fields["name"] != nil {
 			p.name = name
 			if m.backend.(*backend).Route(p.url()) == nil {
-				return // nothing of ours answers to such a name
+				return // no path matches such a name
 			}
 		}
 		m.attack(t, p, shapes[int(shape)%len(shapes)](withMarker(p, text)))

@@ -143,7 +143,7 @@ func (m *hostileMount) useAll(tb testing.TB, key string) {
 	}
 	for _, request := range requests {
 		if strings.HasPrefix(request.Path, key) && request.Operation != logical.ReadOperation {
-			continue // that would mend it
+			continue // that would repair it
 		}
 		_, text := m.send(tb, request)
 		require.NotContains(tb, text, stored, "%s of %q", request.Operation, request.Path)

@@ -133,7 +133,7 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 		before.ClockShift, before.Drift = 0, 0 // it is damaged
 	}
 	w.beat = before
-	w.judge(moment{before.Last, w.elapsedAt(before)}, w.started, restartGap)
+	w.restartIfInterrupted(moment{before.Last, w.elapsedAt(before)}, w.started, restartGap)
 	return nil
 }
 
@@ -149,16 +149,16 @@ func (w *leaseWatch) elapsedAt(before heartbeat) time.Duration {
 // advance begins a new watch if the pause since the last sign of life was too long.
 func (w *leaseWatch) advance() {
 	now := w.moment()
-	w.judge(w.ticked, now, heartbeatGap)
+	w.restartIfInterrupted(w.ticked, now, heartbeatGap)
 	if pause := now.monotonic - w.ticked.monotonic; pause > heartbeatGap {
 		w.shift(pause)
 	}
 	w.ticked = now
 }
 
-// judge begins a new watch if the time between two moments was longer than a gap, or if the wall
+// restartIfInterrupted begins a new watch if the time between two moments was longer than a gap, or if the wall
 // clock was set between them.
-func (w *leaseWatch) judge(from, to moment, gap time.Duration) {
+func (w *leaseWatch) restartIfInterrupted(from, to moment, gap time.Duration) {
 	passed := to.monotonic - from.monotonic
 	w.beat.Drift += to.wall.Sub(from.wall) - passed
 	wasSet := w.beat.Drift.Abs() > clockStep

@@ -77,7 +77,7 @@ func (b *backend) latestEnd(ctx context.Context, s logical.Storage, r *issuedRec
 
 // summary is what a list shows of a record.
 func (r *issuedRecord) summary(ends time.Time) map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"kind":         string(r.Kind),
 		"state":        string(r.State),
 		"username":     r.Username,
@@ -87,40 +87,40 @@ func (r *issuedRecord) summary(ends time.Time) map[string]any {
 		"expires":      timeText(ends),
 	}
 	if r.Kind == kindAppClient {
-		delete(shown, "username")
-		shown["client_name"] = r.ClientName
+		delete(data, "username")
+		data["client_name"] = r.ClientName
 	}
 	if r.Kind == kindMembership {
-		shown["groups"] = append([]string{}, r.Groups...)
+		data["groups"] = append([]string{}, r.Groups...)
 	}
 	if r.LastError != "" {
-		shown["last_error"] = r.LastError
+		data["last_error"] = r.LastError
 	}
-	return shown
+	return data
 }
 
 // responseData is what a read shows of a record. Records hold no secret.
 func (r *issuedRecord) responseData(ends time.Time) map[string]any {
-	shown := r.summary(ends)
-	shown["id"] = r.ID
-	shown["role"] = r.Role
+	data := r.summary(ends)
+	data["id"] = r.ID
+	data["role"] = r.Role
 	switch r.Kind {
 	case kindAppClient:
-		shown["app_client_id"] = r.ClientID
+		data["app_client_id"] = r.ClientID
 	case kindMembership:
-		shown["requested_name"], shown["sub"] = r.RequestedName, r.Sub
-		shown["already_member_of"] = append([]string{}, r.Existing...)
-		shown["sign_out_on_revoke"] = r.SignOut
+		data["requested_name"], data["sub"] = r.RequestedName, r.Sub
+		data["already_member_of"] = append([]string{}, r.Existing...)
+		data["sign_out_on_revoke"] = r.SignOut
 	default:
-		shown["requested_name"], shown["sub"] = r.RequestedName, r.Sub
-		shown["revocation"] = r.Revocation
+		data["requested_name"], data["sub"] = r.RequestedName, r.Sub
+		data["revocation"] = r.Revocation
 	}
-	shown["user_pool_id"] = r.UserPoolID
-	shown["region"] = r.Region
-	shown["aws_assume_role_arn"] = r.AssumeRoleARN
-	shown["account_id"] = r.Account
-	shown["cognito_endpoint"] = r.Endpoint
-	shown["last_error"] = r.LastError
-	setTime(shown, "last_attempt", r.LastAttempt)
-	return shown
+	data["user_pool_id"] = r.UserPoolID
+	data["region"] = r.Region
+	data["aws_assume_role_arn"] = r.AssumeRoleARN
+	data["account_id"] = r.Account
+	data["cognito_endpoint"] = r.Endpoint
+	data["last_error"] = r.LastError
+	setTime(data, "last_attempt", r.LastAttempt)
+	return data
 }

@@ -132,18 +132,19 @@ func (r *reconciliation) read(ctx context.Context, due []dueBatch) error {
 		if count >= reconcileRecordsMax {
 			return nil
 		}
+		looked := &lookedAt{dueBatch: batch}
+		// Before it is listed: a batch that is closed by then gets no more records, and the list is complete.
+		if r.b.batches.isOpen(batch.batchName, r.now) {
+			looked.lookAgain(r.now.Add(r.b.createGrace))
+		}
 		ids, err := listBatchIDs(ctx, r.storage, batch.batchName)
 		if err != nil {
 			return err
 		}
-		looked := &lookedAt{dueBatch: batch}
 		for _, id := range ids {
 			if err := r.readRecord(ctx, looked, id); err != nil {
 				return err
 			}
-		}
-		if r.b.batches.isOpen(batch.batchName, r.now) {
-			looked.lookAgain(r.now.Add(r.b.createGrace))
 		}
 		r.batches = append(r.batches, looked)
 		count += len(ids)
@@ -256,7 +257,7 @@ func (r *reconciliation) end(ctx context.Context, record *issuedRecord) time.Tim
 	if err == nil {
 		err = r.b.endRecord(ctx, r.req, record)
 	}
-	return r.judge(ctx, target, record, err)
+	return r.recordResult(ctx, target, record, err)
 }
 
 // lock locks a record, unless it is being created, renewed or revoked: the next tick comes back
@@ -269,8 +270,8 @@ func (r *reconciliation) lock(ctx context.Context, record *issuedRecord) (unlock
 	return unlock, err == nil
 }
 
-// judge counts the end of one object, and returns when to look at it again.
-func (r *reconciliation) judge(ctx context.Context, target endTarget, record *issuedRecord, err error) time.Time {
+// recordResult counts the end of one object, and returns when to look at it again.
+func (r *reconciliation) recordResult(ctx context.Context, target endTarget, record *issuedRecord, err error) time.Time {
 	tried := err == nil || wasTried(ctx, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -374,13 +375,13 @@ func (b *backend) endRecord(ctx context.Context, req *logical.Request, r *issued
 		return b.dropRecord(ctx, req.Storage, r.Role, r.ID)
 	}
 	if wasTried(ctx, err) && !errors.Is(err, errNotListed) {
-		b.noteFailedEnd(ctx, req.Storage, r, err)
+		b.storeFailedEnd(ctx, req.Storage, r, err)
 	}
 	return err
 }
 
-// noteFailedEnd stores why an end failed, unless that is what the record says.
-func (b *backend) noteFailedEnd(ctx context.Context, s logical.Storage, r *issuedRecord, failure error) {
+// storeFailedEnd stores why an end failed, unless that is what the record says.
+func (b *backend) storeFailedEnd(ctx context.Context, s logical.Storage, r *issuedRecord, failure error) {
 	if r.State == stateEnding && r.LastError == failure.Error() {
 		return
 	}
@@ -510,5 +511,5 @@ func (b *backend) hastenEnd(ctx context.Context, s logical.Storage, role, id str
 	if err := putDue(ctx, s, dueKey(record.batch(), b.now().Add(shortestRetry))); err != nil {
 		return // it is ended at its deadline
 	}
-	b.noteFailedEnd(ctx, s, record, failure)
+	b.storeFailedEnd(ctx, s, record, failure)
 }

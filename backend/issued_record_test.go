@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -295,7 +296,7 @@ func TestUserThatWasNotDelivered(t *testing.T) {
 
 	t.Run("is deleted if its record was deleted meanwhile", func(t *testing.T) {
 		i := newIssuer(t, hourly())
-		i.Fault(control.Fault{Operation: "AdminInitiateAuth", Kind: control.FaultHang, Times: 1})
+		require.NoError(t, i.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 300}}))
 		failed := make(chan error, 1)
 		go func() {
 			_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
@@ -439,6 +440,7 @@ func TestEndsThatFail(t *testing.T) {
 		i.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserUpdate": 0.001}})
 		_ = i.tick()
 		require.NotEmpty(t, i.states(), "the engine's own limit is no attempt")
+		require.NotContains(t, i.states(), "ending", "the engine's own limit is no attempt")
 		i.failing("AdminDeleteUser")
 		i.WriteOK("config", map[string]any{"rate_limits": noLimits})
 		for range 30 {
@@ -850,4 +852,58 @@ func TestIssuedPaths(t *testing.T) {
 		require.Contains(t, i.Refused(logical.ListOperation, "issued/ci", map[string]any{"limit": 0}), "limit 0 is not allowed")
 		require.Contains(t, i.Refused(logical.ListOperation, "issued/ci", map[string]any{"after": "../x"}), `after "../x" is not allowed`)
 	})
+}
+
+// hookedStorage calls functions before its calls.
+type hookedStorage struct {
+	logical.Storage
+	beforeGet, beforePut func(key string)
+}
+
+func (s *hookedStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	s.beforeGet(key)
+	return s.Storage.Get(ctx, key)
+}
+
+func (s *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	s.beforePut(entry.Key)
+	return s.Storage.Put(ctx, entry)
+}
+
+// TestRecordStoredDuringATick stores a record after a tick has listed its batch, and ends its creation before the
+// tick is done with the batch.
+func TestRecordStoredDuringATick(t *testing.T) {
+	i := newIssuer(t, map[string]any{"ttl": "1m", "max_ttl": "24h"})
+	i.issue()
+	stalled, goOn, issued := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var put, get atomic.Bool
+	isRecord := func(key string) bool { return strings.HasPrefix(key, "issued/records/") }
+	get.Store(true)
+	i.Mount.Storage = &hookedStorage{
+		Storage: i.storage,
+		beforePut: func(key string) {
+			if isRecord(key) && put.CompareAndSwap(false, true) {
+				close(stalled)
+				<-goOn
+			}
+		},
+		beforeGet: func(key string) {
+			if isRecord(key) && get.CompareAndSwap(false, true) {
+				close(goOn)
+				<-issued
+			}
+		},
+	}
+	go func() {
+		defer close(issued)
+		_, _ = i.Request(context.WithoutCancel(t.Context()), logical.ReadOperation, "creds/ci", nil)
+	}()
+	<-stalled
+	i.pass(6 * time.Minute)
+	get.Store(false)
+	i.clocks.advance(time.Minute) // the first user is due
+	require.NoError(t, i.tick())
+	require.Len(t, i.records(), 1)
+	i.pass(26 * time.Hour)
+	i.requireUsers(0, "neither lease can live any more")
 }

@@ -15,8 +15,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// issueMachineToken returns a token of the role's app client. It has no lease, because Cognito cannot
-// revoke it.
+// issueMachineToken returns a token of the role's app client. It has no lease, because Cognito
+// cannot revoke it.
 func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (*logical.Response, error) {
 	request, err := b.machineTokenRequest(ctx, req, aws, name, role, in)
 	if err != nil {
@@ -47,8 +47,8 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	return narrowScopes(request, in)
 }
 
-// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own, else
-// the current one of a static role, else it is looked up in the pool.
+// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own,
+// else the current one of a static role, else it is looked up in the pool.
 func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
 	request := role.tokenRequest(name, aws.region)
 	static, err := b.secretOwner(ctx, req, aws.region, role)
@@ -79,9 +79,9 @@ func (b *backend) secretOwner(ctx context.Context, req *logical.Request, default
 	return static, nil
 }
 
-// ownerOfClient returns the static role that owns the app client of a role without a secret, or nil.
-// Cognito shows only the secret that an app client was created with, which rotations delete. The static
-// role must reach the pool as the role does, so that the pool is in the same account.
+// ownerOfClient returns the static role that owns the app client of a role without a secret, or
+// nil. Cognito shows only the secret that an app client was created with, which rotations delete.
+// The static role must reach the pool as the role does, so that the pool is in the same account.
 func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defaultRegion string, role *roleEntry) (*staticRole, error) {
 	if role.AppClientSecret != "" || role.UserPoolID == "" {
 		return nil, nil
@@ -100,8 +100,8 @@ func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defau
 	return static, nil
 }
 
-// narrowScopes returns the request with the scopes that a read names. A role without scopes allows all
-// scopes of the app client, which Cognito enforces.
+// narrowScopes returns the request with the scopes that a read names. A role without scopes allows
+// all scopes of the app client, which Cognito enforces.
 func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
 	var asked []string
 	setField(in, "scopes", &asked)
@@ -146,8 +146,8 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 	return response
 }
 
-// refusedScopes returns the scopes that were requested but not granted, or nil if the token does not say
-// which scopes it grants.
+// refusedScopes returns the scopes that were requested but not granted, or nil if the token does
+// not say which scopes it grants.
 func refusedScopes(asked, granted []string) []string {
 	if granted == nil {
 		return nil

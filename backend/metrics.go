@@ -348,7 +348,7 @@ func (l *labelValues) drop(value string) {
 	delete(l.seen, value)
 }
 
-// roleCounters keeps the counter of each role at hand: looking one up by its label costs more than
+// roleCounters caches the counter of each role: looking one up by its label costs more than
 // adding to it.
 type roleCounters struct {
 	vec   *prometheus.CounterVec

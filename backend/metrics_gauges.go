@@ -12,7 +12,8 @@ import (
 )
 
 // metricSources return what the gauges show when they are read. All of them read memory only. One
-// that is nil, or reports false because its owner has not scanned its storage yet, leaves its gauges out.
+// that is nil, or reports false because its owner has not scanned its storage yet, leaves its
+// gauges out.
 type metricSources struct {
 	records   func() (recordsState, bool)
 	rotations func() ([]rotationState, bool)
@@ -39,7 +40,8 @@ type livingCount struct {
 type rotationState struct {
 	kind   string
 	number int
-	// overdue is how many should have been rotated before now, and longest for how long the oldest of these.
+	// overdue is how many should have been rotated before now, and longest for how long the oldest
+	// of these.
 	overdue int
 	longest time.Duration
 	// last is zero before the first rotation, and next if none is due ever.
@@ -50,7 +52,8 @@ type rotationState struct {
 type libraryState struct {
 	name               string
 	free, lent, broken int
-	// waiting is how many callers wait for a user, and longest how long the first of them has waited.
+	// waiting is how many callers wait for a user, and longest how long the first of them has
+	// waited.
 	waiting int
 	longest time.Duration
 }
@@ -206,8 +209,8 @@ func (b *backend) metricSources() metricSources {
 	}
 }
 
-// cacheStates returns how much the caches of the mount were used. Those of a connection begin anew when
-// the config changes.
+// cacheStates returns how much the caches of the mount were used. Those of a connection begin anew
+// when the config changes.
 func (b *backend) cacheStates() []cacheState {
 	states := []cacheState{
 		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()},
@@ -245,7 +248,8 @@ func (c *configEntry) rotationTimes() *rotationTimes {
 	return &rotationTimes{rotationRootKey, c.LastVaultRotation, c.NextVaultRotation}
 }
 
-// rotationStates returns what the rotations of each kind amount to, once the static roles are loaded.
+// rotationStates returns what the rotations of each kind amount to, once the static roles are
+// loaded.
 func (b *backend) rotationStates() ([]rotationState, bool) {
 	if !b.queue.isLoaded() {
 		return nil, false

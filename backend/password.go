@@ -34,8 +34,8 @@ var passwordClasses = []string{
 	"#%+,-./:=@^_~",
 }
 
-// newPassword returns a password of every class. It begins with a letter, so that no command mistakes
-// it for an option.
+// newPassword returns a password of every class. It begins with a letter, so that no command
+// mistakes it for an option.
 func newPassword(random io.Reader) (string, error) {
 	letters := passwordClasses[0] + passwordClasses[1]
 	sources := append([]string{letters}, passwordClasses...)
@@ -77,8 +77,8 @@ func (r *roleEntry) passwordPolicy(aws *connection) string {
 	return cmp.Or(r.PasswordPolicy, aws.passwordPolicy)
 }
 
-// newPasswords returns a permanent and a temporary password. They must differ, because a pool with a
-// password history refuses a repeated one.
+// newPasswords returns a permanent and a temporary password. They must differ, because a pool with
+// a password history refuses a repeated one.
 func (b *backend) newPasswords(ctx context.Context, policy string) (permanent, temporary string, err error) {
 	if permanent, err = b.newPasswordBy(ctx, policy); err != nil {
 		return "", "", err

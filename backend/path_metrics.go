@@ -84,8 +84,8 @@ func (b *backend) pathMetricsRead(_ context.Context, _ *logical.Request, data *f
 	}
 }
 
-// metricsText is answered as it is, without Vault's JSON around it. A body of bytes crosses the plugin
-// boundary in base64, which Vault decodes.
+// metricsText is answered as it is, without Vault's JSON around it. A body of bytes crosses the
+// plugin boundary in base64, which Vault decodes.
 func metricsText(families []*dto.MetricFamily, format expfmt.Format) (*logical.Response, error) {
 	var text bytes.Buffer
 	encoder := expfmt.NewEncoder(&text, format)

@@ -105,6 +105,9 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 	if err != nil {
 		return nil, cognito.Target{}, nil, err
 	}
+	if dynamic != nil && static != nil && static.CredentialType == staticTypePassword {
+		return nil, cognito.Target{}, nil, badRequest("%q is the name of a role and of a static role, so it is not clear whose tokens are meant: write one of them again under another name", name)
+	}
 	if dynamic != nil || static == nil || static.CredentialType != staticTypePassword {
 		role, aws, err := b.usableRole(ctx, req, name)
 		if err != nil {
@@ -120,7 +123,7 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 		return nil, cognito.Target{}, nil, err
 	}
 	client := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
-	return client, static.target(aws.region), staticUser{static}, nil
+	return client, static.target(aws.region), staticUser{b.newSigner(req.Storage, nil, static), name}, nil
 }
 
 // exchange is what tokens are asked for.
@@ -160,20 +163,20 @@ func (e exchange) run(ctx context.Context, pool userPool) (cognito.Tokens, error
 }
 
 func tokenData(tokens cognito.Tokens) map[string]any {
-	shown := map[string]any{
+	data := map[string]any{
 		"access_token": tokens.AccessToken,
 		"id_token":     tokens.IDToken,
 		"token_type":   tokens.Type,
 		"expires_in":   seconds(tokens.ExpiresIn),
 	}
 	if tokens.RefreshToken != "" {
-		shown["refresh_token"] = tokens.RefreshToken
+		data["refresh_token"] = tokens.RefreshToken
 	}
-	return shown
+	return data
 }
 
-// tokensError names the role whose sign-in failed. A password that is wrong is the caller's, whatever the
-// set-up is.
+// tokensError names the role whose sign-in failed. A password that is wrong is the caller's,
+// whatever the set-up is.
 func tokensError(name string, err error) error {
 	if cognito.IsWrongPassword(err) {
 		return fmt.Errorf("role %q: %w", name, err)

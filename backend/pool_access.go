@@ -27,8 +27,8 @@ type poolAccess struct {
 	userPoolID, region, assumeRoleARN, externalID, appClientID string
 }
 
-// target returns where the pool is. The region is the role's own, else the mount's, else the one in the
-// user pool ID.
+// target returns where the pool is. The region is the role's own, else the mount's, else the one in
+// the user pool ID.
 func (a poolAccess) target(defaultRegion string) cognito.Target {
 	return cognito.Target{
 		UserPoolID:    a.userPoolID,
@@ -47,7 +47,8 @@ func regionOfPool(userPoolID string) string {
 	return region
 }
 
-// validate validates the fields that are set. Which of them are required depends on the type of role.
+// validate validates the fields that are set. Which of them are required depends on the type of
+// role.
 func (a poolAccess) validate() error {
 	switch {
 	case a.userPoolID != "" && !userPoolIDPattern.MatchString(a.userPoolID):
@@ -97,8 +98,8 @@ func validateScopes(scopes []string) error {
 	return nil
 }
 
-// validateType requires that credential_type is one of the types, and that the request names no field
-// that belongs to other types only.
+// validateType requires that credential_type is one of the types, and that the request names no
+// field that belongs to other types only.
 func validateType(in input, credentialType string, fieldsOfType map[string][]string) error {
 	types := slices.Sorted(maps.Keys(fieldsOfType))
 	if _, known := fieldsOfType[credentialType]; !known {

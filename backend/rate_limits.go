@@ -13,7 +13,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// setRateLimits replaces all rate limits: a category that the request does not name gets its default.
+// setRateLimits replaces all rate limits: a category that the request does not name gets its
+// default.
 func setRateLimits(in input, to *map[string]float64) error {
 	if !in.has("rate_limits") {
 		return nil

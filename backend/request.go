@@ -20,16 +20,16 @@ import (
 const (
 	// nameMax bounds the name of a role, which is part of a storage key.
 	nameMax = 256
-	// textMax bounds a string, in bytes. The longest that AWS creates are session and refresh tokens of
-	// about 2 KiB.
+	// textMax bounds a string, in bytes. The longest that AWS creates are session and refresh
+	// tokens of about 2 KiB.
 	textMax = 16 << 10
-	// collectionMax bounds a list or map as a whole, in bytes: Cognito allows as much for one value of
-	// client_metadata.
+	// collectionMax bounds a list or map as a whole, in bytes: Cognito allows as much for one value
+	// of client_metadata.
 	collectionMax = 128 << 10
 )
 
-// input holds the fields of a request. A write changes the fields that it names. A patch may also set a
-// field to null, which restores its default.
+// input holds the fields of a request. A write changes the fields that it names. A patch may also
+// set a field to null, which restores its default.
 type input struct {
 	data  *framework.FieldData
 	patch bool
@@ -60,8 +60,8 @@ func isSecret(schema *framework.FieldSchema) bool {
 	return schema.DisplayAttrs != nil && schema.DisplayAttrs.Sensitive
 }
 
-// hasControls reports whether a text holds a control character, other than in the space around it. AWS
-// creates no such secret; a text that was pasted too far has line breaks.
+// hasControls reports whether a text holds a control character, other than in the space around it.
+// AWS creates no such secret; a text that was pasted too far has line breaks.
 func hasControls(value any) bool {
 	text, isText := value.(string)
 	return isText && strings.ContainsFunc(strings.TrimSpace(text), unicode.IsControl)
@@ -87,8 +87,8 @@ func sizes(field string, value any) (size, most int) {
 	return size, collectionMax
 }
 
-// overflows reports whether a duration is too long for a time.Duration. The framework would accept it
-// and store another value.
+// overflows reports whether a duration is too long for a time.Duration. The framework would accept
+// it and store another value.
 func overflows(raw any) bool {
 	text, unit := fmt.Sprint(raw), time.Second
 	if days, found := strings.CutSuffix(text, "d"); found {
@@ -119,8 +119,8 @@ func (in input) value(field string) any {
 	return in.data.Get(field)
 }
 
-// setField stores a field of the request, if it is set. T must be the type of the field's schema, which
-// the framework has validated.
+// setField stores a field of the request, if it is set. T must be the type of the field's schema,
+// which the framework has validated.
 func setField[T any](in input, field string, to *T) {
 	if in.has(field) {
 		*to = in.value(field).(T)
@@ -134,8 +134,8 @@ func setString(in input, field string, to *string) {
 	}
 }
 
-// setNegated stores the opposite of a field whose default is true, so that an entry without the field
-// has the default.
+// setNegated stores the opposite of a field whose default is true, so that an entry without the
+// field has the default.
 func setNegated(in input, field string, to *bool) {
 	if in.has(field) {
 		*to = !in.value(field).(bool)
@@ -152,8 +152,8 @@ func setDuration(in input, field string, to *time.Duration) {
 // valueTextMax bounds how much of a refused value an error repeats, in bytes.
 const valueTextMax = 100
 
-// replaceFieldErrors replaces the framework's error for values of a wrong type. The framework repeats
-// each value, even of a secret that was sent as an object.
+// replaceFieldErrors replaces the framework's error for values of a wrong type. The framework
+// repeats each value, even of a secret that was sent as an object.
 func (b *backend) replaceFieldErrors(req *logical.Request, answered *logical.Response) *logical.Response {
 	if !answered.IsError() || !strings.HasPrefix(answered.Error().Error(), "Field validation failed") {
 		return answered

@@ -16,7 +16,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userError is a fault of the request: a 400 whose text names the field, the value and what is allowed.
+// userError is a fault of the request: a 400 whose text names the field, the value and what is
+// allowed.
 type userError struct{ text string }
 
 func (e *userError) Error() string { return e.text }
@@ -25,8 +26,8 @@ func badRequest(format string, args ...any) error {
 	return &userError{fmt.Sprintf(format, args...)}
 }
 
-// toResponse returns what a handler returns for an error. A status survives the plugin boundary only in
-// a coded error that is not wrapped, so it must be the last step.
+// toResponse returns what a handler returns for an error. A status survives the plugin boundary
+// only in a coded error that is not wrapped, so it must be the last step.
 func toResponse(err error) (*logical.Response, error) {
 	var user *userError
 	var aws *cognito.Error
@@ -45,7 +46,8 @@ func toResponse(err error) (*logical.Response, error) {
 	}
 }
 
-// roleError names the role whose use failed, and its check if the set-up of the role may be the cause.
+// roleError names the role whose use failed, and its check if the set-up of the role may be the
+// cause.
 func roleError(name string, err error) error {
 	var aws *cognito.Error
 	if errors.As(err, &aws) && aws.MayBeSetUp() {
@@ -67,8 +69,8 @@ func cognitoResponse(e *cognito.Error, text string) (*logical.Response, error) {
 	}
 }
 
-// seconds returns a duration as responses show it. A time.Duration would cross the plugin boundary in
-// nanoseconds.
+// seconds returns a duration as responses show it. A time.Duration would cross the plugin boundary
+// in nanoseconds.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // durationText returns a duration as a user writes it, such as 90s, 1h or 1h30m.
@@ -86,8 +88,8 @@ func durationText(d time.Duration) string {
 // secondsUp returns a duration in seconds, rounded up, for a time that a client must wait.
 func secondsUp(d time.Duration) int64 { return seconds(d + time.Second - 1) }
 
-// writeResponse returns the response to a write. It is nil unless there are warnings, or unknown fields
-// that the framework warns about.
+// writeResponse returns the response to a write. It is nil unless there are warnings, or unknown
+// fields that the framework warns about.
 func writeResponse(req *logical.Request, data *framework.FieldData, warnings ...string) *logical.Response {
 	response := &logical.Response{Warnings: warnings}
 	for name := range req.Data {
@@ -106,8 +108,8 @@ func notFound(what, name string) error {
 	return logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no %s %q", what, name))
 }
 
-// responseSchema describes a 200 with these fields, for OpenAPI and for the tests that validate every
-// response.
+// responseSchema describes a 200 with these fields, for OpenAPI and for the tests that validate
+// every response.
 func responseSchema(fields map[string]*framework.FieldSchema) map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), Fields: fields}}}
 }
@@ -130,14 +132,14 @@ func describeDefaults(fields map[string]*framework.FieldSchema) map[string]*fram
 // responseFields returns the fields of a read: those of a write without some names. No field is
 // required.
 func responseFields(fields map[string]*framework.FieldSchema, names ...string) map[string]*framework.FieldSchema {
-	shown := make(map[string]*framework.FieldSchema, len(fields))
+	result := make(map[string]*framework.FieldSchema, len(fields))
 	for name, schema := range fields {
-		shown[name] = &framework.FieldSchema{Type: schema.Type, Description: schema.Description}
+		result[name] = &framework.FieldSchema{Type: schema.Type, Description: schema.Description}
 	}
 	for _, name := range names {
-		delete(shown, name)
+		delete(result, name)
 	}
-	return shown
+	return result
 }
 
 // markSensitive marks the fields that a user interface should hide.
@@ -149,9 +151,9 @@ func markSensitive(fields map[string]*framework.FieldSchema, names ...string) ma
 }
 
 // setTime sets a field to a time, unless the time is zero.
-func setTime(shown map[string]any, field string, at time.Time) {
+func setTime(data map[string]any, field string, at time.Time) {
 	if !at.IsZero() {
-		shown[field] = at.UTC().Format(time.RFC3339)
+		data[field] = at.UTC().Format(time.RFC3339)
 	}
 }
 

@@ -25,7 +25,8 @@ const (
 	// rootCleanupTimeout bounds what a rotation still does after its request ended.
 	rootCleanupTimeout = 30 * time.Second
 
-	// rootKeySlack is how far the clocks of AWS and Vault may differ where a key is identified by its age.
+	// rootKeySlack is how far the clocks of AWS and Vault may differ where a key is identified by
+	// its age.
 	rootKeySlack = time.Minute
 )
 
@@ -37,9 +38,10 @@ const (
 //	switched  entry with NewKeyID, config has the new key deletes the old key
 //	done      no entry
 //
-// The switch is the one write of the config. The old key is deleted by the roll-back, which runs minutes
-// after the switch: by then no request and no other node uses it, and all of AWS knows the new one. The
-// entry holds the config before the rotation, because a later write may change or delete it.
+// The switch is the one write of the config. The old key is deleted by the roll-back, which runs
+// minutes after the switch: by then no request and no other node uses it, and all of AWS knows the
+// new one. The entry holds the config before the rotation, because a later write may change or
+// delete it.
 type rootKeyWAL struct {
 	User     string      `json:"user"`
 	Before   configEntry `json:"before"`
@@ -47,7 +49,8 @@ type rootKeyWAL struct {
 	Created  time.Time   `json:"created"`
 }
 
-// rootRotation replaces the access key in the config. Its methods stand in the order in which they run.
+// rootRotation replaces the access key in the config. Its methods stand in the order in which they
+// run.
 type rootRotation struct {
 	b    *backend
 	req  *logical.Request
@@ -57,11 +60,11 @@ type rootRotation struct {
 	walIDs []string
 }
 
-// rotateRoot replaces the access key in the config and returns the new key's ID. At every moment AWS
-// accepts the stored key.
+// rotateRoot replaces the access key in the config and returns the new key's ID. At every moment
+// AWS accepts the stored key.
 //
-// It holds configMu while AWS answers, because a config that is written meanwhile would be lost. Requests
-// do not wait for it: they use the cached connection.
+// It holds configMu while AWS answers, because a config that is written meanwhile would be lost.
+// Requests do not wait for it: they use the cached connection.
 func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
 	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
@@ -155,7 +158,8 @@ func requireOnlyKey(user, own string, present []cognito.AccessKey) error {
 	return nil
 }
 
-// create stores the state before and after the call, so that no answer that is lost leaves a key behind.
+// create stores the state before and after the call, so that no answer that is lost leaves a key
+// behind.
 func (r *rootRotation) create(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.putWAL(ctx); err != nil {
 		return cognito.AccessKey{}, err
@@ -207,8 +211,8 @@ func (b *backend) regionsInUse(ctx context.Context, s logical.Storage, configReg
 	return slices.Sorted(maps.Keys(regions)), nil
 }
 
-// undo deletes a new key that is not used, even if the request has ended. What fails now is left to the
-// roll-back.
+// undo deletes a new key that is not used, even if the request has ended. What fails now is left to
+// the roll-back.
 func (r *rootRotation) undo(ctx context.Context, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
 	defer cancel()
@@ -230,8 +234,8 @@ func mayHaveCreatedKey(wal rootKeyWAL, failure error) bool {
 	return wal.NewKeyID != "" || errors.As(failure, &aws) && aws.Outcome == cognito.OutcomeUnknown
 }
 
-// switchTo stores the new key, even if the request has ended. Requests in flight keep the old one, which
-// the roll-back deletes.
+// switchTo stores the new key, even if the request has ended. Requests in flight keep the old one,
+// which the roll-back deletes.
 func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
 	defer cancel()
@@ -271,15 +275,16 @@ func (r *rootRotation) deleteWAL(ctx context.Context, n int) error {
 	return nil
 }
 
-// deleteAllWAL deletes the entries of a rotation that was undone. An entry that remains does no harm.
+// deleteAllWAL deletes the entries of a rotation that was undone. An entry that remains does no
+// harm.
 func (r *rootRotation) deleteAllWAL(ctx context.Context) {
 	if err := r.deleteWAL(ctx, len(r.walIDs)); err != nil {
 		r.b.Logger().Warn("a WAL entry of a rotation that was undone is left to the roll-back", "error", err)
 	}
 }
 
-// rollbackRootKey leaves the IAM user with the key that is stored: it deletes the old key if the new one
-// was stored, and else the new key.
+// rollbackRootKey leaves the IAM user with the key that is stored: it deletes the old key if the
+// new one was stored, and else the new key.
 func (b *backend) rollbackRootKey(ctx context.Context, req *logical.Request, data any) error {
 	wal, err := decodeRootKeyWAL(data)
 	if err != nil {
@@ -347,8 +352,8 @@ func (b *backend) deleteOldKey(ctx context.Context, req *logical.Request, config
 	return nil
 }
 
-// deleteNewKey deletes the key that a rotation created and reports whether there was one. It never deletes
-// the key inUse.
+// deleteNewKey deletes the key that a rotation created and reports whether there was one. It never
+// deletes the key inUse.
 func deleteNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL, inUse string) (found bool, err error) {
 	id := wal.NewKeyID
 	if id == "" {

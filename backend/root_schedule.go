@@ -24,8 +24,8 @@ const (
 	rootRetryMax   = time.Hour
 )
 
-// rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process starts
-// without back-off.
+// rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process
+// starts without back-off.
 type rootRetries struct {
 	mu       sync.Mutex
 	failures int
@@ -87,8 +87,8 @@ func (c *configEntry) plan(from time.Time) {
 	}
 }
 
-// planAfter sets the next rotation if a write changed the key or its schedule. Any other write must not
-// postpone it.
+// planAfter sets the next rotation if a write changed the key or its schedule. Any other write must
+// not postpone it.
 func (c *configEntry) planAfter(before *configEntry, now time.Time) {
 	sameKey := c.AccessKeyID == before.AccessKeyID
 	if !sameKey {
@@ -99,8 +99,8 @@ func (c *configEntry) planAfter(before *configEntry, now time.Time) {
 	}
 }
 
-// rotateRootWhenDue is the periodic task for a Vault without a rotation manager. It logs failures, once
-// per attempt.
+// rotateRootWhenDue is the periodic task for a Vault without a rotation manager. It logs failures,
+// once per attempt.
 func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) error {
 	config, err := getConfig(ctx, req.Storage)
 	if err != nil {
@@ -159,8 +159,8 @@ func (b *backend) rotateCredential(ctx context.Context, req *logical.Request) er
 	return err
 }
 
-// registerRotation registers the schedule of a config with Vault's rotation manager, or deregisters it.
-// If Vault has no rotation manager, the periodic task rotates.
+// registerRotation registers the schedule of a config with Vault's rotation manager, or deregisters
+// it. If Vault has no rotation manager, the periodic task rotates.
 func (b *backend) registerRotation(ctx context.Context, req *logical.Request, config *configEntry) error {
 	if !config.rotates() {
 		return b.deregisterRotation(ctx, req, config)
@@ -199,8 +199,8 @@ func (b *backend) deregisterRotation(ctx context.Context, req *logical.Request, 
 	return nil
 }
 
-// unsupported reports whether this Vault lacks a feature, because it is not Vault Enterprise or older than
-// the SDK. Only the text of an error crosses the plugin boundary.
+// unsupported reports whether this Vault lacks a feature, because it is not Vault Enterprise or
+// older than the SDK. Only the text of an error crosses the plugin boundary.
 func unsupported(err, inCommunity error) bool {
 	text := strings.ToLower(err.Error())
 	for _, says := range []string{strings.ToLower(inCommunity.Error()), "unimplemented", "not implemented"} {

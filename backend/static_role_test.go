@@ -28,9 +28,9 @@ const (
 	presentPassword = "hush-Present-1"
 )
 
-// keeper is a mount that owns things at a Cognito, with a clock that stands
+// staticEnv is a mount that owns things at a Cognito, with a clock that stands
 // still unless it is told otherwise.
-type keeper struct {
+type staticEnv struct {
 	*pool
 	mu   sync.Mutex
 	time time.Time
@@ -41,9 +41,9 @@ type keeper struct {
 	client, clientSecret string
 }
 
-func newKeeper(t *testing.T) *keeper {
+func newStaticEnv(t *testing.T) *staticEnv {
 	t.Helper()
-	k := &keeper{time: time.Now().Truncate(time.Second)}
+	k := &staticEnv{time: time.Now().Truncate(time.Second)}
 	k.pool = newPoolOn(t, backend.Options{Now: k.now})
 	k.WriteOK("config", map[string]any{"sts_endpoint": k.Seed.Domain})
 	k.WriteOK("roles/ci", map[string]any{"tokens_for": "any"})
@@ -59,26 +59,26 @@ func newKeeper(t *testing.T) *keeper {
 	return k
 }
 
-func (k *keeper) now() time.Time {
+func (k *staticEnv) now() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.time = k.time.Add(k.step)
 	return k.time
 }
 
-func (k *keeper) setStep(step time.Duration) {
+func (k *staticEnv) setStep(step time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.step = step
 }
 
-func (k *keeper) pass(d time.Duration) {
+func (k *staticEnv) pass(d time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.time = k.time.Add(d)
 }
 
-func (k *keeper) addUser(username string) {
+func (k *staticEnv) addUser(username string) {
 	k.T.Helper()
 	_, err := k.Admin.AdminCreateUser(k.T.Context(), &cip.AdminCreateUserInput{
 		UserPoolId: &k.Seed.UserPoolID, Username: &username, MessageAction: types.MessageActionTypeSuppress, TemporaryPassword: aws.String("hush-First-1"),
@@ -87,7 +87,7 @@ func (k *keeper) addUser(username string) {
 	k.setPassword(username, presentPassword)
 }
 
-func (k *keeper) setPassword(username, password string) {
+func (k *staticEnv) setPassword(username, password string) {
 	k.T.Helper()
 	_, err := k.Admin.AdminSetUserPassword(k.T.Context(), &cip.AdminSetUserPasswordInput{
 		UserPoolId: &k.Seed.UserPoolID, Username: &username, Password: &password, Permanent: true,
@@ -96,7 +96,7 @@ func (k *keeper) setPassword(username, password string) {
 }
 
 // kinds are the static roles that there are, by what tells them apart.
-func (k *keeper) kinds() map[string]map[string]any {
+func (k *staticEnv) kinds() map[string]map[string]any {
 	user := map[string]any{
 		"credential_type": "user_password", "user_pool_id": k.Seed.UserPoolID, "region": emulatortest.Region, "username": staticUser,
 		"app_client_id": k.client, "app_client_secret": k.clientSecret, "rotation_period": "1h",
@@ -114,19 +114,19 @@ func (k *keeper) kinds() map[string]map[string]any {
 }
 
 // eachKind runs a test for every kind of static role.
-func eachKind(t *testing.T, test func(t *testing.T, k *keeper, role map[string]any)) {
+func eachKind(t *testing.T, test func(t *testing.T, k *staticEnv, role map[string]any)) {
 	t.Helper()
 	for _, kind := range []string{"a password", "a self-managed password", "a secret"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			test(t, k, k.kinds()[kind])
 		})
 	}
 }
 
 // value is what static-creds hands out.
-func (k *keeper) value() string {
+func (k *staticEnv) value() string {
 	k.T.Helper()
 	data := k.Read("static-creds/x")
 	if password, ok := data["password"].(string); ok {
@@ -136,7 +136,7 @@ func (k *keeper) value() string {
 }
 
 // works tells whether Cognito accepts a value.
-func (k *keeper) works(role map[string]any, value string) bool {
+func (k *staticEnv) works(role map[string]any, value string) bool {
 	k.T.Helper()
 	name, data := "tokens/ci", map[string]any{"username": staticUser, "password": value}
 	if role["credential_type"] == "app_client_secret" {
@@ -150,19 +150,19 @@ func (k *keeper) works(role map[string]any, value string) bool {
 	return err == nil && !response.IsError()
 }
 
-func (k *keeper) requireEqualAtBothEnds(role map[string]any) {
+func (k *staticEnv) requireEqualAtBothEnds(role map[string]any) {
 	k.T.Helper()
 	require.True(k.T, k.works(role, k.value()), "what Vault hands out must be what Cognito accepts")
 }
 
-func (k *keeper) tick() {
+func (k *staticEnv) tick() {
 	k.T.Helper()
 	k.OK(logical.RollbackOperation, "", nil)
 }
 
 func TestStaticRole(t *testing.T) {
 	t.Run("a new one rotates at once, then when it is due, and on demand", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/X", role)
 			first := k.value()
 			require.NotEqual(t, presentPassword, first)
@@ -185,7 +185,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a read shows the schedule and no secret", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			shown := k.Read("static-roles/x")
 			require.Equal(t, k.now().UTC().Format(time.RFC3339), shown["last_vault_rotation"])
@@ -202,7 +202,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("the import rotation can be left out with the present value", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			role["skip_import_rotation"] = true
 			present := map[string]any{"password": presentPassword}
 			if role["credential_type"] == "app_client_secret" {
@@ -221,7 +221,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("nobody else can own the same", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			value := k.value()
 			require.Contains(t, k.WriteRefused("static-roles/y", role), `static role "x" owns the same`)
@@ -231,7 +231,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("one that another node deleted owns nothing", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		require.NoError(t, k.storage.Delete(t.Context(), "static-roles/x"))
@@ -240,7 +240,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a deleted one leaves things as they are, and says so", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			value := k.value()
 			response := k.OK(logical.DeleteOperation, "static-roles/x", nil)
@@ -254,7 +254,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a changed schedule counts from now", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.WriteOK("static-roles/x", k.kinds()["a password"])
 		k.pass(30 * time.Minute)
 		k.WriteOK("static-roles/x", map[string]any{"rotation_period": "2h"})
@@ -267,7 +267,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a missed window is waited for again", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		delete(role, "rotation_period")
 		role["rotation_schedule"], role["rotation_window"] = "0 3 * * *", "1h"
@@ -284,7 +284,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("roles in storage are found by a new process", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			first := k.value()
 			k.pass(3 * time.Hour)
@@ -297,7 +297,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a machine's role follows the rotations of its static role", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.WriteOK("static-roles/x", k.kinds()["a secret"])
 		k.WriteOK("roles/m", map[string]any{"static_role": "x", "cognito_pool_domain": k.Seed.Domain})
 		first := k.Read("creds/m")["access_token"]
@@ -309,7 +309,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("the secret before the newest lives until the next rotation", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a secret"]
 		k.WriteOK("static-roles/x", role)
 		first := k.value()
@@ -320,7 +320,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("tokens of a user come from memory while they are young", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		role["issue_tokens"] = true
 		k.WriteOK("static-roles/x", role)
@@ -341,7 +341,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("tokens of a user that were on their way when the config changed are not kept", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		role["issue_tokens"] = true
 		k.WriteOK("static-roles/x", role)
@@ -358,7 +358,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("nothing is rotated any more before an unmount", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		before := k.value()
@@ -370,7 +370,7 @@ func TestStaticRole(t *testing.T) {
 	})
 
 	t.Run("a rotation can end the sessions of the old password", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		role["sign_out_on_rotation"] = true
 		k.WriteOK("static-roles/x", role)
@@ -379,13 +379,13 @@ func TestStaticRole(t *testing.T) {
 }
 
 // restart is a new process on the same storage.
-func (k *keeper) restart() {
+func (k *staticEnv) restart() {
 	k.T.Helper()
 	k.pool.Mount = backendtest.NewOn(k.T, k.storage, backend.Options{Now: k.now})
 }
 
 func TestStaticRoleRefuses(t *testing.T) {
-	base := func(k *keeper, kind string, change map[string]any) map[string]any {
+	base := func(k *staticEnv, kind string, change map[string]any) map[string]any {
 		role := maps.Clone(k.kinds()[kind])
 		maps.Copy(role, change)
 		return role
@@ -419,7 +419,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			text := k.WriteRefused("static-roles/x", base(k, c.kind, c.change))
 			require.Contains(t, text, c.says)
 			require.NotContains(t, text, "hush")
@@ -430,7 +430,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 	}
 
 	t.Run("a second secret that is not ours, and deletes nothing", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		_, err := k.Admin.AddUserPoolClientSecret(t.Context(), &cip.AddUserPoolClientSecretInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
 		require.NoError(t, err)
 		text := k.WriteRefused("static-roles/x", k.kinds()["a secret"])
@@ -439,7 +439,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 	})
 
 	t.Run("a foreign secret that came later, by its id", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a secret"]
 		k.WriteOK("static-roles/x", role)
 		value := k.value()
@@ -457,7 +457,7 @@ func TestStaticRoleRefuses(t *testing.T) {
 
 func TestStaticRotationRefusals(t *testing.T) {
 	t.Run("a password that the pool refuses is replaced by another, and not for ever", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.WriteOK("static-roles/x", k.kinds()["a password"])
 		first := k.value()
 		require.NoError(t, k.Control.ResetCalls(t.Context()))
@@ -475,7 +475,7 @@ func TestStaticRotationRefusals(t *testing.T) {
 	})
 
 	t.Run("a failing role backs off and holds up no other", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		k.WriteOK("static-roles/m", k.kinds()["a secret"])
@@ -496,7 +496,7 @@ func TestStaticRotationRefusals(t *testing.T) {
 	})
 
 	t.Run("a federated user is refused", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.Fault(control.Fault{
 			Operation: "AdminGetUser", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 			Body: `{"Username":"ann","UserStatus":"EXTERNAL_PROVIDER","Enabled":true,"UserAttributes":[]}`,
@@ -505,7 +505,7 @@ func TestStaticRotationRefusals(t *testing.T) {
 	})
 
 	t.Run("a user with a temporary password manages itself from then on", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a self-managed password"]
 		_, err := k.Admin.AdminSetUserPassword(t.Context(), &cip.AdminSetUserPasswordInput{
 			UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser), Password: aws.String("hush-Temporary-1"), Permanent: false,
@@ -520,12 +520,12 @@ func TestStaticRotationRefusals(t *testing.T) {
 // TestStaticRoleChangedWhileItRotates keeps Cognito from answering until the
 // change is on its way.
 func TestStaticRoleChangedWhileItRotates(t *testing.T) {
-	for name, change := range map[string]func(k *keeper){
-		"is deleted": func(k *keeper) { k.OK(logical.DeleteOperation, "static-roles/x", nil) },
-		"is updated": func(k *keeper) { k.WriteOK("static-roles/x", map[string]any{"rotation_period": "2h"}) },
+	for name, change := range map[string]func(k *staticEnv){
+		"is deleted": func(k *staticEnv) { k.OK(logical.DeleteOperation, "static-roles/x", nil) },
+		"is updated": func(k *staticEnv) { k.WriteOK("static-roles/x", map[string]any{"rotation_period": "2h"}) },
 	} {
 		t.Run("a role that "+name, func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			role := k.kinds()["a password"]
 			k.WriteOK("static-roles/x", role)
 			require.NoError(t, k.Control.ResetCalls(t.Context()))
@@ -548,7 +548,7 @@ func TestStaticRoleChangedWhileItRotates(t *testing.T) {
 }
 
 func TestTokensOfAStaticUser(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	k.WriteOK("static-roles/x", k.kinds()["a password"])
 	creds := k.Read("static-creds/x")
 	tokens := k.OK(logical.UpdateOperation, "tokens/x", map[string]any{"username": creds["username"], "password": creds["password"]})
@@ -564,7 +564,7 @@ func TestOnboardingHalfWay(t *testing.T) {
 		"a password": "AdminSetUserPassword", "a self-managed password": "ChangePassword", "a secret": "AddUserPoolClientSecret",
 	}
 	t.Run("a first rotation whose answer got lost keeps the role: the new value may be in force", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			for name, kind := range k.kinds() {
 				if fmt.Sprint(kind) == fmt.Sprint(role) {
 					k.Fault(control.Fault{Operation: calls[name], Kind: control.FaultCutAfter})
@@ -583,7 +583,7 @@ func TestOnboardingHalfWay(t *testing.T) {
 	})
 
 	t.Run("one that was refused leaves no role, and nothing changed", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.Deny("cognito-idp:AdminSetUserPassword")
 		_, err := k.Request(t.Context(), logical.CreateOperation, "static-roles/x", k.kinds()["a password"])
 		requireStatus(t, 403, err)
@@ -595,7 +595,7 @@ func TestOnboardingHalfWay(t *testing.T) {
 }
 
 func TestCheckOfStaticRoles(t *testing.T) {
-	check := func(k *keeper) (string, map[string]map[string]any) {
+	check := func(k *staticEnv) (string, map[string]map[string]any) {
 		k.T.Helper()
 		data := k.OK(logical.ReadOperation, "check/x", map[string]any{"kind": "static"}).Data
 		findings := map[string]map[string]any{}
@@ -606,7 +606,7 @@ func TestCheckOfStaticRoles(t *testing.T) {
 	}
 
 	t.Run("all is well after a write", func(t *testing.T) {
-		eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			value := k.value()
 			status, findings := check(k)
@@ -618,37 +618,37 @@ func TestCheckOfStaticRoles(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		kind    string
-		breakIt func(k *keeper)
+		breakIt func(k *staticEnv)
 		finding string
 		status  string
 	}{
-		"a user that is gone": {"a password", func(k *keeper) {
+		"a user that is gone": {"a password", func(k *staticEnv) {
 			_, err := k.Admin.AdminDeleteUser(k.T.Context(), &cip.AdminDeleteUserInput{UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser)})
 			require.NoError(k.T, err)
 		}, "user", "fail"},
-		"a user that is disabled": {"a password", func(k *keeper) { k.disable(staticUser) }, "user", "warn"},
-		"a right that is denied":  {"a password", func(k *keeper) { k.Deny("cognito-idp:AdminGetUser") }, "user", "unknown"},
-		"a rotation that failed": {"a password", func(k *keeper) {
+		"a user that is disabled": {"a password", func(k *staticEnv) { k.disable(staticUser) }, "user", "warn"},
+		"a right that is denied":  {"a password", func(k *staticEnv) { k.Deny("cognito-idp:AdminGetUser") }, "user", "unknown"},
+		"a rotation that failed": {"a password", func(k *staticEnv) {
 			k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "InternalErrorException"})
 			_, _ = k.Request(k.T.Context(), logical.UpdateOperation, "rotate-role/x", nil)
 			k.Heal()
 		}, "rotation", "fail"},
-		"a client that does not let users sign in": {"a password", func(k *keeper) {
+		"a client that does not let users sign in": {"a password", func(k *staticEnv) {
 			_, err := k.Admin.UpdateUserPoolClient(k.T.Context(), &cip.UpdateUserPoolClientInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client})
 			require.NoError(k.T, err)
 		}, "auth_flows", "fail"},
-		"a domain that does not answer": {"a secret", func(k *keeper) {
+		"a domain that does not answer": {"a secret", func(k *staticEnv) {
 			k.WriteOK("static-roles/x", map[string]any{"cognito_pool_domain": k.Seed.Domain})
 			k.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		}, "token", "fail"},
-		"a secret that somebody deleted": {"a secret", func(k *keeper) {
+		"a secret that somebody deleted": {"a secret", func(k *staticEnv) {
 			k.Fault(control.Fault{Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 				Body: `{"ClientSecrets":[{"ClientSecretId":"client--1"}]}`})
 		}, "client_secrets", "fail"},
 	} {
 		t.Run(name+" is found", func(t *testing.T) {
 			t.Parallel()
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			k.WriteOK("static-roles/x", k.kinds()[c.kind])
 			c.breakIt(k)
 			_, findings := check(k)
@@ -663,16 +663,16 @@ func TestCheckOfStaticRoles(t *testing.T) {
 	}
 
 	t.Run("what is no static role, or no kind, is a 400", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		require.Contains(t, k.Refused(logical.ReadOperation, "check/nobody", map[string]any{"kind": "static"}), `there is no static role "nobody"`)
 		require.Contains(t, k.Refused(logical.ReadOperation, "check/ci", map[string]any{"kind": "odd"}), `kind "odd"`)
 	})
 }
 
 func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	require.Nil(t, k.OK(logical.DeleteOperation, "config", nil))
-	k = newKeeper(t)
+	k = newStaticEnv(t)
 	k.WriteOK("static-roles/x", k.kinds()["a password"])
 	response := k.OK(logical.DeleteOperation, "config", nil)
 	require.Contains(t, strings.Join(response.Warnings, ""), "1 static roles are left")
@@ -681,7 +681,7 @@ func TestConfigDeletedWithStaticRolesLeft(t *testing.T) {
 // TestSecretInUseIsNotRetired keeps a new secret from being proven, again and
 // again: the one that is handed out has to live on meanwhile.
 func TestSecretInUseIsNotRetired(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a secret"]
 	k.WriteOK("static-roles/x", role)
 	k.OK(logical.UpdateOperation, "rotate-role/x", nil)
@@ -700,7 +700,7 @@ func TestSecretInUseIsNotRetired(t *testing.T) {
 // cannot serve all.
 func TestManyRolesDueAtOnce(t *testing.T) {
 	const roles = 30
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	k.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000}})
 	values := map[string]any{}
 	for i := range roles {
@@ -735,7 +735,7 @@ func TestManyRolesDueAtOnce(t *testing.T) {
 }
 
 func TestStaticRotationsAtOnce(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		k.WriteOK("static-roles/x", role)
 		var group sync.WaitGroup
 		for i := range 6 {
@@ -754,7 +754,7 @@ func TestStaticRotationsAtOnce(t *testing.T) {
 
 // TestRotationInDoubtIsSettledSoon loses every response, so that no pause may grow.
 func TestRotationInDoubtIsSettledSoon(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	k.WriteOK("static-roles/x", role)
 	k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultCutAfter})
@@ -773,7 +773,7 @@ func TestRotationInDoubtIsSettledSoon(t *testing.T) {
 }
 
 func TestLaterWritesOfAStaticRole(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	k.WriteOK("static-roles/x", role)
 
@@ -795,7 +795,7 @@ func TestLaterWritesOfAStaticRole(t *testing.T) {
 }
 
 // userOf adds a user and returns the static role for it.
-func (k *keeper) userOf(username string, role map[string]any) map[string]any {
+func (k *staticEnv) userOf(username string, role map[string]any) map[string]any {
 	k.T.Helper()
 	k.addUser(username)
 	role = maps.Clone(role)

@@ -30,6 +30,7 @@ import (
 //	state     event                                next      stored with it
 //	idle      a rotation is due or asked for       setting   the pending value
 //	rejected  as for idle                          setting   the pending value
+//	proving   as for idle, password                setting   the pending value; the proof is still due if the set is refused
 //	setting   the set succeeded, password          proving   pending becomes the value
 //	setting   the set succeeded, secret            proving   the id that Cognito named
 //	setting   the set was refused                  as before pending is dropped; last_error, retry_at
@@ -42,6 +43,7 @@ import (
 //	proving   password: the proof says it is wrong rejected  last_error
 //	proving   secret: a token was issued for it    idle      pending becomes the value
 //	proving   secret: no token                     proving   last_error, retry_at; the value stays the old one
+//	proving   secret: it was deleted meanwhile     idle      pending is dropped; last_error, retry_at
 //	any       password written, and it is right    idle      the written value; pending is dropped
 //
 //	a crash                             leaves    and then

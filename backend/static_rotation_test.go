@@ -20,31 +20,31 @@ import (
 )
 
 // refuse makes Cognito refuse an operation without effect.
-func (k *keeper) refuse(operation, code string) {
+func (k *staticEnv) refuse(operation, code string) {
 	k.T.Helper()
 	k.Fault(control.Fault{Operation: operation, Kind: control.FaultError, Code: code})
 }
 
 // lose makes Cognito carry an operation out and lose the response.
-func (k *keeper) lose(operation string) {
+func (k *staticEnv) lose(operation string) {
 	k.T.Helper()
 	k.Fault(control.Fault{Operation: operation, Kind: control.FaultCutAfter})
 }
 
 // calls is how many calls of an operation the engine has made.
-func (k *keeper) calls(operation string) int {
+func (k *staticEnv) calls(operation string) int {
 	k.T.Helper()
 	return len(k.Calls().Of(operation))
 }
 
 // tries makes a request whose result does not matter.
-func (k *keeper) tries(op logical.Operation, path string, data map[string]any) {
+func (k *staticEnv) tries(op logical.Operation, path string, data map[string]any) {
 	k.T.Helper()
 	_, _ = k.Request(k.T.Context(), op, path, data)
 }
 
 // state returns a field of static role x.
-func (k *keeper) state(field string) string {
+func (k *staticEnv) state(field string) string {
 	k.T.Helper()
 	return k.Read("static-roles/x")[field].(string)
 }
@@ -53,7 +53,7 @@ func (k *keeper) state(field string) string {
 const foreignSecret = "hushForeignSecretOf32Characters1"
 
 // foreign adds a secret that Vault did not create, and returns its id.
-func (k *keeper) foreign() string {
+func (k *staticEnv) foreign() string {
 	k.T.Helper()
 	out, err := k.Admin.AddUserPoolClientSecret(k.T.Context(), &cip.AddUserPoolClientSecretInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID, ClientSecret: aws.String(foreignSecret),
@@ -62,7 +62,7 @@ func (k *keeper) foreign() string {
 	return *out.ClientSecretDescriptor.ClientSecretId
 }
 
-func (k *keeper) deleteSecret(id string) {
+func (k *staticEnv) deleteSecret(id string) {
 	k.T.Helper()
 	_, err := k.Admin.DeleteUserPoolClientSecret(k.T.Context(), &cip.DeleteUserPoolClientSecretInput{
 		UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID, ClientSecretId: &id,
@@ -70,7 +70,7 @@ func (k *keeper) deleteSecret(id string) {
 	require.NoError(k.T, err)
 }
 
-func (k *keeper) secretIDs() []string {
+func (k *staticEnv) secretIDs() []string {
 	k.T.Helper()
 	out, err := k.Admin.ListUserPoolClientSecrets(k.T.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &k.Seed.UserPoolID, ClientId: &k.Seed.M2MClientID})
 	require.NoError(k.T, err)
@@ -82,7 +82,7 @@ func (k *keeper) secretIDs() []string {
 }
 
 // withoutRetirement deletes the secret before the one in use, as an administrator may.
-func (k *keeper) withoutPrevious() {
+func (k *staticEnv) withoutPrevious() {
 	k.T.Helper()
 	k.deleteSecret(k.secretIDs()[0])
 }
@@ -98,7 +98,7 @@ func TestPasswordThatIsSetIsReturned(t *testing.T) {
 		"a denied sign-out":    {fault: "AdminUserGlobalSignOut", code: "AccessDeniedException", role: map[string]any{"sign_out_on_rotation": true}},
 	} {
 		t.Run(name+" after a rotation is a warning and is made up for", func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			role := k.kinds()["a password"]
 			for field, value := range test.role {
 				role[field] = value
@@ -122,7 +122,7 @@ func TestPasswordThatIsSetIsReturned(t *testing.T) {
 		})
 
 		t.Run(name+" while the role is created does not lose the password", func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			role := k.kinds()["a password"]
 			for field, value := range test.role {
 				role[field] = value
@@ -137,7 +137,7 @@ func TestPasswordThatIsSetIsReturned(t *testing.T) {
 }
 
 func TestSignOutIsMadeUpForAfterARefusedRotation(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	role["sign_out_on_rotation"] = true
 	k.Deny("cognito-idp:AdminUserGlobalSignOut")
@@ -157,26 +157,26 @@ func TestSignOutIsMadeUpForAfterARefusedRotation(t *testing.T) {
 
 func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(k *keeper)
+		change func(k *staticEnv)
 		says   string
 	}{
-		"a flow that the app client does not allow": {func(k *keeper) {
+		"a flow that the app client does not allow": {func(k *staticEnv) {
 			_, err := k.Admin.UpdateUserPoolClient(k.T.Context(), &cip.UpdateUserPoolClientInput{
 				UserPoolId: &k.Seed.UserPoolID, ClientId: &k.client, ExplicitAuthFlows: []types.ExplicitAuthFlowsType{"ALLOW_USER_SRP_AUTH"},
 			})
 			require.NoError(k.T, err)
 		}, "ALLOW_ADMIN_USER_PASSWORD_AUTH"},
-		"a secret of the app client that is not set": {func(k *keeper) {
+		"a secret of the app client that is not set": {func(k *staticEnv) {
 			k.WriteOK("static-roles/x", map[string]any{"app_client_secret": ""})
 		}, "app_client_secret"},
-		"a user that was deleted and created again": {func(k *keeper) {
+		"a user that was deleted and created again": {func(k *staticEnv) {
 			_, err := k.Admin.AdminDeleteUser(k.T.Context(), &cip.AdminDeleteUserInput{UserPoolId: &k.Seed.UserPoolID, Username: aws.String(staticUser)})
 			require.NoError(k.T, err)
 			k.addUser(staticUser)
 		}, "its sub is"},
 	} {
 		t.Run(name+" stops the rotation", func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			k.WriteOK("static-roles/x", k.kinds()["a password"])
 			test.change(k)
 			before := k.calls("AdminSetUserPassword")
@@ -188,7 +188,7 @@ func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 	}
 
 	t.Run("a write with such an app client creates nothing", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		role["app_client_secret"] = ""
 		before := k.calls("AdminSetUserPassword")
@@ -198,7 +198,7 @@ func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 	})
 
 	t.Run("a check that is denied stops nothing", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		k.Deny("cognito-idp:AdminGetUser", "cognito-idp:DescribeUserPoolClient")
@@ -210,7 +210,7 @@ func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 func TestReadsInDoubtSignNobodyIn(t *testing.T) {
 	for _, kind := range []string{"a password", "a self-managed password"} {
 		t.Run(kind, func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			role := k.kinds()[kind]
 			role["issue_tokens"] = true
 			k.WriteOK("static-roles/x", role)
@@ -241,7 +241,7 @@ func TestReadsInDoubtSignNobodyIn(t *testing.T) {
 
 func TestPasswordInDoubt(t *testing.T) {
 	t.Run("a read settles it by setting the password again", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		k.lose("AdminSetUserPassword")
@@ -257,7 +257,7 @@ func TestPasswordInDoubt(t *testing.T) {
 
 	t.Run("a pool with a password history settles it, too", func(t *testing.T) {
 		for _, proven := range []bool{true, false} {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			pool := k.MakePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{
 				MinimumLength: aws.Int32(8), PasswordHistorySize: aws.Int32(5),
 			}}})
@@ -282,7 +282,7 @@ func TestPasswordInDoubt(t *testing.T) {
 	})
 
 	t.Run("a response that a later throttle hides is still lost", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.WriteOK("config", map[string]any{"max_retries": 1})
 		role := k.kinds()["a password"]
 		k.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultCutAfter, Times: 1})
@@ -297,7 +297,7 @@ func TestPasswordInDoubt(t *testing.T) {
 	})
 
 	t.Run("a role cannot be deleted", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
 		k.lose("AdminSetUserPassword")
@@ -313,14 +313,14 @@ func TestPasswordInDoubt(t *testing.T) {
 }
 
 func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
-	withoutDomain := func(k *keeper) map[string]any {
+	withoutDomain := func(k *staticEnv) map[string]any {
 		role := k.kinds()["a secret"]
 		delete(role, "cognito_pool_domain")
 		return role
 	}
 
 	t.Run("a refused add adopts no secret that another adds later", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := withoutDomain(k)
 		k.WriteOK("static-roles/x", role)
 		k.withoutPrevious()
@@ -341,7 +341,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 	})
 
 	t.Run("a lost response adopts no secret without a proof", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := withoutDomain(k)
 		k.WriteOK("static-roles/x", role)
 		k.withoutPrevious()
@@ -368,7 +368,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 	})
 
 	t.Run("a lost response is settled once a domain proves the secret", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		role := withoutDomain(k)
 		k.WriteOK("static-roles/x", role)
 		k.withoutPrevious()
@@ -387,7 +387,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 	})
 
 	t.Run("an app client with two secrets is refused without advice to delete one", func(t *testing.T) {
-		k := newKeeper(t)
+		k := newStaticEnv(t)
 		k.foreign()
 		text := k.WriteRefused("static-roles/x", k.kinds()["a secret"])
 		require.Contains(t, text, "as many as Cognito allows")
@@ -397,7 +397,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 }
 
 func TestUnchangedWritesKeepTheSchedule(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		k.WriteOK("static-roles/x", role)
 		first := k.value()
 		for range 3 {
@@ -413,7 +413,7 @@ func TestUnchangedWritesKeepTheSchedule(t *testing.T) {
 }
 
 func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a self-managed password"]
 	k.WriteOK("static-roles/x", role)
 	k.lose("ChangePassword")
@@ -445,7 +445,7 @@ func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
 }
 
 func TestDamagedCountOfSignIns(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a self-managed password"]
 	k.WriteOK("static-roles/x", role)
 	k.tries(logical.UpdateOperation, "static-roles/x", map[string]any{"password": "hush-Wrong-1"})
@@ -460,7 +460,7 @@ func TestDamagedCountOfSignIns(t *testing.T) {
 	k.requireEqualAtBothEnds(role)
 }
 
-func (k *keeper) wrongSignIns() []time.Time {
+func (k *staticEnv) wrongSignIns() []time.Time {
 	k.T.Helper()
 	for _, user := range k.Users() {
 		if user.Username == staticUser {
@@ -471,7 +471,7 @@ func (k *keeper) wrongSignIns() []time.Time {
 }
 
 func TestUsersAreIdentifiedBySub(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	pool := k.MakePool(&cip.CreateUserPoolInput{UsernameAttributes: []types.UsernameAttributeType{types.UsernameAttributeTypeEmail}})
 	client, secret := k.MakeClient(pool)
 	k.Seed.UserPoolID = pool
@@ -490,13 +490,16 @@ func TestUsersAreIdentifiedBySub(t *testing.T) {
 	k.WriteOK("static-roles/x", role)
 	require.Equal(t, value, k.value(), "the sub is another name of the same user")
 	require.Contains(t, k.WriteRefused("static-roles/y", role), `static role "x" owns the same`)
+	role["username"] = "ann@example.com"
+	k.WriteOK("static-roles/x", role)
+	require.Equal(t, value, k.value(), "so is the address")
 	k.addUser("bob@example.com")
 	role["username"] = "bob@example.com"
 	require.Contains(t, k.WriteRefused("static-roles/x", role), "cannot change")
 }
 
 func TestReadersShareOneSignIn(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	role["issue_tokens"], role["app_client_id"] = true, k.makeRotatingClient()
 	delete(role, "app_client_secret")
@@ -529,7 +532,7 @@ func TestReadersShareOneSignIn(t *testing.T) {
 }
 
 func TestReadWithoutTokens(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	role["issue_tokens"] = true
 	k.WriteOK("static-roles/x", role)
@@ -544,7 +547,7 @@ func TestReadWithoutTokens(t *testing.T) {
 }
 
 func TestRotationWindowHoldsAfterAFailure(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	delete(role, "rotation_period")
 	role["rotation_schedule"], role["rotation_window"] = "0 3 * * *", "1h"
@@ -569,7 +572,7 @@ func TestRotationWindowHoldsAfterAFailure(t *testing.T) {
 }
 
 func TestRotationWindowHoldsInDoubt(t *testing.T) {
-	k := newKeeper(t)
+	k := newStaticEnv(t)
 	role := k.kinds()["a password"]
 	delete(role, "rotation_period")
 	role["rotation_schedule"], role["rotation_window"] = "0 3 * * *", "1h"
@@ -599,7 +602,7 @@ func TestSkippedImportRotationIsProven(t *testing.T) {
 		"a secret":                {"app_client_secret": "hushWrongSecretOf32Characters123"},
 	} {
 		t.Run(kind+" that is wrong is refused", func(t *testing.T) {
-			k := newKeeper(t)
+			k := newStaticEnv(t)
 			role := k.kinds()[kind]
 			for field, value := range wrong {
 				role[field] = value
@@ -613,7 +616,7 @@ func TestSkippedImportRotationIsProven(t *testing.T) {
 }
 
 func TestQueuedRotationsRotateOnce(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		k.WriteOK("static-roles/x", role)
 		set := map[string]string{"a password": "AdminSetUserPassword", "a self-managed password": "ChangePassword", "a secret": "AddUserPoolClientSecret"}
 		operation := ""
@@ -637,7 +640,7 @@ func TestQueuedRotationsRotateOnce(t *testing.T) {
 }
 
 func TestReadsOutsideOfDoubtCostNothing(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		k.WriteOK("static-roles/x", role)
 		k.pass(2 * time.Hour) // due, and not yet noticed
 		calls := len(k.Calls().Calls)
@@ -650,7 +653,7 @@ func TestReadsOutsideOfDoubtCostNothing(t *testing.T) {
 }
 
 func TestClockThatIsSetBack(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		k.pass(24 * time.Hour)
 		k.WriteOK("static-roles/x", role)
 		k.tick()

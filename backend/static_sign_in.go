@@ -66,7 +66,7 @@ func (e *signInsExhausted) Error() string {
 func (e *signInsExhausted) Unwrap() error { return &userError{e.Error()} }
 
 // signer signs in the user of a static role. It counts each sign-in in the
-// storage before it is made, and takes that back if it was certainly not wrong.
+// storage before it is made, and removes it from the count if it was certainly not wrong.
 type signer struct {
 	*backend
 	storage logical.Storage
@@ -83,16 +83,24 @@ func (b *backend) newSigner(storage logical.Storage, pool *cognito.Pool, role *s
 
 // signIn makes one sign-in. An error without a request has an unclear verdict.
 func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, cognito.Session, error) {
+	session, err := counted(ctx, s, func() (cognito.Session, error) {
+		credentials := cognito.Login{Username: s.role.user(), Password: password}
+		return s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
+	})
+	return cognito.VerdictOf(err), session, err
+}
+
+// counted makes one sign-in that counts unless it was certainly not wrong.
+func counted[T any](ctx context.Context, s *signer, signIn func() (T, error)) (result T, err error) {
 	at, err := s.count(ctx)
 	if err != nil {
-		return cognito.VerdictUnclear, cognito.Session{}, err
+		return result, err
 	}
-	credentials := cognito.Login{Username: s.role.user(), Password: password}
-	session, err := s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
+	result, err = signIn()
 	if !cognito.MayCountAsWrong(err) {
-		s.takeBack(ctx, at)
+		s.uncount(ctx, at)
 	}
-	return cognito.VerdictOf(err), session, err
+	return result, err
 }
 
 // mustHave refuses unless n sign-ins are left.
@@ -162,9 +170,9 @@ func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	return current, nil
 }
 
-// takeBack removes a sign-in that was not wrong from the counts. A failure leaves
+// uncount removes a sign-in that was not wrong from the counts. A failure leaves
 // it counted, which is safe.
-func (s *signer) takeBack(ctx context.Context, at time.Time) {
+func (s *signer) uncount(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	s.signInCounts.Lock()

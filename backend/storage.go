@@ -19,8 +19,8 @@ type damagedEntry struct{ path string }
 
 func (e *damagedEntry) Error() string { return fmt.Sprintf("the stored entry %q is damaged", e.path) }
 
-// getJSON reads a storage entry and reports whether it exists. The error for a damaged entry names its
-// path but not its content, which may hold secrets.
+// getJSON reads a storage entry and reports whether it exists. The error for a damaged entry names
+// its path but not its content, which may hold secrets.
 func getJSON(ctx context.Context, s logical.Storage, path string, into any) (bool, error) {
 	entry, err := s.Get(ctx, path)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// replicationFresh is how long the replication state is cached. Vault sets up its mounts again when it
-// changes.
+// replicationFresh is how long the replication state is cached. Vault sets up its mounts again when
+// it changes.
 const replicationFresh = time.Second
 
 // systemView caches the replication state. The SDK reads it for every request, to decide whether to

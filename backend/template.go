@@ -23,15 +23,15 @@ const (
 	usernameMax  = 128  // Cognito's limit
 	attributeMax = 2048 // Cognito's limit
 
-	// templateMax bounds the text of a template, randomMax the result of one call of random, and partMax
-	// the result of every other function. Without a bound on each call, a template of a hundred calls
-	// could double its result a hundred times.
+	// templateMax bounds the text of a template, randomMax the result of one call of random, and
+	// partMax the result of every other function. Without a bound on each call, a template of a
+	// hundred calls could double its result a hundred times.
 	templateMax = 1024
 	randomMax   = 128
 	partMax     = 4096
 
-	// randomCharsMin is how many characters of a username must be random. With fewer, a username could
-	// be that of an existing user, and the engine could delete the wrong one.
+	// randomCharsMin is how many characters of a username must be random. With fewer, a username
+	// could be that of an existing user, and the engine could delete the wrong one.
 	randomCharsMin = 7
 )
 
@@ -55,8 +55,8 @@ func trueRandomness() randomness {
 	return randomness{letters: base62.Random, digits: randomDigits}
 }
 
-// fixedRandomness fills everything random with one character and stops the clock. The results for two
-// characters differ exactly where a template is random.
+// fixedRandomness fills everything random with one character and stops the clock. The results for
+// two characters differ exactly where a template is random.
 func fixedRandomness(char string) randomness {
 	fill := func(length int) (string, error) { return strings.Repeat(char, length), nil }
 	now := time.Unix(1_700_000_000, 0).UTC()
@@ -148,8 +148,8 @@ func boundedRandom(random func(int) (string, error)) func(int) (string, error) {
 	}
 }
 
-// renderUsername returns a username, or an error if it is invalid in Cognito or not guaranteed to be
-// unique. Values of the caller are made safe first.
+// renderUsername returns a username, or an error if it is invalid in Cognito or not guaranteed to
+// be unique. Values of the caller are made safe first.
 func renderUsername(text string, data templateData) (string, error) {
 	data = data.safe()
 	if err := checkRandomness(text, data); err != nil {
@@ -167,8 +167,8 @@ func renderUsername(text string, data templateData) (string, error) {
 	return username, nil
 }
 
-// checkRandomness requires that enough characters of a username come from random, random_digits or uuid
-// and are not cut off.
+// checkRandomness requires that enough characters of a username come from random, random_digits or
+// uuid and are not cut off.
 func checkRandomness(text string, data templateData) error {
 	one, err := render(text, data, fixedRandomness("7"))
 	if err != nil {

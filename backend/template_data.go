@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// callerValueMax is the longest value of a caller in a username or e-mail address. It leaves room for
-// 20 random characters and a separator within a local part.
+// callerValueMax is the longest value of a caller in a username or e-mail address. It leaves room
+// for 20 random characters and a separator within a local part.
 const callerValueMax = 40
 
 // templateData holds what templates can use.
@@ -93,8 +93,8 @@ func (d templateData) randomness() randomness {
 // identityTemplate matches an identity template.
 var identityTemplate = regexp.MustCompile(`{{\s*(identity\.(?:entity|groups)\.[^{}]+?)\s*}}`)
 
-// resolveIdentity replaces each identity template by a reference to its value, which is thereby never
-// parsed as a template.
+// resolveIdentity replaces each identity template by a reference to its value, which is thereby
+// never parsed as a template.
 func (d templateData) resolveIdentity(text string) (string, []string, error) {
 	var values []string
 	var failure error
@@ -109,8 +109,8 @@ func (d templateData) resolveIdentity(text string) (string, []string, error) {
 	return text, values, failure
 }
 
-// safe returns the data with the values of the caller reduced to what is allowed in a username and in
-// the local part of an e-mail address.
+// safe returns the data with the values of the caller reduced to what is allowed in a username and
+// in the local part of an e-mail address.
 func (d templateData) safe() templateData {
 	d.DisplayName = safeValue(d.DisplayName)
 	if identity := d.identity; identity != nil {
@@ -128,8 +128,8 @@ func (d templateData) plain() templateData {
 	return d
 }
 
-// unsafeChars matches what a value of the caller must not bring into a username or e-mail address: an @
-// or a dot could make another domain of it.
+// unsafeChars matches what a value of the caller must not bring into a username or e-mail address:
+// an @ or a dot could make another domain of it.
 var unsafeChars = regexp.MustCompile(`[^a-zA-Z0-9_]+`)
 
 func safeValue(value string) string {

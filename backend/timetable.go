@@ -14,8 +14,8 @@ import (
 // shortestPeriod is the interval of the periodic function, which starts rotations.
 const shortestPeriod = time.Minute
 
-// timetable says when something is rotated: once per period, or by a cron expression in UTC, within a
-// window if there is one. The zero timetable means never.
+// timetable says when something is rotated: once per period, or by a cron expression in UTC, within
+// a window if there is one. The zero timetable means never.
 type timetable struct {
 	period   time.Duration
 	schedule string
@@ -41,8 +41,8 @@ func (t timetable) validate() error {
 	return nil
 }
 
-// next returns the first rotation time after a time. It returns an error for a stored schedule that a
-// write would refuse.
+// next returns the first rotation time after a time. It returns an error for a stored schedule that
+// a write would refuse.
 func (t timetable) next(after time.Time) (time.Time, error) {
 	if t.schedule == "" {
 		return after.Add(t.period), nil

@@ -5,11 +5,16 @@ package backend_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 const refusedTokens = "tokens/ci refused the request"
@@ -114,6 +119,29 @@ func TestTokensForIssuedUsers(t *testing.T) {
 		require.False(t, answer.IsError())
 	})
 
+	t.Run("attempts at once are limited, too", func(t *testing.T) {
+		p := newPool(t)
+		creds := p.Read("creds/ci")
+		before := p.authCalls()
+		require.NoError(t, p.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 50}}))
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() { _, _ = p.signIn(creds["username"], "hush-Wrong-1") })
+		}
+		group.Wait()
+		require.Equal(t, before+5, p.authCalls())
+
+		other := p.Read("creds/ci")
+		for range 20 {
+			group.Go(func() {
+				answer, err := p.signIn(other["username"], other["password"])
+				assert.NoError(t, err)
+				assert.False(t, answer.IsError())
+			})
+		}
+		group.Wait()
+	})
+
 	t.Run("refused attempts of a caller are limited over all users", func(t *testing.T) {
 		p := newPool(t)
 		for n := range 30 {
@@ -139,4 +167,52 @@ func TestTokensOfAStaticRoleAreForItsUser(t *testing.T) {
 	require.Equal(t, before, p.authCalls())
 	creds := p.Read("static-creds/ann")
 	require.NotEmpty(t, p.OK(logical.UpdateOperation, "tokens/ann", map[string]any{"username": "ann", "password": creds["password"]}).Data["access_token"])
+}
+
+// TestTokensOfAStaticRoleTryNoPasswords requires that nobody locks out the user of a static role by way of
+// tokens/: Vault knows the password, so no other one has to be tried at Cognito.
+func TestTokensOfAStaticRoleTryNoPasswords(t *testing.T) {
+	p := newPool(t)
+	p.makePerson("ann", "hush-Right-1")
+	p.WriteOK("static-roles/ann", map[string]any{
+		"user_pool_id": p.Seed.UserPoolID, "region": "eu-west-1", "username": "ann", "rotation_period": "1h",
+		"app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret,
+	})
+	signIn := func(password any) map[string]any { return map[string]any{"username": "ann", "password": password} }
+
+	before := p.authCalls()
+	text := p.Refused(logical.UpdateOperation, "tokens/ann", signIn("hush-Wrong-1"))
+	require.Contains(t, text, "tokens/ann refused the request")
+	require.Equal(t, before, p.authCalls(), "a wrong password is not tried at Cognito")
+
+	password := p.Read("static-creds/ann")["password"]
+	require.NoError(t, p.Control.SetLatency(t.Context(), control.Latency{Operations: map[string]int{"AdminInitiateAuth": 20}}))
+	var group sync.WaitGroup
+	for range 6 {
+		group.Go(func() { p.OK(logical.UpdateOperation, "tokens/ann", signIn(password)) })
+	}
+	group.Wait()
+	before += 6
+
+	_, err := p.Admin.AdminSetUserPassword(t.Context(), &cip.AdminSetUserPasswordInput{
+		UserPoolId: &p.Seed.UserPoolID, Username: aws.String("ann"), Password: aws.String("hush-Other-1"), Permanent: true,
+	})
+	require.NoError(t, err)
+	for range 4 {
+		require.NotEmpty(t, p.Refused(logical.UpdateOperation, "tokens/ann", signIn(password)))
+	}
+	require.Equal(t, before+2, p.authCalls(), "a password that somebody changed is tried twice at most")
+}
+
+// TestTokensOfTwoRoles requires that the rights on a static role's tokens/ are not those on a role's.
+func TestTokensOfTwoRoles(t *testing.T) {
+	p := newPool(t)
+	p.makePerson("ann", "hush-Right-1")
+	creds := p.Read("creds/ci")
+	p.WriteOK("static-roles/ci", map[string]any{
+		"user_pool_id": p.Seed.UserPoolID, "region": "eu-west-1", "username": "ann", "rotation_period": "1h",
+		"app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret,
+	})
+	text := p.Refused(logical.UpdateOperation, "tokens/ci", map[string]any{"username": creds["username"], "password": creds["password"]})
+	require.Contains(t, text, `"ci" is the name of a role and of a static role`)
 }

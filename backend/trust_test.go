@@ -27,7 +27,7 @@ func TestNoPathIsOpen(t *testing.T) {
 // TestEventsHoldNoSecret searches the events of successful and failed rotations for secrets. Community Vault
 // offers no subscription, so the test takes the place of Vault.
 func TestEventsHoldNoSecret(t *testing.T) {
-	eachKind(t, func(t *testing.T, k *keeper, role map[string]any) {
+	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		events := logical.NewMockEventSender()
 		require.NoError(t, k.Backend.Setup(t.Context(), &logical.BackendConfig{
 			Logger: hclog.NewNullLogger(), System: k.System, EventsSender: events,

@@ -45,7 +45,7 @@ func TestSecondOpinionAWS(t *testing.T) {
 			}
 			theirs, ours := p.answer(newProber(t, account)), p.answer(newProber(t, emulator))
 			t.Logf("AWS answers %q, the emulator %q", theirs, ours)
-			require.Equal(t, theirs, ours, "the emulator has to be mended")
+			require.Equal(t, theirs, ours, "the emulator has to be corrected")
 		})
 	}
 }

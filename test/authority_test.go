@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
@@ -58,6 +60,26 @@ func (e *env) readAs(client *api.Client, path string) (int, string) {
 		return 0, ""
 	}
 	return e.refusal(err)
+}
+
+// makePerson creates a user that the engine did not issue.
+func (e *env) makePerson(username, password string) {
+	e.Helper()
+	_, err := e.Admin.AdminCreateUser(e.Context(), &cip.AdminCreateUserInput{UserPoolId: &e.Seed.UserPoolID, Username: &username, MessageAction: "SUPPRESS"})
+	require.NoError(e, err)
+	_, err = e.Admin.AdminSetUserPassword(e.Context(), &cip.AdminSetUserPasswordInput{
+		UserPoolId: &e.Seed.UserPoolID, Username: &username, Password: &password, Permanent: true,
+	})
+	require.NoError(e, err)
+}
+
+// userNamed returns a user of the emulator.
+func (e *env) userNamed(username string) control.User {
+	e.Helper()
+	users := e.Users()
+	i := slices.IndexFunc(users, func(u control.User) bool { return u.Username == username })
+	require.GreaterOrEqual(e, i, 0, "there is no user %s", username)
+	return users[i]
 }
 
 // evilDomain is a server that an attacker names as the domain of a user pool.
@@ -127,12 +149,7 @@ func TestAuthorityOfARoleReader(t *testing.T) {
 	e := newEnv(t)
 	reader := e.attacker("creds/ci", `"read", "update"`, "creds/machine", `"read", "update"`, "tokens/ci", `"update"`)
 	const person, password = "person", "hush-Right-1"
-	_, err := e.Admin.AdminCreateUser(t.Context(), &cip.AdminCreateUserInput{UserPoolId: &e.Seed.UserPoolID, Username: aws.String(person), MessageAction: "SUPPRESS"})
-	require.NoError(t, err)
-	_, err = e.Admin.AdminSetUserPassword(t.Context(), &cip.AdminSetUserPasswordInput{
-		UserPoolId: &e.Seed.UserPoolID, Username: aws.String(person), Password: aws.String(password), Permanent: true,
-	})
-	require.NoError(t, err)
+	e.makePerson(person, password)
 
 	t.Run("tokens/ does not sign in other users of the pool", func(t *testing.T) {
 		before := len(e.Calls().Of("AdminInitiateAuth"))
@@ -156,6 +173,25 @@ func TestAuthorityOfARoleReader(t *testing.T) {
 			require.Zero(t, status)
 		}
 		require.Len(t, e.Calls().Of(control.OperationToken), 1)
+	})
+	t.Run("neither fresh nor scopes buy a token per read or evict that of another role", func(t *testing.T) {
+		e.writeMachineRole("other", map[string]any{"scopes": "api/write"})
+		other := e.read("creds/other").Data["access_token"]
+		before := len(e.Calls().Of(control.OperationToken))
+		for range 3 {
+			for _, request := range []map[string]any{{"fresh": true}, {"scopes": "api/read"}} {
+				status, _ := e.writeAs(reader, "creds/machine", request)
+				require.Zero(t, status)
+			}
+		}
+		require.Len(t, e.Calls().Of(control.OperationToken), before)
+		require.Equal(t, other, e.read("creds/other").Data["access_token"])
+	})
+	t.Run("a read asks for no more than the role gives", func(t *testing.T) {
+		for path, request := range map[string]map[string]any{"creds/ci": {"ttl": "2h"}, "creds/machine": {"scopes": "api/write"}} {
+			status, text := e.writeAs(reader, path, request)
+			require.Equal(t, http.StatusBadRequest, status, text)
+		}
 	})
 	t.Run("other paths are denied", func(t *testing.T) {
 		for _, path := range []string{"roles/ci", "config", "static-creds/ci", "check/ci"} {
@@ -181,6 +217,157 @@ func TestAuthorityOfAConfigWriter(t *testing.T) {
 		status, _ := e.readAs(writer, path)
 		require.Equal(t, http.StatusForbidden, status, path)
 	}
+}
+
+// TestAuthorityOfAnEndpoint lets a config writer send the requests of AWS to a server of its own.
+func TestAuthorityOfAnEndpoint(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	writer := e.attacker("config", `"create", "update", "patch", "read"`)
+	var mu sync.Mutex
+	var seen strings.Builder
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = r.Write(&seen)
+		w.WriteHeader(http.StatusBadRequest)
+	}))
+	t.Cleanup(server.Close)
+	status, text := e.writeAs(writer, "config", map[string]any{"cognito_endpoint": server.URL, "sts_endpoint": server.URL})
+	require.Zero(t, status, text)
+	_, err := e.tryRead("creds/ci")
+	require.Error(t, err)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Contains(t, seen.String(), "AWS4-HMAC-SHA256", "the requests are signed")
+	require.NotContains(t, seen.String(), secretKey, "but they do not hold the key")
+}
+
+// TestAuthorityOfAStaticReader reads and signs in the user of a static role.
+func TestAuthorityOfAStaticReader(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.makePerson("ann", "hush-Right-1")
+	e.makePerson("eve", "hush-Right-1")
+	e.write("static-roles/ann", map[string]any{
+		"user_pool_id": e.Seed.UserPoolID, "username": "ann", "rotation_period": "1h",
+		"app_client_id": e.Seed.AppClientID, "app_client_secret": e.Seed.AppClientSecret,
+	})
+	reader := e.attacker("static-creds/ann", `"read"`, "tokens/ann", `"update"`)
+	creds, err := reader.Logical().ReadWithContext(t.Context(), e.mount+"/static-creds/ann")
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(creds.Data), e.Seed.AppClientSecret)
+
+	before := len(e.Calls().Of("AdminInitiateAuth"))
+	wrong := map[string]string{}
+	for _, username := range []string{"ann", "eve", "nobody"} {
+		status, text := e.writeAs(reader, "tokens/ann", map[string]any{"username": username, "password": "hush-Right-1"})
+		require.Equal(t, http.StatusBadRequest, status)
+		wrong[text] = username
+	}
+	require.Len(t, wrong, 1, "the answers must not tell users apart")
+	require.Len(t, e.Calls().Of("AdminInitiateAuth"), before, "no password is tried at Cognito")
+	status, text := e.writeAs(reader, "tokens/ann", map[string]any{"username": "ann", "password": creds.Data["password"]})
+	require.Zero(t, status, text)
+	for _, path := range []string{"static-roles/ann", "creds/ci", "issued/ci", "config"} {
+		status, _ := e.readAs(reader, path)
+		require.Equal(t, http.StatusForbidden, status, path)
+	}
+	status, _ = e.writeAs(reader, "rotate-role/ann", nil)
+	require.Equal(t, http.StatusForbidden, status)
+}
+
+// TestAuthorityOfADomain answers a role writer's machine role as a hostile server and as a hostile network do.
+func TestAuthorityOfADomain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	writer := e.attacker("roles/*", `"create", "update"`, "creds/*", `"read"`)
+	evil, requests := evilDomain(t)
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		hidden string
+	}{
+		"a redirect is not followed": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, evil+"/oauth2/token", http.StatusTemporaryRedirect)
+		}, evil},
+		"an answer without an end is cut": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"access_token":"`))
+			for range 64 {
+				_, _ = w.Write([]byte(strings.Repeat("A", 1<<20)))
+			}
+		}, "AAAA"},
+		"the answer of another service is not shown": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte("internal: the answer of another service"))
+		}, "another service"},
+		"an answer that is no token is not shown": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"access_token":"internal\nanother service","token_type":"Bearer","expires_in":"x"}`))
+		}, "another service"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(c.answer)
+			t.Cleanup(server.Close)
+			status, text := e.writeAs(writer, "roles/probe", map[string]any{
+				"app_client_id": "client", "app_client_secret": "hush-own-secret", "cognito_pool_domain": server.URL,
+			})
+			require.Zero(t, status, text)
+			status, text = e.readAs(writer, "creds/probe")
+			require.GreaterOrEqual(t, status, 400)
+			require.NotContains(t, text, c.hidden)
+			require.NotContains(t, text, "hush-own-secret")
+		})
+	}
+	require.Zero(t, requests.Load())
+	e.read("creds/machine")
+}
+
+// TestAuthorityOverOwnedUsers requires that a role writer cannot take over the user of a static role.
+func TestAuthorityOverOwnedUsers(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.makePerson("ann", "hush-Right-1")
+	role := map[string]any{"user_pool_id": e.Seed.UserPoolID, "username": "ann", "rotation_period": "1h"}
+	e.write("static-roles/ann", role)
+	password := e.read("static-creds/ann").Data["password"]
+	writer := e.attacker("static-roles/*", `"create", "update", "patch", "read"`)
+	status, text := e.writeAs(writer, "static-roles/mine", role)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, text, "owns the same")
+	role["username"] = e.userNamed("ann").Sub
+	status, _ = e.writeAs(writer, "static-roles/mine", role)
+	require.Equal(t, http.StatusBadRequest, status, "nor by its sub")
+	read, err := writer.Logical().ReadWithContext(t.Context(), e.mount+"/static-roles/ann")
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(read.Data), password)
+	require.Equal(t, password, e.read("static-creds/ann").Data["password"])
+}
+
+// TestAuthorityOfANeighbourMount may do everything on one mount and nothing on another, which reaches the same pool.
+func TestAuthorityOfANeighbourMount(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	neighbour := newEnvOn(t, e.vault)
+	neighbour.Cognito = e.Cognito
+	neighbour.configure(nil)
+	neighbour.writeRole("ci", nil)
+	neighbour.writeMachineRole("machine", nil)
+	user, token := e.read("creds/ci"), e.read("creds/machine").Data["access_token"]
+	attacker := neighbour.attacker("*", `"create", "read", "update", "patch", "delete", "list"`)
+
+	for _, path := range []string{"creds/ci", "roles/ci", "config", "issued/ci", "metrics"} {
+		status, _ := e.readAs(attacker, path)
+		require.Equal(t, http.StatusForbidden, status, path)
+	}
+	status, _ := neighbour.writeAs(attacker, "tokens/ci", map[string]any{"username": user.Data["username"], "password": user.Data["password"]})
+	require.Equal(t, http.StatusBadRequest, status, "the records of the other mount do not count")
+	records, err := attacker.Logical().ListWithContext(t.Context(), neighbour.mount+"/issued")
+	require.NoError(t, err)
+	require.Nil(t, records)
+	mine, err := attacker.Logical().ReadWithContext(t.Context(), neighbour.mount+"/creds/machine")
+	require.NoError(t, err)
+	require.NotEqual(t, token, mine.Data["access_token"], "the cache is not shared")
+	require.NoError(t, e.client.Sys().UnmountWithContext(t.Context(), neighbour.mount))
+	require.True(t, containsUser(e.Users(), user.Data["username"].(string)))
 }
 
 // TestAuthorityOfACaller reads as a token whose display name was chosen by its holder.

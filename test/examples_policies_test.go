@@ -5,7 +5,9 @@ package test
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
@@ -33,6 +35,8 @@ func policyCases(pool string) []policyCase {
 		{http.MethodGet, "cognito/static-creds/batch", nil, []string{service}, 0},
 		{http.MethodPut, "sys/leases/renew", map[string]any{"lease_id": "none"}, []string{service}, http.StatusBadRequest},
 		{http.MethodPut, "sys/leases/revoke", map[string]any{"lease_id": "none"}, []string{service}, 0},
+		{http.MethodPut, "sys/leases/revoke/cognito/none", nil, []string{operator}, 0},
+		{http.MethodPut, "sys/leases/revoke/another/none", nil, nil, 0},
 		{http.MethodPut, "auth/token/renew-self", nil, []string{service}, 0},
 		{http.MethodGet, "auth/token/lookup-self", nil, []string{service}, 0},
 
@@ -54,6 +58,12 @@ func policyCases(pool string) []policyCase {
 		{http.MethodPatch, "cognito/static-roles/batch", map[string]any{"rotation_period": "12h"}, []string{operator}, 0},
 		{http.MethodPut, "cognito/rotate-role/batch", nil, []string{operator}, 0},
 		{http.MethodDelete, "cognito/static-roles/batch", nil, []string{operator}, 0},
+		{"LIST", "cognito/issued", nil, []string{operator}, 0},
+		{"LIST", "cognito/issued/ci-user", nil, []string{operator}, 0},
+		{http.MethodGet, "sys/policies/password/none/generate", nil, []string{operator}, http.StatusNotFound},
+		{http.MethodPut, "sys/leases/lookup", map[string]any{"lease_id": "none"}, []string{operator}, http.StatusBadRequest},
+		{http.MethodGet, "sys/leases?type=irrevocable", nil, []string{operator}, 0},
+		{http.MethodGet, "sys/leases/count?type=irrevocable", nil, []string{operator}, 0},
 		{"LIST", "sys/leases/lookup/cognito/creds/ci-user", nil, []string{operator}, 0},
 		{http.MethodPut, "sys/leases/revoke-prefix/cognito/creds/ci-user", map[string]any{"sync": true}, []string{operator}, 0},
 		{http.MethodDelete, "cognito/config", nil, []string{operator}, 0},
@@ -99,7 +109,11 @@ func TestPolicyExamples(t *testing.T) {
 // statusOf returns the status of the answer.
 func (e *exampleEnv) statusOf(client *api.Client, c policyCase) int {
 	e.Helper()
-	req := client.NewRequest(c.method, "/v1/"+c.path)
+	path, query, _ := strings.Cut(c.path, "?")
+	req := client.NewRequest(c.method, "/v1/"+path)
+	var err error
+	req.Params, err = url.ParseQuery(query)
+	require.NoError(e, err)
 	require.NoError(e, req.SetJSONBody(c.data))
 	if c.method == http.MethodPatch {
 		req.Headers.Set("Content-Type", "application/merge-patch+json")

@@ -299,10 +299,38 @@ func TestSecretsStaySecret(t *testing.T) {
 	collect(e.write("tokens/ci", map[string]any{"refresh_token": user.Data["refresh_token"]}))
 	_, err := e.client.Sys().RenewWithContext(t.Context(), user.LeaseID, 0)
 	require.NoError(t, err)
+	e.makePerson("ann", "hush-Person-1")
+	e.write("static-roles/ann", map[string]any{
+		"user_pool_id": e.Seed.UserPoolID, "username": "ann", "rotation_period": "1h", "issue_tokens": true,
+		"app_client_id": e.Seed.AppClientID, "app_client_secret": e.Seed.AppClientSecret,
+	})
+	collect(e.read("static-creds/ann"))
+	shown := ""
+	for path, login := range map[string]map[string]any{
+		"tokens/ci":  {"username": user.Data["username"], "password": "hush-Guess-1"},
+		"tokens/ann": {"username": "ann", "password": "hush-Guess-2"},
+	} {
+		status, text := e.writeAs(e.client, path, login)
+		require.Equal(t, 400, status)
+		secrets = append(secrets, login["password"].(string))
+		shown += text
+	}
+	status, text := e.writeAs(e.client, "tokens/ann", map[string]any{"refresh_token": user.Data["refresh_token"]})
+	require.Equal(t, 400, status)
+	shown += text
+	records, err := e.client.Logical().ListWithContext(t.Context(), e.mount+"/issued/ci")
+	require.NoError(t, err)
+	record := "issued/ci/" + records.Data["keys"].([]any)[0].(string)
+	for _, answer := range []*api.Secret{records, e.read(record), e.write("tidy", map[string]any{"role": "ci"})} {
+		text, err := json.Marshal(answer.Data)
+		require.NoError(t, err)
+		shown += string(text)
+	}
 	e.revoke(user.LeaseID)
 
-	shown := e.vault.LogText()
-	for _, path := range []string{"config", "roles/ci", "roles/machine"} {
+	_, exposition := e.scrape(e.vault.Token, e.mount+"/metrics", "prometheus")
+	shown += exposition + e.vault.LogText()
+	for _, path := range []string{"config", "roles/ci", "roles/machine", "static-roles/ann", "metrics", "check/ci"} {
 		text, err := json.Marshal(e.read(path).Data)
 		require.NoError(t, err)
 		shown += string(text)

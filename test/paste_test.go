@@ -59,7 +59,12 @@ type terminal struct {
 	token string
 	// variables are those of the shell.
 	variables map[string]string
+	// saved is a file that carries the shell's variables from one block to the next, or empty.
+	saved string
 }
+
+// keepVariables lets blocks use the variables that the blocks before them set, as in one terminal.
+func (t *terminal) keepVariables() { t.saved = filepath.Join(t.dir, ".variables") }
 
 // awsWrapper calls the real AWS CLI with the emulator in the place of AWS. The commands of AWS Secrets Manager, which the
 // emulator does not have, are answered from a file.
@@ -107,6 +112,9 @@ func (t *terminal) tryPaste(block string) (string, error) {
 // run runs a script as a reader would paste it, but stops at the first command that fails.
 func (t *terminal) run(script string) (string, error) {
 	var stderr strings.Builder
+	if t.saved != "" {
+		script = fmt.Sprintf("[ ! -e %[1]q ] || . %[1]q 2>/dev/null || true\n%[2]s\ndeclare -p >%[1]q", t.saved, script)
+	}
 	command := exec.CommandContext(t.env.Context(), "bash", "-euo", "pipefail", "-c", script)
 	command.Dir = t.dir
 	command.Env = []string{

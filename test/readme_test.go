@@ -69,38 +69,27 @@ func (e *exampleEnv) shell(dir, script, input string, environment ...string) str
 	return string(output)
 }
 
-// commands returns the commands of a script one by one, without comments.
-func commands(script string) (all []string) {
-	script = strings.ReplaceAll(script, "\\\n", "")
-	for line := range strings.Lines(script) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			all = append(all, line)
-		}
-	}
-	return all
-}
-
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	needsCommands(t, "bash")
+	needsCommands(t, "bash", "script")
 	e := newBareEnv(t)
 	require.NoError(t, e.client.Sys().MountWithContext(t.Context(), e.mount, &api.MountInput{Type: pluginName}))
 	e.plantRootKey(nil) // this also sets the emulator's endpoints
 	e.addUser("ann")
 
-	t.Run("the commands under Configure work", func(t *testing.T) {
-		script := readmeScript(t, "Configure", map[string]string{
-			"AKIAIOSFODNN7EXAMPLE": firstKey, "eu-west-1_AbCdEfGhI": e.Seed.UserPoolID,
-			"1h57kf5cpq17m0eml12EXAMPLE": e.Seed.AppClientID, "3l79ab8def26n0fgh34EXAMPLE": e.Seed.M2MClientID,
-			"example.auth.eu-west-1.amazoncognito.com": e.Seed.Domain,
-		})
-		for _, command := range commands(script) {
-			input := e.Seed.AppClientSecret
-			if strings.Contains(command, "aws_secret_access_key=-") {
-				input = secretKey
-			}
-			e.shell(t.TempDir(), command, input)
+	t.Run("the blocks under Configure can be pasted", func(t *testing.T) {
+		dir := t.TempDir()
+		e.writeSecret(dir, "aws-secret-access-key.txt", secretKey)
+		e.writeSecret(dir, "app-client-secret.txt", e.Seed.AppClientSecret)
+		values := strings.NewReplacer(
+			"AKIAIOSFODNN7EXAMPLE", firstKey, "eu-west-1_AbCdEfGhI", e.Seed.UserPoolID,
+			"1h57kf5cpq17m0eml12EXAMPLE", e.Seed.AppClientID, "3l79ab8def26n0fgh34EXAMPLE", e.Seed.M2MClientID,
+			"example.auth.eu-west-1.amazoncognito.com", e.Seed.Domain,
+		)
+		for _, block := range readmeScripts(t, "Configure") {
+			e.pasteBlock(dir, values.Replace(block))
 		}
+		require.NoFileExists(t, filepath.Join(dir, "aws-secret-access-key.txt"))
 		require.NotEqual(t, firstKey, e.read("config").Data["aws_access_key_id"], "the key from the README is still in use")
 		user := e.read("creds/ci-user")
 		require.ElementsMatch(t, []any{"testers", "admins"}, claimsOf(t, user.Data["id_token"])["cognito:groups"])
@@ -108,14 +97,52 @@ func TestReadme(t *testing.T) {
 		require.Equal(t, "api/read api/write", e.read("creds/machine").Data["scope"])
 		require.True(t, e.passwordWorks("ann", e.read("static-creds/ann").Data["password"].(string)))
 		require.NotEmpty(t, e.read("static-creds/api").Data["app_client_secret"])
+		mount, err := e.client.Sys().MountConfigWithContext(t.Context(), e.mount)
+		require.NoError(t, err)
+		require.Equal(t, []string{"username", "sub"}, mount.AuditNonHMACResponseKeys)
 	})
 
-	t.Run("the commands under Five minutes work", func(t *testing.T) {
-		dir, lease := t.TempDir(), e.read("creds/ci-user").LeaseID
-		e.shell(dir, readmeScript(t, "Five minutes", map[string]string{"<lease_id>": lease}), "")
+	t.Run("the block under Five minutes can be pasted", func(t *testing.T) {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "examples"), os.DirFS("../examples")))
+		e.pasteBlock(dir, readmeScripts(t, "Five minutes")[0])
 		require.FileExists(t, filepath.Join(dir, "user.json"))
 		e.awaitNoUsers()
+		_, err := e.client.Auth().Token().LookupSelfWithContext(t.Context())
+		require.NoError(t, err, "the README's commands revoked the reader's own token")
 	})
+}
+
+// TestReadmeBlocksAreSafeToPaste checks what pasting a block cannot show.
+func TestReadmeBlocksAreSafeToPaste(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	for _, block := range readmeBlock.FindAllStringSubmatch(string(page), -1) {
+		require.NotRegexp(t, `=-(\s|$)|policy write \S+ -`, block[2], "a command reads the rest of the paste as its input")
+		require.NotRegexp(t, `<[a-z_]+>`, block[2], "a shell takes a placeholder for a redirection")
+		require.NotRegexp(t, `export VAULT_TOKEN`, block[2], "the reader's own token is overwritten")
+	}
+}
+
+// writeSecret writes a secret to a file, with a newline at its end as an editor leaves it.
+func (e *exampleEnv) writeSecret(dir, name, secret string) {
+	e.Helper()
+	require.NoError(e, os.WriteFile(filepath.Join(dir, name), []byte(secret+"\n"), 0o600))
+}
+
+// pasteBlock pastes a whole block into a shell on a pseudo-terminal. A command that reads its standard
+// input swallows the rest, and with it the line that proves that the shell read all of the block.
+func (e *exampleEnv) pasteBlock(dir, block string) {
+	e.Helper()
+	const wholeBlock = "whole-block-was-read"
+	shell := exec.CommandContext(e.Context(), "script", "--quiet", "--return", "--command", "bash --norc -e", "/dev/null")
+	shell.Dir, shell.Stdin = dir, strings.NewReader(block+"\ntouch "+wholeBlock+"\nexit\n")
+	shell.Env = e.environment("VAULT_ADDR="+e.vault.Addr, "VAULT_TOKEN="+e.vault.Token)
+	output, err := shell.CombinedOutput()
+	require.NoError(e, err, "%s", output)
+	require.FileExists(e, filepath.Join(dir, wholeBlock), "%s", output)
+	require.NoError(e, os.Remove(filepath.Join(dir, wholeBlock)))
 }
 
 func TestReadmeInstall(t *testing.T) {

@@ -26,8 +26,8 @@ import (
 
 const runbooksKey, runbooksSecret = "AKIARUNBOOKS00000001", "hush-runbooks-key"
 
-// newRunbooksEnv is what docs/runbooks.md describes: the roles ci-user and machine and the static role ann at cognito/, with a
-// terminal at hand.
+// newRunbooksEnv is what docs/runbooks.md describes: the roles ci-user and machine and the static role ann at cognito/, with
+// a terminal.
 func newRunbooksEnv(t *testing.T, p *page) (*env, *terminal) {
 	t.Helper()
 	e := newBareEnvWith(t, sandbox.VaultOptions{Config: telemetry}).env

@@ -141,7 +141,7 @@ func (u *upgrade) olderLease(role, pool, username string) (leaseID string) {
 	return secret.LeaseID
 }
 
-// moveOn follows docs/upgrade.md.
+// moveOn follows docs/upgrade-from-2021.md.
 func (u *upgrade) moveOn() {
 	u.Helper()
 	u.register(olderName, olderVersion)
@@ -149,7 +149,7 @@ func (u *upgrade) moveOn() {
 	u.moveTo(newFile, u.newVersion)
 }
 
-// goBack follows the way back in docs/upgrade.md.
+// goBack follows the way back in docs/upgrade-from-2021.md.
 func (u *upgrade) goBack() {
 	u.Helper()
 	u.moveTo(olderName, olderVersion)

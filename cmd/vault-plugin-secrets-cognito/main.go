@@ -1,9 +1,9 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command vault-plugin-secrets-cognito is a secrets engine for Vault and OpenBao that issues short-lived
-// users and tokens of Amazon Cognito user pools. The server starts it and ends it; package backend is
-// the engine.
+// Command vault-plugin-secrets-cognito is a secrets engine for Vault and OpenBao that issues
+// short-lived users and tokens of Amazon Cognito user pools. The server starts it and ends it;
+// package backend is the engine.
 package main
 
 import (
@@ -30,8 +30,8 @@ var (
 )
 
 // gcPercent makes the garbage collector run less often than by default: the engine's heap has few
-// megabytes, so that it would run hundreds of times a second under load. This costs about ten megabytes.
-// GOGC in the environment, which can be registered with the plugin, overrides it.
+// megabytes, so that it would run hundreds of times a second under load. This costs about ten
+// megabytes. GOGC in the environment, which can be registered with the plugin, overrides it.
 const gcPercent = 400
 
 func main() {

@@ -13,8 +13,9 @@ import (
 const parentPollInterval = 2 * time.Second
 
 // exitWithServer ends this process when the server that started it has ended. A server that stops
-// stops its plugins itself, but one that is killed cannot, and the plugin would keep its credentials
-// in memory for ever. The write-ahead design of the engine makes this end as safe as any other crash.
+// stops its plugins itself, but one that is killed cannot, and the plugin would keep its
+// credentials in memory for ever. The write-ahead design of the engine makes this end as safe as
+// any other crash.
 func exitWithServer() {
 	go func() {
 		awaitParentExit()

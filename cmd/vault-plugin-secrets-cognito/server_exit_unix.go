@@ -11,8 +11,8 @@ import (
 )
 
 // awaitParentExit returns when the process that started this one has ended. Linux's parent-death
-// signal is no alternative: it is sent when the thread that started the plugin ends, and a Go program
-// ends threads while it runs.
+// signal is no alternative: it is sent when the thread that started the plugin ends, and a Go
+// program ends threads while it runs.
 func awaitParentExit() {
 	ticker := time.NewTicker(parentPollInterval)
 	defer ticker.Stop()

@@ -1,9 +1,9 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Who runs the engine: says what may be issued, finds out what does not work, and takes everything back in an emergency.
-# Sees no password, token or secret: cognito/creds, cognito/static-creds and cognito/tokens are not here.
-# Whoever may write roles decides whom Vault makes users for, so give it to few.
+# An operator of the engine: configures it, finds out what does not work, and revokes everything in an emergency. Reads no
+# password, token or secret: cognito/creds, cognito/static-creds and cognito/tokens are not allowed. Whoever may write roles
+# decides which users Vault creates, so give this policy to few.
 
 path "cognito/config" {
   capabilities = ["create", "read", "update", "patch", "delete"]
@@ -45,7 +45,39 @@ path "cognito/tidy" {
   capabilities = ["update"]
 }
 
-# How many leases there are, and an end to all of them: vault lease revoke -prefix cognito/creds/ci-user
+# What was issued and still exists: vault list -detailed cognito/issued/ci-user
+path "cognito/issued" {
+  capabilities = ["list"]
+}
+
+path "cognito/issued/*" {
+  capabilities = ["read", "list"]
+}
+
+# Whether a password policy makes passwords that a pool accepts: vault read sys/policies/password/<name>/generate
+path "sys/policies/password/+/generate" {
+  capabilities = ["read"]
+}
+
+# One lease: vault lease lookup <lease_id>, vault lease revoke -sync <lease_id>. The lookup shows the times of any mount's lease.
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/revoke/cognito/*" {
+  capabilities = ["update"]
+}
+
+# Leases that Vault cannot revoke: vault read sys/leases type=irrevocable
+path "sys/leases" {
+  capabilities = ["read", "sudo"]
+}
+
+path "sys/leases/count" {
+  capabilities = ["read"]
+}
+
+# All leases of a role: vault lease revoke -prefix cognito/creds/ci-user
 path "sys/leases/lookup/cognito/*" {
   capabilities = ["list", "sudo"]
 }

@@ -1,9 +1,9 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package awsmodel checks requests to Amazon Cognito, and answers that claim to be Cognito's, against
-// the model that AWS publishes of its API: required members, types, lengths, patterns, enums and the
-// errors of each operation. It is for tests.
+// Package awsmodel checks requests to Amazon Cognito, and answers that claim to be Cognito's,
+// against the model that AWS publishes of its API: required members, types, lengths, patterns,
+// enums and the errors of each operation. It is for tests.
 //
 // The model is data in the directory model, with its source, version and licence in it.
 // scripts/aws-model.sh renews it; operations.txt names the operations that it takes.
@@ -28,7 +28,8 @@ type Model struct {
 	Shapes     map[string]*Shape    `json:"shapes"`
 }
 
-// Operation names the shapes of an operation's request and answer, and the errors that it documents.
+// Operation names the shapes of an operation's request and answer, and the errors that it
+// documents.
 type Operation struct {
 	Input  string   `json:"input,omitempty"`
 	Output string   `json:"output,omitempty"`

@@ -232,7 +232,8 @@ func (c *checker) checkSize(path string, shape *Shape, size int, measure string)
 	}
 }
 
-// equivalents replaces the patterns that Go's regular expressions cannot have: this one looks behind.
+// equivalents replaces the patterns that Go's regular expressions cannot have: this one looks
+// behind.
 var equivalents = map[string]string{
 	`^[0-9A-Za-z\.\-_]*(?<!\.)$`: `(?:[0-9A-Za-z.\-_]*[0-9A-Za-z\-_])?`,
 }

@@ -3,7 +3,8 @@
 
 package awsmodel
 
-// The model and Cognito disagree in a few places. What follows is what AWS documents or shows elsewhere.
+// The model and Cognito disagree in a few places. What follows is what AWS documents or shows
+// elsewhere.
 
 // furtherErrors of operations. AdminCreateUser answers AliasExistsException without ForceAliasCreation.
 // The model lists no error of AdminListDevices for an unknown user; UserNotFoundException is assumed, as of AdminGetDevice.

@@ -3,9 +3,9 @@
 
 // Package check finds what would stop a role from working.
 //
-// A subject (User, Machine, Issuer, Member, StaticPassword, StaticSecret) is plain values: what a role says and what
-// it would issue. Its Run method reads the user pool and returns findings, in a fixed order. A check
-// changes nothing at Cognito and signs in no user. A finding holds no secret.
+// A subject (User, Machine, Issuer, Member, StaticPassword, StaticSecret) is plain values: what a
+// role says and what it would issue. Its Run method reads the user pool and returns findings, in a
+// fixed order. A check changes nothing at Cognito and signs in no user. A finding holds no secret.
 //
 // The package imports internal/cognito only; it knows neither Vault nor how roles are stored.
 package check
@@ -65,8 +65,8 @@ func skipped(name, because string) Finding {
 	return Finding{Name: name, Status: Unknown, Detail: fmt.Sprintf("Skipped because of %s.", because), skipped: true}
 }
 
-// lookupFailed returns a finding for a value that could not be read. It is a failure only if AWS said
-// that the object does not exist or that the request is invalid.
+// lookupFailed returns a finding for a value that could not be read. It is a failure only if AWS
+// said that the object does not exist or that the request is invalid.
 func lookupFailed(name string, err error, remedy string) Finding {
 	if action := cognito.DeniedAction(err); action != "" {
 		return unknown(name, err.Error(), fmt.Sprintf("Allow %s to the engine's IAM identity.", action))

@@ -155,7 +155,8 @@ func (c *machineCheck) checkGranted(name string, granted []string) Finding {
 	return Passed(name, "The app client is allowed every scope of the role.")
 }
 
-// checkDomain uses what Cognito says about the domain, and otherwise whether the domain issued a token.
+// checkDomain uses what Cognito says about the domain, and otherwise whether the domain issued a
+// token.
 func (c *machineCheck) checkDomain() Finding {
 	const name = "domain"
 	switch {

@@ -52,8 +52,8 @@ type lookups struct {
 	identity Result[string]
 	rules    Result[cognito.PoolRules]
 	client   Result[cognito.ClientRules]
-	// secrets counts the app client's secrets. It is read only if the stored secret is not the one that
-	// Cognito shows, or if there is neither.
+	// secrets counts the app client's secrets. It is read only if the stored secret is not the one
+	// that Cognito shows, or if there is neither.
 	secrets Result[int]
 }
 
@@ -189,8 +189,8 @@ func (l *lookups) checkSecret(without func(name string, client cognito.ClientRul
 	}
 }
 
-// checkHiddenSecret handles a stored secret that is not the one that Cognito shows. Cognito shows the
-// secret that the app client was created with, and an app client may have two.
+// checkHiddenSecret handles a stored secret that is not the one that Cognito shows. Cognito shows
+// the secret that the app client was created with, and an app client may have two.
 func (l *lookups) checkHiddenSecret(name string) Finding {
 	const remedy = "Write the app client's secret to app_client_secret, or an empty one if the app client has none."
 	shown := 0

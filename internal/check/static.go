@@ -40,7 +40,8 @@ func (r Rotation) Finding() Finding {
 	}
 }
 
-// StaticPassword is a user whose password Vault owns. AppClient is empty if passwords are not proven.
+// StaticPassword is a user whose password Vault owns. AppClient is empty if passwords are not
+// proven.
 type StaticPassword struct {
 	Subject
 	Username string
@@ -131,7 +132,8 @@ type StaticSecret struct {
 	ClientID string
 	// SecretID and PreviousID are the ids of the secrets that Vault created.
 	SecretID, PreviousID string
-	// Request proves the current secret. Its Domain is empty if there is no domain to prove it with.
+	// Request proves the current secret. Its Domain is empty if there is no domain to prove it
+	// with.
 	Request cognito.MachineTokenRequest
 }
 

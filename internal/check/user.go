@@ -94,7 +94,8 @@ func (c *userCheck) checkFlows() Finding {
 	}
 }
 
-// checkTokenLife warns of what revocation does not end: a JWT that is verified by its signature only.
+// checkTokenLife warns of what revocation does not end: a JWT that is verified by its signature
+// only.
 func (c *userCheck) checkTokenLife() Finding {
 	const name = "token_life"
 	life := c.client.Value.JWTLife

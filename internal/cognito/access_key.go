@@ -185,9 +185,9 @@ func (k *AccessKeys) Delete(ctx context.Context, id string) error {
 	return fail(fmt.Sprintf("deleting the access key %q of IAM user %q", id, k.user), err)
 }
 
-// ProveAccessKey waits until STS and Cognito accept the access key of the Settings, in the region of the
-// Settings and in others. A service may reject a new key for some seconds after another one has accepted
-// it. It needs no IAM permission, because a call that IAM denies proves the key, too.
+// ProveAccessKey waits until STS and Cognito accept the access key of the Settings, in the region
+// of the Settings and in others. A service may reject a new key for some seconds after another one
+// has accepted it. It needs no IAM permission, because a call that IAM denies proves the key, too.
 func (s *Service) ProveAccessKey(ctx context.Context, others ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, proveFor)
 	defer cancel()

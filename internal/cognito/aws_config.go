@@ -26,7 +26,8 @@ const (
 // awsConfig reads the SDK's environment and files and does no network I/O:
 // credentials are fetched by the first call that needs them.
 func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, error) {
-	// Clients outlive the request that asked for them first, so the context of that must not end them.
+	// Clients outlive the request that asked for them first, so the context of that must not end
+	// them.
 	cfg, err := awsconfig.LoadDefaultConfig(context.WithoutCancel(ctx), s.loadOptions(key.region)...)
 	if err != nil {
 		return aws.Config{}, err

@@ -19,8 +19,8 @@ type confirmedDomain struct {
 	domain string
 }
 
-// secretPool returns the pool whose domain alone may get the client secret of a request. There is none if
-// the secret came with the role, or if no domain is involved.
+// secretPool returns the pool whose domain alone may get the client secret of a request. There is
+// none if the secret came with the role, or if no domain is involved.
 func (r MachineTokenRequest) secretPool() (Target, bool) {
 	switch {
 	case r.Source == SourceAPI:
@@ -32,8 +32,8 @@ func (r MachineTokenRequest) secretPool() (Target, bool) {
 	}
 }
 
-// ConfirmDomain returns an error unless a domain belongs to the user pool of a target, or is the host of
-// the Settings' CognitoEndpoint. It asks Cognito once per pool and domain.
+// ConfirmDomain returns an error unless a domain belongs to the user pool of a target, or is the
+// host of the Settings' CognitoEndpoint. It asks Cognito once per pool and domain.
 func (s *Service) ConfirmDomain(ctx context.Context, target Target, domain string) error {
 	key := confirmedDomain{target, domain}
 	if _, confirmed := s.confirmed.Load(key); confirmed {
@@ -62,8 +62,8 @@ func (s *Service) isEndpoint(domain *url.URL) bool {
 	return err == nil && endpoint.Scheme == domain.Scheme && strings.EqualFold(endpoint.Host, domain.Host)
 }
 
-// confirmDomain looks in the description of the pool, and then for the domain itself: either permission is
-// enough.
+// confirmDomain looks in the description of the pool, and then for the domain itself: either
+// permission is enough.
 func (p *Pool) confirmDomain(ctx context.Context, host string) error {
 	step := fmt.Sprintf("confirming that the domain %q belongs to user pool %q", host, p.target.UserPoolID)
 	out, poolErr := p.api.DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: &p.target.UserPoolID})
@@ -85,14 +85,15 @@ func (p *Pool) confirmDomain(ctx context.Context, host string) error {
 	}
 }
 
-// isDomain reports whether a host is one of the domains of the pool: a prefix of AWS's own, or a custom one.
+// isDomain reports whether a host is one of the domains of the pool: a prefix of AWS's own, or a
+// custom one.
 func (p *Pool) isDomain(host, prefix, custom string) bool {
 	own, _, found := cutOwnDomain(host)
 	return found && prefix != "" && own == prefix && p.isHere(host) || custom != "" && strings.EqualFold(host, custom)
 }
 
-// isHere reports whether a host is not one of AWS's own domains in another region, where the same prefix
-// may belong to another account.
+// isHere reports whether a host is not one of AWS's own domains in another region, where the same
+// prefix may belong to another account.
 func (p *Pool) isHere(host string) bool {
 	_, region, found := cutOwnDomain(host)
 	return !found || region == p.target.Region

@@ -32,8 +32,8 @@ const (
 	KindNotFound
 	// KindDenied is a missing IAM permission, or missing or invalid AWS credentials.
 	KindDenied
-	// KindThrottled is a refusal that passes with time: a quota, a limit of attempts or a conflict with
-	// another change that persisted through all retries.
+	// KindThrottled is a refusal that passes with time: a quota, a limit of attempts or a conflict
+	// with another change that persisted through all retries.
 	KindThrottled
 	// KindUnavailable is a missing or unusable response.
 	KindUnavailable
@@ -78,7 +78,8 @@ func (e *Error) Error() string {
 // cause may repeat the response, so its text must not be printed.
 func (e *Error) Unwrap() error { return e.cause }
 
-// MayBeSetUp reports whether the settings of a role, an app client, a user pool or IAM may be the cause.
+// MayBeSetUp reports whether the settings of a role, an app client, a user pool or IAM may be the
+// cause.
 func (e *Error) MayBeSetUp() bool {
 	return e.Kind == KindInvalid || e.Kind == KindNotFound || e.Kind == KindDenied
 }

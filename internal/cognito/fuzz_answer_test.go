@@ -335,7 +335,7 @@ func TestAnyAnswer(t *testing.T) {
 	}
 }
 
-// saysNothing tells of a deed to which AWS answers by its status alone, so that
+// saysNothing reports whether AWS answers an operation with its status alone, so that
 // nobody reads the rest.
 func saysNothing(deed string) bool { return deed == "delete" || deed == "delete a secret" }
 

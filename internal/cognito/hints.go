@@ -29,8 +29,8 @@ var hints = map[string]string{
 	"UserNotConfirmedException":      "the user is not confirmed: confirm it in the user pool",
 }
 
-// hintClock is for one-time codes that Cognito does not accept. EnableSoftwareTokenMFAException is what
-// VerifySoftwareToken returns for a wrong code.
+// hintClock is for one-time codes that Cognito does not accept. EnableSoftwareTokenMFAException is
+// what VerifySoftwareToken returns for a wrong code.
 const hintClock = "a one-time code is wrong or was used before; if it was right, correct the clock of the machine that made it, " +
 	"which must be right to within 30 seconds"
 
@@ -56,8 +56,8 @@ func withHint(message, hint string) string {
 	}
 }
 
-// creating are operations whose LimitExceededException is about the number of objects that exist. It
-// does not pass with time, unlike that of other operations.
+// creating are operations whose LimitExceededException is about the number of objects that exist.
+// It does not pass with time, unlike that of other operations.
 var creating = []string{"AddUserPoolClientSecret", "CreateUserPoolClient"}
 
 // isPassingLimit reports whether an error is a limit of attempts or requests.

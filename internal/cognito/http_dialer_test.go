@@ -13,7 +13,7 @@ import (
 )
 
 func TestLinkLocalAddressesAreRefused(t *testing.T) {
-	for _, domain := range []string{"169.254.169.254", "https://[fe80::1]", "https://[fd00:ec2::254]", "https://[::ffff:169.254.170.2]:8443"} {
+	for _, domain := range []string{"169.254.169.254", "https://[fe80::1]", "https://[fd00:ec2::254]", "https://[fd00:ec2::23]", "https://[::ffff:169.254.170.2]:8443"} {
 		t.Run(domain, func(t *testing.T) {
 			service := cognito.New(t.Context(), cognito.Settings{RequestTimeout: time.Second})
 			_, err := service.MachineToken(t.Context(), machineRequest(domain))

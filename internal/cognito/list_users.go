@@ -33,8 +33,8 @@ func (f UserFilter) String() string {
 	return fmt.Sprintf(`%s ^= "%s"`, f.Attribute, value)
 }
 
-// ListUsers calls visit with each user that matches a filter, until visit or ctx ends the list. A page
-// of 60 users takes one request.
+// ListUsers calls visit with each user that matches a filter, until visit or ctx ends the list. A
+// page of 60 users takes one request.
 func (p *Pool) ListUsers(ctx context.Context, filter UserFilter, visit func(ListedUser) error) error {
 	input := &cip.ListUsersInput{UserPoolId: &p.target.UserPoolID, Filter: optional(filter.String())}
 	for {

@@ -34,8 +34,8 @@ type MachineTokenRequest struct {
 	Target Target
 	// AppClient must be confidential and allow client_credentials.
 	AppClient AppClient
-	// SecretPool, if set, is the user pool that AppClient.Secret came from. The secret is then sent only to
-	// a domain of that pool. A secret that is looked up comes from Target.
+	// SecretPool, if set, is the user pool that AppClient.Secret came from. The secret is then sent
+	// only to a domain of that pool. A secret that is looked up comes from Target.
 	SecretPool *Target
 	// Scopes of resource servers, such as "api/read"; none means all that the client allows.
 	Scopes []string

@@ -339,6 +339,28 @@ func TestTokenCache(t *testing.T) {
 		require.Equal(t, first, m.get(other))
 	})
 
+	t.Run("readers who ask for ever more sets of scopes buy a bounded number of tokens", func(t *testing.T) {
+		m := newMint(t)
+		r := m.request()
+		throttled := 0
+		for i := range 20 * cognito.CachedTokensMax {
+			r.Scopes = []string{fmt.Sprintf("api/%d", i%(2*cognito.CachedTokensMax))}
+			if _, err := m.service.MachineToken(t.Context(), r); err != nil {
+				require.Equal(t, cognito.KindThrottled, cognito.KindOf(err))
+				require.ErrorContains(t, err, "16 sets of scopes are cached")
+				throttled++
+			}
+		}
+		require.Positive(t, throttled)
+		require.LessOrEqual(t, m.requests.Load(), int64(2*cognito.CachedTokensMax))
+		m.pass(time.Minute)
+		r.Scopes = []string{"api/new"}
+		m.get(r)
+		other := m.request()
+		other.Partition = "other"
+		m.get(other)
+	})
+
 	t.Run("a dropped partition is empty", func(t *testing.T) {
 		m := newMint(t)
 		first := m.get(m.request())

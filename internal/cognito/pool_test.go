@@ -272,7 +272,7 @@ func TestIssueUserLeavesOthersAlone(t *testing.T) {
 		_, err = f.pool().IssueUser(t.Context(), f.request("testers"))
 		require.ErrorContains(t, err, "UsernameExistsException")
 		var leftover *cognito.LeftoverError
-		require.NotErrorAs(t, err, &leftover, "there is nothing of ours to clean up")
+		require.NotErrorAs(t, err, &leftover, "there is nothing to clean up")
 		require.Equal(t, before, f.Users())
 	})
 

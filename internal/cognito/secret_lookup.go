@@ -65,14 +65,15 @@ func (s *Service) describeSecret(ctx context.Context, target Target, clientID st
 	return "", explainMissingSecret(ctx, pool, step, clientID)
 }
 
-// codeSecretHidden is the Code of an Error about a secret that exists and that Cognito does not show.
+// codeSecretHidden is the Code of an Error about a secret that exists and that Cognito does not
+// show.
 const codeSecretHidden = "SecretNotShown"
 
 // IsSecretHidden reports whether an app client has secrets and Cognito shows none of them.
 func IsSecretHidden(err error) bool { return hasCode(err, codeSecretHidden) }
 
-// explainMissingSecret asks how many secrets the app client has. DescribeUserPoolClient shows only the
-// one that the app client was created with, and none after that is deleted.
+// explainMissingSecret asks how many secrets the app client has. DescribeUserPoolClient shows only
+// the one that the app client was created with, and none after that is deleted.
 func explainMissingSecret(ctx context.Context, pool *Pool, step, clientID string) error {
 	const remedy = "write the secret to app_client_secret, or name a static role that owns the app client in static_role"
 	count, err := pool.SecretCount(ctx, clientID)

@@ -116,7 +116,8 @@ type Service struct {
 	// assumesRoles is set once a role was assumed: only then may the engine's own
 	// account be counted twice.
 	assumesRoles atomic.Bool
-	// merged holds the regions in which the account of the engine's own credentials is known to the limiters.
+	// merged holds the regions in which the account of the engine's own credentials is known to the
+	// limiters.
 	merged  sync.Map
 	denials denials
 	// confirmed holds the domains that ConfirmDomain confirmed.

@@ -65,8 +65,20 @@ func (r reply) username(sent string) string {
 // ALLOW_ADMIN_USER_PASSWORD_AUTH. A challenge other than for a TOTP code is an
 // Error of KindInvalid that names it.
 func (p *Pool) SignIn(ctx context.Context, app AppClient, c Login, metadata map[string]string) (Tokens, error) {
+	return p.signIn(ctx, app, c, metadata)
+}
+
+// SignInOnce is SignIn with one attempt: after a lost response nothing is repeated,
+// because Cognito may have counted a wrong password.
+func (p *Pool) SignInOnce(ctx context.Context, app AppClient, c Login, metadata map[string]string) (Tokens, error) {
+	return p.signIn(ctx, app, c, metadata, p.once)
+}
+
+func (p *Pool) signIn(
+	ctx context.Context, app AppClient, c Login, metadata map[string]string, options ...func(*cip.Options),
+) (Tokens, error) {
 	step := p.step("signing in user", c.Username)
-	answer, err := p.initiate(ctx, step, app, c, metadata)
+	answer, err := p.initiate(ctx, step, app, c, metadata, options...)
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -66,6 +67,8 @@ type tokenCache struct {
 
 	mu         sync.RWMutex
 	partitions map[string]*tokenPartition
+	// evictions has for each partition when tokens were fetched that evicted others, within freshAge.
+	evictions map[string][]time.Time
 	// dropped are the stats of partitions that were dropped.
 	dropped cache.Stats
 }
@@ -97,6 +100,7 @@ func newTokenCache(lifetime context.Context, now func() time.Time, fetch fetchFu
 		now: now, random: rand.Float64, fetch: fetch, onFailed: onFailed,
 		options:    cache.Options[cachedToken]{Lifetime: lifetime, LoadTimeout: fetchTimeout, Size: cachedTokensMax},
 		partitions: map[string]*tokenPartition{},
+		evictions:  map[string][]time.Time{},
 	}
 }
 
@@ -162,12 +166,33 @@ func (t cachedToken) shown() MachineToken {
 }
 
 func (c *tokenCache) load(ctx context.Context, partition *tokenPartition, key tokenKey, r MachineTokenRequest) (cachedToken, error) {
+	if err := c.allowEviction(partition, key, r); err != nil {
+		return cachedToken{}, err
+	}
 	token, err := c.fetch(ctx, r)
 	if err != nil {
 		c.noteFailure(partition, key, err)
 		return cachedToken{}, err
 	}
 	return cachedToken{MachineToken: token}, nil
+}
+
+// allowEviction limits fetches for a full partition that does not hold the token. Otherwise readers who ask for one
+// set of scopes after the other would buy a token per read.
+func (c *tokenCache) allowEviction(partition *tokenPartition, key tokenKey, r MachineTokenRequest) error {
+	if _, found := partition.Peek(key); found || partition.Len() < cachedTokensMax {
+		return nil
+	}
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	recent := slices.DeleteFunc(c.evictions[r.Partition], func(at time.Time) bool { return now.Sub(at).Abs() >= freshAge })
+	if len(recent) >= cachedTokensMax {
+		return &Error{Step: r.step(), Kind: KindThrottled, Outcome: OutcomeRefused, Detail: fmt.Sprintf(
+			"%d sets of scopes are cached, and as many others were read within %s: read fewer, or try again in a minute", cachedTokensMax, freshAge)}
+	}
+	c.evictions[r.Partition] = append(recent, now)
+	return nil
 }
 
 // noteFailure spaces out the attempts to replace a token that is still good.
@@ -210,6 +235,7 @@ func (c *tokenCache) dropPartition(name string) {
 		partition.Clear()
 		c.dropped = c.dropped.Add(partition.Stats())
 		delete(c.partitions, name)
+		delete(c.evictions, name)
 	}
 }
 

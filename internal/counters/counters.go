@@ -1,12 +1,12 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package counters counts what the reliability tests try and what they lose, across all processes of
-// one run of go test, and prints the counts as one table.
+// Package counters counts what the reliability tests try and what they lose, across all processes
+// of one run of go test, and prints the counts as one table.
 //
 // Open starts a Counter, which is one line of the table. The line is appended to the file that
-// FileVariable names when the test ends. Print adds up the lines of that file. A Counter with a loss
-// fails its test, with or without a file. The package imports nothing of this project.
+// FileVariable names when the test ends. Print adds up the lines of that file. A Counter with a
+// loss fails its test, with or without a file. The package imports nothing of this project.
 package counters
 
 import (
@@ -18,8 +18,8 @@ import (
 	"testing"
 )
 
-// FileVariable names the environment variable that holds the path of the file to which every Counter
-// appends one line of JSON. Without it, nothing is written.
+// FileVariable names the environment variable that holds the path of the file to which every
+// Counter appends one line of JSON. Without it, nothing is written.
 const FileVariable = "COUNTERS_FILE"
 
 // Loss is a kind of thing that must never be lost.
@@ -29,7 +29,8 @@ type Loss string
 const (
 	// UsersLeft counts users in a pool that no lease will ever delete.
 	UsersLeft Loss = "users left"
-	// PasswordsLost counts passwords and client secrets that are returned although Cognito rejects them.
+	// PasswordsLost counts passwords and client secrets that are returned although Cognito rejects
+	// them.
 	PasswordsLost Loss = "passwords lost"
 	// LeasesStuck counts leases that cannot be revoked, or whose user is gone before they expire.
 	LeasesStuck Loss = "leases stuck"
@@ -58,8 +59,8 @@ type Counter struct {
 	line line
 }
 
-// Open starts a line, for example Open(t, "Faults", "creds/ x AWS calls"). It is written when t ends,
-// and fails t if anything was lost. Lines with the same suite and text are added up.
+// Open starts a line, for example Open(t, "Faults", "creds/ x AWS calls"). It is written when t
+// ends, and fails t if anything was lost. Lines with the same suite and text are added up.
 func Open(t testing.TB, suite, what string) *Counter {
 	t.Helper()
 	c := &Counter{line: line{Suite: suite, What: what, Lost: map[Loss]int{}}}

@@ -19,8 +19,8 @@ type Secret struct{ Field, Value string }
 // form is an encoding of a secret, with a description for reports.
 type form struct{ name, text string }
 
-// distinctive returns the part of a secret to search for: the signature of a JWT, else the value. The
-// other parts of a JWT are not secret, and all tokens of one key begin alike.
+// distinctive returns the part of a secret to search for: the signature of a JWT, else the value.
+// The other parts of a JWT are not secret, and all tokens of one key begin alike.
 func distinctive(value string) string {
 	if parts := strings.Split(value, "."); len(parts) == 3 && strings.HasPrefix(value, "eyJ") {
 		return parts[2]

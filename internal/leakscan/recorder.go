@@ -63,8 +63,8 @@ func New(dir string) (*Recorder, error) {
 	return &Recorder{dir: dir, secrets: map[string]Secret{}, answers: answers}, nil
 }
 
-// WatchLogs adds the log of an unsealed server and a new audit log of it. Watching a server again has
-// no effect.
+// WatchLogs adds the log of an unsealed server and a new audit log of it. Watching a server again
+// has no effect.
 func (r *Recorder) WatchLogs(ctx context.Context, server Server) error {
 	r.watching.Lock()
 	defer r.watching.Unlock()
@@ -123,7 +123,8 @@ func (r *Recorder) Knows(value string) bool {
 	return known
 }
 
-// Answers returns the recorded answers: for each one a line with method, path and status, and its body.
+// Answers returns the recorded answers: for each one a line with method, path and status, and its
+// body.
 func (r *Recorder) Answers() (string, error) {
 	text, err := os.ReadFile(r.answers.Name())
 	return string(text), err

@@ -26,8 +26,8 @@ type scanner struct {
 	secrets  []Secret
 	tooShort int
 	forms    int
-	// byStart maps the first eight bytes of a form to the secrets that have such a form. filter is a
-	// fast test that is almost always negative when no form begins with these bytes.
+	// byStart maps the first eight bytes of a form to the secrets that have such a form. filter is
+	// a fast test that is almost always negative when no form begins with these bytes.
 	byStart map[uint64][]int
 	filter  []uint64
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// stableAfter is how long a new member must be healthy before it may vote. The default is ten seconds.
+// stableAfter is how long a new member must be healthy before it may vote. The default is ten
+// seconds.
 const stableAfter = "1s"
 
 // errNoLeader is returned while no member is active.
@@ -22,8 +23,8 @@ type Cluster struct {
 	Members []*Server
 }
 
-// StartCluster starts size servers below o.DataDir and returns when each of them has a vote and takes
-// writes. ctx bounds the start only.
+// StartCluster starts size servers below o.DataDir and returns when each of them has a vote and
+// takes writes. ctx bounds the start only.
 func StartCluster(ctx context.Context, o ServerOptions, size int) (*Cluster, error) {
 	c := &Cluster{}
 	for i := range size {

@@ -48,7 +48,8 @@ type Emulator struct {
 	stdin   io.Closer
 }
 
-// StartEmulator starts a seeded emulator on a free loopback port and returns when it listens. ctx bounds the start only.
+// StartEmulator starts a seeded emulator on a free loopback port and returns when it listens. ctx
+// bounds the start only.
 func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	if err := checkExecutable("emulator", o.Binary); err != nil {
 		return nil, err
@@ -56,8 +57,8 @@ func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	if o.Region == "" {
 		o.Region = "eu-west-1"
 	}
-	// The emulator ends when its standard input does, and the system closes this pipe when this process
-	// ends, whatever the reason.
+	// The emulator ends when its standard input does, and the system closes this pipe when this
+	// process ends, whatever the reason.
 	childStdin, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting the emulator: %w", err)

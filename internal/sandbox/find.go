@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// FindServer returns the path of a server binary: VAULT_BIN if it is set, else what scripts/server.sh
-// finds, downloads or builds. The first time this may take minutes.
+// FindServer returns the path of a server binary: VAULT_BIN if it is set, else what
+// scripts/server.sh finds, downloads or builds. The first time this may take minutes.
 func FindServer(ctx context.Context) (string, error) {
 	if binary := os.Getenv("VAULT_BIN"); binary != "" {
 		return binary, nil
@@ -32,8 +32,8 @@ func FindServer(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// findUpwards returns the path of a file in the working directory or one of its parents. Tests run in
-// the directory of their package.
+// findUpwards returns the path of a file in the working directory or one of its parents. Tests run
+// in the directory of their package.
 func findUpwards(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

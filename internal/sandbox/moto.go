@@ -33,8 +33,8 @@ type Moto struct {
 	process *process
 }
 
-// StartMoto starts a moto_server on a port that the system chooses, and returns when it answers. ctx
-// bounds the start only: the server runs until Stop.
+// StartMoto starts a moto_server on a port that the system chooses, and returns when it answers.
+// ctx bounds the start only: the server runs until Stop.
 func StartMoto(ctx context.Context, o MotoOptions) (*Moto, error) {
 	if err := checkExecutable("moto_server", o.Binary); err != nil {
 		return nil, err

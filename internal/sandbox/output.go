@@ -42,7 +42,8 @@ func (o *output) size() int {
 	return o.text.Len()
 }
 
-// firstLine sends the first line that is written to it to line, and writes everything after it to rest.
+// firstLine sends the first line that is written to it to line, and writes everything after it to
+// rest.
 type firstLine struct {
 	line chan<- []byte // buffered
 	rest io.Writer

@@ -14,8 +14,8 @@ import (
 const (
 	// portAttempts is how many ports are tried if other processes take them first.
 	portAttempts = 5
-	// firstPort and lastPort are below the ports of outgoing connections, so that a restarted server
-	// finds its port free.
+	// firstPort and lastPort are below the ports of outgoing connections, so that a restarted
+	// server finds its port free.
 	firstPort, lastPort = 10_000, 32_000
 )
 
@@ -41,8 +41,8 @@ func onFreePort(ctx context.Context, begin func(port int) (*Vault, error)) (*Vau
 	return nil, fmt.Errorf("starting a server: no free port in %d attempts: %w", portAttempts, err)
 }
 
-// freePort returns a loopback port that is free together with the next one, which is for the cluster
-// listener.
+// freePort returns a loopback port that is free together with the next one, which is for the
+// cluster listener.
 func freePort(ctx context.Context) (int, error) {
 	var err error
 	for range portAttempts {

@@ -20,7 +20,8 @@ import (
 const (
 	// stopGrace is how long a process may take to end by itself after SIGTERM.
 	stopGrace = 10 * time.Second
-	// pipeGrace is how long output is still read after the process has ended, should a child hold the pipe open.
+	// pipeGrace is how long output is still read after the process has ended, should a child hold
+	// the pipe open.
 	pipeGrace = time.Second
 	// groupGrace is how long SIGKILL may take to empty the process group.
 	groupGrace = 5 * time.Second
@@ -51,7 +52,8 @@ type process struct {
 	keepGroup atomic.Bool // the others of the group may outlive the child
 }
 
-// start runs c. The child outlives ctx. It ends by stop or kill, and on Linux when this process ends.
+// start runs c. The child outlives ctx. It ends by stop or kill, and on Linux when this process
+// ends.
 func start(ctx context.Context, c command) (*process, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), c.path, c.args...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.env, c.stdin, c.stdout, c.stderr
@@ -67,8 +69,8 @@ func start(ctx context.Context, c command) (*process, error) {
 	return p, nil
 }
 
-// run starts cmd and waits for its end on one OS thread, because Linux sends the parent-death signal
-// when the thread that started the child ends.
+// run starts cmd and waits for its end on one OS thread, because Linux sends the parent-death
+// signal when the thread that started the child ends.
 func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -81,7 +83,8 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	started <- nil
 
 	p.err = cmd.Wait()
-	// At once, while the group's number cannot be reused. A plugin outlives a killed server by seconds.
+	// At once, while the group's number cannot be reused. A plugin outlives a killed server by
+	// seconds.
 	if !p.keepGroup.Load() {
 		p.endGroup()
 	}
@@ -96,7 +99,8 @@ func (p *process) endGroup() {
 	}
 }
 
-// stop sends SIGTERM, kills the group after a grace period, and returns when no process of it is left.
+// stop sends SIGTERM, kills the group after a grace period, and returns when no process of it is
+// left.
 func (p *process) stop() {
 	p.signal(p.pid, syscall.SIGTERM)
 	select {
@@ -112,16 +116,16 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// killAlone kills the child and leaves the others of its group running. It returns when the child has
-// ended.
+// killAlone kills the child and leaves the others of its group running. It returns when the child
+// has ended.
 func (p *process) killAlone() {
 	p.keepGroup.Store(true)
 	p.signal(p.pid, syscall.SIGKILL)
 	<-p.done
 }
 
-// signal sends sig to the child, or with a negative pid to its group. It does nothing after the child
-// has ended, because the number may have been reused.
+// signal sends sig to the child, or with a negative pid to its group. It does nothing after the
+// child has ended, because the number may have been reused.
 func (p *process) signal(pid int, sig syscall.Signal) {
 	select {
 	case <-p.done:
@@ -138,9 +142,10 @@ func (p *process) exitStatus() error {
 	return p.err
 }
 
-// cleanEnv returns the environment of a child: what the system needs to run a program, a home directory,
-// and nothing else of the caller's. The AWS SDK must neither find credentials nor wait for an instance
-// metadata service. Temporary files are in home, too: killed plugins leave their sockets there.
+// cleanEnv returns the environment of a child: what the system needs to run a program, a home
+// directory, and nothing else of the caller's. The AWS SDK must neither find credentials nor wait
+// for an instance metadata service. Temporary files are in home, too: killed plugins leave their
+// sockets there.
 func cleanEnv(home string, extra ...string) []string {
 	env := []string{"HOME=" + home, "TMPDIR=" + home, "AWS_EC2_METADATA_DISABLED=true", "NO_COLOR=1"}
 	for _, key := range []string{"PATH", "LANG"} {

@@ -17,8 +17,8 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// groupAlive reports whether a process of the group runs. A zombie does not run: orphans may never be
-// reaped.
+// groupAlive reports whether a process of the group runs. A zombie does not run: orphans may never
+// be reaped.
 func groupAlive(group int) bool {
 	stats, err := processes()
 	if err != nil {
@@ -63,7 +63,8 @@ type processStat struct {
 	state              string
 }
 
-// executable returns the file name of the program, even if the file was replaced, or "" for a zombie.
+// executable returns the file name of the program, even if the file was replaced, or "" for a
+// zombie.
 func (s processStat) executable() string {
 	target, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.pid))
 	if err != nil {

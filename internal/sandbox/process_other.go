@@ -16,7 +16,8 @@ import (
 	"syscall"
 )
 
-// childAttributes puts the child in its own process group. It outlives this process if that is killed.
+// childAttributes puts the child in its own process group. It outlives this process if that is
+// killed.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

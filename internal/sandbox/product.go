@@ -49,8 +49,8 @@ func (p Product) Command() string {
 	return "vault"
 }
 
-// LocksMemory reports whether the server locks its memory and lets its plugins do so (mlock). OpenBao
-// has removed that.
+// LocksMemory reports whether the server locks its memory and lets its plugins do so (mlock).
+// OpenBao has removed that.
 func (p Product) LocksMemory() bool { return p == ProductVault }
 
 // config returns the settings that the product needs besides those of every server: OpenBao allows

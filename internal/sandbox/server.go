@@ -24,8 +24,8 @@ type ServerOptions struct {
 	DataDir string
 }
 
-// Server is a server as in production: integrated storage (raft) on disk, sealed when it starts, plugins
-// registered by hand.
+// Server is a server as in production: integrated storage (raft) on disk, sealed when it starts,
+// plugins registered by hand.
 type Server struct {
 	*Vault
 
@@ -37,7 +37,8 @@ type Server struct {
 type member struct {
 	// keyFile holds the keys that all members share.
 	keyFile string
-	// join is the address of the member that a new server joins; empty means that it starts a cluster.
+	// join is the address of the member that a new server joins; empty means that it starts a
+	// cluster.
 	join string
 }
 
@@ -47,8 +48,8 @@ type keys struct {
 	Root   string `json:"root_token"`
 }
 
-// StartServer starts a server, initialises and unseals it, and returns when it is active. After Stop or
-// Kill, Restart starts it again. ctx bounds the start only.
+// StartServer starts a server, initialises and unseals it, and returns when it is active. After
+// Stop or Kill, Restart starts it again. ctx bounds the start only.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	return startMember(ctx, o, member{keyFile: filepath.Join(o.DataDir, "keys.json")})
 }
@@ -81,8 +82,8 @@ func startOn(ctx context.Context, o ServerOptions, m member, pluginDir string, p
 	return v, nil
 }
 
-// Restart ends the server if it still runs, starts it on the same data and port, unseals it, and returns
-// when it is active or its cluster has an active member. Existing clients keep working.
+// Restart ends the server if it still runs, starts it on the same data and port, unseals it, and
+// returns when it is active or its cluster has an active member. Existing clients keep working.
 func (s *Server) Restart(ctx context.Context) error {
 	s.Kill()
 	if err := s.begin(ctx); err != nil {
@@ -157,7 +158,8 @@ disable_mlock = true
 	return text, nil
 }
 
-// open initialises a new server or lets it join its cluster, unseals it and waits until it takes writes.
+// open initialises a new server or lets it join its cluster, unseals it and waits until it takes
+// writes.
 func (v *Vault) open(ctx context.Context, m member) error {
 	var initialised bool
 	answers := func(ctx context.Context) (err error) {
@@ -211,8 +213,8 @@ func readKeys(keyFile string) (keys, error) {
 	return k, json.Unmarshal(text, &k)
 }
 
-// RegisterPlugin registers the binary called name in the plugin directory as a secrets engine of that
-// name. If version is empty, the server uses the one that the plugin reports.
+// RegisterPlugin registers the binary called name in the plugin directory as a secrets engine of
+// that name. If version is empty, the server uses the one that the plugin reports.
 func (s *Server) RegisterPlugin(ctx context.Context, name, version string) error {
 	binary, err := os.ReadFile(filepath.Join(s.pluginDir, filepath.Base(name)))
 	if errors.Is(err, fs.ErrNotExist) {

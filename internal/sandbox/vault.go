@@ -28,7 +28,8 @@ const (
 	attemptLimit = 2 * time.Second
 	// requestLimit is how long a client waits for an answer. Servers give up after 90 seconds.
 	requestLimit = 2 * time.Minute
-	// idleConnections is how many clients can share a transport without a new connection per request.
+	// idleConnections is how many clients can share a transport without a new connection per
+	// request.
 	idleConnections = 128
 )
 
@@ -36,12 +37,13 @@ const (
 type VaultOptions struct {
 	// Binary is the vault or bao executable. Required; FindServer finds one.
 	Binary string
-	// PluginDir holds plugin binaries and nothing else: a dev server registers every file in it under
-	// the name of the file.
+	// PluginDir holds plugin binaries and nothing else: a dev server registers every file in it
+	// under the name of the file.
 	PluginDir string
 	// LogLevel is the server's -log-level; empty means "info".
 	LogLevel string
-	// Log, if set, gets what the server writes, as it writes it. LogText returns all of it in any case.
+	// Log, if set, gets what the server writes, as it writes it. LogText returns all of it in any
+	// case.
 	Log io.Writer
 	// Env is added to the server's otherwise clean environment, as KEY=value.
 	Env []string
@@ -69,8 +71,9 @@ type Vault struct {
 	client  *api.Client
 }
 
-// StartVault starts a dev server (in memory, unsealed) and returns when it is active and has registered
-// the plugins of PluginDir. ctx bounds the start only: the server runs until Stop or Kill.
+// StartVault starts a dev server (in memory, unsealed) and returns when it is active and has
+// registered the plugins of PluginDir. ctx bounds the start only: the server runs until Stop or
+// Kill.
 func StartVault(ctx context.Context, o VaultOptions) (*Vault, error) {
 	return onFreePort(ctx, func(port int) (*Vault, error) { return startDev(ctx, o, port) })
 }
@@ -94,7 +97,8 @@ func startDev(ctx context.Context, o VaultOptions, port int) (*Vault, error) {
 	}
 	v.Token = token
 	v.client.SetToken(token)
-	// The token proves that this process listens on the port. A dev server listens when all else is done.
+	// The token proves that this process listens on the port. A dev server listens when all else is
+	// done.
 	if err := v.await(ctx, v.takesWrites); err != nil {
 		v.Stop()
 		return nil, err
@@ -179,7 +183,8 @@ func (v *Vault) Client() *api.Client {
 	return client
 }
 
-// Stop ends the server and everything it started, and returns when no process is left. It may be called repeatedly.
+// Stop ends the server and everything it started, and returns when no process is left. It may be
+// called repeatedly.
 func (v *Vault) Stop() {
 	v.process.stop()
 	_ = os.RemoveAll(v.home) // a remaining temporary directory is no reason to fail
@@ -191,8 +196,8 @@ func (v *Vault) Kill() {
 	_ = os.RemoveAll(v.home)
 }
 
-// KillServer kills the server with SIGKILL and leaves its plugins running, as the kernel or an operator
-// would. It returns when the server has ended.
+// KillServer kills the server with SIGKILL and leaves its plugins running, as the kernel or an
+// operator would. It returns when the server has ended.
 func (v *Vault) KillServer() { v.process.killAlone() }
 
 // Done is closed when the server has exited.
@@ -206,8 +211,8 @@ func (v *Vault) PluginPIDs(name string) ([]int, error) {
 // LogText returns all that the server wrote so far.
 func (v *Vault) LogText() string { return v.output.String() }
 
-// CLI runs the server's own binary against the server and returns its standard output. If the command
-// fails, the error holds its standard error.
+// CLI runs the server's own binary against the server and returns its standard output. If the
+// command fails, the error holds its standard error.
 func (v *Vault) CLI(ctx context.Context, args ...string) (stdout string, err error) {
 	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, v.binary, args...)
@@ -253,15 +258,16 @@ func (v *Vault) portTaken() error {
 	return nil
 }
 
-// attempt bounds one call of ready: another process on the port may accept the connection and never answer.
+// attempt bounds one call of ready: another process on the port may accept the connection and never
+// answer.
 func attempt(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	return ready(ctx)
 }
 
-// takesWrites returns nil if a write succeeds, which takes an active node: an OpenBao standby answers
-// reads also when there is none.
+// takesWrites returns nil if a write succeeds, which takes an active node: an OpenBao standby
+// answers reads also when there is none.
 func (v *Vault) takesWrites(ctx context.Context) error {
 	_, err := v.client.Logical().WriteWithContext(ctx, "cubbyhole/sandbox", map[string]any{"ready": true})
 	return err
@@ -287,7 +293,8 @@ func newClient(addr string) (*api.Client, error) {
 	return client, nil
 }
 
-// resolveDir returns dir as servers require their plugin directory: absolute, without symbolic links.
+// resolveDir returns dir as servers require their plugin directory: absolute, without symbolic
+// links.
 func resolveDir(dir string) (string, error) {
 	if dir == "" {
 		return "", nil

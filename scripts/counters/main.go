@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command counters prints the table of what the reliability tests counted. It reads the counters from
-// standard input, and exits with 1 if anything was lost.
+// Command counters prints the table of what the reliability tests counted. It reads the counters
+// from standard input, and exits with 1 if anything was lost.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Dev is what `make dev` runs: it starts a server with the plugin and the Cognito emulator, and shows what
-// the plugin returns.
+// Dev is what `make dev` runs: it starts a server with the plugin and the Cognito emulator, and
+// shows what the plugin returns.
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 	}
 }
 
-// run sets everything up and shows it. Then it waits until ctx ends, or in a demo revokes the lease.
+// run sets everything up and shows it. Then it waits until ctx ends, or in a demo revokes the
+// lease.
 func run(ctx context.Context, o options, stdout io.Writer) (err error) {
 	log, err := openLog(o.log)
 	if err != nil {

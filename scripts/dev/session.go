@@ -37,8 +37,8 @@ type session struct {
 	screen   screen
 }
 
-// start starts the emulator and the server, mounts the plugin at cognito/, and writes its config and a
-// role of each type.
+// start starts the emulator and the server, mounts the plugin at cognito/, and writes its config
+// and a role of each type.
 func start(ctx context.Context, o options, log io.Writer, out screen) (*session, error) {
 	binary, err := filepath.Abs(o.vault)
 	if err != nil {

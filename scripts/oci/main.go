@@ -1,10 +1,10 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command oci writes an OCI image of the plugin for Linux as a tar archive in OCI image layout, without
-// Docker: one layer with one static binary, which is the entry point. OpenBao's plugin stanza and
-// Vault's -oci_image take such images. The same binary, version and time give the same bytes. It is a
-// module of its own, so that its dependencies are none of the plugin's.
+// Command oci writes an OCI image of the plugin for Linux as a tar archive in OCI image layout,
+// without Docker: one layer with one static binary, which is the entry point. OpenBao's plugin
+// stanza and Vault's -oci_image take such images. The same binary, version and time give the same
+// bytes. It is a module of its own, so that its dependencies are none of the plugin's.
 //
 // Usage: oci BINARY ARCHIVE VERSION ARCHITECTURE UNIX_TIME
 package main

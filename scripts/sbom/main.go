@@ -1,9 +1,9 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command sbom writes a CycloneDX bill of materials of a Go binary, from what the Go linker noted in it: every module
-// with its version and the checksum of go.sum. The same binary always gives the same bytes. It is a module of its own,
-// so that its dependency is none of the plugin's.
+// Command sbom writes a CycloneDX bill of materials of a Go binary, from what the Go linker noted
+// in it: every module with its version and the checksum of go.sum. The same binary always gives the
+// same bytes. It is a module of its own, so that its dependency is none of the plugin's.
 //
 // Usage: sbom BINARY BILL VERSION
 package main

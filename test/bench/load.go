@@ -20,9 +20,10 @@ type clientLoad struct {
 	err     error
 }
 
-// drive runs clients that send requests one after the other for span. It returns how long each request took,
-// and how long all of them would have taken at the rate that was reached. The rate is measured per client,
-// so that a client does not count as idle while another finishes its last request.
+// drive runs clients that send requests one after the other for span. It returns how long each
+// request took, and how long all of them would have taken at the rate that was reached. The rate is
+// measured per client, so that a client does not count as idle while another finishes its last
+// request.
 func drive(ctx context.Context, clients int, span time.Duration, request func(context.Context) error) ([]time.Duration, time.Duration, error) {
 	loads := make([]clientLoad, clients)
 	var group sync.WaitGroup

@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Bench is what `make bench` runs: it measures the built plugin on a real server with the Cognito emulator,
-// and compares it with a plugin that does nothing.
+// Bench is what `make bench` runs: it measures the built plugin on a real server with the Cognito
+// emulator, and compares it with a plugin that does nothing.
 package main
 
 import (
@@ -92,6 +92,6 @@ func measureAll(ctx context.Context, w *setup, o options) (*results, error) {
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s\n", step.what, time.Since(began).Round(100*time.Millisecond))
 	}
-	found.Goals = judge(found)
+	found.Goals = compareWithGoals(found)
 	return found, nil
 }

@@ -15,7 +15,8 @@ import (
 // clockTick is the unit of CPU times under /proc.
 const clockTick = 10 * time.Millisecond
 
-// processes holds the processes whose CPU time and memory are measured. Systems without /proc report neither.
+// processes holds the processes whose CPU time and memory are measured. Systems without /proc
+// report neither.
 type processes struct {
 	vault, engine, floor, emulator int
 }
@@ -53,7 +54,8 @@ func childNamed(program string) int {
 	return 0
 }
 
-// cpuTimes returns the CPU time of the server, of the plugin that serves a kind of request, and of the emulator.
+// cpuTimes returns the CPU time of the server, of the plugin that serves a kind of request, and of
+// the emulator.
 type cpuTimes struct{ vault, owner, emulator time.Duration }
 
 func (c cpuTimes) since(before cpuTimes) cpuTimes {

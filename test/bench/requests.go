@@ -70,7 +70,8 @@ const (
 	slowRounds  = 2
 	// shortKeyBits is the smallest RSA key that Go accepts.
 	shortKeyBits = 1024
-	// warmUpShare is the part of a slice that precedes it and is not counted: connections and caches fill then.
+	// warmUpShare is the part of a slice that precedes it and is not counted: connections and
+	// caches fill then.
 	warmUpShare = 0.1
 )
 
@@ -103,7 +104,8 @@ func measureRequests(ctx context.Context, w *setup, o options) (map[subject]*sam
 	if err := m.rounds(ctx, quickKinds, quickRounds, o.duration/quickRounds, nil); err != nil {
 		return nil, err
 	}
-	// AWS signs on its own machines. Here, signing uses the measured processor, so it is made cheaper.
+	// AWS signs on its own machines. Here, signing uses the measured processor, so it is made
+	// cheaper.
 	if err := w.control.ReplaceSigningKey(ctx, control.SigningKey{Bits: shortKeyBits}); err != nil {
 		return nil, err
 	}
@@ -115,7 +117,8 @@ func (w *setup) setLatency(ctx context.Context, latency time.Duration) error {
 	return w.control.SetLatency(ctx, control.Latency{DefaultMS: int(latency.Milliseconds())})
 }
 
-// rounds measures all subjects in turn, each round in another order, so that other load affects all alike.
+// rounds measures all subjects in turn, each round in another order, so that other load affects all
+// alike.
 func (m *meter) rounds(ctx context.Context, kinds []kind, rounds int, slice time.Duration, after func() error) error {
 	for round := range rounds {
 		for i := range kinds {

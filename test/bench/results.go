@@ -23,8 +23,9 @@ type results struct {
 // trips is the number of sequential calls to AWS that a request needs.
 var trips = map[kind]int{kindUncached: 1, kindDirect: 3, kindUser0: 3, kindUser2: 3, kindUser5: 3, kindRevoke: 1}
 
-// ideal returns the result of a plugin that needs no time itself. For cached answers this is the floor plugin
-// under the same load, otherwise the latency of AWS and one read of the floor plugin without load.
+// ideal returns the result of a plugin that needs no time itself. For cached answers this is the
+// floor plugin under the same load, otherwise the latency of AWS and one read of the floor plugin
+// without load.
 func (r *results) ideal(s subject) (p50 time.Duration, perSecond float64) {
 	if trips[s.kind] == 0 {
 		floor := r.Requests[subject{kindFloor, s.clients}]
@@ -55,8 +56,8 @@ func (g goal) met() bool {
 	return g.found >= g.bound
 }
 
-// judge compares the results with the goals.
-func judge(r *results) []goal {
+// compareWithGoals compares the results with the goals.
+func compareWithGoals(r *results) []goal {
 	p50 := func(k kind, bound float64) goal {
 		found, _ := r.ratios(subject{k, crowds[0]})
 		return goal{titles[k] + ": p50, 1 client", found, bound, true}

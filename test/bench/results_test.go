@@ -26,7 +26,7 @@ func runAt(factor float64) *results {
 			r.Requests[subject{k, clients}] = &samples{took: []time.Duration{p50}, busy: p50 / time.Duration(clients)}
 		}
 	}
-	r.Goals = judge(r)
+	r.Goals = compareWithGoals(r)
 	return r
 }
 

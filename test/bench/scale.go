@@ -18,13 +18,16 @@ const scaleMount = "many"
 // scale is what a mount with many static roles needs.
 type scale struct {
 	Roles int
-	// Start is the time from the reload of the plugin, with a new process, to the first answer of static-creds.
+	// Start is the time from the reload of the plugin, with a new process, to the first answer of
+	// static-creds.
 	Start time.Duration
-	// Queue is how long a write that needs the rotation queue waits until all static roles are loaded.
+	// Queue is how long a write that needs the rotation queue waits until all static roles are
+	// loaded.
 	Queue time.Duration
 	// Read is how long 16 clients took to read every static role once, each from storage.
 	Read time.Duration
-	// Memory is the memory of the plugin's process after its start, with the queue, and with all roles cached.
+	// Memory is the memory of the plugin's process after its start, with the queue, and with all
+	// roles cached.
 	Started, Queued, Held int64
 }
 
@@ -99,8 +102,8 @@ func (w *setup) restartPlugin(ctx context.Context) error {
 	return err
 }
 
-// needQueue writes a static role for a user that does not exist. The write is rejected after the queue was
-// loaded, because the queue knows which users are owned.
+// needQueue writes a static role for a user that does not exist. The write is rejected after the
+// queue was loaded, because the queue knows which users are owned.
 func (w *setup) needQueue(ctx context.Context) error {
 	err := w.client.write(ctx, scaleMount+"/static-roles/nobody", map[string]any{
 		"credential_type": "user_password", "user_pool_id": w.emulator.Seed.UserPoolID, "username": "nobody", "rotation_period": "24h",

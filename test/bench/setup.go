@@ -38,7 +38,8 @@ const (
 	region = "eu-west-1"
 )
 
-// rateLimits removes the engine's own limits, so that the engine is measured and not half of AWS's quotas.
+// rateLimits removes the engine's own limits, so that the engine is measured and not half of AWS's
+// quotas.
 var rateLimits = map[string]any{
 	"ClientAuthentication": 1e6, "UserAccountRecovery": 1e6, "UserAuthentication": 1e6, "UserCreation": 1e6, "UserRead": 1e6, "UserUpdate": 1e6,
 	"UserPoolClientRead": 1e6, "UserPoolClientUpdate": 1e6,

@@ -15,7 +15,8 @@ import (
 // answerMax is more than any answer here.
 const answerMax = 1 << 20
 
-// vaultClient sends requests with little overhead, because it shares the machine with what it measures.
+// vaultClient sends requests with little overhead, because it shares the machine with what it
+// measures.
 type vaultClient struct {
 	http  *http.Client
 	base  string
@@ -26,7 +27,8 @@ func newVaultClient(addr, token string) *vaultClient {
 	return &vaultClient{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, base: addr + "/v1/", token: token}
 }
 
-// do sends a request and returns an error unless it succeeds. It reads the answer into the buffer, if any.
+// do sends a request and returns an error unless it succeeds. It reads the answer into the buffer,
+// if any.
 func (c *vaultClient) do(ctx context.Context, method, path string, body, answer *bytes.Buffer) error {
 	var content io.Reader
 	if body != nil {

@@ -1,11 +1,11 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Olderplugin is a stand-in for the vault-plugin-secrets-cognito of 2021, for the tests of the upgrade. It
-// stores config and roles under the same keys and in the same JSON, and issues, renews and revokes leases
-// with the same internal data. It validates nothing, issues no tokens and creates no users: the request
-// names the user of the lease. Entries are written and read as they are stored, with durations in
-// nanoseconds.
+// Olderplugin is a stand-in for the vault-plugin-secrets-cognito of 2021, for the tests of the
+// upgrade. It stores config and roles under the same keys and in the same JSON, and issues, renews
+// and revokes leases with the same internal data. It validates nothing, issues no tokens and
+// creates no users: the request names the user of the lease. Entries are written and read as they
+// are stored, with durations in nanoseconds.
 package main
 
 import (

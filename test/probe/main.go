@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Probe is a plugin for the compatibility tests: a read of probe/ tries what a server may offer to its
-// plugins, and returns for each feature an empty text if it works, else the error.
+// Probe is a plugin for the compatibility tests: a read of probe/ tries what a server may offer to
+// its plugins, and returns for each feature an empty text if it works, else the error.
 package main
 
 import (

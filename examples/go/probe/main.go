@@ -1,12 +1,12 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Probe calls an API again and again, as a user and as a machine, and so shows how a program lives with what the engine
-// gives it: it keeps its user's lease alive, takes another user when the lease has had its time, gets tokens as they fall
-// due, and gives the user back when it ends.
+// Probe calls an API again and again, as a user and as a machine, and so shows how a program lives
+// with what the engine gives it: it keeps its user's lease alive, takes another user when the lease
+// has had its time, gets tokens as they fall due, and gives the user back when it ends.
 //
-// VAULT_ADDR, VAULT_TOKEN and the like say which Vault it asks; API_URL is the API. Its Vault token needs the policies of
-// examples/policies/ci.hcl and service.hcl.
+// VAULT_ADDR, VAULT_TOKEN and the like say which Vault it asks; API_URL is the API. Its Vault token
+// needs the policies of examples/policies/ci.hcl and service.hcl.
 package main
 
 import (
@@ -25,7 +25,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// answerLimit is how long Vault may take to make a user or to end one; it gives up after 90 seconds itself.
+// answerLimit is how long Vault may take to make a user or to end one; it gives up after 90 seconds
+// itself.
 const answerLimit = 2 * time.Minute
 
 func main() {
@@ -69,13 +70,14 @@ func (p *probe) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// withUser takes a user, works with it until its lease has had its time or ctx ends, and gives it back.
+// withUser takes a user, works with it until its lease has had its time or ctx ends, and gives it
+// back.
 func (p *probe) withUser(ctx context.Context, work func(context.Context, *api.Secret) error) (err error) {
 	user, err := p.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.giveBack(ctx, user.LeaseID)) }()
+	defer func() { err = errors.Join(err, p.revoke(ctx, user.LeaseID)) }()
 
 	watcher, err := p.vault.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: user})
 	if err != nil {
@@ -109,7 +111,8 @@ func awaitEnd(ctx context.Context, watcher *api.LifetimeWatcher) {
 	}
 }
 
-// take waits for the answer even when ctx ends: else there would be a user of which nobody knows the lease.
+// take waits for the answer even when ctx ends: else there would be a user of which nobody knows
+// the lease.
 func (p *probe) take(ctx context.Context) (*api.Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
 	defer cancel()
@@ -120,8 +123,8 @@ func (p *probe) take(ctx context.Context) (*api.Secret, error) {
 	return user, nil
 }
 
-// giveBack ends the lease, and with it the user, also when ctx has ended.
-func (p *probe) giveBack(ctx context.Context, lease string) error {
+// revoke ends the lease, and with it the user, also when ctx has ended.
+func (p *probe) revoke(ctx context.Context, lease string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
 	defer cancel()
 	if err := p.vault.Sys().RevokeWithContext(ctx, lease); err != nil {
@@ -175,7 +178,8 @@ func (p *probe) machineTokens() oauth2.TokenSource {
 	}))
 }
 
-// userTokens gives the user's token, and asks for another before it ends: the lease may live longer than a token.
+// userTokens gives the user's token, and asks for another before it ends: the lease may live longer
+// than a token.
 func (p *probe) userTokens(user *api.Secret) oauth2.TokenSource {
 	first, err := tokenOf(user, "expires_in")
 	return oauth2.ReuseTokenSource(first, source(func() (*oauth2.Token, error) {

@@ -14,8 +14,8 @@ import (
 )
 
 // Contract compares what goes to and comes from the emulator with the model that AWS publishes of
-// Cognito: the requests of whoever is tested, and the emulator's own answers and errors. Its zero value is
-// ready; give its Observe to emulator.Options.
+// Cognito: the requests of whoever is tested, and the emulator's own answers and errors. Its zero
+// value is ready; give its Observe to emulator.Options.
 type Contract struct {
 	mu sync.Mutex
 	// anyRequest is set for tests that send invalid requests on purpose.
@@ -23,7 +23,8 @@ type Contract struct {
 	violations map[string]bool
 }
 
-// AllowInvalidRequests is for tests that have AWS refuse what it does not allow. Answers are still checked.
+// AllowInvalidRequests is for tests that have AWS refuse what it does not allow. Answers are still
+// checked.
 func (c *Contract) AllowInvalidRequests() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

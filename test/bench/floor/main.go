@@ -1,7 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Floor is a plugin whose read does nothing. No plugin can be faster, so its cost is that of the server.
+// Floor is a plugin whose read does nothing. No plugin can be faster, so its cost is that of the
+// server.
 package main
 
 import (
@@ -50,8 +51,8 @@ func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	return b, b.Setup(ctx, conf)
 }
 
-// path returns a constant answer. It uses the older form, because with Operations the SDK asks the server for
-// its replication state in every request.
+// path returns a constant answer. It uses the older form, because with Operations the SDK asks the
+// server for its replication state in every request.
 func path(name string, data map[string]any) *framework.Path {
 	answer := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 		return &logical.Response{Data: data}, nil

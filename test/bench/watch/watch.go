@@ -1,8 +1,8 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package watch lets the benchmark look into a plugin's process: what it allocates, how often it calls the
-// server, and its profiles.
+// Package watch lets the benchmark look into a plugin's process: what it allocates, how often it
+// calls the server, and its profiles.
 package watch
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// DirVariable names the environment variable with the directory in which each plugin process stores the
-// address of its watcher.
+// DirVariable names the environment variable with the directory in which each plugin process stores
+// the address of its watcher.
 const DirVariable = "BENCH_WATCH_DIR"
 
 // Counts is what a process has done since it started.
@@ -34,7 +34,8 @@ type Counts struct {
 	// Objects and Bytes were allocated.
 	Objects uint64 `json:"objects"`
 	Bytes   uint64 `json:"bytes"`
-	// CallsBack is the number of the plugin's calls to the server, for storage and for its system view.
+	// CallsBack is the number of the plugin's calls to the server, for storage and for its system
+	// view.
 	CallsBack int64 `json:"calls_back"`
 }
 
