@@ -35,10 +35,12 @@ package backend
 // If the process dies
 //
 //	before the record is stored: nothing was added;
+//	before the entry is stored: nothing was added, and the end of the record removes nothing;
 //	after that, before the answer: the reconciler ends the record after createGrace. Groups that the
 //	    user was not put into are removed nevertheless, which changes nothing;
-//	between a removal and the end of its record: the end is repeated. By then the others may grant the
-//	    groups anew, and keep them.
+//	between a removal and the deletion of the entry: the end is repeated. By then the others may grant
+//	    the groups anew, and keep them;
+//	between the entry and the deletion of the record: the end is repeated and removes nothing.
 //
 // Answers that are lost: a removal can be repeated. An addition whose outcome is not known may take
 // effect after it was undone, so its record stays, and the reconciler removes it again.
@@ -229,8 +231,16 @@ func (b *backend) endMembership(ctx context.Context, req *logical.Request, r *is
 	return b.endMembershipAt(ctx, req, pool, r)
 }
 
-// endMembershipAt ends a record whose user is locked.
+// endMembershipAt ends a record whose user is locked. Without an entry nothing was added for it, or all
+// was removed: what is there now is not the lease's.
 func (b *backend) endMembershipAt(ctx context.Context, req *logical.Request, pool userPool, r *issuedRecord) error {
+	entry, err := req.Storage.Get(ctx, r.memberKey())
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", r.memberKey(), err)
+	}
+	if entry == nil {
+		return nil
+	}
 	if err := b.removeOwn(ctx, req, pool, r); err != nil {
 		return err
 	}
