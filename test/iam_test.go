@@ -124,6 +124,13 @@ var iamFeatures = map[string]iamFeature{
 			return e.revokes(client.LeaseID)
 		},
 	},
+	"Group memberships": {
+		prepare: func(e *iamEnv) {
+			e.addUser("ann")
+			e.writeMembershipRole("elevate", map[string]any{"username": "ann", "sign_out_on_revoke": true})
+		},
+		drive: func(e *iamEnv) bool { return e.readsAndRevokes("creds/elevate") && len(e.user("ann").Groups) == 0 },
+	},
 	"Static roles for passwords": {
 		prepare: func(e *iamEnv) { e.addUser("ann") },
 		drive: func(e *iamEnv) bool {

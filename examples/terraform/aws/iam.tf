@@ -55,6 +55,16 @@ data "aws_iam_policy_document" "cognito" {
     resources = [aws_cognito_user_pool.this.arn]
   }
 
+  # For roles of type group_membership, besides what users and static passwords need.
+  statement {
+    sid = "GroupMemberships"
+    actions = [
+      "cognito-idp:AdminListGroupsForUser",
+      "cognito-idp:AdminRemoveUserFromGroup",
+    ]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
   # Besides what users need.
   statement {
     sid       = "StaticPasswords"
