@@ -35,6 +35,7 @@ func TestClusterSurvivesItsLeader(t *testing.T) {
 	third, err := cluster.StepDown(t.Context())
 	require.NoError(t, err)
 	require.NotSame(t, second, third)
+	require.NoError(t, cluster.Ready(t.Context()), "every standby has heard of the new leader")
 	for _, member := range cluster.Members {
 		mounts, err := member.Client().Sys().ListMounts()
 		require.NoError(t, err, "a standby forwards to the leader")
