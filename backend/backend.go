@@ -62,6 +62,11 @@ type backend struct {
 	queue          staticQueue
 	staticLocks    staticLocks
 
+	librarySets   *cache.Cache[string, *librarySet]
+	checkOuts     checkOutQueues
+	libraryLocks  keyedLocks
+	libraryWorker libraryWorker
+
 	staticTokens *cache.Cache[string, *staticTokens]
 	signInCounts signInCounter
 	// tokenSignIns locks the static roles whose user signs in through tokens/.
@@ -151,9 +156,14 @@ func newBackend(options Options) *backend {
 	}
 	b.metrics.watch(b.metricSources())
 	b.watch = newLeaseWatch(options)
-	b.ownedUsers = []ownedUsersFunc{b.staticRoleUsers}
-	b.issuedEnds = map[recordKind]issuedEndFunc{kindUser: b.endUserRecord, kindAppClient: b.endAppClientRecord, kindMembership: b.endMembership}
-	b.periodicTasks = []periodicTask{b.rotateDue, b.rotateRootWhenDue}
+	b.ownedUsers = []ownedUsersFunc{b.staticRoleUsers, b.libraryOwnedUsers}
+	b.issuedEnds = map[recordKind]issuedEndFunc{
+		kindUser:       b.endUserRecord,
+		kindAppClient:  b.endAppClientRecord,
+		kindMembership: b.endMembership,
+		kindLibrary:    b.endLibraryRecord,
+	}
+	b.periodicTasks = []periodicTask{b.rotateDue, b.tendLibraries, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends with its call.
 	b.lifetime, b.end = context.WithCancel(context.Background())
@@ -164,13 +174,14 @@ func newBackend(options Options) *backend {
 	})
 	b.refusals = newRefusals(b.now)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
+	b.librarySets = newEntryCache[librarySet](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
 		RunningVersion: options.Version,
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, framework.WALPrefix},
+			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, libraryStoragePrefix, framework.WALPrefix},
 			LocalStorage:    []string{framework.WALPrefix, issuedStoragePrefix},
 		},
 		// The SDK tries one pattern after the other: what is read most goes first.
@@ -183,11 +194,12 @@ func newBackend(options Options) *backend {
 			pathRoles(b),
 			pathCheck(b),
 			pathStaticRoles(b),
+			pathLibrary(b),
 			pathIssued(b),
 			pathTidy(b),
 			pathMetrics(b),
 		),
-		Secrets:           []*framework.Secret{secretUser(b), secretAppClient(b), secretMembership(b)},
+		Secrets:           []*framework.Secret{secretUser(b), secretAppClient(b), secretMembership(b), secretLibrary(b)},
 		InitializeFunc:    b.initialize,
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
@@ -240,6 +252,11 @@ func (b *backend) invalidate(_ context.Context, key string) {
 		name := staticNameOf(key)
 		b.staticRoles.Drop(name)
 		b.queue.reload(name)
+	case strings.HasPrefix(key, librarySetStoragePrefix):
+		b.librarySets.Drop(strings.TrimPrefix(key, librarySetStoragePrefix))
+		b.checkOuts.reload()
+	case strings.HasPrefix(key, libraryUserStoragePrefix):
+		b.checkOuts.reload()
 	}
 }
 
@@ -250,6 +267,7 @@ func (b *backend) clean(ctx context.Context) {
 	defer cancel()
 	b.creations.stop(ctx)
 	b.end()
+	b.libraryWorker.wait(ctx)
 	b.disconnect()
 }
 

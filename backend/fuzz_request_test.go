@@ -37,7 +37,7 @@ const (
 const hangs = 30 * time.Second
 
 // storageKeys are the storage prefixes that the engine may write.
-var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|issued/heartbeat|issued/records/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4}/[a-z2-7]{12}|issued/due/[0-9]{8}/[0-9]{4}/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4})$`)
+var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|library/sets/\w(([\w-.]+)?\w)?|library/users/\w(([\w-.]+)?\w)?/[a-z2-7]{12}|issued/heartbeat|issued/records/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4}/[a-z2-7]{12}|issued/due/[0-9]{8}/[0-9]{4}/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4})$`)
 
 // fieldUse is one field of one operation of one path, with the rest of a valid request. The schema of the
 // backend yields all of them.

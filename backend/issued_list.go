@@ -93,6 +93,9 @@ func (r *issuedRecord) summary(ends time.Time) map[string]any {
 	if r.Kind == kindMembership {
 		data["groups"] = append([]string{}, r.Groups...)
 	}
+	if r.Library != "" {
+		data["library"] = r.Library
+	}
 	if r.LastError != "" {
 		data["last_error"] = r.LastError
 	}

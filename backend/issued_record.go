@@ -124,6 +124,8 @@ const (
 	kindUser       recordKind = "user"
 	kindAppClient  recordKind = "app_client"
 	kindMembership recordKind = "group_membership"
+	// kindLibrary is a check-out of a user of a library set.
+	kindLibrary recordKind = "library"
 )
 
 // place says where an object is, and how AWS was reached when it was created.
@@ -173,6 +175,9 @@ type issuedRecord struct {
 	Groups   []string `json:"groups,omitempty"`
 	Existing []string `json:"existing_groups,omitempty"`
 	SignOut  bool     `json:"sign_out,omitempty"`
+	// Library and LibraryUser are the set and the user of a check-out. See library.go.
+	Library     string `json:"library,omitempty"`
+	LibraryUser string `json:"library_user,omitempty"`
 
 	// found are the ids of the app clients with ClientName, if they were looked for, or why that failed.
 	found *foundClients

@@ -204,6 +204,7 @@ func (b *backend) metricSources() metricSources {
 	return metricSources{
 		records:   func() (recordsState, bool) { return b.census.state(b.now()) },
 		rotations: b.rotationStates,
+		libraries: func() ([]libraryState, bool) { return b.checkOuts.states(b.now()) },
 		caches:    b.cacheStates,
 		limits:    b.rateLimits,
 	}
@@ -213,7 +214,7 @@ func (b *backend) metricSources() metricSources {
 // when the config changes.
 func (b *backend) cacheStates() []cacheState {
 	states := []cacheState{
-		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()},
+		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()}, {"library_sets", b.librarySets.Stats()},
 	}
 	if aws, connected := b.connections.Peek(configStoragePath); connected {
 		states = append(states, cacheState{"machine_tokens", aws.TokenCacheStats()}, cacheState{"client_secrets", aws.SecretCacheStats()})

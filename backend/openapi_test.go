@@ -132,6 +132,16 @@ func TestOpenAPIOperations(t *testing.T) {
 		"delete /static-roles/{name}": "cognito-delete-static-role",
 		"get /static-creds/{name}":    "cognito-read-static-credentials",
 		"post /rotate-role/{name}":    "cognito-rotate-static-role",
+
+		"get /library/":                        "cognito-list-library-sets",
+		"get /library/{name}":                  "cognito-read-library-set",
+		"post /library/{name}":                 "cognito-write-library-set",
+		"patch /library/{name}":                "cognito-patch-library-set",
+		"delete /library/{name}":               "cognito-delete-library-set",
+		"get /library/{name}/status":           "cognito-read-library-set-status",
+		"post /library/{name}/check-out":       "cognito-check-out-library-set",
+		"post /library/{name}/check-in":        "cognito-check-in-library-set",
+		"post /library/manage/{name}/check-in": "cognito-force-check-in-library-set",
 	}, ids)
 }
 
@@ -205,6 +215,7 @@ func TestPathHelp(t *testing.T) {
 	for _, path := range []string{
 		"config", "config/rotate-root", "roles/", "roles/ci", "creds/ci", "tokens/ci", "check/ci", "static-roles/", "static-roles/ann",
 		"static-creds/ann", "rotate-role/ann", "metrics", "issued/", "issued/ci/", "issued/ci/x",
+		"library/", "library/e2e", "library/e2e/check-out", "library/e2e/check-in", "library/e2e/status", "library/manage/e2e/check-in",
 	} {
 		t.Run(path, func(t *testing.T) {
 			synopsis, description := helpTexts(t, readHelp(t, m, path)["help"].(string))

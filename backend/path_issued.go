@@ -118,6 +118,7 @@ func issuedRecordFields() map[string]*framework.FieldSchema {
 		"groups":              {Type: framework.TypeStringSlice, Description: "Groups that the lease grants. Kind group_membership only."},
 		"already_member_of":   {Type: framework.TypeStringSlice, Description: "Groups of the role that the user had before, and keeps. Kind group_membership only."},
 		"sign_out_on_revoke":  {Type: framework.TypeBool, Description: "Whether the sessions of the user end with the memberships. Kind group_membership only."},
+		"library":             text("Library set whose user was checked out."),
 		"sub":                 text("Unique id of the user."),
 		"display_name":        text("Display name of the token that asked."),
 		"entity_id":           text("Id of the identity entity that asked."),

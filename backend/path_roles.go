@@ -95,7 +95,10 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 		return nil, err
 	}
 	var maxTTL time.Duration
+	var stored *roleEntry
 	if role != nil {
+		before := *role
+		stored = &before
 		maxTTL = role.longestTTL()
 	} else {
 		if req.Operation == logical.PatchOperation {
@@ -113,6 +116,9 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 	}
 	role.addFormerPool(before, role.target(aws.region))
 	role.rememberMaxTTL(maxTTL)
+	if err := b.refuseForSets(ctx, req.Storage, aws, name, req.MountPoint, stored, role); err != nil {
+		return toResponse(err)
+	}
 	if err := role.validate(aws.region); err != nil {
 		return toResponse(err)
 	}
@@ -133,6 +139,9 @@ func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data
 	lock.Lock()
 	defer lock.Unlock()
 
+	if err := b.refuseRoleDeletion(ctx, req.Storage, name); err != nil {
+		return toResponse(err)
+	}
 	defer b.dropCachedRole(name)
 	if err := req.Storage.Delete(ctx, roleStoragePrefix+name); err != nil {
 		return nil, fmt.Errorf("deleting role %q: %w", name, err)

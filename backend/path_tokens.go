@@ -22,7 +22,7 @@ func pathTokens(b *backend) []*framework.Path {
 		Fields: map[string]*framework.FieldSchema{
 			"name": {
 				Type:        framework.TypeLowerCaseString,
-				Description: "Name of a role of credential_type user, or of a static role of credential_type user_password.",
+				Description: "Name of a role of credential_type user, of a static role of credential_type user_password, or of a library set.",
 				Required:    true,
 			},
 			"refresh_token": {
@@ -94,36 +94,79 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	return &logical.Response{Data: tokenData(tokens)}, nil
 }
 
-// roleForTokens returns the role of a name, else the app client of a static role that owns a user's
-// password, and the users that get tokens: nil for any user of the pool.
+// roleForTokens returns the role whose app client gives tokens to the users of a name, and the users
+// that get them: nil for any user of the pool. A name is that of a role, of a static role that owns a
+// user's password, or of a library set.
 func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, tokenUsers, error) {
-	static, err := b.staticRole(ctx, req.Storage, name)
-	if err != nil {
-		return nil, cognito.Target{}, nil, err
-	}
 	dynamic, err := b.role(ctx, req.Storage, name)
 	if err != nil {
 		return nil, cognito.Target{}, nil, err
 	}
-	if dynamic != nil && static != nil && static.CredentialType == staticTypePassword {
-		return nil, cognito.Target{}, nil, badRequest("%q is the name of a role and of a static role, so it is not clear whose tokens are meant: write one of them again under another name", name)
+	static, err := b.staticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, cognito.Target{}, nil, err
 	}
-	if dynamic != nil || static == nil || static.CredentialType != staticTypePassword {
-		role, aws, err := b.usableRole(ctx, req, name)
-		if err != nil {
-			return nil, cognito.Target{}, nil, err
-		}
-		if role.TokensFor == tokensForAny {
-			return role, role.target(aws.region), nil, nil
-		}
-		return role, role.target(aws.region), issuedUsers{b, req.Storage, name}, nil
+	set, err := b.librarySet(ctx, req.Storage, name)
+	if err != nil {
+		return nil, cognito.Target{}, nil, err
 	}
+	ownsPassword := static != nil && static.CredentialType == staticTypePassword
+	if err := refuseAmbiguousName(name, dynamic != nil, ownsPassword, set != nil); err != nil {
+		return nil, cognito.Target{}, nil, err
+	}
+	switch {
+	case set != nil:
+		return b.lentUsersForTokens(ctx, req, name, set)
+	case ownsPassword:
+		return b.staticUserForTokens(ctx, req, name, static)
+	}
+	return b.issuedUsersForTokens(ctx, req, name)
+}
+
+// refuseAmbiguousName refuses a name of more than one kind: it would not be clear whose tokens are meant.
+func refuseAmbiguousName(name string, isRole, isStaticRole, isLibrary bool) error {
+	var kinds []string
+	for _, kind := range []struct {
+		has  bool
+		text string
+	}{{isRole, "a role"}, {isStaticRole, "a static role"}, {isLibrary, "a library set"}} {
+		if kind.has {
+			kinds = append(kinds, "of "+kind.text)
+		}
+	}
+	if len(kinds) < 2 {
+		return nil
+	}
+	return badRequest("%q is the name %s, so it is not clear whose tokens are meant: write one of them again under another name",
+		name, strings.Join(kinds, " and "))
+}
+
+func (b *backend) issuedUsersForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, tokenUsers, error) {
+	role, aws, err := b.usableRole(ctx, req, name)
+	if err != nil {
+		return nil, cognito.Target{}, nil, err
+	}
+	if role.TokensFor == tokensForAny {
+		return role, role.target(aws.region), nil, nil
+	}
+	return role, role.target(aws.region), issuedUsers{b, req.Storage, name}, nil
+}
+
+func (b *backend) staticUserForTokens(ctx context.Context, req *logical.Request, name string, static *staticRole) (*roleEntry, cognito.Target, tokenUsers, error) {
 	aws, err := b.connect(ctx, req)
 	if err != nil {
 		return nil, cognito.Target{}, nil, err
 	}
 	client := &roleEntry{CredentialType: credentialTypeUser, AppClientID: static.AppClientID, AppClientSecret: static.AppClientSecret}
 	return client, static.target(aws.region), staticUser{b.newSigner(req.Storage, nil, static), name}, nil
+}
+
+func (b *backend) lentUsersForTokens(ctx context.Context, req *logical.Request, name string, set *librarySet) (*roleEntry, cognito.Target, tokenUsers, error) {
+	role, aws, err := b.usableRole(ctx, req, set.Role)
+	if err != nil {
+		return nil, cognito.Target{}, nil, err
+	}
+	return role, role.target(aws.region), lentUsers{req, name, set}, nil
 }
 
 // exchange is what tokens are asked for.
@@ -187,10 +230,11 @@ func tokensError(name string, err error) error {
 const (
 	tokensHelpSynopsis    = `Exchange a refresh token, or username and password, for tokens.`
 	tokensHelpDescription = `
-The request uses the app client of a role of type "user" or of a static role of
-type "user_password", so that the caller never sees the client's secret. Only
-users that the role issued and that still exist get tokens, or the user of the
-static role. With tokens_for=any in the role, any user of the user pool does.
+The request uses the app client of a role of type "user", of a static role of
+type "user_password", or of a library set's role, so that the caller never sees
+the client's secret. Only users that the role issued and that still exist get
+tokens, the user of the static role, or a user of the set that is checked out.
+With tokens_for=any in a role, any user of the user pool does.
 
 There is no lease: a refresh token ends with its user, and a JWT when it
 expires. If the app client rotates refresh tokens, the response holds the next

@@ -31,7 +31,7 @@ func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
 
 func (b *backend) runTick(ctx context.Context, req *logical.Request) error {
 	if b.System().Tainted() {
-		return errors.Join(b.endAll(ctx, req), b.takeCensus(ctx, req))
+		return errors.Join(b.endAll(ctx, req), b.retireLibraries(ctx, req), b.takeCensus(ctx, req))
 	}
 	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
 	if b.mayWrite() {
@@ -43,7 +43,7 @@ func (b *backend) runTick(ctx context.Context, req *logical.Request) error {
 	}
 	// An unmount that begins during a tick waits for it and makes no other, so this must come last.
 	if b.System().Tainted() {
-		failures = append(failures, b.endAll(ctx, req))
+		failures = append(failures, b.endAll(ctx, req), b.retireLibraries(ctx, req))
 	}
 	return errors.Join(failures...)
 }

@@ -73,6 +73,11 @@ func (w *staticWrite) create(ctx context.Context) error {
 	if err := w.queue.claim(w.name, w.role, w.now()); err != nil {
 		return err
 	}
+	// A library set looks in the other order: it stores its users, and then looks for static roles.
+	if err := w.refuseLibraryUser(ctx); err != nil {
+		w.queue.remove(w.name)
+		return err
+	}
 	if err := w.firstValue(ctx, skip); err != nil {
 		return w.discard(ctx, err)
 	}
@@ -138,6 +143,18 @@ func (w *staticWrite) identifyUser(ctx context.Context) error {
 	}
 	w.role.CognitoUsername, w.role.Sub = user.Username, user.Sub
 	return nil
+}
+
+// refuseLibraryUser refuses a user that a library set has.
+func (w *staticWrite) refuseLibraryUser(ctx context.Context) error {
+	if w.role.isSecret() {
+		return nil
+	}
+	owner, err := libraryOwner(ctx, w.req.Storage, "", w.role.UserPoolID, w.role.Sub, w.role.CognitoUsername, w.role.Username)
+	if err == nil && owner != "" {
+		err = badRequest("username %q is not allowed: library set %q has the user", w.role.Username, owner)
+	}
+	return err
 }
 
 // firstValue rotates at once, or stores the present value after proving it.

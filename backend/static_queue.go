@@ -38,6 +38,8 @@ type staticQueue struct {
 	wake   map[string]time.Time
 	// owners are the names of roles by identity.
 	owners map[string]string
+	// reserved are the names of library sets by identity, while they take over users.
+	reserved map[string]string
 	// times are those of the rotations of each role, for the metrics.
 	times map[string]rotationTimes
 	// lastTime is the newest time that was seen, by which a clock that was set back is noticed.
@@ -91,12 +93,42 @@ func (q *staticQueue) claim(name string, role *staticRole, now time.Time) error 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, identity := range role.identities() {
+		if set, reserved := q.reserved[identity]; reserved {
+			return badRequest("username %q is not allowed: library set %q has the user", role.Username, set)
+		}
 		if owner, taken := q.owners[identity]; taken && owner != name {
 			return badRequest("static role %q owns the same %s already", owner, role.CredentialType)
 		}
 	}
 	q.put(name, role, now)
 	return nil
+}
+
+// reserve keeps static roles from users that a library set is about to store, until release is called.
+func (q *staticQueue) reserve(set string, identities []string) (release func(), err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, identity := range identities {
+		if owner, taken := q.owners[identity]; taken {
+			return nil, badRequest("usernames is not allowed: static role %q owns the password of one of the users", owner)
+		}
+		if other, taken := q.reserved[identity]; taken {
+			return nil, badRequest("usernames is not allowed: library set %q is taking over one of the users", other)
+		}
+	}
+	if q.reserved == nil {
+		q.reserved = map[string]string{}
+	}
+	for _, identity := range identities {
+		q.reserved[identity] = set
+	}
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, identity := range identities {
+			delete(q.reserved, identity)
+		}
+	}, nil
 }
 
 func (q *staticQueue) remove(name string) {

@@ -34,6 +34,11 @@ type PoolRules struct {
 	Attributes, Required []string
 	// MFA is OFF, OPTIONAL or ON.
 	MFA string
+	// Passkeys is set if users may sign in with a passkey.
+	Passkeys bool
+	// Recovery is how users may recover their account by themselves, such as verified_email. It is
+	// empty if only an administrator can.
+	Recovery []string
 }
 
 // PasswordRules are the password policy of a user pool.
@@ -136,6 +141,10 @@ func poolRules(pool *types.UserPoolType) PoolRules {
 	if pool.Policies != nil && pool.Policies.PasswordPolicy != nil {
 		rules.Password = passwordRules(pool.Policies.PasswordPolicy)
 	}
+	if pool.Policies != nil && pool.Policies.SignInPolicy != nil {
+		rules.Passkeys = slices.Contains(pool.Policies.SignInPolicy.AllowedFirstAuthFactors, types.AuthFactorTypeWebAuthn)
+	}
+	rules.Recovery = recovery(pool.AccountRecoverySetting)
 	for _, attribute := range pool.SchemaAttributes {
 		name := aws.ToString(attribute.Name)
 		rules.Attributes = append(rules.Attributes, name)
@@ -145,6 +154,20 @@ func poolRules(pool *types.UserPoolType) PoolRules {
 		}
 	}
 	return rules
+}
+
+// recovery returns how users may recover their account. A pool without the setting lets them.
+func recovery(setting *types.AccountRecoverySettingType) []string {
+	if setting == nil {
+		return []string{string(types.RecoveryOptionNameTypeVerifiedPhoneNumber), string(types.RecoveryOptionNameTypeVerifiedEmail)}
+	}
+	var names []string
+	for _, option := range setting.RecoveryMechanisms {
+		if option.Name != types.RecoveryOptionNameTypeAdminOnly {
+			names = append(names, string(option.Name))
+		}
+	}
+	return names
 }
 
 func passwordRules(policy *types.PasswordPolicyType) PasswordRules {

@@ -101,6 +101,9 @@ func (p *Pool) CreateUser(ctx context.Context, u NewUser) (User, error) {
 	}
 }
 
+// IsUsernameTaken reports whether CreateUser found another user of the name.
+func IsUsernameTaken(err error) bool { return hasCode(err, codeUsernameExists) }
+
 func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, error) {
 	out, err := p.api.AdminCreateUser(ctx, &cip.AdminCreateUserInput{
 		UserPoolId:        &p.target.UserPoolID,

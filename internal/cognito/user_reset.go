@@ -6,10 +6,12 @@ package cognito
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/pquerna/otp/totp"
 )
 
 // UpdateAttributes sets attributes of a user. Others stay as they are.
@@ -125,4 +127,23 @@ func (p *Pool) ResetTOTP(ctx context.Context, app AppClient, login Login, metada
 	request := UserRequest{AppClient: app, NewUser: NewUser{ClientMetadata: metadata}}
 	authenticator, _, err := p.enroll(ctx, User{Username: login.Username}, request, answer)
 	return authenticator, err
+}
+
+// codePeriod is how long a one-time code is valid.
+const codePeriod = 30 * time.Second
+
+// NextCode returns a one-time code of an authenticator for a period after the used one, and that
+// period: Cognito accepts each code once, also that of the next period. A used of 0 is none.
+func (p *Pool) NextCode(secret string, used int64) (code string, period int64, err error) {
+	period = max(p.Period(), used+1)
+	code, err = totp.GenerateCode(secret, time.Unix(period*int64(codePeriod/time.Second), 0))
+	if err != nil {
+		return "", 0, &Error{Step: "signing in with an authenticator", Kind: KindUnavailable, Detail: "making a one-time code failed"}
+	}
+	return code, period, nil
+}
+
+// Period returns the number of the present period of one-time codes.
+func (p *Pool) Period() int64 {
+	return p.service.now().Unix() / int64(codePeriod/time.Second)
 }

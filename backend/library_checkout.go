@@ -1,0 +1,280 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
+)
+
+const (
+	// libraryWaitMax bounds how long a check-out waits for a free user.
+	libraryWaitMax = 30 * time.Second
+	// brokenUsersMax is how many users of one check-out may be refused a sign-in: more of them point to
+	// the set-up.
+	brokenUsersMax = 2
+)
+
+// checkOut is one request for a user of a set. Its methods are called in their order: prepare, then
+// for each user that is tried claim, begin, signIn and lend.
+type checkOut struct {
+	b    *backend
+	req  *logical.Request
+	name string
+	in   input
+
+	set    *librarySet
+	role   *roleEntry
+	aws    *connection
+	pool   *cognito.Pool
+	ttl    time.Duration
+	until  time.Time
+	times  leaseTimes
+	broken int
+
+	user     *libraryUser
+	creation *creation
+	tokens   *cognito.Tokens
+}
+
+func (c *checkOut) run(ctx context.Context) (*logical.Response, error) {
+	began := c.b.now()
+	err := c.prepare(ctx)
+	for err == nil && c.creation == nil {
+		err = c.try(ctx)
+	}
+	if err != nil {
+		c.b.metrics.failed(stepCheckOut, err)
+		return toResponse(err)
+	}
+	c.b.metrics.issued(string(kindLibrary), c.set.Role, c.b.now().Sub(began), nil)
+	return c.response(), nil
+}
+
+// prepare does everything that can fail before a user is claimed.
+func (c *checkOut) prepare(ctx context.Context) (err error) {
+	if err = c.b.refuseSecondary(c.name); err != nil {
+		return err
+	}
+	if c.set, err = c.b.existingLibrarySet(ctx, c.req.Storage, c.name); err != nil {
+		return err
+	}
+	if c.role, c.aws, err = c.b.usableRole(ctx, c.req, c.set.Role); err != nil {
+		return err
+	}
+	if err = c.readFields(); err != nil {
+		return err
+	}
+	if c.pool, err = c.aws.Pool(ctx, c.role.target(c.aws.region)); err != nil {
+		return err
+	}
+	c.times = c.b.leaseTimes(c.role, c.ttl)
+	return c.b.loadLibraries(ctx, c.req.Storage)
+}
+
+func (c *checkOut) readFields() (err error) {
+	if err := c.in.checkSizes(); err != nil {
+		return err
+	}
+	if c.ttl, err = c.b.requestedTTL(c.in, c.role); err != nil {
+		return err
+	}
+	var wait time.Duration
+	setDuration(c.in, "wait", &wait)
+	if wait > libraryWaitMax {
+		return badRequest("wait %s is not allowed: it must not be longer than %s", durationText(wait), durationText(libraryWaitMax))
+	}
+	c.until = c.b.now().Add(wait)
+	return nil
+}
+
+// try lends one user. It leaves creation nil if the user turned out to be unusable.
+func (c *checkOut) try(ctx context.Context) error {
+	id, err := c.b.checkOuts.claim(ctx, c.name, c.until.Sub(c.b.now()), c.b.now())
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		return c.noneFree()
+	}
+	defer c.b.checkOuts.release(c.name, id)
+	unlock, err := c.b.lockLibraryUser(ctx, c.name, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if free, err := c.read(ctx, id); err != nil || !free {
+		return err
+	}
+	return c.lendUser(ctx)
+}
+
+// read reads the claimed user, and reports whether it is free.
+func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
+	u, err := getLibraryUser(ctx, c.req.Storage, c.name, id)
+	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire {
+		c.user = u
+		return true, nil
+	}
+	c.b.checkOuts.doubt(c.name, id, c.b.now())
+	c.b.tendSoon(c.req)
+	return false, err
+}
+
+func (c *checkOut) lendUser(ctx context.Context) error {
+	attempt := c.newCreation()
+	lending, err := attempt.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer attempt.done()
+	if err := c.signIn(lending); err != nil {
+		attempt.fail(lending, true, err, nil)
+		return c.judge(lending, err)
+	}
+	if err := c.lend(lending, attempt); err != nil {
+		// The user may be stored as lent. Without its record it is reset before it is lent again.
+		attempt.fail(lending, true, err, nil)
+		c.b.checkOuts.doubt(c.name, c.user.ID, c.b.now())
+		c.b.tendSoon(c.req)
+		return err
+	}
+	c.creation = attempt
+	return nil
+}
+
+func (c *checkOut) newCreation() *creation {
+	return &creation{b: c.b, storage: c.req.Storage, max: c.role.MaxIssued, record: &issuedRecord{
+		Kind:          kindLibrary,
+		Role:          c.set.Role,
+		place:         c.user.place,
+		Library:       c.name,
+		LibraryUser:   c.user.ID,
+		Username:      c.user.Username,
+		RequestedName: c.user.RequestedName,
+		Sub:           c.user.Sub,
+		DisplayName:   c.req.DisplayName,
+		EntityID:      c.req.EntityID,
+	}}
+}
+
+// signIn gets the tokens of the user, if the role says so. The password was set when the user came
+// back, so this is the only call to Cognito.
+func (c *checkOut) signIn(ctx context.Context) error {
+	if c.role.NoTokens {
+		return nil
+	}
+	u := c.user
+	login := cognito.Login{Username: u.Username, Password: u.Password}
+	if u.TOTPSecret != "" {
+		var err error
+		if login.TOTPCode, u.TOTPStep, err = c.pool.NextCode(u.TOTPSecret, u.TOTPStep); err != nil {
+			return err
+		}
+	}
+	tokens, err := c.pool.SignIn(ctx, c.role.appClient(), login, c.role.ClientMetadata)
+	if err != nil {
+		return err
+	}
+	c.tokens = &tokens
+	return nil
+}
+
+// judge decides what a refused sign-in says. If it is about the user, the user is reset, and another
+// one is tried.
+func (c *checkOut) judge(ctx context.Context, refusal error) error {
+	u := c.user
+	if !isWrongCredentials(refusal) {
+		if u.TOTPSecret != "" { // the one-time code may be used up
+			refusal = errors.Join(refusal, c.b.putLibraryUser(ctx, c.req.Storage, u))
+		}
+		return roleError(c.set.Role, refusal)
+	}
+	c.broken++
+	u.State, u.LastError, u.FailingSince = libraryResetting, refusal.Error(), c.b.now().Round(0)
+	if err := c.b.putLibraryUser(ctx, c.req.Storage, u); err != nil {
+		return err
+	}
+	c.b.Logger().Warn("a user of a library set could not sign in and is reset", "library", c.name, "username", u.Username, "error", refusal)
+	c.b.checkOuts.lookAt(c.name, u.ID, c.b.now())
+	c.b.tendSoon(c.req)
+	if c.broken >= brokenUsersMax {
+		return roleError(c.set.Role, refusal)
+	}
+	return nil
+}
+
+// lend stores who has the user, and then that it is about to be returned.
+func (c *checkOut) lend(ctx context.Context, attempt *creation) error {
+	u, now := c.user, c.b.now().Round(0)
+	u.State, u.CheckOut, u.RecordRole = libraryLent, attempt.record.ID, attempt.record.Role
+	u.BorrowerEntityID, u.BorrowerToken = c.req.EntityID, tokenDigest(c.req)
+	u.CheckedOut, u.Due = now, now.Add(firstOf(c.times))
+	if err := c.b.putLibraryUser(ctx, c.req.Storage, u); err != nil {
+		return err
+	}
+	return attempt.deliver(ctx, c.times)
+}
+
+// firstOf returns how long a lease lasts that is not renewed.
+func firstOf(times leaseTimes) time.Duration { return cmp.Or(times.first, times.longest) }
+
+// tokenDigest identifies the token of a request. Vault has hashed the token already.
+func tokenDigest(req *logical.Request) string {
+	if req.ClientToken == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte("borrower " + req.ClientToken))
+	return hex.EncodeToString(sum[:])
+}
+
+// noneFree returns the error for a set without a free user, with the time when to come back.
+func (c *checkOut) noneFree() error {
+	next, lent, all := c.b.checkOuts.nextDue(c.name)
+	text := fmt.Sprintf("library set %q has no free user: %d of its %d users are checked out", c.name, lent, all)
+	if lent < all {
+		text += fmt.Sprintf(", and the others are being prepared or broken, see library/%s/status", c.name)
+	}
+	if !next.IsZero() {
+		text += "; the next one is due at " + timeText(next)
+	}
+	return logical.CodedError(http.StatusConflict, text)
+}
+
+func (c *checkOut) response() *logical.Response {
+	u := c.user
+	data := map[string]any{
+		"library":       c.name,
+		"username":      u.Username,
+		"password":      u.Password,
+		"sub":           u.Sub,
+		"user_pool_id":  u.UserPoolID,
+		"region":        u.Region,
+		"app_client_id": c.role.AppClientID,
+	}
+	if u.Email != "" {
+		data["email"] = u.Email
+	}
+	if u.TOTPSecret != "" {
+		data["totp_secret"], data["totp_url"] = u.TOTPSecret, u.TOTPURL
+	}
+	if c.tokens != nil {
+		maps.Copy(data, tokenData(*c.tokens))
+	}
+	lease := libraryLease{issuedRecord: *c.creation.record, ttl: c.ttl}
+	response := c.b.Secret(secretTypeLibrary).Response(data, lease.internalData())
+	response.Secret.TTL, response.Secret.MaxTTL = c.times.first, c.times.longest
+	return response
+}

@@ -1,0 +1,372 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// checkOutQueues know which users of library sets are free, who waits for one, and which users the
+// periodic task must look at. They are read from storage once and follow what this process stores.
+type checkOutQueues struct {
+	loading sync.Mutex
+
+	mu     sync.Mutex
+	loaded bool
+	sets   map[string]*checkOutQueue
+}
+
+// checkOutQueue is that of one set.
+type checkOutQueue struct {
+	users map[string]*queuedUser
+	// waiters come first come first served.
+	waiters []*checkOutWaiter
+	// isFilled says that the set has entries for the users that it wants.
+	isFilled bool
+}
+
+// queuedUser is what is known of a user.
+type queuedUser struct {
+	state libraryUserState
+	// taken says that a check-out has claimed the user.
+	taken bool
+	// since is when it became free, and due when the check-out ends.
+	since, due time.Time
+	isBroken   bool
+	// wake is when the periodic task looks at the user, or zero for never.
+	wake time.Time
+}
+
+// checkOutWaiter is a request that waits for a user, whose id it gets.
+type checkOutWaiter struct {
+	ready chan string
+	since time.Time
+}
+
+// libraryRef names a user of a set.
+type libraryRef struct{ set, id string }
+
+// of returns the queue of a set. The caller holds mu.
+func (q *checkOutQueues) of(set string) *checkOutQueue {
+	if q.sets == nil {
+		q.sets = map[string]*checkOutQueue{}
+	}
+	if q.sets[set] == nil {
+		q.sets[set] = &checkOutQueue{users: map[string]*queuedUser{}}
+	}
+	return q.sets[set]
+}
+
+// user returns what is known of a user. The caller holds mu.
+func (q *checkOutQueues) user(set, id string) *queuedUser {
+	queue := q.of(set)
+	if queue.users[id] == nil {
+		queue.users[id] = &queuedUser{}
+	}
+	return queue.users[id]
+}
+
+// note learns what was stored of a user. A user that became free goes to the first request that waits.
+func (q *checkOutQueues) note(u *libraryUser) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	known := q.user(u.Set, u.ID)
+	known.state, known.since, known.due, known.isBroken = u.State, u.Since, u.Due, u.LastError != ""
+	if u.State == libraryAvailable && u.Retire {
+		known.state = libraryRetiring
+	}
+	if known.state == libraryAvailable || known.state == libraryLent {
+		known.wake = time.Time{}
+	}
+	q.of(u.Set).serve()
+}
+
+// doubt learns that it is not known what is stored of a user.
+func (q *checkOutQueues) doubt(set, id string, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	known := q.user(set, id)
+	known.state, known.wake = libraryUnknown, now
+}
+
+// lookAt makes the periodic task look at a user at a time.
+func (q *checkOutQueues) lookAt(set, id string, at time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.user(set, id).wake = at
+}
+
+// lookAtAll makes the periodic task look at all users of a set.
+func (q *checkOutQueues) lookAtAll(set string, at time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, known := range q.of(set).users {
+		known.wake = at
+	}
+}
+
+func (q *checkOutQueues) forget(set, id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.of(set).users, id)
+}
+
+// drop forgets a set that has no users any more. Requests that wait find that it is gone.
+func (q *checkOutQueues) drop(set string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if queue := q.sets[set]; queue != nil && len(queue.users) == 0 && len(queue.waiters) == 0 {
+		delete(q.sets, set)
+	}
+}
+
+// reload makes the queues read the storage again, because another node wrote it.
+func (q *checkOutQueues) reload() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.loaded = false
+}
+
+func (q *checkOutQueues) isLoaded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.loaded
+}
+
+func (q *checkOutQueues) setFilled(set string, isFilled bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.of(set).isFilled = isFilled
+}
+
+// unfilled returns the names of the sets that may lack users.
+func (q *checkOutQueues) unfilled() (names []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, queue := range q.sets {
+		if !queue.isFilled {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// claim takes the user that has been free longest, or waits for one in turn. The caller releases it.
+func (q *checkOutQueues) claim(ctx context.Context, set string, wait time.Duration, now time.Time) (id string, err error) {
+	q.mu.Lock()
+	queue := q.of(set)
+	if len(queue.waiters) == 0 {
+		if id = queue.take(); id != "" {
+			q.mu.Unlock()
+			return id, nil
+		}
+	}
+	if wait <= 0 {
+		q.mu.Unlock()
+		return "", nil
+	}
+	waiter := &checkOutWaiter{ready: make(chan string, 1), since: now}
+	queue.waiters = append(queue.waiters, waiter)
+	q.mu.Unlock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case id := <-waiter.ready:
+		return id, nil
+	case <-timer.C:
+	case <-ctx.Done():
+		err = fmt.Errorf("waiting for a user of library set %q: %w", set, ctx.Err())
+	}
+	return q.leave(queue, waiter, err)
+}
+
+// leave ends a wait. A user that was given to the request in the meantime is its own, unless the
+// request has gone away.
+func (q *checkOutQueues) leave(queue *checkOutQueue, waiter *checkOutWaiter, failure error) (string, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	queue.waiters = slices.DeleteFunc(queue.waiters, func(other *checkOutWaiter) bool { return other == waiter })
+	select {
+	case id := <-waiter.ready:
+		if failure == nil {
+			return id, nil
+		}
+		if known := queue.users[id]; known != nil {
+			known.taken = false
+		}
+		queue.serve()
+	default:
+	}
+	return "", failure
+}
+
+// release ends the claim of a user.
+func (q *checkOutQueues) release(set, id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	queue := q.of(set)
+	if known := queue.users[id]; known != nil {
+		known.taken = false
+	}
+	queue.serve()
+}
+
+// take claims the user that has been free longest, or returns "". The caller holds mu.
+func (q *checkOutQueue) take() string {
+	first := ""
+	for id, known := range q.users {
+		if known.state != libraryAvailable || known.taken {
+			continue
+		}
+		if first == "" || cmp.Or(known.since.Compare(q.users[first].since), cmp.Compare(id, first)) < 0 {
+			first = id
+		}
+	}
+	if first != "" {
+		q.users[first].taken = true
+	}
+	return first
+}
+
+// serve gives free users to the requests that wait. The caller holds mu.
+func (q *checkOutQueue) serve() {
+	for len(q.waiters) > 0 {
+		id := q.take()
+		if id == "" {
+			return
+		}
+		q.waiters[0].ready <- id
+		q.waiters = q.waiters[1:]
+	}
+}
+
+// nextDue returns when the check-out that ends first is due, or zero if none is under way.
+func (q *checkOutQueues) nextDue(set string) (next time.Time, lent, all int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, known := range q.of(set).users {
+		all++
+		if known.state != libraryLent {
+			continue
+		}
+		lent++
+		if next.IsZero() || known.due.Before(next) {
+			next = known.due
+		}
+	}
+	return next, lent, all
+}
+
+// dueUsers returns the users that the periodic task must look at by now, in order.
+func (q *checkOutQueues) dueUsers(now time.Time) []libraryRef {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var refs []libraryRef
+	for name, queue := range q.sets {
+		for id, known := range queue.users {
+			if !known.wake.IsZero() && !known.wake.After(now) && !known.taken {
+				refs = append(refs, libraryRef{name, id})
+			}
+		}
+	}
+	slices.SortFunc(refs, func(a, b libraryRef) int { return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.id, b.id)) })
+	return refs
+}
+
+// states returns how the users of each set are used, once all of them are known.
+func (q *checkOutQueues) states(now time.Time) ([]libraryState, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.loaded {
+		return nil, false
+	}
+	uses := make([]libraryState, 0, len(q.sets))
+	for name, queue := range q.sets {
+		uses = append(uses, queue.use(name, now))
+	}
+	return uses, true
+}
+
+func (q *checkOutQueue) use(name string, now time.Time) libraryState {
+	use := libraryState{name: name, waiting: len(q.waiters)}
+	for _, known := range q.users {
+		switch {
+		case known.state == libraryAvailable:
+			use.free++
+		case known.state == libraryLent:
+			use.lent++
+		case known.isBroken:
+			use.broken++
+		}
+	}
+	if len(q.waiters) > 0 {
+		use.longest = now.Sub(q.waiters[0].since)
+	}
+	return use
+}
+
+// loadLibraries reads all sets and their users, once. It does not call AWS.
+func (b *backend) loadLibraries(ctx context.Context, s logical.Storage) error {
+	b.checkOuts.loading.Lock()
+	defer b.checkOuts.loading.Unlock()
+	if b.checkOuts.isLoaded() {
+		return nil
+	}
+	names, err := listSorted(ctx, s, librarySetStoragePrefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		b.checkOuts.setFilled(name, false)
+	}
+	sets, err := libraryUserSets(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, name := range sets {
+		if err := b.loadLibraryUsers(ctx, s, name); err != nil {
+			return err
+		}
+	}
+	b.checkOuts.mu.Lock()
+	defer b.checkOuts.mu.Unlock()
+	b.checkOuts.loaded = true
+	return nil
+}
+
+// loadLibraryUsers reads the users of a set. The periodic task looks at all that are not free: at lent
+// ones, too, because their record may be lost.
+func (b *backend) loadLibraryUsers(ctx context.Context, s logical.Storage, set string) error {
+	ids, err := listSorted(ctx, s, libraryUserStoragePrefix+set+"/")
+	if err != nil {
+		return err
+	}
+	current, err := b.librarySet(ctx, s, set)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		u, err := getLibraryUser(ctx, s, set, id)
+		switch {
+		case err != nil:
+			b.Logger().Error("a user of a library set cannot be read; it is not lent", "library", set, "id", id, "error", err)
+			b.checkOuts.doubt(set, id, b.now().Add(unreadablePause))
+		case u == nil:
+		default:
+			b.checkOuts.note(u)
+			if u.State != libraryAvailable || !u.belongsTo(current) {
+				b.checkOuts.lookAt(set, id, b.now())
+			}
+		}
+	}
+	return nil
+}
