@@ -560,16 +560,27 @@ func TestLibraryCheckIn(t *testing.T) {
 
 func TestLibraryTokens(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 2})
+	ask := func(who, path string, data map[string]any) *logical.Response {
+		response, err := l.as(who, path, data)
+		require.NoError(t, err)
+		return response
+	}
 	lent := l.checkOut("anna", nil)
 	refresh := map[string]any{"refresh_token": lent.Data["refresh_token"]}
-	require.NotEmpty(t, l.OK(logical.UpdateOperation, "tokens/e2e", refresh).Data["access_token"])
 	login := map[string]any{"username": lent.Data["username"], "password": lent.Data["password"]}
-	require.NotEmpty(t, l.OK(logical.UpdateOperation, "tokens/e2e", login).Data["access_token"])
-	l.Refused(logical.UpdateOperation, "tokens/ci", login)
+	require.NotEmpty(t, ask("anna", "tokens/e2e", refresh).Data["access_token"])
+	require.NotEmpty(t, ask("anna", "tokens/e2e", login).Data["access_token"])
+	require.ErrorContains(t, ask("anna", "tokens/ci", login).Error(), "refused the request", "the role did not issue the user")
+
+	l.checkOut("ben", nil)
+	require.ErrorContains(t, ask("ben", "tokens/e2e", refresh).Error(), "refused the request", "another caller has the user")
+	require.ErrorContains(t, ask("ben", "tokens/e2e", login).Error(), "refused the request")
+
 	l.checkIn("anna")
-	l.Refused(logical.UpdateOperation, "tokens/e2e", refresh)
+	require.ErrorContains(t, ask("anna", "tokens/e2e", refresh).Error(), "refused the request", "the user is back")
+	require.ErrorContains(t, ask("anna", "tokens/e2e", login).Error(), "refused the request")
 	l.WriteOK("library/ci", map[string]any{"role": "ci", "size": 1})
-	require.Contains(t, l.Refused(logical.UpdateOperation, "tokens/ci", login), "ambiguous")
+	require.ErrorContains(t, ask("anna", "tokens/ci", login).Error(), `"ci" is the name of a role and of a library set`)
 }
 
 // TestLibraryOtherProcesses hands a set to the process after one that died or was replaced.
