@@ -153,7 +153,7 @@ func (b *backend) endAppClientRecord(ctx context.Context, req *logical.Request, 
 	case r.found == nil:
 		return errNotListed
 	case r.found.err != nil:
-		return b.acceptPoolGone(ctx, req, r, r.found.err)
+		return b.acceptGone(ctx, req, r, r.found.err)
 	case len(r.found.ids) == 0 && b.now().Sub(r.Created) < searchPeriod:
 		return errNotListed
 	}
@@ -176,49 +176,29 @@ func (b *backend) endAppClient(ctx context.Context, req *logical.Request, r *iss
 	} else {
 		err = pool.DeleteAppClient(ctx, id)
 	}
-	return b.acceptPoolGone(ctx, req, r, err)
-}
-
-// acceptPoolGone accepts that an app client or memberships are gone with their pool, under the rule of
-// acceptGone.
-func (b *backend) acceptPoolGone(ctx context.Context, req *logical.Request, r *issuedRecord, err error) error {
-	if !cognito.IsPoolGone(err) {
-		return err
-	}
-	aws, connectErr := b.connect(ctx, req)
-	if connectErr != nil {
-		return connectErr
-	}
-	account, endpoint, same := aws.reachesAsBefore(ctx, r.place)
-	if same {
-		b.Logger().Warn("an issued object is gone with its pool", "kind", string(r.Kind), "object", r.object(), "user_pool_id", r.UserPoolID, "reason", err)
-		return nil
-	}
-	return fmt.Errorf("user pool %q is not found in account %q at endpoint %q, and what was issued for %q was issued in account %q at endpoint %q, "+
-		"so it may still be there: let config reach that account again: %w",
-		r.UserPoolID, account, endpoint, r.object(), r.Account, r.Endpoint, err)
+	return b.acceptGone(ctx, req, r, err)
 }
 
 // findLostClients lists the app clients of each pool that has lost ones, once per pool.
 func (r *reconciliation) findLostClients(ctx context.Context, records []*issuedRecord) {
 	ctx, cancel := context.WithTimeout(inBackground(ctx), searchBudget)
 	defer cancel()
-	lost := map[place][]*issuedRecord{}
+	lost := map[cognito.Target][]*issuedRecord{}
 	for _, record := range records {
 		if record.Kind == kindAppClient && record.ClientID == "" {
-			lost[record.place] = append(lost[record.place], record)
+			lost[record.target()] = append(lost[record.target()], record)
 		}
 	}
-	for at, records := range lost {
-		found, err := r.findClients(ctx, at, records)
+	for target, records := range lost {
+		found, err := r.findClients(ctx, target, records)
 		for _, record := range records {
 			record.found = &foundClients{found[record.ClientName], err}
 		}
 	}
 }
 
-func (r *reconciliation) findClients(ctx context.Context, at place, lost []*issuedRecord) (map[string][]string, error) {
-	pool, err := r.b.userPool(ctx, r.req, at.target())
+func (r *reconciliation) findClients(ctx context.Context, target cognito.Target, lost []*issuedRecord) (map[string][]string, error) {
+	pool, err := r.b.userPool(ctx, r.req, target)
 	if err != nil {
 		return nil, err
 	}

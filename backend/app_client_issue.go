@@ -73,10 +73,8 @@ func (i *clientIssue) prepare(ctx context.Context) (err error) {
 
 // begin stores the record with the name of the app client, which no other attempt uses.
 func (i *clientIssue) begin(ctx context.Context) (context.Context, error) {
-	place := newPlace(i.target)
-	place.Account = i.aws.KnownAccount(ctx, i.target)
-	var err error
-	if place.Endpoint, err = i.aws.Endpoint(ctx, i.target); err != nil {
+	place, err := i.aws.place(ctx, i.target)
+	if err != nil {
 		return nil, err
 	}
 	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: &issuedRecord{
@@ -106,11 +104,7 @@ func (i *clientIssue) create(ctx context.Context) (err error) {
 func (i *clientIssue) deliver(ctx context.Context) error {
 	record := i.creation.record
 	record.ClientID = i.client.ID
-	if record.Account == "" {
-		waiting, cancel := context.WithTimeout(ctx, accountWait)
-		defer cancel()
-		record.Account = i.aws.Account(waiting, i.target)
-	}
+	i.aws.learnAccount(ctx, &record.place)
 	i.times = i.b.leaseTimes(i.role, i.ttl)
 	err := i.creation.deliver(ctx, i.times)
 	if err != nil {
@@ -131,18 +125,14 @@ func (i *clientIssue) response() (*logical.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	lease := clientLease{issuedRecord: *i.creation.record, ttl: i.ttl}
-	response := i.b.Secret(secretTypeAppClient).Response(map[string]any{
+	return i.b.leaseResponse(i.creation.record, i.ttl, i.times, map[string]any{
 		"app_client_id":     i.client.ID,
 		"app_client_secret": i.client.Secret,
 		"scopes":            append([]string{}, i.role.Scopes...),
 		"token_endpoint":    domain.JoinPath("oauth2", "token").String(),
 		"user_pool_id":      i.target.UserPoolID,
 		"region":            i.target.Region,
-	}, lease.internalData())
-	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
-	response.Secret.TTL, response.Secret.MaxTTL = i.times.first, i.times.longest
-	return response, nil
+	}), nil
 }
 
 // requestedTTL returns the lease that a request asks for, or 0. It can only be shorter than that of

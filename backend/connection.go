@@ -136,6 +136,28 @@ func sessionName(mountPoint string) string {
 	return name[:min(len(name), sessionNameMax)]
 }
 
+// accountWait is how long the delivery of an object waits for the id of its AWS account.
+const accountWait = 2 * time.Second
+
+// place returns where an object is about to be created, and how AWS is reached there. The account may
+// not be known yet.
+func (c *connection) place(ctx context.Context, target cognito.Target) (place, error) {
+	endpoint, err := c.Endpoint(ctx, target)
+	p := newPlace(target)
+	p.Account, p.Endpoint = c.KnownAccount(ctx, target), endpoint
+	return p, err
+}
+
+// learnAccount asks for the account of a place if it is not known. A failure leaves it unknown.
+func (c *connection) learnAccount(ctx context.Context, p *place) {
+	if p.Account != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, accountWait)
+	defer cancel()
+	p.Account = c.Account(ctx, p.target())
+}
+
 // reachesAsBefore returns the account and endpoint that a place is reached through now, and whether
 // they are known to be those of when an object was created there.
 func (c *connection) reachesAsBefore(ctx context.Context, p place) (account, endpoint string, same bool) {

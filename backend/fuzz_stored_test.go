@@ -172,7 +172,7 @@ func (h *hostile) withTestEndpoints(text string) string {
 
 func (m *hostileMount) leaseOf(op logical.Operation, role string) *logical.Request {
 	return &logical.Request{Operation: op, Path: "creds/" + role, Secret: &logical.Secret{InternalData: map[string]any{
-		"secret_type": secretTypeUser, "username": "u", "role": role,
+		"secret_type": string(kindUser), "username": "u", "role": role,
 	}}}
 }
 

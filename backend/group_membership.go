@@ -283,7 +283,7 @@ func (b *backend) removeMemberships(ctx context.Context, req *logical.Request, p
 	case err != nil:
 		return err
 	case left == 0 && gone != nil:
-		return b.acceptPoolGone(ctx, req, r, userGone(gone))
+		return b.acceptGone(ctx, req, r, gone)
 	case left == 0 || !r.SignOut:
 		return nil
 	}
@@ -291,12 +291,4 @@ func (b *backend) removeMemberships(ctx context.Context, req *logical.Request, p
 		return err
 	}
 	return nil
-}
-
-// userGone returns nil for the error that a user is gone from its pool.
-func userGone(err error) error {
-	if cognito.IsUserGone(err) {
-		return nil
-	}
-	return err
 }

@@ -114,9 +114,8 @@ func (i *membershipIssue) find(ctx context.Context) error {
 
 // begin stores the record, with what the user has and what the lease grants. The user is locked.
 func (i *membershipIssue) begin(ctx context.Context) (context.Context, error) {
-	i.record.Account = i.aws.KnownAccount(ctx, i.target)
 	var err error
-	if i.record.Endpoint, err = i.aws.Endpoint(ctx, i.target); err != nil {
+	if i.record.place, err = i.aws.place(ctx, i.target); err != nil {
 		return nil, err
 	}
 	present, err := i.pool.GroupsOf(ctx, i.record.Username)
@@ -150,11 +149,7 @@ func (i *membershipIssue) join(ctx context.Context) error {
 
 // deliver stores that the memberships are about to be returned. If they cannot be, they are removed.
 func (i *membershipIssue) deliver(ctx context.Context) error {
-	if i.record.Account == "" {
-		waiting, cancel := context.WithTimeout(ctx, accountWait)
-		defer cancel()
-		i.record.Account = i.aws.Account(waiting, i.target)
-	}
+	i.aws.learnAccount(ctx, &i.record.place)
 	i.times = i.b.leaseTimes(i.role, i.ttl)
 	err := i.creation.deliver(ctx, i.times)
 	if err != nil {
@@ -177,16 +172,12 @@ func (i *membershipIssue) undo(ctx context.Context, reason error, certain bool) 
 }
 
 func (i *membershipIssue) response() *logical.Response {
-	lease := membershipLease{issuedRecord: *i.record, ttl: i.ttl}
-	response := i.b.Secret(secretTypeMembership).Response(map[string]any{
+	return i.b.leaseResponse(i.record, i.ttl, i.times, map[string]any{
 		"username":          i.record.Username,
 		"sub":               i.record.Sub,
 		"groups":            append([]string{}, i.record.Groups...),
 		"already_member_of": append([]string{}, i.record.Existing...),
 		"user_pool_id":      i.target.UserPoolID,
 		"region":            i.target.Region,
-	}, lease.internalData())
-	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
-	response.Secret.TTL, response.Secret.MaxTTL = i.times.first, i.times.longest
-	return response
+	})
 }

@@ -546,7 +546,7 @@ func TestWrongAccount(t *testing.T) {
 		secret := i.issue()
 		other := emulatortest.Start(t)
 		i.WriteOK("config", map[string]any{"cognito_endpoint": other.Seed.Domain, "sts_endpoint": other.Seed.Domain})
-		require.ErrorContains(t, i.revoke(secret), "so the user may still be there")
+		require.ErrorContains(t, i.revoke(secret), "so it may still be there")
 		i.requireUsers(1, "it is in the other account")
 		i.WriteOK("config", map[string]any{"cognito_endpoint": i.Seed.Domain, "sts_endpoint": i.Seed.Domain})
 		require.NoError(t, i.revoke(secret))

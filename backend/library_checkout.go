@@ -273,8 +273,5 @@ func (c *checkOut) response() *logical.Response {
 	if c.tokens != nil {
 		maps.Copy(data, tokenData(*c.tokens))
 	}
-	lease := libraryLease{issuedRecord: *c.creation.record, ttl: c.ttl}
-	response := c.b.Secret(secretTypeLibrary).Response(data, lease.internalData())
-	response.Secret.TTL, response.Secret.MaxTTL = c.times.first, c.times.longest
-	return response
+	return c.b.leaseResponse(c.creation.record, c.ttl, c.times, data)
 }

@@ -306,8 +306,7 @@ func (r *userReset) chooseName(ctx context.Context) (err error) {
 	if u.RequestedName, err = r.role.username(r.aws, r.b.libraryData(r.req, r.roleName, u.UserPoolID)); err != nil {
 		return err
 	}
-	u.Account = r.aws.KnownAccount(ctx, u.target())
-	if u.Endpoint, err = r.aws.Endpoint(ctx, u.target()); err != nil {
+	if u.place, err = r.aws.place(ctx, u.target()); err != nil {
 		return err
 	}
 	return r.b.putLibraryUser(ctx, r.req.Storage, u)
@@ -344,8 +343,8 @@ func (r *userReset) retire(ctx context.Context) error {
 		if r.b.now().Sub(u.Created) < lagWindow || u.Created.IsZero() { // that Cognito does not know it yet proves nothing
 			remove = r.pool.DeleteNewUser
 		}
-		lease := &userLease{issuedRecord: issuedRecord{place: u.place, Username: u.name()}}
-		if err := r.b.acceptGone(ctx, r.aws, lease, remove(ctx, u.name())); err != nil {
+		gone := &issuedRecord{place: u.place, Username: u.name()}
+		if err := r.b.acceptGone(ctx, r.req, gone, remove(ctx, u.name())); err != nil {
 			return err
 		}
 	}

@@ -208,8 +208,7 @@ func (b *backend) lookUpLibraryUser(ctx context.Context, req *logical.Request, w
 	if err != nil {
 		return nil, err
 	}
-	where.Account = aws.KnownAccount(ctx, where.target())
-	if where.Endpoint, err = aws.Endpoint(ctx, where.target()); err != nil {
+	if where, err = aws.place(ctx, where.target()); err != nil {
 		return nil, err
 	}
 	return &libraryUser{

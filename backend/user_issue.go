@@ -14,9 +14,6 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// accountWait is how long a user that was created waits until its AWS account is known.
-const accountWait = 2 * time.Second
-
 // userIssue is one request for a user. Its methods are called in their order: prepare, begin,
 // create, deliver, response.
 type userIssue struct {
@@ -110,10 +107,8 @@ func (i *userIssue) render(ctx context.Context) error {
 // begin stores the record of the user. The context that it returns ends when the user must not
 // be created any more.
 func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
-	place := newPlace(i.target)
-	place.Account = i.aws.KnownAccount(ctx, i.target)
-	var err error
-	if place.Endpoint, err = i.aws.Endpoint(ctx, i.target); err != nil {
+	place, err := i.aws.place(ctx, i.target)
+	if err != nil {
 		return nil, err
 	}
 	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: &issuedRecord{
@@ -151,11 +146,7 @@ func (i *userIssue) create(ctx context.Context) error {
 func (i *userIssue) deliver(ctx context.Context) error {
 	record := i.creation.record
 	record.Username, record.Sub = i.user.Username, i.user.Sub
-	if record.Account == "" {
-		waiting, cancel := context.WithTimeout(ctx, accountWait)
-		defer cancel()
-		record.Account = i.aws.Account(waiting, i.target)
-	}
+	i.aws.learnAccount(ctx, &record.place)
 	i.times = i.b.leaseTimes(i.role, i.ttl)
 	if err := i.creation.deliver(ctx, i.times); err != nil {
 		i.deleteUndelivered(ctx, err)
@@ -192,9 +183,5 @@ func (i *userIssue) response() *logical.Response {
 	if i.user.Tokens != nil {
 		maps.Copy(data, tokenData(*i.user.Tokens))
 	}
-	lease := userLease{issuedRecord: *i.creation.record, ttl: i.ttl}
-	response := i.b.Secret(secretTypeUser).Response(data, lease.internalData())
-	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
-	response.Secret.TTL, response.Secret.MaxTTL = i.times.first, i.times.longest
-	return response
+	return i.b.leaseResponse(i.creation.record, i.ttl, i.times, data)
 }

@@ -381,7 +381,7 @@ func upgradeLeases(t *testing.T, u *upgrade) {
 			meanwhile: func(role, _ string) {
 				u.write("roles/"+role, map[string]any{"credential_type": "client_credentials_grant", "cognito_pool_domain": u.Seed.Domain})
 			},
-			refused: "no longer issues users",
+			refused: "by now, so the lease of",
 		},
 		"in a pool of e-mail addresses": {
 			older:   map[string]any{"user_pool_id": mailPool},

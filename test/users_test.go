@@ -183,7 +183,7 @@ func TestRenew(t *testing.T) {
 		"without its role": {func(*api.Secret) { e.delete("roles/gone") }, `role "gone" is gone`},
 		"with a role of the other type": {func(*api.Secret) {
 			e.writeMachineRole("gone", map[string]any{"credential_type": "client_credentials_grant"})
-		}, `role "gone" no longer issues users`},
+		}, `role "gone" has credential_type "client_credentials_grant" by now`},
 		"of a user that was deleted": {func(secret *api.Secret) {
 			_, err := e.Admin.AdminDeleteUser(e.Context(), &cip.AdminDeleteUserInput{UserPoolId: &e.Seed.UserPoolID, Username: aws.String(secret.Data["username"].(string))})
 			require.NoError(e, err)
