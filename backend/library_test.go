@@ -157,7 +157,7 @@ func TestLibrary(t *testing.T) {
 			require.NoError(t, l.Control.ResetCalls(t.Context()))
 			answer := l.checkOut("anna", nil)
 			require.Equal(t, tokens, answer.Data["access_token"] != nil)
-			require.Equal(t, calls, totalCalls(l.Calls()))
+			require.Equal(t, calls, totalCalls(l.Calls()), "%v", l.Calls())
 		}
 	})
 

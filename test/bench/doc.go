@@ -39,7 +39,8 @@ func (r *results) doc(chartName string) (string, error) {
 		"Chart": chartName, "Machine": r.Machine, "Latency": r.Latency, "Clients": crowds[1], "QuickRounds": quickRounds, "SlowRounds": slowRounds,
 		"Duration": r.Duration, "Roles": r.Scale.Roles, "ItemRoles": itemRoles, "ItemTokens": itemTokens,
 		"GoalsTable": r.goalsTable().markdown(), "RequestsTable": r.requestsTable().markdown(), "EffortsTable": r.effortsTable().markdown(),
-		"ScaleTable": r.scaleTable().markdown(), "ItemsTable": r.itemsTable().markdown(), "MachineTable": r.machineTable().markdown(),
+		"ScaleTable": r.scaleTable().markdown(), "ItemsTable": r.itemsTable().markdown(), "MetricsTable": r.metricsTable().markdown(),
+		"MachineTable": r.machineTable().markdown(),
 	})
 	return out.String(), err
 }

@@ -84,6 +84,7 @@ func measureAll(ctx context.Context, w *setup, o options) (*results, error) {
 		{"profiles", func() error { return writeProfiles(ctx, w, o) }},
 		{"static roles", func() (err error) { found.Scale, err = measureScale(ctx, w, o.staticRoles); return err }},
 		{"memory for each item", func() (err error) { found.Items, err = measureItems(ctx); return err }},
+		{"metrics", func() (err error) { found.Metrics, err = measureMetrics(ctx); return err }},
 	}
 	for _, step := range steps {
 		began := time.Now()

@@ -17,6 +17,7 @@ type results struct {
 	Efforts           map[kind]effort
 	Scale             scale
 	Items             items
+	Metrics           metricsCost
 	Goals             []goal
 }
 
@@ -86,7 +87,7 @@ func (r *results) missed() int {
 
 // print shows everything on a terminal, ratios first.
 func (r *results) print(out io.Writer) error {
-	for _, t := range []table{r.requestsTable(), r.effortsTable(), r.scaleTable(), r.itemsTable(), r.machineTable(), r.goalsTable()} {
+	for _, t := range []table{r.requestsTable(), r.effortsTable(), r.scaleTable(), r.itemsTable(), r.metricsTable(), r.machineTable(), r.goalsTable()} {
 		if err := t.print(out); err != nil {
 			return err
 		}
@@ -97,14 +98,11 @@ func (r *results) print(out io.Writer) error {
 func (r *results) goalsTable() table {
 	t := table{title: "Goals", head: []string{"", "ratio to the ideal", "goal", ""}}
 	for _, g := range r.Goals {
-		word, outcome := "at least", "MISSED"
+		word := "at least"
 		if g.atMost {
 			word = "at most"
 		}
-		if g.met() {
-			outcome = "met"
-		}
-		t.add(g.what, ratio(g.found), word+" "+ratio(g.bound), outcome)
+		t.add(g.what, ratio(g.found), word+" "+ratio(g.bound), outcome(g.met()))
 	}
 	return t
 }

@@ -134,3 +134,16 @@ func textsOf(t *testing.T, drawn string) []string {
 		}
 	}
 }
+
+func TestMetricsCost(t *testing.T) {
+	cost, err := parseMetricsCost(`goos: linux
+BenchmarkMetricsTokenRead-2   	14210048	        82.51 ns/op
+BenchmarkMetricsScrape-2      	      38	  31041222 ns/op	 0 storage-calls	 512 B/op	 9 allocs/op
+BenchmarkCachedTokenRead-2    	   52040	     22910 ns/op
+PASS
+`)
+	require.NoError(t, err)
+	require.Equal(t, metricsCost{Scrape: 31041222, Recording: 82, TokenRead: 22910}, cost)
+	_, err = parseMetricsCost("BenchmarkMetricsScrape-2 38 31041222 ns/op\n")
+	require.ErrorContains(t, err, "BenchmarkMetricsTokenRead has no result")
+}
