@@ -22,9 +22,9 @@ package backend
 //
 // A user is its sub. If the name belongs to another user by now, there is nothing to remove.
 //
-// The records of a user are found by an index. It is written after the record and deleted before it,
-// so that no entry is left without a record. A record without an entry has granted nothing yet, or
-// nothing any more:
+// The records of a user are found by an index. An entry is written once, after the new record, and
+// deleted before it, so that none is left without a record. A record without an entry has granted
+// nothing yet, or nothing any more:
 //
 //	issue: lock the user; list groups; read the others; store record, then entry; add; deliver; unlock
 //	end:   lock the user; read the others; remove; delete the entry; unlock; delete the record

@@ -75,11 +75,20 @@ func (c *creation) store(ctx context.Context) error {
 		c.b.issuedCounts.remove(r.Role, r.ID)
 		return err
 	}
-	if err := c.b.putRecord(ctx, c.storage, r); err != nil {
+	if err := c.put(ctx); err != nil {
 		c.remove(ctx)
 		return fmt.Errorf("storing the record of what is about to be created: %w", err)
 	}
 	return nil
+}
+
+// put stores the record, and then its entry in the index of memberships: one without a record would
+// never be deleted.
+func (c *creation) put(ctx context.Context) error {
+	if err := c.b.putRecord(ctx, c.storage, c.record); err != nil {
+		return err
+	}
+	return putMember(ctx, c.storage, c.record)
 }
 
 // reserve refuses a creation that would exceed max_issued.
@@ -134,7 +143,7 @@ func (c *creation) restore(ctx context.Context) {
 	}
 	c.record.State = stateCreating
 	due := dueKey(c.record.batch(), c.b.now().Add(c.b.createGrace))
-	if err := errors.Join(putDue(ctx, c.storage, due), c.b.putRecord(ctx, c.storage, c.record)); err != nil {
+	if err := errors.Join(putDue(ctx, c.storage, due), c.put(ctx)); err != nil {
 		c.b.Logger().Error("an object at Cognito has no record: delete it by hand",
 			"object", c.record.object(), "user_pool_id", c.record.UserPoolID, "error", err)
 	}

@@ -48,6 +48,8 @@ type env struct {
 	statics       map[string]*staticObject
 	// rotatesRoot says that the access key in the config is one of an emulated IAM user.
 	rotatesRoot bool
+	// elevates says that role "ci" puts a user into groups.
+	elevates bool
 	// foreign says that the app client has a secret that the engine did not make.
 	foreign bool
 	// texts are errors and warnings, in which none of the secrets may be.
@@ -257,7 +259,7 @@ func (e *env) checkTexts() {
 // checkStorage requires that nothing is left of what is finished.
 func (e *env) checkStorage() {
 	e.T.Helper()
-	for _, prefix := range []string{"wal/", "issued/records/", "issued/due/"} {
+	for _, prefix := range []string{"wal/", "issued/records/", "issued/members/", "issued/due/"} {
 		left := e.entries(prefix)
 		if len(left) > 0 {
 			e.lose(counters.LeasesStuck, "%d entries are left under %s", len(left), prefix)

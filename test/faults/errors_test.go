@@ -9,116 +9,32 @@ import (
 	"slices"
 	"strings"
 
+	"vault-plugin-secrets-cognito/internal/awsmodel"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// documentedErrors are the errors that AWS's service models declare for each
-// operation that the engine calls, but for its own failures and throttles,
-// which anyErrors has. Those of Cognito are as the deserializers of module
-// aws-sdk-go-v2/service/cognitoidentityprovider v1.70.0 tell them apart: later
-// versions no longer say which operation may answer which error. Those of IAM
-// and STS are in their modules the same way.
-var documentedErrors = map[string][]string{
-	"AddUserPoolClientSecret": strings.Fields(`AccessDeniedException InvalidParameterException LimitExceededException ResourceNotFoundException`),
-	"AdminAddUserToGroup": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserNotFoundException`),
-	"AdminCreateUser": strings.Fields(`
-		CodeDeliveryFailureException InvalidLambdaResponseException InvalidParameterException InvalidPasswordException
-		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException NotAuthorizedException
-		OperationNotEnabledException PreconditionNotMetException ResourceNotFoundException UnexpectedLambdaException
-		UnsupportedUserStateException UserLambdaValidationException UserNotFoundException UsernameExistsException`),
-	"AdminDeleteUser": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserNotFoundException`),
-	"AdminDisableUser": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserNotFoundException`),
-	"AdminGetUser": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserNotFoundException`),
-	"AdminInitiateAuth": strings.Fields(`
-		InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException InvalidParameterException
-		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
-		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
-		OperationNotEnabledException PasswordResetRequiredException ResourceNotFoundException
-		UnexpectedLambdaException UnsupportedOperationException UserLambdaValidationException
-		UserNotConfirmedException UserNotFoundException`),
-	"AdminRespondToAuthChallenge": strings.Fields(`
-		AliasExistsException CodeMismatchException ExpiredCodeException InvalidEmailRoleAccessPolicyException
-		InvalidLambdaResponseException InvalidParameterException InvalidPasswordException
-		InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
-		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
-		OperationNotEnabledException PasswordHistoryPolicyViolationException PasswordResetRequiredException
-		ResourceNotFoundException SoftwareTokenMFANotFoundException UnexpectedLambdaException
-		UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
-	"AdminSetUserMFAPreference": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException PasswordResetRequiredException
-		ResourceNotFoundException UserNotConfirmedException UserNotFoundException`),
-	"AdminSetUserPassword": strings.Fields(`
-		InvalidParameterException InvalidPasswordException NotAuthorizedException OperationNotEnabledException
-		PasswordHistoryPolicyViolationException ResourceNotFoundException UserNotFoundException`),
-	"AdminUserGlobalSignOut": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserNotFoundException`),
-	"AssociateSoftwareToken": strings.Fields(`
-		ConcurrentModificationException ForbiddenException InvalidParameterException NotAuthorizedException
-		OperationNotEnabledException ResourceNotFoundException SoftwareTokenMFANotFoundException`),
-	"ChangePassword": strings.Fields(`
-		ForbiddenException InvalidParameterException InvalidPasswordException LimitExceededException
-		NotAuthorizedException OperationNotEnabledException PasswordHistoryPolicyViolationException
-		PasswordResetRequiredException ResourceNotFoundException UserNotConfirmedException UserNotFoundException`),
-	"CreateUserPoolClient": strings.Fields(`
-		InvalidOAuthFlowException InvalidParameterException LimitExceededException NotAuthorizedException
-		ResourceNotFoundException ScopeDoesNotExistException`),
-	"DeleteUserPoolClient": strings.Fields(`
-		ConcurrentModificationException InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
-	"ListUserPoolClients":        strings.Fields(`InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
-	"DeleteUserPoolClientSecret": strings.Fields(`InvalidParameterException LimitExceededException ResourceNotFoundException`),
-	"DescribeUserPool": strings.Fields(`
-		InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException
-		UserPoolTaggingException`),
-	"DescribeUserPoolClient": strings.Fields(`InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException`),
-	"GetClientToken": strings.Fields(`
-		ForbiddenException InvalidParameterException NotAuthorizedException OperationNotEnabledException
-		ResourceNotFoundException`),
-	"GetGroup": strings.Fields(`InvalidParameterException NotAuthorizedException OperationNotEnabledException ResourceNotFoundException`),
-	"GetTokensFromRefreshToken": strings.Fields(`
-		ForbiddenException InvalidLambdaResponseException InvalidParameterException NotAuthorizedException
-		OperationNotEnabledException RefreshTokenReuseException ResourceNotFoundException UnexpectedLambdaException
-		UserLambdaValidationException UserNotFoundException`),
-	"GetUserPoolMfaConfig": strings.Fields(`InvalidParameterException NotAuthorizedException ResourceNotFoundException`),
-	"InitiateAuth": strings.Fields(`
-		ForbiddenException InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException
-		InvalidParameterException InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
-		InvalidUserPoolConfigurationException NotAuthorizedException OperationNotEnabledException
-		PasswordResetRequiredException ResourceNotFoundException UnexpectedLambdaException
-		UnsupportedOperationException UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
-	"ListUserPoolClientSecrets": strings.Fields(`InvalidParameterException LimitExceededException ResourceNotFoundException`),
-	"RespondToAuthChallenge": strings.Fields(`
-		AliasExistsException CodeMismatchException ExpiredCodeException ForbiddenException
-		InvalidEmailRoleAccessPolicyException InvalidLambdaResponseException InvalidParameterException
-		InvalidPasswordException InvalidSmsRoleAccessPolicyException InvalidSmsRoleTrustRelationshipException
-		InvalidUserPoolConfigurationException MFAMethodNotFoundException NotAuthorizedException
-		OperationNotEnabledException PasswordHistoryPolicyViolationException PasswordResetRequiredException
-		ResourceNotFoundException SoftwareTokenMFANotFoundException UnexpectedLambdaException
-		UserLambdaValidationException UserNotConfirmedException UserNotFoundException`),
-	"VerifySoftwareToken": strings.Fields(`
-		CodeMismatchException EnableSoftwareTokenMFAException ForbiddenException InvalidParameterException
-		InvalidUserPoolConfigurationException NotAuthorizedException OperationNotEnabledException
-		PasswordResetRequiredException ResourceNotFoundException SoftwareTokenMFANotFoundException
-		UserNotConfirmedException UserNotFoundException`),
-
-	// IAM and STS.
-	"CreateAccessKey":   strings.Fields(`LimitExceeded NoSuchEntity`),
-	"DeleteAccessKey":   strings.Fields(`LimitExceeded NoSuchEntity`),
-	"GetUser":           strings.Fields(`NoSuchEntity`),
-	"ListAccessKeys":    strings.Fields(`NoSuchEntity`),
-	"AssumeRole":        strings.Fields(`ExpiredTokenException MalformedPolicyDocument PackedPolicyTooLarge RegionDisabledException`),
+// otherErrors are the errors that AWS documents for the operations of other services than Cognito, but for
+// failures and throttles, which anyErrors has. Those of IAM and STS are as their service models declare them.
+var otherErrors = map[string][]string{
+	"CreateAccessKey":   {"LimitExceeded", "NoSuchEntity"},
+	"DeleteAccessKey":   {"LimitExceeded", "NoSuchEntity"},
+	"GetUser":           {"NoSuchEntity"},
+	"ListAccessKeys":    {"NoSuchEntity"},
+	"AssumeRole":        {"ExpiredTokenException", "MalformedPolicyDocument", "PackedPolicyTooLarge", "RegionDisabledException"},
 	"GetCallerIdentity": {},
 
 	// RFC 6749, section 5.2, as Cognito's page on its token endpoint lists them.
 	control.OperationToken: strings.Fields(`invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope`),
+}
+
+// documentedErrors returns the errors of an operation that AWS's model of Cognito declares, or otherErrors.
+func documentedErrors(operation string) []string {
+	if codes, ok := otherErrors[operation]; ok {
+		return codes
+	}
+	return slices.DeleteFunc(slices.Clone(awsmodel.Cognito().Operations[operation].Errors), func(code string) bool {
+		return slices.Contains(cognitoFailures, code)
+	})
 }
 
 // trustedErrors say that there is nothing left to do. The engine trusts them, so false ones are not tried.
@@ -129,9 +45,14 @@ var trustedErrors = map[string][]string{
 	// The pool is asked for after DeleteUserPoolClient, and gone if its list is not found.
 	"DeleteUserPoolClient": {"ResourceNotFoundException"},
 	"ListUserPoolClients":  {"ResourceNotFoundException"},
+	// Who is gone is in no group.
+	"AdminRemoveUserFromGroup": {"UserNotFoundException", "ResourceNotFoundException"},
 	// A new user has had no other password than the engine's.
 	"AdminSetUserPassword": {"PasswordHistoryPolicyViolationException"},
 }
+
+// cognitoFailures are what any call to Cognito may answer.
+var cognitoFailures = []string{"TooManyRequestsException", "InternalErrorException", "AccessDeniedException"}
 
 // queryOperations speak the query protocol of IAM and STS, whose words for
 // failures that any call may meet are others.
@@ -150,7 +71,7 @@ type failureMode struct {
 // failureModes returns the ways in which calls of one operation can fail.
 func failureModes(operation string) []failureMode {
 	modes := append(lostResponses(), anyErrors(operation)...)
-	for _, code := range sampled(documentedErrors[operation]) {
+	for _, code := range sampled(documentedErrors(operation)) {
 		if !slices.Contains(trustedErrors[operation], code) {
 			modes = append(modes, failureMode{name: code, fault: failing(code)})
 		}
@@ -172,7 +93,7 @@ func lostResponses() []failureMode {
 // anyErrors are those that every operation may answer: throttled, failed and,
 // where IAM has a say, denied.
 func anyErrors(operation string) []failureMode {
-	codes := []string{"TooManyRequestsException", "InternalErrorException", "AccessDeniedException"}
+	codes := slices.Clone(cognitoFailures)
 	switch {
 	case operation == control.OperationToken:
 		codes = []string{"TooManyRequestsException", "server_error"}

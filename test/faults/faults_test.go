@@ -138,15 +138,13 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.checkStatics()
 	e.checkRoot()
 	if !f.killsProcess {
-		e.checkUsers()
-		e.checkClients()
+		e.checkNothingLeft()
 	}
 	err := o.run(e)
 	require.Equal(e.T, o.refused, err != nil, "the next attempt, after the repair: %v", err)
 	e.checkStatics()
 	if !f.killsProcess {
-		e.checkUsers()
-		e.checkClients()
+		e.checkNothingLeft()
 	}
 	e.checkLeases()
 	if e.rotatesRoot { // a rotation deletes the old key at a later tick
@@ -155,8 +153,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	}
 	e.sealed(25 * time.Hour)
 	e.passWithTick(10 * time.Minute)
-	e.checkUsers()
-	e.checkClients()
+	e.checkNothingLeft()
 	e.checkStorage()
 	e.checkTexts()
 }

@@ -30,11 +30,23 @@ type heldLease struct {
 	ending, ended bool
 }
 
-// username returns the user of a lease, or "" if it is of an app client.
-func (l *heldLease) username() string {
-	name, _ := l.data["username"].(string)
-	return name
+// The types of leases, as the engine names them.
+const (
+	userLease       = "user"
+	clientLease     = "app_client"
+	membershipLease = "group_membership"
+)
+
+func (l *heldLease) isOf(secretType string) bool {
+	return l.secret.InternalData["secret_type"] == secretType
 }
+
+// issued reports whether the lease is of a user that the engine created.
+func (l *heldLease) issued(username string) bool {
+	return l.isOf(userLease) && l.username() == username
+}
+
+func (l *heldLease) username() string { return l.data["username"].(string) }
 
 // clientID returns the app client of a lease of one.
 func (l *heldLease) clientID() string { return l.data["app_client_id"].(string) }
@@ -77,11 +89,7 @@ func (e *env) checkLeases() {
 	e.T.Helper()
 	for _, lease := range e.leases {
 		if !lease.ending {
-			if lease.username() == "" {
-				e.checkClient(lease)
-			} else {
-				e.checkUser(lease)
-			}
+			e.checkObject(lease)
 			if err := e.renew(lease); err != nil {
 				e.lose(counters.LeasesStuck, "a renewal fails after the repair: %v", err)
 			}
@@ -90,6 +98,27 @@ func (e *env) checkLeases() {
 			e.lose(counters.LeasesStuck, "a revocation fails after the repair: %v", err)
 		}
 	}
+}
+
+// checkObject requires that what the lease is of is there and works.
+func (e *env) checkObject(lease *heldLease) {
+	e.T.Helper()
+	switch {
+	case lease.isOf(clientLease):
+		e.checkClient(lease)
+	case lease.isOf(membershipLease):
+		e.checkMember(lease)
+	default:
+		e.checkUser(lease)
+	}
+}
+
+// checkNothingLeft requires that nothing of the engine is at Cognito without a lease.
+func (e *env) checkNothingLeft() {
+	e.T.Helper()
+	e.checkUsers()
+	e.checkClients()
+	e.checkMemberships()
 }
 
 // checkUser tries the returned credentials at Cognito.
@@ -146,7 +175,7 @@ func (e *env) checkUsers() {
 		if slices.Contains(otherUsers, user.Username) {
 			continue
 		}
-		i := slices.IndexFunc(e.leases, func(l *heldLease) bool { return l.username() == user.Username })
+		i := slices.IndexFunc(e.leases, func(l *heldLease) bool { return l.issued(user.Username) })
 		switch {
 		case i < 0 && !user.Enabled && e.Read("roles/ci")["revocation"] == "disable":
 		case i < 0:
@@ -176,7 +205,7 @@ func (e *env) checkClients() {
 	require.NoError(e.T, err)
 	for _, client := range out.UserPoolClients {
 		held := slices.ContainsFunc(e.leases, func(l *heldLease) bool {
-			return !l.ended && l.username() == "" && l.clientID() == *client.ClientId
+			return !l.ended && l.isOf(clientLease) && l.clientID() == *client.ClientId
 		})
 		if strings.HasPrefix(*client.ClientName, "vault-") && !held {
 			e.lose(counters.UsersLeft, "app client %q has no lease", *client.ClientName)

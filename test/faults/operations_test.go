@@ -33,6 +33,7 @@ func families() map[string][]operation {
 		"user issue":        userIssues(),
 		"leases":            leaseOperations(),
 		"app clients":       appClients(),
+		"memberships":       memberships(),
 		"machine tokens":    machineTokens(),
 		"tokens of users":   userTokens(),
 		"checks":            checks(),
@@ -53,7 +54,7 @@ func issuing(more map[string]any) func(*env) {
 	}
 }
 
-func issueUser(e *env) error {
+func issue(e *env) error {
 	response, err := e.try(logical.ReadOperation, "creds/ci", nil)
 	if err == nil {
 		e.receive(response)
@@ -69,16 +70,16 @@ func userIssues() []operation {
 		}
 	}
 	return []operation{
-		{name: "in two groups", prepare: issuing(nil), run: issueUser},
-		{name: "without tokens", prepare: issuing(map[string]any{"issue_tokens": false}), run: issueUser},
-		{name: "with an authenticator", prepare: withMFA(types.UserPoolMfaTypeOptional), run: issueUser},
-		{name: "with an authenticator that the pool requires", prepare: withMFA(types.UserPoolMfaTypeOn), run: issueUser},
-		{name: "with revocation=disable", prepare: issuing(map[string]any{"revocation": "disable"}), run: issueUser},
-		{name: "by an assumed role", prepare: issuing(map[string]any{"aws_assume_role_arn": assumedRole}), run: issueUser},
+		{name: "in two groups", prepare: issuing(nil), run: issue},
+		{name: "without tokens", prepare: issuing(map[string]any{"issue_tokens": false}), run: issue},
+		{name: "with an authenticator", prepare: withMFA(types.UserPoolMfaTypeOptional), run: issue},
+		{name: "with an authenticator that the pool requires", prepare: withMFA(types.UserPoolMfaTypeOn), run: issue},
+		{name: "with revocation=disable", prepare: issuing(map[string]any{"revocation": "disable"}), run: issue},
+		{name: "by an assumed role", prepare: issuing(map[string]any{"aws_assume_role_arn": assumedRole}), run: issue},
 		{name: "without permission to set a password", prepare: func(e *env) {
 			issuing(nil)(e)
 			e.Deny("cognito-idp:AdminSetUserPassword")
-		}, run: issueUser},
+		}, run: issue},
 	}
 }
 
@@ -86,7 +87,7 @@ func userIssues() []operation {
 func withLease(role map[string]any) func(*env) {
 	return func(e *env) {
 		issuing(role)(e)
-		require.NoError(e.T, issueUser(e))
+		require.NoError(e.T, issue(e))
 	}
 }
 
@@ -120,7 +121,7 @@ func appClients() []operation {
 	}
 	leased := func(e *env) {
 		issuing(e)
-		require.NoError(e.T, issueUser(e))
+		require.NoError(e.T, issue(e))
 	}
 	old := func(e *env) {
 		leased(e)
@@ -129,7 +130,7 @@ func appClients() []operation {
 	lost := func(e *env) {
 		issuing(e)
 		e.Fault(control.Fault{Operation: "CreateUserPoolClient", Kind: control.FaultCutAfter})
-		require.Error(e.T, issueUser(e))
+		require.Error(e.T, issue(e))
 		e.Heal()
 		e.pass(10 * time.Minute)
 	}
@@ -141,7 +142,7 @@ func appClients() []operation {
 	}
 	revoke := func(e *env) error { return e.revoke(e.leases[0]) }
 	return []operation{
-		{name: "issuing one", prepare: issuing, run: issueUser},
+		{name: "issuing one", prepare: issuing, run: issue},
 		{name: "revoking a new one", prepare: leased, run: revoke},
 		{name: "revoking an old one", prepare: old, run: revoke},
 		{name: "revoking one that is gone", prepare: gone, run: revoke},
@@ -373,7 +374,7 @@ func configWrites() []operation {
 			if err := e.tryWrite("config", data); err != nil {
 				return err
 			}
-			return issueUser(e)
+			return issue(e)
 		}
 	}
 	return []operation{
@@ -397,7 +398,7 @@ func ticks() []operation {
 		return func(e *env) {
 			issuing(role)(e)
 			e.responsesLost = true
-			require.NoError(e.T, issueUser(e))
+			require.NoError(e.T, issue(e))
 			e.responsesLost = false
 			e.newProcess()
 			e.passWithTick(time.Minute)
@@ -407,7 +408,7 @@ func ticks() []operation {
 	operations := []operation{
 		{name: "of a user", run: tick, prepare: func(e *env) {
 			issuing(nil)(e)
-			fails(e, issueUser, "AdminInitiateAuth", "AdminDeleteUser")
+			fails(e, issue, "AdminInitiateAuth", "AdminDeleteUser")
 		}},
 		{name: "of a user whose lease was stored", run: tick, prepare: func(e *env) {
 			withLease(nil)(e)
@@ -434,7 +435,7 @@ func ticks() []operation {
 		e.own("x", aPassword, nil)
 		e.own("m", aSecret, nil)
 		issuing(nil)(e)
-		fails(e, issueUser, "AdminInitiateAuth", "AdminDeleteUser")
+		fails(e, issue, "AdminInitiateAuth", "AdminDeleteUser")
 		e.pass(2 * time.Hour)
 	}})
 }
