@@ -55,10 +55,13 @@ func TestStaticRoles(t *testing.T) {
 }
 
 // statics is the machine whose steps are those of a history.
-type statics struct{ *staticEnv }
+type statics struct {
+	*staticEnv
+	rt *rapid.T
+}
 
 func newStatics(rt *rapid.T) *statics {
-	m := &statics{newStaticEnv(newWorld(rt))}
+	m := &statics{newStaticEnv(newWorld(rt)), rt}
 	for _, o := range m.owned {
 		m.create(o)
 	}

@@ -57,6 +57,7 @@ func TestUsers(t *testing.T) {
 // users is the machine whose steps are those of a history.
 type users struct {
 	*core
+	rt    *rapid.T
 	roles map[string]map[string]any
 	// orphans came to be without record when a snapshot was restored; tidy is for them.
 	orphans map[string]bool
@@ -75,7 +76,7 @@ type snapshot struct {
 }
 
 func newUsers(rt *rapid.T) *users {
-	m := &users{core: newCore(newWorld(rt)), orphans: map[string]bool{}}
+	m := &users{core: newCore(newWorld(rt)), rt: rt, orphans: map[string]bool{}}
 	m.mount()
 	return m
 }

@@ -169,7 +169,7 @@ func (n mortalNetwork) RoundTrip(r *http.Request) (response *http.Response, err 
 
 // world is what the engine runs in: AWS, a machine with clocks, and the storage of its mount.
 type world struct {
-	rt      *rapid.T
+	tb      rapid.TB
 	cognito *emulator.Server
 	seed    emulator.Seed
 	began   time.Time
@@ -184,9 +184,9 @@ type world struct {
 	served logical.Storage
 }
 
-func newWorld(rt *rapid.T) *world {
+func newWorld(tb rapid.TB) *world {
 	w := &world{
-		rt: rt, began: time.Now(),
+		tb: tb, began: time.Now(),
 		cognito: emulator.New(emulator.Options{SigningKey: emulatortest.SigningKey(), CheapTokens: true}),
 		storage: &logical.InmemStorage{},
 		system:  &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
@@ -199,9 +199,9 @@ func newWorld(rt *rapid.T) *world {
 }
 
 func (w *world) must(err error) {
-	w.rt.Helper()
+	w.tb.Helper()
 	if err != nil {
-		w.rt.Fatalf("setting up the world: %s", err)
+		w.tb.Fatalf("setting up the world: %s", err)
 	}
 }
 
