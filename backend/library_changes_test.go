@@ -143,3 +143,68 @@ func TestLibraryChallenge(t *testing.T) {
 	l.checkOut("anna", nil)
 	l.checkOut("ben", nil)
 }
+
+// TestLibraryCheck reads what check/ finds of a set.
+func TestLibraryCheck(t *testing.T) {
+	read := func(l *lender) (status string, problems []string) {
+		l.T.Helper()
+		answer := l.OK(logical.ReadOperation, "check/e2e", map[string]any{"kind": "library"}).Data
+		return answer["status"].(string), answer["problems"].([]string)
+	}
+	setPool := func(l *lender, recovery types.RecoveryOptionNameType, factors ...types.AuthFactorType) {
+		l.T.Helper()
+		_, err := l.Admin.UpdateUserPool(l.T.Context(), &cip.UpdateUserPoolInput{
+			UserPoolId:             &l.Seed.UserPoolID,
+			AccountRecoverySetting: &types.AccountRecoverySettingType{RecoveryMechanisms: []types.RecoveryOptionType{{Name: recovery, Priority: aws.Int32(1)}}},
+			Policies:               &types.UserPoolPolicyType{SignInPolicy: &types.SignInPolicyType{AllowedFirstAuthFactors: factors}},
+		})
+		require.NoError(l.T, err)
+	}
+	newChecked := func(t *testing.T) *lender {
+		t.Helper()
+		l := newLender(t, hourly(), map[string]any{"size": 2})
+		setPool(l, types.RecoveryOptionNameTypeAdminOnly, types.AuthFactorTypePassword)
+		return l
+	}
+
+	t.Run("is ok for a set with free users in a pool that only an administrator recovers", func(t *testing.T) {
+		l := newChecked(t)
+		status, problems := read(l)
+		require.Equal(t, "ok", status, problems)
+	})
+
+	t.Run("warns of account recovery by users, and fails for passkeys", func(t *testing.T) {
+		l := newChecked(t)
+		setPool(l, types.RecoveryOptionNameTypeVerifiedEmail, types.AuthFactorTypePassword, types.AuthFactorTypeWebAuthn)
+		status, problems := read(l)
+		require.Equal(t, "fail", status)
+		require.Len(t, problems, 2)
+		require.Contains(t, problems[0], "passkeys (fail): The pool allows passkeys.")
+		require.Contains(t, problems[1], `account_recovery (warn): Users of the pool can recover their account by "verified_email".`)
+	})
+
+	t.Run("fails for a user that could not be prepared, with its error", func(t *testing.T) {
+		l := newChecked(t)
+		lent := l.checkOut("anna", nil)
+		l.Deny("cognito-idp:AdminUserGlobalSignOut")
+		require.Error(t, l.revoke(lent.Secret))
+		status, problems := read(l)
+		require.Equal(t, "fail", status)
+		require.Contains(t, problems[0], "library_users (fail): 1 users could not be prepared: \""+lent.Data["username"].(string))
+		require.Contains(t, problems[0], "cognito-idp:AdminUserGlobalSignOut")
+	})
+
+	t.Run("warns if no user is free", func(t *testing.T) {
+		l := newChecked(t)
+		l.checkOut("anna", nil)
+		l.checkOut("ben", nil)
+		status, problems := read(l)
+		require.Equal(t, "warn", status)
+		require.Contains(t, problems[0], "0 of 2 users are free, 2 are checked out.")
+	})
+
+	t.Run("refuses a set that does not exist", func(t *testing.T) {
+		l := newChecked(t)
+		require.Contains(t, l.Refused(logical.ReadOperation, "check/ghost", map[string]any{"kind": "library"}), `there is no library set "ghost"`)
+	})
+}
