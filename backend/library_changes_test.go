@@ -151,40 +151,36 @@ func TestLibraryCheck(t *testing.T) {
 		answer := l.OK(logical.ReadOperation, "check/e2e", map[string]any{"kind": "library"}).Data
 		return answer["status"].(string), answer["problems"].([]string)
 	}
-	setPool := func(l *lender, recovery types.RecoveryOptionNameType, factors ...types.AuthFactorType) {
-		l.T.Helper()
-		_, err := l.Admin.UpdateUserPool(l.T.Context(), &cip.UpdateUserPoolInput{
-			UserPoolId:             &l.Seed.UserPoolID,
-			AccountRecoverySetting: &types.AccountRecoverySettingType{RecoveryMechanisms: []types.RecoveryOptionType{{Name: recovery, Priority: aws.Int32(1)}}},
-			Policies:               &types.UserPoolPolicyType{SignInPolicy: &types.SignInPolicyType{AllowedFirstAuthFactors: factors}},
-		})
-		require.NoError(l.T, err)
-	}
-	newChecked := func(t *testing.T) *lender {
+	newChecked := func(t *testing.T, recovery types.RecoveryOptionNameType) *lender {
 		t.Helper()
-		l := newLender(t, hourly(), map[string]any{"size": 2})
-		setPool(l, types.RecoveryOptionNameTypeAdminOnly, types.AuthFactorTypePassword)
+		l := &lender{newIssuer(t, hourly())}
+		pool := l.MakePool(&cip.CreateUserPoolInput{AccountRecoverySetting: &types.AccountRecoverySettingType{
+			RecoveryMechanisms: []types.RecoveryOptionType{{Name: recovery, Priority: aws.Int32(1)}},
+		}})
+		client, secret := l.MakeClient(pool)
+		l.WriteOK("roles/shut", map[string]any{
+			"credential_type": "user", "user_pool_id": pool, "region": l.Seed.Region, "groups": "testers", "ttl": "1h",
+			"app_client_id": client, "app_client_secret": secret,
+		})
+		l.WriteOK("library/e2e", map[string]any{"role": "shut", "size": 2})
+		l.requireReady(2)
 		return l
 	}
 
 	t.Run("is ok for a set with free users in a pool that only an administrator recovers", func(t *testing.T) {
-		l := newChecked(t)
-		status, problems := read(l)
+		status, problems := read(newChecked(t, types.RecoveryOptionNameTypeAdminOnly))
 		require.Equal(t, "ok", status, problems)
 	})
 
-	t.Run("warns of account recovery by users, and fails for passkeys", func(t *testing.T) {
-		l := newChecked(t)
-		setPool(l, types.RecoveryOptionNameTypeVerifiedEmail, types.AuthFactorTypePassword, types.AuthFactorTypeWebAuthn)
-		status, problems := read(l)
-		require.Equal(t, "fail", status)
-		require.Len(t, problems, 2)
-		require.Contains(t, problems[0], "passkeys (fail): The pool allows passkeys.")
-		require.Contains(t, problems[1], `account_recovery (warn): Users of the pool can recover their account by "verified_email".`)
+	t.Run("warns of account recovery by users", func(t *testing.T) {
+		status, problems := read(newChecked(t, types.RecoveryOptionNameTypeVerifiedEmail))
+		require.Equal(t, "warn", status)
+		require.Len(t, problems, 1)
+		require.Contains(t, problems[0], `account_recovery (warn): Users of the pool can recover their account by "verified_email".`)
 	})
 
 	t.Run("fails for a user that could not be prepared, with its error", func(t *testing.T) {
-		l := newChecked(t)
+		l := newChecked(t, types.RecoveryOptionNameTypeAdminOnly)
 		lent := l.checkOut("anna", nil)
 		l.Deny("cognito-idp:AdminUserGlobalSignOut")
 		require.Error(t, l.revoke(lent.Secret))
@@ -195,7 +191,7 @@ func TestLibraryCheck(t *testing.T) {
 	})
 
 	t.Run("warns if no user is free", func(t *testing.T) {
-		l := newChecked(t)
+		l := newChecked(t, types.RecoveryOptionNameTypeAdminOnly)
 		l.checkOut("anna", nil)
 		l.checkOut("ben", nil)
 		status, problems := read(l)
@@ -204,7 +200,7 @@ func TestLibraryCheck(t *testing.T) {
 	})
 
 	t.Run("refuses a set that does not exist", func(t *testing.T) {
-		l := newChecked(t)
+		l := &lender{newIssuer(t, hourly())}
 		require.Contains(t, l.Refused(logical.ReadOperation, "check/ghost", map[string]any{"kind": "library"}), `there is no library set "ghost"`)
 	})
 }
