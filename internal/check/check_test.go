@@ -62,6 +62,10 @@ func (silentAWS) Identity(context.Context, cognito.Target) (string, error) {
 	return "", errors.New("down")
 }
 
+func (silentAWS) Quotas(context.Context, cognito.Target) ([]cognito.Quota, error) {
+	return nil, errSilent
+}
+
 func TestFindingsThatAnotherOneExplainsAreSkipped(t *testing.T) {
 	findings := StaticPassword{Subject: Subject{Target: cognito.Target{UserPoolID: "eu-west-1_a"}}, Username: "ann"}.Run(t.Context(), silentAWS{}, silentPool{})
 	require.Equal(t, Fail, Worst(findings))

@@ -52,7 +52,8 @@ type StaticPassword struct {
 type passwordCheck struct {
 	StaticPassword
 	lookups
-	user Result[cognito.UserState]
+	user   Result[cognito.UserState]
+	quotas quotaLookup
 }
 
 // Run compares the static role with its user pool. It signs in no user, because a wrong password
@@ -61,13 +62,14 @@ func (s StaticPassword) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	c := &passwordCheck{StaticPassword: s, lookups: newLookups(s.Subject)}
 	r := newReader(ctx)
 	c.start(r, aws, pool)
+	c.quotas.start(r, aws, s.Target)
 	read(r, &c.user, func(ctx context.Context) (cognito.UserState, error) { return pool.User(ctx, s.Username) })
 	r.wait()
 	findings := []Finding{c.checkIdentity(), c.checkPool(), c.checkUser()}
 	if c.lookups.AppClient.ID != "" {
 		findings = append(findings, c.checkClient(), c.checkSecret(userClientWithoutSecret), c.checkFlows())
 	}
-	return findings
+	return append(findings, c.quotas.check())
 }
 
 // Precheck reads only what can certainly stop a rotation, the user and the app

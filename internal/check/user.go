@@ -48,6 +48,7 @@ type userCheck struct {
 	lookups
 	softwareTokens Result[bool]
 	groups         groupLookups
+	quotas         quotaLookup
 }
 
 // Run compares the role with its user pool.
@@ -56,6 +57,7 @@ func (u User) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	r := newReader(ctx)
 	c.start(r, aws, pool)
 	c.groups.start(r, pool)
+	c.quotas.start(r, aws, u.Target)
 	if u.TOTP {
 		read(r, &c.softwareTokens, pool.AllowsSoftwareTokens)
 	}
@@ -74,7 +76,7 @@ func (c *userCheck) findings() []Finding {
 	if len(c.Groups) > 0 {
 		findings = append(findings, c.groups.check(&c.lookups))
 	}
-	return append(findings, c.checkUsername(), c.checkRequired(), c.checkAttributes(), c.checkPasswords(), c.checkMFA())
+	return append(findings, c.checkUsername(), c.checkRequired(), c.checkAttributes(), c.checkPasswords(), c.checkMFA(), c.quotas.check())
 }
 
 func (c *userCheck) checkFlows() Finding {
