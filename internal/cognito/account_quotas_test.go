@@ -16,6 +16,14 @@ import (
 
 const quotaOperation = "GetProvisionedLimit"
 
+// newFollowing returns a fixture whose Service follows the account's quotas.
+func newFollowing(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t, 0)
+	f.limit(nil)
+	return f
+}
+
 // readUser makes a request that counts for UserRead, whose quota AWS raises for some accounts.
 func (f *fixture) readUser(target cognito.Target) {
 	f.Helper()
@@ -33,14 +41,14 @@ func (f *fixture) waitForLimit(category string, limit float64) {
 
 func (f *fixture) waitForQuotaCalls(n int) {
 	f.Helper()
-	require.Eventually(f, func() bool { return len(f.Calls().Of(quotaOperation)) == n }, 10*time.Second, time.Millisecond)
+	require.Eventually(f, func() bool { return len(f.QuotaReads()) == n }, 10*time.Second, time.Millisecond)
 }
 
 func ireland() cognito.Target { return cognito.Target{Region: "eu-west-1"} }
 
 func TestLimitsFollowTheAccount(t *testing.T) {
 	t.Run("half of what AWS allows the account", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		require.NoError(t, f.Control.SetQuotas(t.Context(), control.Quotas{"UserCreation": 200, "UserAuthentication": 100}))
 		f.readUser(ireland())
 		f.waitForLimit("UserCreation", 100)
@@ -50,11 +58,11 @@ func TestLimitsFollowTheAccount(t *testing.T) {
 		for range 3 {
 			f.readUser(ireland())
 		}
-		require.Len(t, f.Calls().Of(quotaOperation), 5, "once for each category that AWS raises")
+		require.Len(t, f.QuotaReads(), 5, "once for each category that AWS raises")
 	})
 
 	t.Run("what the config says wins", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		require.NoError(t, f.Control.SetQuotas(t.Context(), control.Quotas{"UserCreation": 200, "UserAuthentication": 200, "UserRead": 200}))
 		f.limit(map[string]float64{"UserAuthentication": 7, "UserCreation": 300})
 		f.readUser(ireland())
@@ -69,20 +77,20 @@ func TestLimitsFollowTheAccount(t *testing.T) {
 		f.limit(cognito.RateLimits(nil))
 		f.readUser(ireland())
 		f.readUser(ireland())
-		require.Empty(t, f.Calls().Of(quotaOperation))
+		require.Empty(t, f.QuotaReads())
 	})
 
 	t.Run("nothing is asked for requests whose quotas are the same for all", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		_, err := f.pool().Rules(t.Context())
 		require.NoError(t, err)
 		_, err = f.pool().Rules(t.Context())
 		require.NoError(t, err)
-		require.Empty(t, f.Calls().Of(quotaOperation))
+		require.Empty(t, f.QuotaReads())
 	})
 
 	t.Run("a category that AWS does not know keeps its default", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		require.NoError(t, f.Control.SetQuotas(t.Context(), control.Quotas{"UserCreation": 200}))
 		f.Fault(control.Fault{Operation: quotaOperation, Kind: control.FaultError, Code: "ResourceNotFoundException", Times: 1})
 		f.readUser(ireland())
@@ -91,8 +99,7 @@ func TestLimitsFollowTheAccount(t *testing.T) {
 	})
 
 	t.Run("the limits of another account stay", func(t *testing.T) {
-		f := newFixture(t, 0)
-		f.limit(nil)
+		f := newFollowing(t)
 		require.NoError(t, f.Control.SetQuotas(t.Context(), control.Quotas{"UserRead": 400}))
 		f.readUser(cognito.Target{Region: "eu-west-1", AssumeRoleARN: "arn:aws:iam::111111111111:role/a"})
 		f.waitForLimit("UserRead", 200)
@@ -112,7 +119,7 @@ func TestUnreadableQuotasFailNothing(t *testing.T) {
 	}
 
 	t.Run("without the permission the defaults stay", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		f.Deny("cognito-idp:" + quotaOperation)
 		f.readUser(ireland())
 		f.waitForQuotaCalls(1)
@@ -121,12 +128,12 @@ func TestUnreadableQuotasFailNothing(t *testing.T) {
 		for range 3 {
 			f.readUser(ireland())
 		}
-		require.LessOrEqual(t, len(f.Calls().Of(quotaOperation)), 2, "a refusal is not asked for again, except by who wants to know")
+		require.LessOrEqual(t, len(f.QuotaReads()), 2, "a refusal is not asked for again, except by who wants to know")
 		requireDefaults(f)
 	})
 
 	t.Run("no request waits for them", func(t *testing.T) {
-		f := newFixture(t, 0)
+		f := newFollowing(t)
 		f.Fault(control.Fault{Operation: quotaOperation, Kind: control.FaultHang})
 		f.readUser(ireland())
 		f.readUser(ireland())
@@ -137,6 +144,7 @@ func TestUnreadableQuotasFailNothing(t *testing.T) {
 		f := newFixture(t, 0)
 		var later atomic.Int64
 		settings := f.settings(3, time.Second)
+		settings.RateLimits = nil
 		began := time.Now()
 		settings.Now = func() time.Time { return began.Add(time.Duration(later.Load())) }
 		f.service = cognito.New(t.Context(), settings)
@@ -145,7 +153,7 @@ func TestUnreadableQuotasFailNothing(t *testing.T) {
 		_, err := f.service.Quotas(t.Context(), ireland())
 		require.Equal(t, cognito.KindUnavailable, cognito.KindOf(err))
 		f.readUser(ireland())
-		require.Len(t, f.Calls().Of(quotaOperation), 1, "one attempt, and not yet another")
+		require.Len(t, f.QuotaReads(), 1, "one attempt, and not yet another")
 		later.Store(int64(10 * time.Minute))
 		f.readUser(ireland())
 		f.waitForQuotaCalls(2)
