@@ -32,7 +32,7 @@ func (q *quotaLookup) check() Finding {
 		return Passed(name, "The engine uses half of AWS's default quotas, or rate_limits of the config: AWS did not tell those of the account.")
 	}
 	if over := texts(q.quotas.Value, func(q cognito.Quota) bool { return q.Limit > q.Quota }); len(over) > 0 {
-		return warned(name, "rate_limits of the config exceeds what AWS allows the account: "+strings.Join(over, ", ")+".",
+		return Warned(name, "rate_limits of the config exceeds what AWS allows the account: "+strings.Join(over, ", ")+".",
 			"Lower these categories in rate_limits, or have the quota raised.")
 	}
 	all := texts(q.quotas.Value, func(cognito.Quota) bool { return true })

@@ -34,7 +34,7 @@ func (r Rotation) Finding() Finding {
 		return Failed(name, "The last rotation failed: "+r.LastError+".",
 			"Correct the cause. The next attempt is at "+r.Retry.UTC().Format(time.RFC3339)+", or on a write to rotate-role/.")
 	case r.Started:
-		return warned(name, "A rotation has started and is not finished.", "The engine finishes it within a minute, or on the next read of static-creds/.")
+		return Warned(name, "A rotation has started and is not finished.", "The engine finishes it within a minute, or on the next read of static-creds/.")
 	default:
 		return Passed(name, "The next rotation is at "+r.Next.UTC().Format(time.RFC3339)+".")
 	}
@@ -100,7 +100,7 @@ func (c *passwordCheck) checkUser() Finding {
 	case c.user.known() && user.Status == cognito.StatusExternalProvider:
 		return Failed(name, "The user signs in with an external provider, and a password would end that.", "Delete the static role.")
 	case c.user.known() && !user.Enabled:
-		return warned(name, "The user is disabled, so its password is not accepted.", "Enable the user, or delete the static role.")
+		return Warned(name, "The user is disabled, so its password is not accepted.", "Enable the user, or delete the static role.")
 	case c.user.known():
 		return Passed(name, "The user exists, with status "+user.Status+".")
 	case c.brokenBy() != "":

@@ -88,7 +88,7 @@ func (c *userCheck) checkFlows() Finding {
 	case slices.Contains(flows, flowAdminPassword):
 		return Passed(name, "The app client allows "+flowAdminPassword+".")
 	case slices.Contains(flows, flowAdminPasswordLegacy):
-		return warned(name, "The app client allows "+flowAdminPasswordLegacy+", the older name of the flow.",
+		return Warned(name, "The app client allows "+flowAdminPasswordLegacy+", the older name of the flow.",
 			"Replace it with "+flowAdminPassword+"; Cognito does not allow both kinds of names in one app client.")
 	default:
 		return Failed(name, "The app client does not allow "+flowAdminPassword+", so users cannot be signed in.",
@@ -105,7 +105,7 @@ func (c *userCheck) checkTokenLife() Finding {
 	case !c.client.known():
 		return skipped(name, "app_client")
 	case life > c.Lease:
-		return warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", life, c.Lease),
+		return Warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", life, c.Lease),
 			"Shorten the validity of the tokens in the app client, or lengthen the role's ttl.")
 	default:
 		return Passed(name, fmt.Sprintf("Access and ID tokens are valid for %s, no longer than a lease of %s.", life, c.Lease))
