@@ -24,6 +24,7 @@ func newReplica(t *testing.T) *pool {
 	_, err := p.Admin.CreateUserPoolReplica(t.Context(), &cip.CreateUserPoolReplicaInput{UserPoolId: &p.Seed.UserPoolID, RegionName: &region})
 	require.NoError(t, err)
 	p.WriteOK("config", map[string]any{"region": away, "sts_endpoint": p.Seed.Domain})
+	p.OK(logical.PatchOperation, "roles/ci", map[string]any{"region": ""})
 	return p
 }
 
@@ -53,7 +54,7 @@ func TestReplicaRefusesWithTheReason(t *testing.T) {
 
 	t.Run("an app client", func(t *testing.T) {
 		p := newReplica(t)
-		p.WriteOK("roles/app", map[string]any{"credential_type": "app_client", "user_pool_id": p.Seed.UserPoolID, "scopes": "api/read", "ttl": "1h", "max_ttl": "1h"})
+		p.WriteOK("roles/app", map[string]any{"credential_type": "app_client", "user_pool_id": p.Seed.UserPoolID, "cognito_pool_domain": p.Seed.Domain, "scopes": "api/read", "ttl": "1h", "max_ttl": "1h"})
 		require.Contains(t, p.Refused(logical.ReadOperation, "creds/app", nil), reason)
 	})
 
