@@ -142,12 +142,12 @@ func printProved(t *testing.T, p *provider, proved map[string]string) {
 	if p.endpoint() != "" {
 		at = "a stand-in for AWS, as a rehearsal"
 	}
-	fmt.Printf("\nOn %s, with server %s, at %s:\n\n| done through Vault | true at Cognito | proved |\n|---|---|---|\n",
+	fmt.Fprintf(os.Stdout, "\nOn %s, with server %s, at %s:\n\n| done through Vault | true at Cognito | proved |\n|---|---|---|\n",
 		time.Now().UTC().Format(time.DateOnly), server.Version, at)
 	for _, c := range acceptanceCases {
-		fmt.Printf("| %s | %s | %s |\n", c.does, c.must, proved[c.does])
+		fmt.Fprintf(os.Stdout, "| %s | %s | %s |\n", c.does, c.must, proved[c.does])
 	}
-	fmt.Println()
+	fmt.Fprintln(os.Stdout)
 }
 
 func newAcceptance(t *testing.T, e *fixture) *acceptance {
