@@ -29,23 +29,23 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	if err := role.validate(aws.region); err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the role again.")}
 	}
-	valid := check.Passed("role", "The role's fields are valid.")
+	valid := append([]check.Finding{check.Passed("role", "The role's fields are valid.")}, role.access().checkRegion(aws.region)...)
 	if role.CredentialType == credentialTypeUser {
-		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
+		return append(valid, runCheck(ctx, aws, role.target(aws.region), b.userSubject(ctx, req, name, role, aws))...)
 	}
 	if role.CredentialType == credentialTypeAppClient {
-		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), check.Issuer{
+		return append(valid, runCheck(ctx, aws, role.target(aws.region), check.Issuer{
 			Target: role.target(aws.region), Domain: role.CognitoPoolDomain,
 		})...)
 	}
 	if role.CredentialType == credentialTypeGroupMembership {
-		return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), b.memberSubject(req, role, aws))...)
+		return append(valid, runCheck(ctx, aws, role.target(aws.region), b.memberSubject(req, role, aws))...)
 	}
 	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
 		return []check.Finding{check.Failed("role", err.Error(), "Correct static_role, or the static role that it names.")}
 	}
-	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
+	return append(valid, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 
 // checkLibrary returns what would stop a library set from lending users, or let a holder keep one.
@@ -83,7 +83,8 @@ func checkStaticRole(ctx context.Context, role *staticRole, aws *connection, now
 		return []check.Finding{check.Failed("role", err.Error(), "Correct the field and write the static role again.")}
 	}
 	rotation := check.Rotation{LastError: role.LastError, Started: role.State == staticSetting || role.State == staticProving, Next: role.NextRotation, Retry: latest(role.nextAttempt(now), now)}
-	return append([]check.Finding{rotation.Finding()}, runCheck(ctx, aws, role.target(aws.region), role.subject(aws.region))...)
+	findings := append([]check.Finding{rotation.Finding()}, role.access().checkRegion(aws.region)...)
+	return append(findings, runCheck(ctx, aws, role.target(aws.region), role.subject(aws.region))...)
 }
 
 // runCheck compares a subject with its pool. A target without pool or region has none to read.

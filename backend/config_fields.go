@@ -100,7 +100,7 @@ func serviceConfigFields() map[string]*framework.FieldSchema {
 		},
 		"rate_limits": {
 			Type:        framework.TypeKVPairs,
-			Description: "Requests per second that this mount may use of each Cognito quota category, per account and region, as a map or as one text such as UserUpdate=20,UserCreation=25. A category that is not set defaults to half of the AWS default quota.",
+			Description: "Requests per second that this mount may use of each Cognito quota category, per account and region, as a map or as one text such as UserUpdate=20,UserCreation=25. A category that is not set defaults to half of the quota of the account where the engine may read it, and otherwise of the AWS default quota.",
 		},
 		"request_timeout": {
 			Type:        framework.TypeDurationSecond,
@@ -137,7 +137,7 @@ func rotationConfigFields() map[string]*framework.FieldSchema {
 func configResponseFields(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
 	read := responseFields(fields, "aws_secret_access_key", "aws_session_token", "verify_connection")
 	read["rate_limits"].Type = framework.TypeString
-	read["rate_limits"].Description = "Rate limits in effect, defaults included, as one text."
+	read["rate_limits"].Description = "Rate limits of the config and, for other categories, half of the AWS default quotas, as one text."
 	read["last_vault_rotation"] = &framework.FieldSchema{
 		Type: framework.TypeString, Description: "When the engine created the access key (RFC 3339).",
 	}

@@ -663,9 +663,10 @@ func TestMembershipRoleServesNoTokens(t *testing.T) {
 func TestCheckOfMemberships(t *testing.T) {
 	t.Run("finds nothing wrong with a good role", func(t *testing.T) {
 		e := newElevator(t, nil)
+		e.OK(logical.PatchOperation, "config", map[string]any{"rate_limits": nil})
 		c := e.check("ci")
 		require.Equal(t, "ok", c.status)
-		require.ElementsMatch(t, []string{"role", "aws_identity", "user_pool", "groups", "user"}, c.of("ok"))
+		require.ElementsMatch(t, []string{"role", "aws_identity", "user_pool", "groups", "user", "quotas"}, c.of("ok"))
 	})
 	t.Run("finds a missing group and a missing user", func(t *testing.T) {
 		e := newElevator(t, map[string]any{"groups": "nosuch", "username": "eve"})
@@ -683,6 +684,7 @@ func TestCheckOfMemberships(t *testing.T) {
 	})
 	t.Run("says that a user was not looked for when it depends on the caller", func(t *testing.T) {
 		e := newElevator(t, map[string]any{"username": "{{identity.entity.name}}"})
+		e.OK(logical.PatchOperation, "config", map[string]any{"rate_limits": nil})
 		c := e.check("ci")
 		require.Equal(t, "ok", c.status)
 		require.Contains(t, c.says("user"), "none was looked for")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"vault-plugin-secrets-cognito/internal/check"
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
@@ -70,13 +71,24 @@ func (a poolAccess) requirePool(defaultRegion string) error {
 	return nil
 }
 
-// warnings returns a warning if the region is not the one in the user pool ID.
+// warnings returns a warning if the region is not the one in the user pool ID. The pool ID of a
+// replica holds the primary region, so both may be right.
 func (a poolAccess) warnings(defaultRegion string) []string {
 	of := regionOfPool(a.userPoolID)
 	if own := cmp.Or(a.region, defaultRegion); of != "" && own != "" && of != own {
-		return []string{fmt.Sprintf("user_pool_id %q looks like a pool of region %q, but region is %q", a.userPoolID, of, own)}
+		return []string{fmt.Sprintf("user_pool_id %q looks like a pool of region %q, but region is %q: if that is a replica in a secondary region, "+
+			"it signs users in and issues tokens, and refuses to create or change users, passwords, groups and app clients", a.userPoolID, of, own)}
 	}
 	return nil
+}
+
+// checkRegion returns a finding about what warnings warns of, or none.
+func (a poolAccess) checkRegion(defaultRegion string) []check.Finding {
+	var findings []check.Finding
+	for _, warning := range a.warnings(defaultRegion) {
+		findings = append(findings, check.Warned("region", warning+".", "Correct region or user_pool_id, unless the role is for the replica."))
+	}
+	return findings
 }
 
 func validateDomain(domain string) error {

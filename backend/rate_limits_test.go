@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-cognito/backend/backendtest"
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -100,6 +101,26 @@ func TestRateLimits(t *testing.T) {
 		require.ErrorContains(t, err, "the engine's own limit of 0.001 requests per second for the quota category UserCreation")
 		require.Len(t, p.records(), 1, "nothing was begun that has to be undone")
 		require.Len(t, p.Users(), 1)
+	})
+
+	t.Run("check shows the account's quotas and warns of limits above them", func(t *testing.T) {
+		p := newCheckedPool(t)
+		require.NoError(t, p.Control.SetQuotas(t.Context(), control.Quotas{"UserCreation": 200}))
+		c := p.check("ci")
+		require.Equal(t, "ok", c.status, c)
+		require.Contains(t, c.says("quotas"), "UserCreation 100 of 200")
+		p.WriteOK("config", map[string]any{"rate_limits": map[string]any{"UserCreation": 300}})
+		c = p.check("ci")
+		require.Equal(t, []string{"quotas"}, c.of("warn"))
+		require.Contains(t, c.says("quotas"), "UserCreation 300 of 200")
+	})
+
+	t.Run("without the permission to read quotas a role is as good", func(t *testing.T) {
+		p := newCheckedPool(t)
+		p.Deny("cognito-idp:GetProvisionedLimit")
+		c := p.check("ci")
+		require.Equal(t, "ok", c.status, c)
+		require.Contains(t, c.says("quotas"), "cognito-idp:GetProvisionedLimit")
 	})
 
 	t.Run("a revocation is limited, too", func(t *testing.T) {

@@ -402,6 +402,83 @@ var acceptanceCases = []acceptanceCase{
 		},
 	},
 	{
+		does: "read creds/ of a role for app clients, and revoke",
+		must: "the pool has an app client of the lease, for its scope, and afterwards none",
+		try: func(a *acceptance) {
+			a.appClientRole()
+			require.Equal(a, "ok", a.check("service").status, a.read("check/service").Data)
+			secret := a.read("creds/service")
+			id := secret.Data["app_client_id"].(string)
+			client, err := a.appClientAt(id)
+			require.NoError(a, err)
+			require.Equal(a, []string{"api/read"}, client.AllowedOAuthScopes)
+			require.Equal(a, secret.Data["app_client_secret"], aws.ToString(client.ClientSecret))
+			a.revoke(secret.LeaseID)
+			_, err = a.appClientAt(id)
+			require.Equal(a, "ResourceNotFoundException", codeOf(err))
+		},
+	},
+	{
+		does:  "use the app client of a lease, revoke, and use it again",
+		must:  "it gets a token for its scope, and afterwards none",
+		needs: []need{needMachine},
+		try: func(a *acceptance) {
+			a.appClientRole()
+			secret := a.read("creds/service")
+			client := app{id: secret.Data["app_client_id"].(string), secret: secret.Data["app_client_secret"].(string)}
+			a.requireSecret(client, client.secret, true)
+			require.Equal(a, "api/read", a.claims(a.pool, a.read("creds/machine").Data["access_token"])["scope"])
+			a.revoke(secret.LeaseID)
+			a.requireSecret(client, client.secret, false)
+		},
+	},
+	{
+		does: "put a person into a group for the time of a lease",
+		must: "the person is in it, and afterwards in those of before, with the same password",
+		try: func(a *acceptance) {
+			username, password := a.addPerson()
+			_, err := a.cognito().AdminAddUserToGroup(a.Context(), &cip.AdminAddUserToGroupInput{UserPoolId: &a.pool, Username: &username, GroupName: aws.String("testers")})
+			require.NoError(a, err)
+			a.write("roles/elevate", map[string]any{
+				"credential_type": "group_membership", "user_pool_id": a.pool, "username": username, "groups": "admins", "ttl": "10m",
+			})
+			require.Equal(a, "ok", a.check("elevate").status, a.read("check/elevate").Data)
+			lease := a.read("creds/elevate").LeaseID
+			require.ElementsMatch(a, []string{"testers", "admins"}, a.groupsOf(username))
+			a.revoke(lease)
+			require.Equal(a, []string{"testers"}, a.groupsOf(username))
+			a.requireTaken(username, password)
+		},
+	},
+	// Lines about the library of users that are lent and taken back belong here, once there is one.
+	{
+		does: "read metrics after a user was issued and revoked",
+		must: "they count the calls that the pool was asked for",
+		try: func(a *acceptance) {
+			_, lease := a.issue(nil)
+			a.revoke(lease)
+			text, err := a.vault.CLI(a.Context(), "read", "-format=raw", a.mount+"/metrics", "format=prometheus")
+			require.NoError(a, err)
+			for _, operation := range []string{"AdminCreateUser", "AdminDeleteUser"} {
+				require.Regexp(a, `vault_cognito_aws_calls_total\{code="ok",operation="`+operation+`"\} [1-9]`, text)
+			}
+		},
+	},
+	{
+		does:  "read check/ of a role for users, where the account's quotas may be read",
+		must:  "it shows the quota of UserCreation that AWS names",
+		needs: []need{needQuotas},
+		try: func(a *acceptance) {
+			a.userRole(map[string]any{"app_client_id": a.confidential.id, "app_client_secret": a.confidential.secret})
+			out, err := a.cognito().GetProvisionedLimit(a.Context(), &cip.GetProvisionedLimitInput{LimitDefinition: &types.LimitDefinitionType{
+				LimitClass: types.LimitClassApiCategory, Attributes: map[string]string{"Category": "UserCreation"},
+			}})
+			require.NoError(a, err)
+			quota := out.Limit.ProvisionedLimitValue
+			require.Contains(a, a.finding("quotas"), fmt.Sprintf("UserCreation %g of %d", float64(quota)/2, quota))
+		},
+	},
+	{
 		does: "read check/ of a role that is right, and of one with mistakes",
 		must: "ok; or a finding for each mistake",
 		try: func(a *acceptance) {
@@ -415,6 +492,23 @@ var acceptanceCases = []acceptanceCase{
 			require.Equal(a, "fail", a.check("ci").findings["user_pool"])
 		},
 	},
+}
+
+// appClientRole writes a role for app clients of the scope api/read.
+func (a *acceptance) appClientRole() {
+	a.Helper()
+	a.write("roles/service", map[string]any{
+		"credential_type": "app_client", "user_pool_id": a.pool, "cognito_pool_domain": a.domain, "scopes": "api/read", "ttl": "10m", "access_token_ttl": "5m",
+	})
+}
+
+// appClientAt reads an app client from the provider.
+func (a *acceptance) appClientAt(id string) (*types.UserPoolClientType, error) {
+	out, err := a.cognito().DescribeUserPoolClient(a.Context(), &cip.DescribeUserPoolClientInput{UserPoolId: &a.pool, ClientId: &id})
+	if err != nil {
+		return nil, err
+	}
+	return out.UserPoolClient, nil
 }
 
 func (a *acceptance) machineRole(role map[string]any) {

@@ -26,6 +26,7 @@ var lacksOfMoto = map[need]string{
 	needMachine:      "there is no such path",
 	needClientToken:  absent,
 	needSecrets:      absent,
+	needQuotas:       absent,
 	needMFA:          "a sign-in does not ask for one that is not set up",
 	needSecretHash:   "any hash is taken",
 	needEnforcedKeys: "any access key is taken",

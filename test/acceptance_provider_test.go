@@ -47,6 +47,7 @@ const (
 	needAccounts     need = "a second account"
 	needRootKey      need = "an IAM user"
 	needEnforcedKeys need = "enforced access keys"
+	needQuotas       need = "GetProvisionedLimit"
 	needPromptIAM    need = "an IAM whose changes arrive at once"
 )
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -108,8 +109,10 @@ func accept(t *testing.T, p *provider) {
 	t.Helper()
 	count := counters.Open(t, "Second opinion", "acceptance table on "+p.name)
 	e := makeFixture(t, p)
+	proved := map[string]string{}
 	for _, c := range acceptanceCases {
-		t.Run(c.does, func(t *testing.T) {
+		proved[c.does] = mark(c, p.lacks)
+		passed := t.Run(c.does, func(t *testing.T) {
 			for _, need := range c.needs {
 				if why := p.lacks[need]; why != "" {
 					counters.Skip(t, fmt.Sprintf("%s lacks %s: %s", p.name, need, why))
@@ -118,8 +121,33 @@ func accept(t *testing.T, p *provider) {
 			count.Tried(1)
 			c.try(newAcceptance(t, e))
 		})
+		if !passed {
+			proved[c.does] = "**no**"
+		}
 	}
 	count.Lost(counters.UsersLeft, len(e.usersNamed(t, "vault-")))
+	printProved(t, p, proved)
+}
+
+// printProved prints what a run on an AWS account proved, as a table for README.md. It is not
+// indented, as a log of the test would be.
+func printProved(t *testing.T, p *provider, proved map[string]string) {
+	t.Helper()
+	if os.Getenv(accVariable) != "1" {
+		return
+	}
+	server, err := shared.Client().Sys().HealthWithContext(t.Context())
+	require.NoError(t, err)
+	at := p.name + " in " + p.config.Region
+	if p.endpoint() != "" {
+		at = "a stand-in for AWS, as a rehearsal"
+	}
+	fmt.Fprintf(os.Stdout, "\nOn %s, with server %s, at %s:\n\n| done through Vault | true at Cognito | proved |\n|---|---|---|\n",
+		time.Now().UTC().Format(time.DateOnly), server.Version, at)
+	for _, c := range acceptanceCases {
+		fmt.Fprintf(os.Stdout, "| %s | %s | %s |\n", c.does, c.must, proved[c.does])
+	}
+	fmt.Fprintln(os.Stdout)
 }
 
 func newAcceptance(t *testing.T, e *fixture) *acceptance {

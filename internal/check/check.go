@@ -52,7 +52,8 @@ func Failed(name, detail, remedy string) Finding {
 	return Finding{Name: name, Status: Fail, Detail: detail, Remedy: remedy}
 }
 
-func warned(name, detail, remedy string) Finding {
+// Warned returns a finding that may not be intended.
+func Warned(name, detail, remedy string) Finding {
 	return Finding{Name: name, Status: Warn, Detail: detail, Remedy: remedy}
 }
 

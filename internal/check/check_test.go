@@ -14,7 +14,7 @@ import (
 )
 
 func TestWorst(t *testing.T) {
-	passed, warning, open, bad := Passed("a", ""), warned("b", "", ""), unknown("c", "", ""), Failed("d", "", "")
+	passed, warning, open, bad := Passed("a", ""), Warned("b", "", ""), unknown("c", "", ""), Failed("d", "", "")
 	require.Equal(t, OK, Worst(nil))
 	require.Equal(t, Warn, Worst([]Finding{passed, warning, passed}))
 	require.Equal(t, Unknown, Worst([]Finding{open, warning}), "an unknown may hide a failure")
@@ -23,7 +23,7 @@ func TestWorst(t *testing.T) {
 
 func TestProblemsNameTheMostSevereFirst(t *testing.T) {
 	findings := []Finding{
-		Passed("role", "Fine."), warned("token_life", "Long.", "Shorten it."), skipped("groups", "user_pool"),
+		Passed("role", "Fine."), Warned("token_life", "Long.", "Shorten it."), skipped("groups", "user_pool"),
 		Failed("user_pool", "Missing.", "Create it."), unknown("mfa", "Denied.", ""),
 	}
 	require.Equal(t, []string{
@@ -60,6 +60,10 @@ type silentAWS struct{ AWS }
 
 func (silentAWS) Identity(context.Context, cognito.Target) (string, error) {
 	return "", errors.New("down")
+}
+
+func (silentAWS) Quotas(context.Context, cognito.Target) ([]cognito.Quota, error) {
+	return nil, errSilent
 }
 
 func TestFindingsThatAnotherOneExplainsAreSkipped(t *testing.T) {

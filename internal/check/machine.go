@@ -181,7 +181,7 @@ func (c *machineCheck) checkDomainState(name string, state cognito.DomainState) 
 	case state.UserPoolID != c.Target.UserPoolID:
 		return Failed(name, fmt.Sprintf("The domain %q belongs to user pool %q.", c.request.Domain, state.UserPoolID), remedy)
 	case state.Status == domainUpdating:
-		return warned(name, "The domain is being updated.", "Wait until its status is "+domainActive+".")
+		return Warned(name, "The domain is being updated.", "Wait until its status is "+domainActive+".")
 	case state.Status != domainActive:
 		return Failed(name, fmt.Sprintf("The domain is not active: its status is %s.", state.Status), "Wait until its status is "+domainActive+", or create it again.")
 	default:

@@ -25,6 +25,7 @@ type memberCheck struct {
 	groups  groupLookups
 	user    Result[cognito.UserState]
 	present Result[[]string]
+	quotas  quotaLookup
 }
 
 // Run compares the role with its user pool. Whether IAM allows to change memberships is not compared.
@@ -36,12 +37,13 @@ func (m Member) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	r := newReader(ctx)
 	c.start(r, aws, pool)
 	c.groups.start(r, pool)
+	c.quotas.start(r, aws, m.Target)
 	if m.Username != "" {
 		read(r, &c.user, func(ctx context.Context) (cognito.UserState, error) { return pool.User(ctx, m.Username) })
 		read(r, &c.present, func(ctx context.Context) ([]string, error) { return pool.GroupsOf(ctx, m.Username) })
 	}
 	r.wait()
-	return []Finding{c.checkIdentity(), c.checkPool(), c.groups.check(&c.lookups), c.checkUser()}
+	return []Finding{c.checkIdentity(), c.checkPool(), c.groups.check(&c.lookups), c.checkUser(), c.quotas.check()}
 }
 
 func (c *memberCheck) checkUser() Finding {

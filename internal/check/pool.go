@@ -20,6 +20,7 @@ const concurrentLookups = 8
 type AWS interface {
 	Identity(ctx context.Context, target cognito.Target) (string, error)
 	MachineToken(ctx context.Context, request cognito.MachineTokenRequest) (cognito.MachineToken, error)
+	Quotas(ctx context.Context, target cognito.Target) ([]cognito.Quota, error)
 }
 
 // Pool reads a user pool and changes nothing.

@@ -34,7 +34,7 @@ func (r Rotation) Finding() Finding {
 		return Failed(name, "The last rotation failed: "+r.LastError+".",
 			"Correct the cause. The next attempt is at "+r.Retry.UTC().Format(time.RFC3339)+", or on a write to rotate-role/.")
 	case r.Started:
-		return warned(name, "A rotation has started and is not finished.", "The engine finishes it within a minute, or on the next read of static-creds/.")
+		return Warned(name, "A rotation has started and is not finished.", "The engine finishes it within a minute, or on the next read of static-creds/.")
 	default:
 		return Passed(name, "The next rotation is at "+r.Next.UTC().Format(time.RFC3339)+".")
 	}
@@ -52,7 +52,8 @@ type StaticPassword struct {
 type passwordCheck struct {
 	StaticPassword
 	lookups
-	user Result[cognito.UserState]
+	user   Result[cognito.UserState]
+	quotas quotaLookup
 }
 
 // Run compares the static role with its user pool. It signs in no user, because a wrong password
@@ -61,13 +62,14 @@ func (s StaticPassword) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	c := &passwordCheck{StaticPassword: s, lookups: newLookups(s.Subject)}
 	r := newReader(ctx)
 	c.start(r, aws, pool)
+	c.quotas.start(r, aws, s.Target)
 	read(r, &c.user, func(ctx context.Context) (cognito.UserState, error) { return pool.User(ctx, s.Username) })
 	r.wait()
 	findings := []Finding{c.checkIdentity(), c.checkPool(), c.checkUser()}
 	if c.lookups.AppClient.ID != "" {
 		findings = append(findings, c.checkClient(), c.checkSecret(userClientWithoutSecret), c.checkFlows())
 	}
-	return findings
+	return append(findings, c.quotas.check())
 }
 
 // Precheck reads only what can certainly stop a rotation, the user and the app
@@ -98,7 +100,7 @@ func (c *passwordCheck) checkUser() Finding {
 	case c.user.known() && user.Status == cognito.StatusExternalProvider:
 		return Failed(name, "The user signs in with an external provider, and a password would end that.", "Delete the static role.")
 	case c.user.known() && !user.Enabled:
-		return warned(name, "The user is disabled, so its password is not accepted.", "Enable the user, or delete the static role.")
+		return Warned(name, "The user is disabled, so its password is not accepted.", "Enable the user, or delete the static role.")
 	case c.user.known():
 		return Passed(name, "The user exists, with status "+user.Status+".")
 	case c.brokenBy() != "":

@@ -48,6 +48,7 @@ type userCheck struct {
 	lookups
 	softwareTokens Result[bool]
 	groups         groupLookups
+	quotas         quotaLookup
 }
 
 // Run compares the role with its user pool.
@@ -60,6 +61,7 @@ func (u User) read(ctx context.Context, aws AWS, pool Pool) *userCheck {
 	r := newReader(ctx)
 	c.start(r, aws, pool)
 	c.groups.start(r, pool)
+	c.quotas.start(r, aws, u.Target)
 	if u.TOTP {
 		read(r, &c.softwareTokens, pool.AllowsSoftwareTokens)
 	}
@@ -78,7 +80,7 @@ func (c *userCheck) findings() []Finding {
 	if len(c.Groups) > 0 {
 		findings = append(findings, c.groups.check(&c.lookups))
 	}
-	return append(findings, c.checkUsername(), c.checkRequired(), c.checkAttributes(), c.checkPasswords(), c.checkMFA())
+	return append(findings, c.checkUsername(), c.checkRequired(), c.checkAttributes(), c.checkPasswords(), c.checkMFA(), c.quotas.check())
 }
 
 func (c *userCheck) checkFlows() Finding {
@@ -90,7 +92,7 @@ func (c *userCheck) checkFlows() Finding {
 	case slices.Contains(flows, flowAdminPassword):
 		return Passed(name, "The app client allows "+flowAdminPassword+".")
 	case slices.Contains(flows, flowAdminPasswordLegacy):
-		return warned(name, "The app client allows "+flowAdminPasswordLegacy+", the older name of the flow.",
+		return Warned(name, "The app client allows "+flowAdminPasswordLegacy+", the older name of the flow.",
 			"Replace it with "+flowAdminPassword+"; Cognito does not allow both kinds of names in one app client.")
 	default:
 		return Failed(name, "The app client does not allow "+flowAdminPassword+", so users cannot be signed in.",
@@ -107,7 +109,7 @@ func (c *userCheck) checkTokenLife() Finding {
 	case !c.client.known():
 		return skipped(name, "app_client")
 	case life > c.Lease:
-		return warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", life, c.Lease),
+		return Warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", life, c.Lease),
 			"Shorten the validity of the tokens in the app client, or lengthen the role's ttl.")
 	default:
 		return Passed(name, fmt.Sprintf("Access and ID tokens are valid for %s, no longer than a lease of %s.", life, c.Lease))

@@ -23,8 +23,8 @@ var hints = map[string]string{
 	"EnableSoftwareTokenMFAException": hintClock,
 	codeConcurrentModification:        "the same object was being changed by another request, so try again",
 	"ForbiddenException":              "the AWS WAF web ACL of the user pool blocked the request: let it allow requests of the Vault server",
-	"OperationNotEnabledException": "the user pool does not allow this in this region, as a replica in a secondary region does not: " +
-		"set region to the primary region of the user pool",
+	"OperationNotEnabledException": "the user pool does not allow this in this region, as a replica in a secondary region does not, " +
+		"which only signs users in and issues tokens: set region to the primary region of the user pool",
 	"PasswordResetRequiredException": "an administrator has reset the password: set a permanent one in the user pool",
 	"UserNotConfirmedException":      "the user is not confirmed: confirm it in the user pool",
 }

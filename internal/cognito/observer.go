@@ -119,8 +119,9 @@ func (s *Service) reserve(ctx context.Context, account string, needs map[string]
 }
 
 // RateLimits returns the requests per second that the Service allows itself for each account and
-// region, by the categories that Observer.Wait is called with.
-func (s *Service) RateLimits() map[string]float64 { return limiterRates(s.settings.RateLimits) }
+// region, by the categories that Observer.Wait is called with. Where accounts differ it is the
+// lowest.
+func (s *Service) RateLimits() map[string]float64 { return s.limiters.LowestRates() }
 
 // TokenCacheStats returns how much the cache of machine tokens was used.
 func (s *Service) TokenCacheStats() cache.Stats { return s.tokens.stats() }

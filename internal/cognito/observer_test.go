@@ -62,7 +62,7 @@ func TestObserver(t *testing.T) {
 		s := &scene{Cognito: emulatortest.Start(t), observed: &observed{}}
 		s.service = cognito.New(t.Context(), cognito.Settings{
 			AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", Region: emulatortest.Region, CognitoEndpoint: s.Seed.Domain, STSEndpoint: s.Seed.Domain,
-			MaxRetries: 1, Observer: s.observed.observer(), RateLimits: limits,
+			MaxRetries: 1, Observer: s.observed.observer(), RateLimits: cognito.RateLimits(limits),
 		})
 		var err error
 		s.pool, err = s.service.Pool(t.Context(), cognito.Target{UserPoolID: s.Seed.UserPoolID, Region: emulatortest.Region})

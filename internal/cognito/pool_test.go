@@ -42,10 +42,11 @@ func newFixture(t *testing.T, maxRetries int) *fixture {
 	return f
 }
 
+// settings give all limits, the default ones, so that no quotas are read between the calls of a test.
 func (f *fixture) settings(maxRetries int, timeout time.Duration) cognito.Settings {
 	return cognito.Settings{
 		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain, STSEndpoint: f.Seed.Domain, IAMEndpoint: f.Seed.Domain,
-		MaxRetries: maxRetries, RequestTimeout: timeout,
+		MaxRetries: maxRetries, RequestTimeout: timeout, RateLimits: cognito.RateLimits(nil),
 	}
 }
 
@@ -125,7 +126,7 @@ func TestIssueUser(t *testing.T) {
 		f := newFixture(t, 0)
 		f.service = cognito.New(t.Context(), cognito.Settings{
 			AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain,
-			RateLimits: map[string]float64{"UserAccountRecovery": 1e6, "UserRead": 1e6, "UserUpdate": 1e6},
+			RateLimits: cognito.RateLimits(map[string]float64{"UserAccountRecovery": 1e6, "UserRead": 1e6, "UserUpdate": 1e6}),
 		})
 		_, err := f.pool().IssueUser(t.Context(), f.request("testers", "admins"))
 		require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -132,6 +133,16 @@ func limiterRates(given map[string]float64) map[string]float64 {
 	return rates
 }
 
+// fixedCategories returns the categories of queues whose rate is given, so that
+// the account's quota does not matter.
+func fixedCategories(given map[string]float64) []string {
+	fixed := slices.Collect(maps.Keys(given))
+	if slices.Contains(fixed, userAuthentication) {
+		fixed = append(fixed, challengeAnswers)
+	}
+	return fixed
+}
+
 // explainLimit says which limit left no slot, and what to do about it.
 func explainLimit(e *ratelimit.Error) string {
 	category, rate := e.Category, e.Rate
@@ -162,10 +173,16 @@ func (s *Service) limiterAccount(ctx context.Context, assumeRoleARN, region stri
 	}
 	id := s.KnownAccount(ctx, Target{})
 	if _, done := s.merged.Load(region); id != "" && !done {
-		s.limiters.Merge("/"+region, id+"/"+region)
-		s.merged.Store(region, true)
+		s.mergeOwnAccount(id, region)
 	}
 	return id + "/" + region
+}
+
+func (s *Service) mergeOwnAccount(id, region string) {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	s.limiters.Merge("/"+region, id+"/"+region)
+	s.merged.Store(region, id+"/"+region)
 }
 
 // limit makes a client wait for a slot before every attempt, repeated ones
@@ -175,7 +192,9 @@ func (s *Service) limit(key clientKey) func(*middleware.Stack) error {
 	wait := middleware.FinalizeMiddlewareFunc("RateLimit", func(
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
-		for _, category := range categoriesOf(ctx) {
+		categories := categoriesOf(ctx)
+		s.startQuotas(key, categories)
+		for _, category := range categories {
 			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(ctx, key.assumeRoleARN, key.region), category); err != nil {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 			}

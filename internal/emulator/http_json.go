@@ -83,7 +83,7 @@ func (s *Server) receiveJSON(r *http.Request, body []byte) *exchange {
 		x.authorize = func() *exception { return s.authorizeJSON(signer, name, e) }
 	}
 	x.perform = func() answer {
-		a := s.performJSON(op, signer, body)
+		a := s.performJSON(name, op, signer, e, body)
 		s.observe(Exchange{Operation: name, AccessKey: signer.accessKey, Request: body, Answer: a.body, Code: a.code})
 		return a
 	}
@@ -127,8 +127,8 @@ func (s *Server) poolARN(region, poolID string) string {
 
 // performJSON encodes the result, which signs the tokens in it, after the lock on the state is
 // released.
-func (s *Server) performJSON(op operation, signer signer, body []byte) answer {
-	result, err := s.run(op, signer, body)
+func (s *Server) performJSON(name string, op operation, signer signer, e envelope, body []byte) answer {
+	result, err := s.run(name, op, signer, e, body)
 	if err != nil {
 		return s.refuseJSON(asException(err))
 	}
@@ -139,9 +139,12 @@ func (s *Server) performJSON(op operation, signer signer, body []byte) answer {
 	return s.jsonAnswer(http.StatusOK, encoded)
 }
 
-func (s *Server) run(op operation, signer signer, body []byte) (any, error) {
+func (s *Server) run(name string, op operation, signer signer, e envelope, body []byte) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.state.refuseInReplica(name, signer.region, e.UserPoolId); err != nil {
+		return nil, err
+	}
 	return op.run(s.newRequest(signer.region), body)
 }
 

@@ -86,6 +86,7 @@ func poolOperations() map[string]operation {
 		"DeleteUserPool":         signed(userPoolUpdate, (*request).deleteUserPool),
 		"SetUserPoolMfaConfig":   signed(userPoolUpdate, (*request).setUserPoolMfaConfig),
 		"GetUserPoolMfaConfig":   signed(userPoolRead, (*request).getUserPoolMfaConfig),
+		"CreateUserPoolReplica":  signed(userPoolUpdate, (*request).createUserPoolReplica),
 		"CreateUserPoolDomain":   signed(userPoolResourceUpdate, (*request).createUserPoolDomain),
 		"DeleteUserPoolDomain":   signed(userPoolResourceUpdate, (*request).deleteUserPoolDomain),
 		"DescribeUserPoolDomain": signed(userPoolResourceRead, (*request).describeUserPoolDomain),

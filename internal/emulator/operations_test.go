@@ -17,7 +17,7 @@ import (
 // signedOperations are the operations that name a pool and need AWS credentials.
 func signedOperations() []string {
 	return []string{
-		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "DeleteUserPoolDomain", "CreateResourceServer",
+		"DescribeUserPool", "DeleteUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "CreateUserPoolDomain", "CreateUserPoolReplica", "DeleteUserPoolDomain", "CreateResourceServer",
 		"CreateUserPoolClient", "DescribeUserPoolClient", "UpdateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients",
 		"AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret",
 		"CreateGroup", "GetGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",

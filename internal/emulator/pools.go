@@ -31,6 +31,8 @@ type pool struct {
 	settings poolSettings
 	schema   schema
 	domains  domains
+	// replicas are the secondary regions of the pool.
+	replicas []string
 	// softwareTokens is whether the pool allows software tokens as a second factor.
 	softwareTokens bool
 	webAuthn       *webAuthnConfiguration
@@ -221,7 +223,7 @@ func (r *request) deleteUserPool(in poolInput) (any, error) {
 	return empty{}, nil
 }
 
-// findPool returns a pool in the region that the request is signed for.
+// findPool returns a pool, or a replica of it, in the region that the request is signed for.
 func (r *request) findPool(id string) (*pool, error) {
 	if id == "" {
 		return nil, invalidParameter("1 validation error detected: Value at 'userPoolId' failed to satisfy constraint: Member must not be null")
@@ -231,7 +233,7 @@ func (r *request) findPool(id string) (*pool, error) {
 			`Member must satisfy regular expression pattern: [\w-]+_[0-9a-zA-Z]+`, id)
 	}
 	p, ok := r.pools[id]
-	if !ok || p.region != r.region {
+	if !ok || !p.isIn(r.region) {
 		return nil, resourceNotFound("User pool %s does not exist.", id)
 	}
 	return p, nil

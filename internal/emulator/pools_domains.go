@@ -111,7 +111,7 @@ func distributionOf(host string) string {
 // describeUserPoolDomain answers with an empty description for unknown domains.
 func (r *request) describeUserPoolDomain(in domainInput) (any, error) {
 	p, ok := r.domains[in.Domain]
-	if !ok || p.region != r.region {
+	if !ok || !p.isIn(r.region) {
 		return describeDomainOutput{}, nil
 	}
 	d := domainDescription{Domain: in.Domain, UserPoolId: p.id, AWSAccountId: r.server.accountID, Status: active}

@@ -11,6 +11,7 @@ import (
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,9 +40,14 @@ func flows() []flow {
 		{name: "`tokens/` by refresh token", prepare: leased(nil), run: func(m *mount) result {
 			return m.request(logical.UpdateOperation, "tokens/role", map[string]any{"username": m.lease.Data["username"], "refresh_token": m.lease.Data["refresh_token"]})
 		}},
+		{name: "`tokens/` by password and one-time code", prepare: leasedWithTOTP, run: tokensWithCode},
+		{name: "`tokens/` of a static role", prepare: owning(passwordRole), run: tokensOfStaticRole},
 		{name: "renew", prepare: leased(nil), run: func(m *mount) result { return m.onLease(logical.RenewOperation) }},
 		{name: "revoke", prepare: leased(nil), run: revoke, outcome: userState},
 		{name: "revoke, `revocation=disable`", prepare: leased(map[string]any{"revocation": "disable"}), run: revoke, outcome: userState},
+		{name: "`tidy`", prepare: losing, run: tidy(true), outcome: lostUser},
+		{name: "`tidy` with `dry_run=false`", prepare: losing, run: tidy(false), outcome: lostUser},
+		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot},
 		{name: "`check/` user role", prepare: userRole(nil), run: check("role", "role")},
 		{name: "`check/` machine role", prepare: machineRole, run: check("role", "role")},
 		{name: "`check/` static password", prepare: owning(passwordRole), run: check("owned", "static")},
@@ -87,6 +93,59 @@ func leased(more map[string]any) func(*mount) {
 		m.lease = m.OK(logical.ReadOperation, "creds/role", nil)
 	}
 }
+
+func leasedWithTOTP(m *mount) {
+	userWithTOTP(m)
+	m.lease = m.OK(logical.ReadOperation, "creds/role", nil)
+}
+
+// tokensWithCode sends the code of the next 30 seconds, because the present one was used to enrol.
+func tokensWithCode(m *mount) result {
+	code, err := totp.GenerateCode(m.lease.Data["totp_secret"].(string), time.Now().Add(30*time.Second))
+	require.NoError(m.T, err)
+	return m.request(logical.UpdateOperation, "tokens/role", map[string]any{
+		"username": m.lease.Data["username"], "password": m.lease.Data["password"], "totp_code": code,
+	})
+}
+
+func tokensOfStaticRole(m *mount) result {
+	return m.request(logical.UpdateOperation, "tokens/owned", map[string]any{"username": ownedUser, "password": m.password})
+}
+
+// lost is a user of the role that no record knows.
+const lost = "vault-role-abcdefghijklmnopqrstuvwxyz"
+
+func losing(m *mount) {
+	userRole(nil)(m)
+	_, err := m.Admin.AdminCreateUser(m.T.Context(), &cip.AdminCreateUserInput{
+		UserPoolId: &m.Seed.UserPoolID, Username: aws.String(lost), MessageAction: types.MessageActionTypeSuppress,
+	})
+	require.NoError(m.T, err)
+	m.clock.pass(100 * 24 * time.Hour)
+}
+
+func tidy(dry bool) func(*mount) result {
+	return func(m *mount) result {
+		return m.request(logical.UpdateOperation, "tidy", map[string]any{"role": "role", "dry_run": dry})
+	}
+}
+
+func lostUser(m *mount) string {
+	for _, user := range m.Users() {
+		if user.Username == lost {
+			return "the user is left"
+		}
+	}
+	return "the user is gone"
+}
+
+// rootKey makes the key of the config one of an IAM user, and a role whose pool a new key has to reach.
+func rootKey(m *mount) {
+	userRole(nil)(m)
+	m.PlantKey("vault", pluginKey, pluginSecret)
+}
+
+func rotateRoot(m *mount) result { return m.request(logical.UpdateOperation, "config/rotate-root", nil) }
 
 func machineRole(m *mount) {
 	m.WriteOK("roles/role", map[string]any{
@@ -159,6 +218,7 @@ func owning(role func(*mount) map[string]any) func(*mount) {
 	return func(m *mount) {
 		m.WriteOK("static-roles/owned", role(m))
 		m.OK(logical.UpdateOperation, "rotate-role/owned", nil)
+		m.password, _ = m.Read("static-creds/owned")["password"].(string)
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 const (
 	ownedUser       = "owned"
 	presentPassword = "Present-Password-1"
+
+	pluginKey, pluginSecret = "AKIAPLUGIN", "secret"
 )
 
 // mount is a mount of the engine with a Cognito behind it.
@@ -36,6 +38,8 @@ type mount struct {
 	lease *logical.Response
 	// clientID is an app client with all flows that sign users in.
 	clientID, clientSecret string
+	// password is that of the static role, if it has one.
+	password string
 }
 
 // clock is a clock that tests set forward.
@@ -66,10 +70,14 @@ func newMount(t *testing.T, maxRetries int) *mount {
 		clock:   clock,
 	}
 	m.WriteOK("config", map[string]any{
-		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": "secret", "region": emulatortest.Region,
+		"aws_access_key_id": pluginKey, "aws_secret_access_key": pluginSecret, "region": emulatortest.Region,
 		"cognito_endpoint": m.Seed.Domain, "sts_endpoint": m.Seed.Domain, "iam_endpoint": m.Seed.Domain,
 		"max_retries": maxRetries, "request_timeout": 30,
-		"rate_limits": map[string]any{"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000},
+		// Those that AWS raises are given, too, so that quotas are read by check/ only, and not in the background.
+		"rate_limits": map[string]any{
+			"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000,
+			"UserAuthentication": 120, "UserCreation": 50, "UserRead": 120, "UserResourceRead": 50, "UserToken": 120,
+		},
 	})
 	m.makeAppClient()
 	m.makeOwnedUser()
@@ -164,7 +172,9 @@ func (m *mount) maskIDs(text string) string {
 func (m *mount) operations() []string {
 	m.T.Helper()
 	var names []string
-	for _, call := range m.Calls().Calls {
+	calls, err := m.Control.Calls(m.T.Context())
+	require.NoError(m.T, err)
+	for _, call := range calls.Calls {
 		names = append(names, call.Operation)
 	}
 	return names

@@ -79,6 +79,13 @@ data "aws_iam_policy_document" "cognito" {
     resources = [aws_cognito_user_pool.this.arn]
   }
 
+  # For limits that follow the account's quotas; optional.
+  statement {
+    sid       = "Quotas"
+    actions   = ["cognito-idp:GetProvisionedLimit"]
+    resources = ["*"] # it names no pool
+  }
+
   # For check/; optional.
   statement {
     sid = "Check"

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,35 +18,88 @@ import (
 // mount, so that a change of these starts no quota anew. The zero value is
 // ready and limits nothing until SetRates. It is safe for concurrent use.
 type Limiters struct {
-	mu       sync.Mutex
-	rates    map[string]float64
+	mu    sync.Mutex
+	rates map[string]float64
+	// fixed are the categories that have the same rate for all accounts.
+	fixed []string
+	// accountRates are the rates of single accounts, by account and category.
+	accountRates map[string]map[string]float64
+
 	accounts map[string]*account
 	places   uint64
 }
 
 // account is what AWS counts quotas for.
 type account struct {
+	id     string
 	queues map[string]*queue
 	// reservations are those that are not released, in order of their place.
 	reservations []*Reservation
 	timer        *time.Timer
 }
 
-// SetRates sets the requests per second of every category, for all accounts.
-// A category that is absent is not limited. Requests that wait benefit at once.
-func (l *Limiters) SetRates(rates map[string]float64) {
+// SetRates sets the requests per second of every category, for all accounts,
+// and forgets what SetAccountRates set. A category that is absent is not
+// limited. The fixed ones keep their rate whatever SetAccountRates says.
+// Requests that wait benefit at once.
+func (l *Limiters) SetRates(rates map[string]float64, fixed ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	l.rates = rates
+	l.rates, l.fixed, l.accountRates = rates, fixed, nil
 	for _, a := range l.accounts {
-		for category, q := range a.queues {
-			if rate, limited := rates[category]; limited && rate != q.rate {
-				q.setRate(rate, now)
+		l.applyRates(a)
+	}
+}
+
+// SetAccountRates replaces the rates of some categories for one account, but
+// not those that are fixed.
+func (l *Limiters) SetAccountRates(accountID string, rates map[string]float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.accountRates == nil {
+		l.accountRates = map[string]map[string]float64{}
+	}
+	l.accountRates[accountID] = rates
+	if a, found := l.accounts[accountID]; found {
+		l.applyRates(a)
+	}
+}
+
+// LowestRates returns the rate of every category that is limited: the lowest,
+// if the accounts that SetAccountRates was called for differ.
+func (l *Limiters) LowestRates() map[string]float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lowest := maps.Clone(l.rates)
+	for category := range lowest {
+		first := true
+		for id := range l.accountRates {
+			if rate, _ := l.rate(id, category); first || rate < lowest[category] {
+				lowest[category], first = rate, false
 			}
 		}
-		l.dispatch(a)
 	}
+	return lowest
+}
+
+// rate returns the rate of a category for an account, and false if it is not limited.
+func (l *Limiters) rate(accountID, category string) (rate float64, limited bool) {
+	rate, limited = l.rates[category]
+	if own, known := l.accountRates[accountID][category]; known && limited && !slices.Contains(l.fixed, category) {
+		return own, true
+	}
+	return rate, limited
+}
+
+// applyRates lets the queues of an account go at the rates that are set for it.
+func (l *Limiters) applyRates(a *account) {
+	now := time.Now()
+	for category, q := range a.queues {
+		if rate, limited := l.rate(a.id, category); limited && rate != q.rate {
+			q.setRate(rate, now)
+		}
+	}
+	l.dispatch(a)
 }
 
 // useTime is what a caller must have left of its time when its slot comes. In
@@ -123,8 +177,12 @@ func (l *Limiters) leave(ctx context.Context, t *ticket) error {
 func (l *Limiters) Merge(fromID, intoID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if fromID == intoID {
+		return
+	}
+	l.mergeRates(fromID, intoID)
 	from, found := l.accounts[fromID]
-	if !found || fromID == intoID {
+	if !found {
 		return
 	}
 	delete(l.accounts, fromID)
@@ -138,7 +196,20 @@ func (l *Limiters) Merge(fromID, intoID string) {
 	into.reservations = append(into.reservations, from.reservations...)
 	slices.SortFunc(into.reservations, func(a, b *Reservation) int { return cmp.Compare(a.place, b.place) })
 	*from = account{}
-	l.dispatch(into)
+	l.applyRates(into)
+}
+
+// mergeRates moves the rates of an account to the one that it turned out to be,
+// unless that has its own.
+func (l *Limiters) mergeRates(fromID, intoID string) {
+	rates, known := l.accountRates[fromID]
+	if !known {
+		return
+	}
+	delete(l.accountRates, fromID)
+	if _, has := l.accountRates[intoID]; !has {
+		l.accountRates[intoID] = rates
+	}
 }
 
 // take makes the queue of another account part of this one.
@@ -172,14 +243,14 @@ func (l *Limiters) account(id string) *account {
 		if l.accounts == nil {
 			l.accounts = map[string]*account{}
 		}
-		a = &account{queues: map[string]*queue{}}
+		a = &account{id: id, queues: map[string]*queue{}}
 		l.accounts[id] = a
 	}
 	return a
 }
 
 func (l *Limiters) queue(a *account, category string) *queue {
-	rate, limited := l.rates[category]
+	rate, limited := l.rate(a.id, category)
 	if !limited {
 		return nil
 	}

@@ -384,3 +384,68 @@ func TestErrorsAreTold(t *testing.T) {
 	require.ErrorAs(t, err, &limited)
 	assert.Equal(t, "the limit of 12.5 requests per second in category UserUpdate leaves no slot in time: try again in 2s", err.Error())
 }
+
+func TestRatesOfAccounts(t *testing.T) {
+	rates := map[string]float64{"a": 1, "b": 1}
+	// perMinute returns how many requests have their slot within a minute.
+	perMinute := func(l *ratelimit.Limiters, account, category string) int {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute+5*time.Second)
+		defer cancel()
+		return len(crowd(300, func() error { return l.Wait(ctx, account, category) }).served)
+	}
+
+	bubble(t, "an account has its own rate, and others have the common one", func(t *testing.T) {
+		l := newLimiters(rates)
+		l.SetAccountRates("one", map[string]float64{"a": 3})
+		assert.InDelta(t, 180, perMinute(l, "one", "a"), 3)
+		assert.InDelta(t, 60, perMinute(l, "one", "b"), 2)
+		assert.InDelta(t, 60, perMinute(l, "two", "a"), 2)
+	})
+
+	bubble(t, "a queue that exists takes the new rate", func(t *testing.T) {
+		l := newLimiters(rates)
+		require.NoError(t, l.Wait(t.Context(), "one", "a"))
+		l.SetAccountRates("one", map[string]float64{"a": 3})
+		assert.InDelta(t, 180, perMinute(l, "one", "a"), 3)
+	})
+
+	bubble(t, "a fixed rate stays", func(t *testing.T) {
+		l := newLimiters(nil)
+		l.SetRates(rates, "a")
+		l.SetAccountRates("one", map[string]float64{"a": 3, "b": 3})
+		assert.InDelta(t, 60, perMinute(l, "one", "a"), 2)
+		assert.InDelta(t, 180, perMinute(l, "one", "b"), 3)
+	})
+
+	bubble(t, "new rates for all replace those of accounts", func(t *testing.T) {
+		l := newLimiters(rates)
+		l.SetAccountRates("one", map[string]float64{"a": 3})
+		require.NoError(t, l.Wait(t.Context(), "one", "a"))
+		l.SetRates(rates)
+		assert.InDelta(t, 60, perMinute(l, "one", "a"), 2)
+	})
+
+	bubble(t, "a category without a limit gets none", func(t *testing.T) {
+		l := newLimiters(rates)
+		l.SetAccountRates("one", map[string]float64{"c": 1})
+		assert.Equal(t, 300, perMinute(l, "one", "c"))
+	})
+
+	bubble(t, "accounts that turn out to be the same keep the rate", func(t *testing.T) {
+		l := newLimiters(rates)
+		l.SetAccountRates("unnamed", map[string]float64{"a": 3})
+		require.NoError(t, l.Wait(t.Context(), "unnamed", "a"))
+		require.NoError(t, l.Wait(t.Context(), "one", "a"))
+		l.Merge("unnamed", "one")
+		assert.InDelta(t, 180, perMinute(l, "one", "a"), 3)
+	})
+
+	bubble(t, "the lowest rate of the accounts is told", func(t *testing.T) {
+		l := newLimiters(rates)
+		assert.Equal(t, rates, l.LowestRates())
+		l.SetAccountRates("one", map[string]float64{"a": 5})
+		assert.Equal(t, map[string]float64{"a": 5, "b": 1}, l.LowestRates())
+		l.SetAccountRates("two", map[string]float64{"a": 3})
+		assert.Equal(t, map[string]float64{"a": 3, "b": 1}, l.LowestRates())
+	})
+}

@@ -8,6 +8,7 @@ package emulatortest
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"slices"
 	"sync"
 	"testing"
 
@@ -112,8 +113,24 @@ func (c *Cognito) Users() []control.User {
 	return users
 }
 
-// Calls returns the calls so far, including those of Admin.
+// Calls returns the calls so far, including those of Admin. It leaves out what QuotaReads returns.
 func (c *Cognito) Calls() *control.CallLog {
+	c.t.Helper()
+	calls := c.allCalls()
+	calls.Calls = slices.DeleteFunc(calls.Calls, readsQuota)
+	return calls
+}
+
+// QuotaReads returns the calls that read the account's quotas. The engine makes them in the
+// background, so they can come between any others.
+func (c *Cognito) QuotaReads() []control.Call {
+	c.t.Helper()
+	return slices.DeleteFunc(c.allCalls().Calls, func(call control.Call) bool { return !readsQuota(call) })
+}
+
+func readsQuota(call control.Call) bool { return call.Operation == "GetProvisionedLimit" }
+
+func (c *Cognito) allCalls() *control.CallLog {
 	c.t.Helper()
 	calls, err := c.Control.Calls(c.t.Context())
 	require.NoError(c.t, err)
