@@ -222,6 +222,9 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		req.Data["immediate"] = true
 	}
 	response, err := b.Backend.HandleRequest(ctx, req)
+	if req.Operation == logical.HelpOperation {
+		describeForServer(response)
+	}
 	return b.replaceFieldErrors(req, response), err
 }
 

@@ -19,10 +19,7 @@ import (
 // openAPI is the part that the tests read of the document that Vault generates from the engine's paths and
 // serves to user interfaces and client generators.
 type openAPI struct {
-	Paths      map[string]map[string]json.RawMessage `json:"paths"`
-	Components struct {
-		Schemas map[string]openAPISchema `json:"schemas"`
-	} `json:"components"`
+	Paths map[string]map[string]json.RawMessage `json:"paths"`
 }
 
 type openAPIOperation struct {
@@ -41,26 +38,31 @@ type openAPIOperation struct {
 }
 
 type openAPIContent map[string]struct {
-	Schema struct {
-		Ref string `json:"$ref"`
-	} `json:"schema"`
+	Schema openAPISchema `json:"schema"`
 }
 
 type openAPISchema struct {
 	Properties map[string]struct {
+		Type        string `json:"type"`
 		Description string `json:"description"`
+		Default     any    `json:"default"`
 		Display     struct {
 			Sensitive bool `json:"sensitive"`
 		} `json:"x-vault-displayAttrs"`
 	} `json:"properties"`
 }
 
-// schema returns the schema that a request or response refers to.
-func (d openAPI) schema(t *testing.T, content openAPIContent) openAPISchema {
+// schemas returns the schemas of the requests and of the good answers, by operation.
+func (d openAPI) schemas(t *testing.T) map[string]openAPISchema {
 	t.Helper()
-	name := strings.TrimPrefix(content["application/json"].Schema.Ref, "#/components/schemas/")
-	require.Contains(t, d.Components.Schemas, name)
-	return d.Components.Schemas[name]
+	found := map[string]openAPISchema{}
+	for name, operation := range d.operations(t) {
+		for _, content := range operation.RequestBody.Content {
+			found["the request of "+name] = content.Schema
+		}
+		found["the answer of "+name] = operation.Responses["200"].Content["application/json"].Schema
+	}
+	return found
 }
 
 // operations returns the operations of the document by method and path.
@@ -154,25 +156,51 @@ func TestOpenAPIDescribesEverything(t *testing.T) {
 			for _, parameter := range operation.Parameters {
 				require.NotEmpty(t, parameter.Description, parameter.Name)
 			}
-			requireAnswers(t, document, operation)
+			requireAnswers(t, operation)
 		})
 	}
-	for name, schema := range document.Components.Schemas {
+	for name, schema := range document.schemas(t) {
 		for field, property := range schema.Properties {
 			require.NotEmpty(t, property.Description, "%s of %s", field, name)
+			require.NotEmpty(t, property.Type, "%s of %s", field, name)
+			requireDefaultOfType(t, property.Type, property.Default)
 		}
 	}
 }
 
 // requireAnswers requires that an operation describes its response: fields, or none.
-func requireAnswers(t *testing.T, document openAPI, operation openAPIOperation) {
+func requireAnswers(t *testing.T, operation openAPIOperation) {
 	t.Helper()
 	require.NotEmpty(t, operation.Responses)
 	if _, nothing := operation.Responses["204"]; nothing {
 		return
 	}
 	require.Contains(t, operation.Responses, "200")
-	require.NotEmpty(t, document.schema(t, operation.Responses["200"].Content).Properties)
+	require.NotEmpty(t, operation.Responses["200"].Content["application/json"].Schema.Properties)
+}
+
+func requireDefaultOfType(t *testing.T, name string, value any) {
+	t.Helper()
+	if value == nil {
+		return
+	}
+	types := map[string]any{"string": "", "boolean": false, "integer": 0.0, "number": 0.0, "array": []any{}, "object": map[string]any{}}
+	require.IsType(t, types[name], value)
+}
+
+// TestOpenAPIDurations requires texts where a duration is written and seconds where it is read.
+func TestOpenAPIDurations(t *testing.T) {
+	schemas := readOpenAPI(t).schemas(t)
+	for operation, fields := range map[string][]string{
+		"/config":              {"identity_token_ttl", "request_timeout"},
+		"/roles/{name}":        {"ttl", "max_ttl", "min_token_ttl"},
+		"/static-roles/{name}": {"rotation_period", "rotation_window"},
+	} {
+		for _, field := range fields {
+			require.Equal(t, "string", schemas["the request of post "+operation].Properties[field].Type, field)
+			require.Equal(t, "integer", schemas["the answer of get "+operation].Properties[field].Type, field)
+		}
+	}
 }
 
 // TestOpenAPIReadsTakeParameters requires the query parameters of reads, which a generated client could not
@@ -199,7 +227,7 @@ func TestOpenAPIMarksSecrets(t *testing.T) {
 		"refresh_token", "totp_code", "totp_secret", "totp_url",
 	}
 	seen := map[string]bool{}
-	for name, schema := range readOpenAPI(t).Components.Schemas {
+	for name, schema := range readOpenAPI(t).schemas(t) {
 		for field, property := range schema.Properties {
 			secret := slices.Contains(secrets, field)
 			require.Equal(t, secret, property.Display.Sensitive, "%s of %s", field, name)

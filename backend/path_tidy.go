@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -33,7 +32,7 @@ func pathTidy(b *backend) []*framework.Path {
 			},
 			"safety_buffer": {
 				Type:        framework.TypeDurationSecond,
-				Default:     int(defaultSafetyBuffer / time.Second),
+				Default:     durationText(defaultSafetyBuffer),
 				Description: "Age that a user must have at least. The mount's maximum lease TTL and the role's max_ttl count where they are longer. Default: 72h.",
 			},
 		},
