@@ -5,6 +5,8 @@ package test
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,7 +15,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
@@ -160,10 +164,28 @@ func TestAuthorityOfARoleReader(t *testing.T) {
 		require.Equal(t, known, unknown, "the answers must not tell users apart")
 		require.Len(t, e.Calls().Of("AdminInitiateAuth"), before)
 	})
+	t.Run("tokens/ signs in a user that the role issued, until it is revoked", func(t *testing.T) {
+		user := e.read("creds/ci")
+		login := map[string]any{"username": user.Data["username"], "password": user.Data["password"]}
+		status, text := e.writeAs(reader, "tokens/ci", login)
+		require.Zero(t, status, text)
+		e.revoke(user.LeaseID)
+		before := len(e.Calls().Of("AdminInitiateAuth"))
+		status, _ = e.writeAs(reader, "tokens/ci", login)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Len(t, e.Calls().Of("AdminInitiateAuth"), before)
+	})
 	t.Run("passwords cannot be tried without end", func(t *testing.T) {
 		status := 0
 		for range 6 {
 			status, _ = e.writeAs(reader, "tokens/ci", map[string]any{"username": "guess", "password": "hush-Guess-1"})
+		}
+		require.Equal(t, http.StatusTooManyRequests, status)
+	})
+	t.Run("nor with one name after the other", func(t *testing.T) {
+		status := 0
+		for n := range 31 {
+			status, _ = e.writeAs(reader, "tokens/ci", map[string]any{"username": fmt.Sprintf("guess-%d", n), "password": "hush-Guess-1"})
 		}
 		require.Equal(t, http.StatusTooManyRequests, status)
 	})
@@ -387,4 +409,114 @@ func TestAuthorityOfACaller(t *testing.T) {
 	require.NoError(t, err)
 	require.Regexp(t, `^[a-zA-Z0-9_-]+@example\.com$`, user.Data["email"])
 	e.revoke(user.LeaseID)
+}
+
+// TestAuthorityOfATemplate writes templates that would take all memory or time.
+func TestAuthorityOfATemplate(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	writer := e.attacker("roles/*", `"create", "update", "read"`)
+	for name, template := range map[string]string{
+		"doubles":         `{{$x := "aaaaaaaaaa"}}` + strings.Repeat("{{$x = print $x $x}}", 40) + "{{random 20}}",
+		"much randomness": "{{random 999999999}}",
+		"a wide printf":   `{{printf "%999999999d" 1}}{{random 20}}`,
+		"a long loop":     "{{range 999999999}}{{end}}{{random 20}}",
+		"itself":          `{{define "t"}}{{template "t"}}{{end}}{{template "t"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, text := e.writeAs(writer, "roles/bomb", map[string]any{
+				"credential_type": "user", "user_pool_id": e.Seed.UserPoolID, "issue_tokens": false, "username_template": template,
+			})
+			require.Equal(t, http.StatusBadRequest, status)
+			require.Contains(t, text, "username_template")
+		})
+	}
+	require.Nil(t, e.read("roles/bomb"))
+	e.revoke(e.read("creds/ci").LeaseID)
+}
+
+// TestAuthorityOfACognitoUser has a user of the pool whose name and attributes are meant to do harm where Vault
+// reads or shows them.
+func TestAuthorityOfACognitoUser(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	name := `"eve"<b>{{.MountPoint}}%s` + strings.Repeat("e\u0301", 40)
+	e.makePerson(name, "hush-Right-1")
+	_, err := e.Admin.AdminUpdateUserAttributes(t.Context(), &cip.AdminUpdateUserAttributesInput{
+		UserPoolId: &e.Seed.UserPoolID, Username: &name,
+		UserAttributes: []types.AttributeType{
+			{Name: aws.String("name"), Value: aws.String("{{.MountPoint}}\r\nX-Vault-Token: x\x00" + strings.Repeat("e", 1900))},
+			{Name: aws.String("email"), Value: aws.String("vault-ci-abcdefghijklmnopqrstuvwxyz@victim.example")},
+		},
+	})
+	require.NoError(t, err)
+	e.write("static-roles/eve", map[string]any{
+		"user_pool_id": e.Seed.UserPoolID, "username": name, "rotation_period": "1h", "issue_tokens": true,
+		"app_client_id": e.Seed.AppClientID, "app_client_secret": e.Seed.AppClientSecret,
+	})
+	reader := e.attacker("static-creds/eve", `"read"`, "rotate-role/eve", `"update"`)
+	creds, err := reader.Logical().ReadWithContext(t.Context(), e.mount+"/static-creds/eve")
+	require.NoError(t, err)
+	require.Equal(t, name, creds.Data["username"])
+	require.NotEmpty(t, creds.Data["access_token"])
+	require.Empty(t, e.write("tidy", map[string]any{"role": "ci", "safety_buffer": "1s"}).Data["users"])
+	e.read("check/ci")
+
+	_, err = e.Admin.AdminDeleteUser(t.Context(), &cip.AdminDeleteUserInput{UserPoolId: &e.Seed.UserPoolID, Username: &name})
+	require.NoError(t, err)
+	status, text := e.writeAs(reader, "rotate-role/eve", nil)
+	require.GreaterOrEqual(t, status, 400)
+	require.Contains(t, text, "{{.MountPoint}}", "the name is shown as it is, and not as a template")
+	require.Contains(t, text, `\"eve\"`, "and quoted")
+	require.NotContains(t, text, creds.Data["password"])
+	e.revoke(e.read("creds/ci").LeaseID)
+}
+
+// TestAuthorityOfTheNetwork puts a server with a certificate of its own in the way to AWS and to a pool's domain.
+func TestAuthorityOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	var requests atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		_, _ = w.Write([]byte(`{"access_token":"forged","token_type":"Bearer","expires_in":3600}`))
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes fail
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	e.writeMachineRole("far", map[string]any{"cognito_pool_domain": server.URL})
+	reader := e.attacker("creds/*", `"read"`)
+	status, _ := e.readAs(reader, "creds/far")
+	require.Equal(t, http.StatusBadGateway, status)
+
+	e.configure(map[string]any{"cognito_endpoint": server.URL, "sts_endpoint": server.URL})
+	status, _ = e.readAs(reader, "creds/ci")
+	require.Equal(t, http.StatusBadGateway, status)
+	require.Zero(t, requests.Load(), "no request, and so no secret, is sent to a server that cannot prove who it is")
+}
+
+// TestAuthorityOfAnAnswer answers the requests of AWS without an end.
+func TestAuthorityOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	const answerMax = 64 << 20
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = w.Write([]byte(`{"User":{"Username":"`))
+		for part := []byte(strings.Repeat("A", 1<<20)); sent.Load() < answerMax; {
+			n, err := w.Write(part)
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	e.configure(map[string]any{"cognito_endpoint": server.URL, "sts_endpoint": server.URL})
+	reader := e.attacker("creds/ci", `"read"`)
+	status, text := e.readAs(reader, "creds/ci")
+	require.GreaterOrEqual(t, status, 400)
+	require.NotContains(t, text, "AAAA")
+	require.Less(t, sent.Load(), int64(answerMax), "the rest is not read")
 }

@@ -102,6 +102,7 @@ func TestNoPathWithoutAToken(t *testing.T) {
 func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	writer := e.attacker("config", `"update"`, "roles/*", `"update"`)
 	fields := map[string]func(string) (string, map[string]any){
 		"cognito_endpoint": func(address string) (string, map[string]any) {
 			return "config", map[string]any{"cognito_endpoint": address}
@@ -123,7 +124,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 				"http://hush-user@127.0.0.1", "http://10.0.0.1", "ftp://127.0.0.1",
 			} {
 				path, data := request(address)
-				_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, data)
+				_, err := writer.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, data)
 				require.Error(t, err, address)
 				status, text := e.refusal(err)
 				require.Equal(t, http.StatusBadRequest, status, text)
@@ -131,7 +132,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 			}
 			for _, address := range []string{"http://localhost:80", "http://127.9.9.9", "http://[::1]:80", "https://cognito.example.com"} {
 				path, data := request(address)
-				_, err := e.client.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, data)
+				_, err := writer.Logical().WriteWithContext(t.Context(), e.mount+"/"+path, data)
 				require.NoError(t, err, address)
 			}
 		})

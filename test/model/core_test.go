@@ -97,7 +97,7 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 func (c *core) register(role string, response *logical.Response) {
 	ttl, err := c.ttl(0, response.Secret, time.Time{})
 	if err != nil {
-		c.tb.Fatalf("Vault refuses the TTLs of a lease: %s", err)
+		fail(c.tb, "Vault refuses the TTLs of a lease", err)
 	}
 	c.count++
 	c.leases[c.count] = &lease{

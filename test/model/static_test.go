@@ -26,7 +26,7 @@ const (
 func TestStaticRoles(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newStatics(rt)
-		rt.Repeat(map[string]func(*rapid.T){
+		play(rt, map[string]func(*rapid.T){
 			"":                     m.checkAll,
 			"write":                m.writeRole,
 			"write unchanged":      m.writeUnchanged,
@@ -138,7 +138,7 @@ func (m *statics) writeUnchanged(rt *rapid.T) {
 	before = m.stored(o)
 	err := m.write("static-roles/"+o.name, fields)
 	if after := m.stored(o); err == nil && !before.isInDoubt() && !reflect.DeepEqual(before, after) {
-		rt.Fatalf("writing role %q again unchanged changed it from %+v to %+v", o.name, before, after)
+		fail(rt, "writing role "+o.name+" again unchanged changed it", "from", before, "to", after)
 	}
 }
 
@@ -156,16 +156,16 @@ func (m *statics) read(rt *rapid.T) {
 	}
 	doubt, _ := response.Data["in_doubt"].(bool)
 	if !doubt && !o.disturbed && !m.accepts(o, value) {
-		rt.Fatalf("static-creds/%s returned a value that Cognito does not accept: %v", o.name, m.stored(o))
+		fail(rt, "static-creds/"+o.name+" returned a value that Cognito does not accept", m.stored(o))
 	}
 	if doubt && len(m.wrongSignIns(o)) != len(signIns) {
-		rt.Fatalf("a read of static-creds/%s signed in with a password in doubt", o.name)
+		fail(rt, "a read of static-creds/"+o.name+" signed in with a password in doubt")
 	}
 	if ttl := response.Data["ttl"].(int64); ttl < 1 {
-		rt.Fatalf("static-creds/%s has the ttl %d", o.name, ttl)
+		fail(rt, "static-creds/"+o.name+" has a ttl below 1", ttl)
 	}
 	if _, hasToken := response.Data["access_token"]; hasToken && !doubt && m.stored(o).State == "setting" {
-		rt.Fatalf("a read of static-creds/%s signed in while the password is in doubt", o.name)
+		fail(rt, "a read of static-creds/"+o.name+" signed in while the password is in doubt")
 	}
 }
 
@@ -175,7 +175,7 @@ func (m *statics) rotate(rt *rapid.T) {
 	_, err := m.request(&logical.Request{Operation: logical.UpdateOperation, Path: "rotate-role/" + o.name})
 	after := m.stored(o)
 	if err == nil && before != nil && after.Value == before.Value {
-		rt.Fatalf("rotate-role/%s succeeded and the value is the same", o.name)
+		fail(rt, "rotate-role/"+o.name+" succeeded and the value is the same")
 	}
 	o.before = after // a rotation on demand keeps to no schedule
 }
@@ -186,7 +186,7 @@ func (m *statics) delete(rt *rapid.T) {
 	before := m.stored(o)
 	_, err := m.request(&logical.Request{Operation: logical.DeleteOperation, Path: "static-roles/" + o.name})
 	if err == nil && before != nil && before.State == "setting" && !o.isSecret() {
-		rt.Fatalf("static role %q was deleted while its password was in doubt", o.name)
+		fail(rt, "static role "+o.name+" was deleted while its password was in doubt")
 	}
 }
 
@@ -237,7 +237,7 @@ func (m *statics) pass(rt *rapid.T, d, distance time.Duration) {
 		began := time.Now()
 		m.tick()
 		if took := time.Since(began); took > 90*time.Second {
-			rt.Fatalf("a tick took %s", took)
+			fail(rt, "a tick took more than 90 seconds", took)
 		}
 		m.checkAll(rt)
 	}
@@ -325,7 +325,7 @@ func (m *statics) checkValue(rt *rapid.T, o *staticOwned, stored *staticStored) 
 	accepted := m.accepts(o, stored.Value)
 	o.disturbed = o.disturbed && !accepted
 	if !accepted && !o.disturbed {
-		rt.Fatalf("role %q is %s and Cognito does not accept its value: %+v", o.name, stored.State, stored)
+		fail(rt, "Cognito does not accept the value of role "+o.name, stored)
 	}
 }
 
@@ -336,10 +336,10 @@ func (m *statics) checkSchedule(rt *rapid.T, o *staticOwned, stored *staticStore
 		return
 	}
 	if stored.LastRotation.Before(before.NextRotation) {
-		rt.Fatalf("role %q was rotated at %s, and it was due at %s", o.name, stored.LastRotation, before.NextRotation)
+		fail(rt, "role "+o.name+" was rotated before it was due", "at", stored.LastRotation, "due at", before.NextRotation)
 	}
 	if o.hasWindow() && stored.LastRotation.UTC().Hour()%6 != 0 {
-		rt.Fatalf("role %q was rotated at %s, outside of its window", o.name, stored.LastRotation.UTC())
+		fail(rt, "role "+o.name+" was rotated outside of its window", stored.LastRotation.UTC())
 	}
 }
 
@@ -359,7 +359,7 @@ func (m *statics) checkSignIns(rt *rapid.T, o *staticOwned) {
 	for i := staticSignInsMax; i < len(wrong); i++ {
 		first := wrong[i-staticSignInsMax]
 		if wrong[i].Sub(first) < staticSignInWindow && !m.forward.After(first.Add(-time.Second)) {
-			rt.Fatalf("user %q was signed in with a wrong password at %v", o.name, wrong[i-staticSignInsMax:i+1])
+			fail(rt, "the user of role "+o.name+" was signed in too often with a wrong password", wrong[i-staticSignInsMax:i+1])
 		}
 	}
 }
@@ -377,10 +377,10 @@ func (m *statics) checkForeign(rt *rapid.T, o *staticOwned, stored *staticStored
 	}
 	for id := range m.foreign {
 		if !exist[id] {
-			rt.Fatalf("the foreign secret %q was deleted", id)
+			fail(rt, "a foreign secret was deleted", id)
 		}
 		if stored != nil && (stored.SecretID == id || stored.PreviousID == id || stored.Pending != nil && stored.Pending.ID == id) {
-			rt.Fatalf("role %q takes the foreign secret %q for its own: %+v", o.name, id, stored)
+			fail(rt, "role "+o.name+" takes a foreign secret for its own", id, stored)
 		}
 	}
 }
@@ -392,7 +392,7 @@ func (m *statics) finish() {
 	m.pass(m.rt, staticSignInWindow+3*time.Minute, time.Minute)
 	for _, o := range m.owned {
 		if stored := m.stored(o); stored != nil && !o.isSecret() && stored.State == "setting" {
-			m.rt.Fatalf("the password of role %q is still in doubt: %+v", o.name, stored)
+			fail(m.rt, "the password of role "+o.name+" is still in doubt", stored)
 		}
 	}
 	m.pass(m.rt, 8*time.Hour, 5*time.Minute)
@@ -405,7 +405,7 @@ func (m *statics) finish() {
 	m.pass(m.rt, 8*time.Hour, 5*time.Minute)
 	for _, o := range m.owned {
 		if last, found := rotated[o.name]; found && !m.checkEqual(o).LastRotation.After(last) {
-			m.rt.Fatalf("role %q was not rotated since %s", o.name, last)
+			fail(m.rt, "role "+o.name+" is not rotated any more", "since", last)
 		}
 	}
 	m.stop(false)
@@ -430,7 +430,7 @@ func (m *statics) mustRotate(o *staticOwned) bool {
 func (m *statics) checkEqual(o *staticOwned) *staticStored {
 	stored := m.stored(o)
 	if stored.State != "idle" || stored.LastError != "" || !m.accepts(o, stored.Value) {
-		m.rt.Fatalf("role %q has not recovered: %+v", o.name, stored)
+		fail(m.rt, "role "+o.name+" has not recovered", stored)
 	}
 	return stored
 }

@@ -26,7 +26,7 @@ const longest = 48 * time.Hour
 func TestUsers(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newUsers(rt)
-		rt.Repeat(map[string]func(*rapid.T){
+		play(rt, map[string]func(*rapid.T){
 			"":                m.checkLiving,
 			"issue":           m.issue,
 			"issue again":     m.issue,
@@ -195,7 +195,7 @@ func (m *users) disable(rt *rapid.T) {
 		m.core.revoke(id)
 	}
 	if len(m.leases) > 0 {
-		rt.Fatalf("%d leases of a disabled mount cannot be revoked", len(m.leases))
+		fail(rt, "leases of a disabled mount cannot be revoked", len(m.leases))
 	}
 	m.stop(false)
 	m.must(logical.ClearView(context.Background(), m.storage))
@@ -300,7 +300,7 @@ func (m *users) checkLiving(rt *rapid.T) {
 	for _, id := range m.ids() {
 		l := m.leases[id]
 		if enabled, exists := users[l.username]; m.isLiving(l) && (!exists || !enabled) {
-			rt.Fatalf("user %q of role %q is gone, and lease %d of it lives for another %s", l.username, l.role, id, l.timer-m.elapsed())
+			fail(rt, "a user is gone whose lease is alive", l.username, "of role", l.role, "lease", id, "lives for another", l.timer-m.elapsed())
 		}
 	}
 }
@@ -313,7 +313,7 @@ func (m *users) checkGone(rt *rapid.T, when string) {
 	}
 	for username, enabled := range m.users() {
 		if enabled && !leased[username] && !m.orphans[username] {
-			rt.Fatalf("user %q is left without a lease: %s", username, when)
+			fail(rt, "a user is left without a lease: "+when, username)
 		}
 	}
 }
@@ -330,13 +330,13 @@ func (m *users) finish() {
 	}
 	m.pass(longest+m.set+26*time.Hour, 4*time.Minute, func() {})
 	if len(m.leases) > 0 {
-		m.rt.Fatalf("leases %v never ended", m.ids())
+		fail(m.rt, "leases never ended", m.ids())
 	}
 	m.checkGone(m.rt, "everything has ended")
 	keys, err := logical.CollectKeysWithPrefix(context.Background(), m.storage, "issued/")
 	m.must(err)
 	if len(keys) > 0 {
-		m.rt.Fatalf("records are left: %v", slices.Sorted(slices.Values(keys)))
+		fail(m.rt, "records are left", slices.Sorted(slices.Values(keys)))
 	}
 	m.stop(false)
 }

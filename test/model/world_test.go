@@ -8,8 +8,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,6 +54,33 @@ func check(t *testing.T, property func(rt *rapid.T)) {
 			panic(failure) // on a line of its own: rapid tells failures apart by where they come from
 		}
 	})
+}
+
+// fail ends a history. Details that differ from run to run, such as random usernames, are only logged: rapid shrinks a
+// history as long as it fails with the same text.
+func fail(tb rapid.TB, what string, details ...any) {
+	tb.Helper()
+	tb.Logf("%s: %+v", what, details)
+	tb.Fatal(what)
+}
+
+// stepsMin is how many steps a history has at least, until it shrinks.
+const stepsMin = 30
+
+// play makes random steps. The last draw lets a history shrink to less than stepsMin; by chance it never does.
+func play(rt *rapid.T, steps map[string]func(*rapid.T)) {
+	made := 0
+	counted := maps.Clone(steps)
+	for name, step := range steps {
+		if name != "" {
+			counted[name] = func(rt *rapid.T) { step(rt); made++ }
+		}
+	}
+	rt.Repeat(counted)
+	isWhole := slices.Contains(rapid.SliceOfN(rapid.Bool(), 20, 20).Draw(rt, "whole"), true)
+	for isWhole && made < stepsMin {
+		rt.Repeat(counted)
+	}
 }
 
 // isInvalid reports whether a panic is the way in which rapid ends a history that it cannot continue.
@@ -201,7 +230,7 @@ func newWorld(tb rapid.TB) *world {
 func (w *world) must(err error) {
 	w.tb.Helper()
 	if err != nil {
-		w.tb.Fatalf("setting up the world: %s", err)
+		fail(w.tb, "setting up the world", err)
 	}
 }
 
