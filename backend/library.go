@@ -31,7 +31,8 @@ package backend
 // same password: an answer that was lost and comes late changes nothing. If Cognito refuses the
 // pending password because the user had it before, a new one is stored first.
 //
-// available: the password has never been returned, and the user is as the role says.
+// available: the password has never been returned, and the user is as the role said at the reset. If the
+// role has changed since, the user is reset before it is lent.
 //
 // lent: the entry has the id of the check-out, which is the id of its issued record. It is stored
 // before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
@@ -67,6 +68,9 @@ package backend
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,8 +163,9 @@ type libraryUser struct {
 	BorrowerToken    string    `json:"borrower_token,omitempty"`
 	CheckedOut       time.Time `json:"checked_out_at,omitzero"`
 	Due              time.Time `json:"due_at,omitzero"`
-	// Since is when the user became available.
+	// Since is when the user became available, and Shape what its role said by then.
 	Since time.Time `json:"since,omitzero"`
+	Shape string    `json:"shape,omitempty"`
 
 	// LastError is why the last attempt to create, reset or delete the user failed, and FailingSince
 	// when the first one did.
@@ -390,6 +395,28 @@ func (b *backend) refuseForSets(ctx context.Context, s logical.Storage, aws *con
 		return badRequest("region %q is not allowed: library set %q uses the role, so it must stay %q", after.Region, sets[0], before.Region)
 	}
 	return checkLibraryTemplates(aws, name, mountPoint, after)
+}
+
+// userShape identifies what the role says of a user of a library set.
+func (r *roleEntry) userShape(name string) string {
+	said, _ := json.Marshal([]any{name, slices.Sorted(slices.Values(r.Groups)), r.UserAttributes, r.DummyEmailDomain, r.mfa()}) // no such value fails
+	sum := sha256.Sum256(said)
+	return hex.EncodeToString(sum[:8])
+}
+
+// refitLibraries makes the free users of the sets of a role follow a change of it.
+func (b *backend) refitLibraries(ctx context.Context, req *logical.Request, role string) {
+	sets, err := setsOfRole(ctx, req.Storage, role)
+	if err != nil {
+		b.Logger().Warn("users of library sets follow the change of their role only when they are lent", "role", role, "error", err)
+		return
+	}
+	for _, set := range sets {
+		b.checkOuts.lookAtAll(set, b.now())
+	}
+	if len(sets) > 0 {
+		b.tendSoon(req)
+	}
 }
 
 // checkLibraryTemplates refuses templates that depend on the caller: the users of a set have none.

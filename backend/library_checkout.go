@@ -68,20 +68,25 @@ func (c *checkOut) prepare(ctx context.Context) (err error) {
 	if err = c.b.refuseSecondary(c.name); err != nil {
 		return err
 	}
+	if err = c.readSet(ctx); err != nil {
+		return err
+	}
+	if err = c.readFields(); err != nil {
+		return err
+	}
+	return c.b.loadLibraries(ctx, c.req.Storage)
+}
+
+// readSet reads the set and its role, which may change while the request waits.
+func (c *checkOut) readSet(ctx context.Context) (err error) {
 	if c.set, err = c.b.existingLibrarySet(ctx, c.req.Storage, c.name); err != nil {
 		return err
 	}
 	if c.role, c.aws, err = c.b.usableRole(ctx, c.req, c.set.Role); err != nil {
 		return err
 	}
-	if err = c.readFields(); err != nil {
-		return err
-	}
-	if c.pool, err = c.aws.Pool(ctx, c.role.target(c.aws.region)); err != nil {
-		return err
-	}
-	c.times = c.b.leaseTimes(c.role, c.ttl)
-	return c.b.loadLibraries(ctx, c.req.Storage)
+	c.pool, err = c.aws.Pool(ctx, c.role.target(c.aws.region))
+	return err
 }
 
 func (c *checkOut) readFields() (err error) {
@@ -121,10 +126,14 @@ func (c *checkOut) try(ctx context.Context) error {
 	return c.lendUser(ctx)
 }
 
-// read reads the claimed user, and reports whether it is free.
+// read reads the claimed user, and reports whether it is free and as the role says.
 func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
+	if err := c.readSet(ctx); err != nil {
+		return false, err
+	}
+	c.times = c.b.leaseTimes(c.role, c.ttl)
 	u, err := getLibraryUser(ctx, c.req.Storage, c.name, id)
-	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire {
+	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire && u.Shape == c.role.userShape(c.set.Role) {
 		c.user = u
 		return true, nil
 	}
@@ -196,7 +205,7 @@ func (c *checkOut) signIn(ctx context.Context) error {
 // one is tried.
 func (c *checkOut) judge(ctx context.Context, refusal error) error {
 	u := c.user
-	if !isWrongCredentials(refusal) {
+	if !isWrongCredentials(refusal) && !cognito.IsChallenge(refusal) {
 		if u.TOTPSecret != "" { // the one-time code may be used up
 			refusal = errors.Join(refusal, c.b.putLibraryUser(ctx, c.req.Storage, u))
 		}

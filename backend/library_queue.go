@@ -21,7 +21,9 @@ type checkOutQueues struct {
 
 	mu     sync.Mutex
 	loaded bool
-	sets   map[string]*checkOutQueue
+	// reloads counts how often another node wrote, so that a load that misses it is repeated.
+	reloads int
+	sets    map[string]*checkOutQueue
 }
 
 // checkOutQueue is that of one set.
@@ -133,6 +135,21 @@ func (q *checkOutQueues) reload() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.loaded = false
+	q.reloads++
+}
+
+// beginLoad returns what endLoad needs to know.
+func (q *checkOutQueues) beginLoad() (reloads int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reloads
+}
+
+// endLoad notes that all was read, unless another node wrote meanwhile.
+func (q *checkOutQueues) endLoad(reloads int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.loaded = q.reloads == reloads
 }
 
 func (q *checkOutQueues) isLoaded() bool {
@@ -321,6 +338,7 @@ func (b *backend) loadLibraries(ctx context.Context, s logical.Storage) error {
 	if b.checkOuts.isLoaded() {
 		return nil
 	}
+	reloads := b.checkOuts.beginLoad()
 	names, err := listSorted(ctx, s, librarySetStoragePrefix)
 	if err != nil {
 		return err
@@ -337,20 +355,14 @@ func (b *backend) loadLibraries(ctx context.Context, s logical.Storage) error {
 			return err
 		}
 	}
-	b.checkOuts.mu.Lock()
-	defer b.checkOuts.mu.Unlock()
-	b.checkOuts.loaded = true
+	b.checkOuts.endLoad(reloads)
 	return nil
 }
 
-// loadLibraryUsers reads the users of a set. The periodic task looks at all that are not free: at lent
-// ones, too, because their record may be lost.
+// loadLibraryUsers reads the users of a set. The periodic task looks at all of them: the record of a lent
+// one may be lost, and the role of a free one may have changed.
 func (b *backend) loadLibraryUsers(ctx context.Context, s logical.Storage, set string) error {
 	ids, err := listSorted(ctx, s, libraryUserStoragePrefix+set+"/")
-	if err != nil {
-		return err
-	}
-	current, err := b.librarySet(ctx, s, set)
 	if err != nil {
 		return err
 	}
@@ -363,9 +375,7 @@ func (b *backend) loadLibraryUsers(ctx context.Context, s logical.Storage, set s
 		case u == nil:
 		default:
 			b.checkOuts.note(u)
-			if u.State != libraryAvailable || !u.belongsTo(current) {
-				b.checkOuts.lookAt(set, id, b.now())
-			}
+			b.checkOuts.lookAt(set, id, b.now())
 		}
 	}
 	return nil

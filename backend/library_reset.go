@@ -121,7 +121,11 @@ func (r *userReset) read(ctx context.Context) (err error) {
 	}
 	u := r.user
 	if u.Sub != "" && r.state.Sub != u.Sub {
-		u.Baseline, u.BaselineGroups = nil, nil // another user has the name by now
+		// Another user has the name by now, and what it brings along stays.
+		u.Baseline = nil
+		if u.BaselineGroups, err = r.pool.GroupsOf(ctx, u.name()); err != nil {
+			return err
+		}
 	}
 	u.Username, u.Sub = r.state.Username, r.state.Sub
 	if r.state.Enabled {
@@ -264,7 +268,7 @@ func (r *userReset) finish(ctx context.Context) error {
 	u.State, u.Password, u.Pending = libraryAvailable, u.Pending, ""
 	u.Email = r.attributes[attributeEmail]
 	u.CheckOut, u.RecordRole = "", ""
-	u.Since = r.b.now().Round(0)
+	u.Since, u.Shape = r.b.now().Round(0), r.role.userShape(r.roleName)
 	u.clearFailure()
 	return r.b.putLibraryUser(ctx, r.req.Storage, u)
 }

@@ -94,7 +94,7 @@ func (r *userReset) make(ctx context.Context) error {
 		if !cognito.IsUserGone(err) {
 			return err
 		}
-		if err := r.replaceGone(ctx, err); err != nil {
+		if again, err := r.replaceGone(ctx, err); err != nil || !again {
 			return err
 		}
 	}
@@ -104,21 +104,21 @@ func (r *userReset) make(ctx context.Context) error {
 	return r.run(ctx)
 }
 
-// replaceGone lets a user that was deleted at Cognito be created again. A user of usernames was not
-// made by the engine and is not made again.
-func (r *userReset) replaceGone(ctx context.Context, gone error) error {
+// replaceGone lets a user that was deleted at Cognito be created again, and reports whether to create
+// it. A user of usernames was not made by the engine and is not made again.
+func (r *userReset) replaceGone(ctx context.Context, gone error) (again bool, err error) {
 	u := r.user
 	switch {
-	case !u.Owned && r.role == nil, !u.Owned && u.Retire:
-		return nil
+	case !u.Owned && (r.role == nil || u.Retire): // the set gives it up anyway
+		return false, nil
 	case !u.Owned:
-		return fmt.Errorf("user %q is missing: create it again in the user pool, or remove it from usernames: %w", u.RequestedName, gone)
+		return false, fmt.Errorf("user %q is missing: create it again in the user pool, or remove it from usernames: %w", u.RequestedName, gone)
 	case r.b.now().Sub(u.Created) < lagWindow: // that Cognito does not know it yet proves nothing
-		return gone
+		return false, gone
 	}
 	r.b.Logger().Warn("a user of a library set was deleted at Cognito and is created again", "library", u.Set, "username", u.name())
 	u.State, u.RequestedName, u.Username, u.Sub, u.Baseline, u.Pending = libraryCreating, "", "", "", nil, ""
-	return r.b.putLibraryUser(ctx, r.req.Storage, u)
+	return true, r.b.putLibraryUser(ctx, r.req.Storage, u)
 }
 
 // noteLibraryFailure stores why a user is not free, and when to try again.

@@ -90,12 +90,17 @@ func (b *backend) tendUser(ctx context.Context, req *logical.Request, ref librar
 	return b.resetLibraryUser(ctx, req, u)
 }
 
-// isIdle reports whether a user needs nothing: it is free, or lent and its check-out has a record.
+// isIdle reports whether a user needs nothing: it is free and as its role says by now, or lent and its
+// check-out has a record.
 func (b *backend) isIdle(ctx context.Context, req *logical.Request, u *libraryUser) (bool, error) {
 	switch u.State {
 	case libraryAvailable:
 		set, err := b.librarySet(ctx, req.Storage, u.Set)
-		return u.belongsTo(set) && !u.Retire, err
+		if err != nil || !u.belongsTo(set) || u.Retire {
+			return false, err
+		}
+		role, _, err := b.usableRole(ctx, req, set.Role)
+		return err == nil && u.Shape == role.userShape(set.Role), err
 	case libraryLent:
 		record, err := getRecord(ctx, req.Storage, u.RecordRole, u.CheckOut)
 		return record != nil, err
@@ -225,16 +230,21 @@ func (f *libraryFill) fillSize(ctx context.Context, users []*libraryUser) error 
 	slices.SortStableFunc(users, func(a, b *libraryUser) int {
 		return cmp.Compare(slices.Index(retireOrder, b.State), slices.Index(retireOrder, a.State))
 	})
-	for i, u := range users {
-		if err := f.setRetire(ctx, u, i >= f.set.Size); err != nil {
+	kept := 0
+	for _, u := range users {
+		stays, err := f.setRetire(ctx, u, kept >= f.set.Size)
+		if err != nil {
 			return err
+		}
+		if stays {
+			kept++
 		}
 	}
 	place, err := f.place(ctx)
 	if err != nil {
 		return err
 	}
-	for range f.set.Size - len(users) {
+	for range f.set.Size - kept {
 		u := &libraryUser{Set: f.name, ID: randomText(recordRandomLen), SetID: f.set.ID, State: libraryCreating, Owned: true, place: place}
 		if err := f.add(ctx, u); err != nil {
 			return err
@@ -246,9 +256,12 @@ func (f *libraryFill) fillSize(ctx context.Context, users []*libraryUser) error 
 func (f *libraryFill) fillUsernames(ctx context.Context, users []*libraryUser) error {
 	byName := map[string]*libraryUser{}
 	for _, u := range users {
-		byName[u.RequestedName] = u
-		if err := f.setRetire(ctx, u, !slices.Contains(f.set.Usernames, u.RequestedName)); err != nil {
+		stays, err := f.setRetire(ctx, u, !slices.Contains(f.set.Usernames, u.RequestedName))
+		if err != nil {
 			return err
+		}
+		if stays {
+			byName[u.RequestedName] = u
 		}
 	}
 	place, err := f.place(ctx)
@@ -281,28 +294,29 @@ func (f *libraryFill) add(ctx context.Context, u *libraryUser) error {
 	return nil
 }
 
-// setRetire marks a user that is no longer wanted, or wanted again.
-func (f *libraryFill) setRetire(ctx context.Context, u *libraryUser, retire bool) error {
+// setRetire marks a user that is no longer wanted, or wanted again, and reports whether the set keeps
+// it: one that is being deleted cannot be wanted again.
+func (f *libraryFill) setRetire(ctx context.Context, u *libraryUser, retire bool) (stays bool, err error) {
 	if u.Retire == retire {
-		return nil
+		return !retire, nil
 	}
 	unlock, err := f.b.lockLibraryUser(ctx, u.Set, u.ID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	current, err := getLibraryUser(ctx, f.req.Storage, u.Set, u.ID)
 	if err != nil || current == nil || current.State == libraryRetiring {
-		return err
+		return false, err
 	}
 	current.Retire = retire
 	if err := f.b.putLibraryUser(ctx, f.req.Storage, current); err != nil {
-		return err
+		return false, err
 	}
 	if current.State != libraryLent {
 		f.b.checkOuts.lookAt(u.Set, u.ID, f.b.now())
 	}
-	return nil
+	return !retire, nil
 }
 
 // place returns where the users of the set are.
@@ -328,18 +342,36 @@ func (b *backend) retireLibraries(ctx context.Context, req *logical.Request) err
 	}
 	var failures []error
 	for _, name := range names {
-		users, err := libraryUsers(ctx, req.Storage, name)
-		failures = append(failures, err)
-		for _, u := range users {
-			failures = append(failures, b.retireBeforeUnmount(ctx, req, u.Set, u.ID))
-		}
+		failures = append(failures, b.retireSetBeforeUnmount(ctx, req, name)...)
 		b.checkOuts.setFilled(name, false)
 	}
-	failures = slices.DeleteFunc(failures, func(err error) bool { return err == nil })
 	if len(failures) > 0 {
 		b.Logger().Warn("the mount goes before all users of its library sets were deleted; they stay at Cognito", "users", len(failures))
 	}
 	return errors.Join(failures[:min(len(failures), reportedFailures)]...)
+}
+
+// retireSetBeforeUnmount deletes the users of a set, several at a time.
+func (b *backend) retireSetBeforeUnmount(ctx context.Context, req *logical.Request, set string) (failures []error) {
+	ids, err := listSorted(ctx, req.Storage, libraryUserStoragePrefix+set+"/")
+	if err != nil {
+		return []error{err}
+	}
+	var mu sync.Mutex
+	var work errgroup.Group
+	work.SetLimit(parallelLibraryUsers)
+	for _, id := range ids {
+		work.Go(func() error {
+			if err := b.retireBeforeUnmount(ctx, req, set, id); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+			}
+			return nil
+		})
+	}
+	_ = work.Wait() // failures are collected
+	return failures
 }
 
 func (b *backend) retireBeforeUnmount(ctx context.Context, req *logical.Request, set, id string) error {

@@ -150,8 +150,13 @@ func (w *libraryWrite) lookUpUsers(ctx context.Context) error {
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(parallelLibraryUsers)
+	own, err := usersOf(ctx, w.req.Storage, w.name, w.set)
+	if err != nil {
+		return err
+	}
 	for _, username := range w.set.Usernames {
-		if w.stored != nil && slices.Contains(w.stored.Usernames, username) {
+		isOwn := func(u *libraryUser) bool { return u.RequestedName == username } // also one that is being given up
+		if w.stored != nil && (slices.Contains(w.stored.Usernames, username) || slices.ContainsFunc(own, isOwn)) {
 			continue
 		}
 		work.Go(func() error {
@@ -240,7 +245,7 @@ func (w *libraryWrite) store(ctx context.Context) error {
 	lock := locksutil.LockForKey(w.b.roleLocks, w.set.Role)
 	lock.Lock()
 	defer lock.Unlock()
-	if _, _, err := w.b.usableRole(ctx, w.req, w.set.Role); err != nil {
+	if err := w.checkRole(ctx); err != nil { // it may have changed since
 		return err
 	}
 	w.b.checkOuts.setFilled(w.name, false)
@@ -258,6 +263,9 @@ func (w *libraryWrite) fill(ctx context.Context) error {
 		return err
 	}
 	w.b.checkOuts.setFilled(w.name, true)
+	if w.stored != nil && w.stored.Role != w.set.Role {
+		w.b.checkOuts.lookAtAll(w.name, w.b.now())
+	}
 	return nil
 }
 

@@ -126,7 +126,12 @@ func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data 
 		return toResponse(err)
 	}
 	// Drop it also after a failure, because the storage may have taken the role.
-	defer b.dropCachedRole(name)
+	defer func() {
+		b.dropCachedRole(name)
+		if stored != nil {
+			b.refitLibraries(ctx, req, name)
+		}
+	}()
 	if err := putRole(ctx, req.Storage, name, role); err != nil {
 		return nil, err
 	}

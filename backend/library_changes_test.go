@@ -1,0 +1,145 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+func (l *lender) deleteAtCognito(username string) {
+	l.T.Helper()
+	_, err := l.Admin.AdminDeleteUser(l.T.Context(), &cip.AdminDeleteUserInput{UserPoolId: &l.Seed.UserPoolID, Username: &username})
+	require.NoError(l.T, err)
+}
+
+func (l *lender) requireNoEntries() {
+	l.T.Helper()
+	require.Eventually(l.T, func() bool { return len(l.entries("library/users/")) == 0 }, 5*time.Second, 5*time.Millisecond)
+}
+
+// TestLibraryGivesUp ends sets of users that somebody deleted at Cognito.
+func TestLibraryGivesUp(t *testing.T) {
+	newPair := func(t *testing.T) *lender {
+		t.Helper()
+		l := &lender{newIssuer(t, hourly())}
+		l.plant("worker-1")
+		l.plant("worker-2")
+		l.WriteOK("library/e2e", map[string]any{"role": "ci", "usernames": "worker-1,worker-2"})
+		l.requireReady(2)
+		return l
+	}
+
+	t.Run("a lent user that is missing is given up when it comes back, and not made again", func(t *testing.T) {
+		l := newPair(t)
+		lent := l.checkOut("anna", nil)
+		gone := lent.Data["username"].(string)
+		other := map[string]string{"worker-1": "worker-2", "worker-2": "worker-1"}[gone]
+		l.WriteOK("library/e2e", map[string]any{"usernames": other})
+		l.deleteAtCognito(gone)
+		require.NoError(t, l.revoke(lent.Secret))
+		require.Len(t, l.entries("library/users/e2e/"), 1)
+		require.Len(t, l.Users(), 1)
+	})
+
+	t.Run("a set whose user is missing can be deleted", func(t *testing.T) {
+		l := newPair(t)
+		lent := l.checkOut("anna", nil)
+		l.deleteAtCognito(lent.Data["username"].(string))
+		require.ErrorContains(t, l.revoke(lent.Secret), "is missing")
+		l.OK(logical.DeleteOperation, "library/e2e", nil)
+		l.requireNoEntries()
+		require.Len(t, l.Users(), 1)
+		require.NoError(t, l.revoke(lent.Secret))
+		require.Empty(t, l.records())
+	})
+
+	t.Run("a username can be written again while its user is still lent", func(t *testing.T) {
+		l := newPair(t)
+		lent := l.checkOut("anna", nil)
+		other := map[string]string{"worker-1": "worker-2", "worker-2": "worker-1"}[lent.Data["username"].(string)]
+		l.WriteOK("library/e2e", map[string]any{"usernames": other})
+		l.WriteOK("library/e2e", map[string]any{"usernames": "worker-1,worker-2"})
+		require.NoError(t, l.revoke(lent.Secret))
+		l.requireReady(2)
+	})
+
+	t.Run("a second name of a user that the set has is refused", func(t *testing.T) {
+		l := newPair(t)
+		sub := l.userOf("worker-1").Attributes["sub"]
+		require.Contains(t, l.WriteRefused("library/e2e", map[string]any{"usernames": "worker-1,worker-2," + sub}), `library set "e2e" has the user`)
+	})
+}
+
+// TestLibraryRoleChanges changes a role while the users of its set are free.
+func TestLibraryRoleChanges(t *testing.T) {
+	t.Run("free users follow the role before they are lent", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 2})
+		l.WriteOK("roles/ci", map[string]any{"groups": "admins", "user_attributes": map[string]string{"nickname": "robot"}})
+		for _, who := range []string{"anna", "ben"} {
+			user := l.userOf(l.checkOut(who, nil).Data["username"].(string))
+			require.Equal(t, []string{"admins"}, user.Groups)
+			require.Equal(t, "robot", user.Attributes["nickname"])
+		}
+	})
+
+	t.Run("free users get an authenticator when the role asks for one", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		l.setMFA(types.UserPoolMfaTypeOptional, true)
+		l.WriteOK("roles/ci", map[string]any{"mfa": "totp"})
+		require.NotEmpty(t, l.checkOut("anna", nil).Data["totp_secret"])
+	})
+
+	t.Run("free users follow another role of the set", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		l.WriteOK("roles/other", map[string]any{
+			"credential_type": "user", "user_pool_id": l.Seed.UserPoolID, "region": l.Seed.Region, "groups": "admins",
+			"app_client_id": l.Seed.AppClientID, "app_client_secret": l.Seed.AppClientSecret,
+		})
+		l.WriteOK("library/e2e", map[string]any{"role": "other"})
+		require.Equal(t, []string{"admins"}, l.userOf(l.checkOut("anna", nil).Data["username"].(string)).Groups)
+	})
+
+	t.Run("a role that is written again unchanged makes no call", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		l.checkIn("anna")
+		require.NoError(t, l.tick())
+		require.NoError(t, l.Control.ResetCalls(t.Context()))
+		l.WriteOK("roles/ci", hourly())
+		require.NoError(t, l.tick())
+		require.Zero(t, len(l.Calls().Of("AdminSetUserPassword")))
+		l.requireReady(1)
+	})
+}
+
+// TestLibraryChallenge lets an administrator give a free user a second factor: one such user must not
+// block the set.
+func TestLibraryChallenge(t *testing.T) {
+	l := newLender(t, hourly(), map[string]any{"size": 2})
+	_, err := l.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{
+		UserPoolId: &l.Seed.UserPoolID, MfaConfiguration: types.UserPoolMfaTypeOptional,
+		SmsMfaConfiguration: &types.SmsMfaConfigType{SmsConfiguration: &types.SmsConfigurationType{SnsCallerArn: aws.String("arn:aws:iam::123456789012:role/sms")}},
+	})
+	require.NoError(t, err)
+	for _, user := range l.Users()[:1] {
+		_, err = l.Admin.AdminUpdateUserAttributes(t.Context(), &cip.AdminUpdateUserAttributesInput{
+			UserPoolId: &l.Seed.UserPoolID, Username: &user.Username, UserAttributes: []types.AttributeType{
+				{Name: aws.String("phone_number"), Value: aws.String("+491701234567")}, {Name: aws.String("phone_number_verified"), Value: aws.String("true")},
+			},
+		})
+		require.NoError(t, err)
+		_, err = l.Admin.AdminSetUserMFAPreference(t.Context(), &cip.AdminSetUserMFAPreferenceInput{
+			UserPoolId: &l.Seed.UserPoolID, Username: &user.Username, SMSMfaSettings: &types.SMSMfaSettingsType{Enabled: true, PreferredMfa: true},
+		})
+		require.NoError(t, err)
+	}
+	l.checkOut("anna", nil)
+	l.checkOut("ben", nil)
+}
