@@ -48,6 +48,35 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	return append([]check.Finding{valid}, runCheck(ctx, aws, request.Target, check.Machine{Request: request})...)
 }
 
+// checkLibrary returns what would stop a library set from lending users, or let a holder keep one.
+func (b *backend) checkLibrary(ctx context.Context, req *logical.Request, name string, aws *connection) ([]check.Finding, error) {
+	set, err := b.existingLibrarySet(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	role, _, err := b.usableRole(ctx, req, set.Role)
+	if err != nil {
+		return []check.Finding{check.Failed("role", err.Error(), "Correct the role of the set.")}, nil
+	}
+	users, err := usersOf(ctx, req.Storage, name, set)
+	if err != nil {
+		return nil, err
+	}
+	subject := check.Library{Role: b.userSubject(ctx, req, set.Role, role, aws), Wanted: set.wanted(), Broken: map[string]string{}}
+	for _, u := range users {
+		switch {
+		case u.State == libraryAvailable:
+			subject.Free++
+		case u.State == libraryLent:
+			subject.Lent++
+		case u.LastError != "":
+			subject.Broken[u.shownName()] = u.LastError
+		}
+	}
+	valid := check.Passed("role", "The role's fields are valid.")
+	return append([]check.Finding{valid}, runCheck(ctx, aws, role.target(aws.region), subject)...), nil
+}
+
 // checkStaticRole returns what would stop the rotations of a static role.
 func checkStaticRole(ctx context.Context, role *staticRole, aws *connection, now time.Time) []check.Finding {
 	if err := role.validate(aws.region); err != nil {

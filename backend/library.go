@@ -185,6 +185,9 @@ func (u *libraryUser) name() string {
 	return u.RequestedName
 }
 
+// shownName is the user's name, or its id while it has none.
+func (u *libraryUser) shownName() string { return cmp.Or(u.name(), u.ID) }
+
 // isNamed reports whether a name is one of the user's.
 func (u *libraryUser) isNamed(name string) bool {
 	return name != "" && (name == u.Username || name == u.RequestedName || name == u.Sub)

@@ -143,3 +143,64 @@ func TestLibraryChallenge(t *testing.T) {
 	l.checkOut("anna", nil)
 	l.checkOut("ben", nil)
 }
+
+// TestLibraryCheck reads what check/ finds of a set.
+func TestLibraryCheck(t *testing.T) {
+	read := func(l *lender) (status string, problems []string) {
+		l.T.Helper()
+		answer := l.OK(logical.ReadOperation, "check/e2e", map[string]any{"kind": "library"}).Data
+		return answer["status"].(string), answer["problems"].([]string)
+	}
+	newChecked := func(t *testing.T, recovery types.RecoveryOptionNameType) *lender {
+		t.Helper()
+		l := &lender{newIssuer(t, hourly())}
+		pool := l.MakePool(&cip.CreateUserPoolInput{AccountRecoverySetting: &types.AccountRecoverySettingType{
+			RecoveryMechanisms: []types.RecoveryOptionType{{Name: recovery, Priority: aws.Int32(1)}},
+		}})
+		client, secret := l.MakeClient(pool)
+		l.WriteOK("roles/shut", map[string]any{
+			"credential_type": "user", "user_pool_id": pool, "region": l.Seed.Region, "groups": "testers", "ttl": "1h",
+			"app_client_id": client, "app_client_secret": secret,
+		})
+		l.WriteOK("library/e2e", map[string]any{"role": "shut", "size": 2})
+		l.requireReady(2)
+		return l
+	}
+
+	t.Run("is ok for a set with free users in a pool that only an administrator recovers", func(t *testing.T) {
+		status, problems := read(newChecked(t, types.RecoveryOptionNameTypeAdminOnly))
+		require.Equal(t, "ok", status, problems)
+	})
+
+	t.Run("warns of account recovery by users", func(t *testing.T) {
+		status, problems := read(newChecked(t, types.RecoveryOptionNameTypeVerifiedEmail))
+		require.Equal(t, "warn", status)
+		require.Len(t, problems, 1)
+		require.Contains(t, problems[0], `account_recovery (warn): Users of the pool can recover their account by "verified_email".`)
+	})
+
+	t.Run("fails for a user that could not be prepared, with its error", func(t *testing.T) {
+		l := newChecked(t, types.RecoveryOptionNameTypeAdminOnly)
+		lent := l.checkOut("anna", nil)
+		l.Deny("cognito-idp:AdminUserGlobalSignOut")
+		require.Error(t, l.revoke(lent.Secret))
+		status, problems := read(l)
+		require.Equal(t, "fail", status)
+		require.Contains(t, problems[0], "library_users (fail): 1 users could not be prepared: \""+lent.Data["username"].(string))
+		require.Contains(t, problems[0], "cognito-idp:AdminUserGlobalSignOut")
+	})
+
+	t.Run("warns if no user is free", func(t *testing.T) {
+		l := newChecked(t, types.RecoveryOptionNameTypeAdminOnly)
+		l.checkOut("anna", nil)
+		l.checkOut("ben", nil)
+		status, problems := read(l)
+		require.Equal(t, "warn", status)
+		require.Contains(t, problems[0], "0 of 2 users are free, 2 are checked out.")
+	})
+
+	t.Run("refuses a set that does not exist", func(t *testing.T) {
+		l := &lender{newIssuer(t, hourly())}
+		require.Contains(t, l.Refused(logical.ReadOperation, "check/ghost", map[string]any{"kind": "library"}), `there is no library set "ghost"`)
+	})
+}

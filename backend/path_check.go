@@ -19,8 +19,9 @@ const checkTimeout = 30 * time.Second
 
 // Kinds of roles that can be checked.
 const (
-	checkKindRole   = "role"
-	checkKindStatic = "static"
+	checkKindRole    = "role"
+	checkKindStatic  = "static"
+	checkKindLibrary = "library"
 )
 
 func pathCheck(b *backend) []*framework.Path {
@@ -30,15 +31,15 @@ func pathCheck(b *backend) []*framework.Path {
 		Fields: map[string]*framework.FieldSchema{
 			"name": {
 				Type:        framework.TypeLowerCaseString,
-				Description: "Name of the role.",
+				Description: "Name of the role or library set.",
 				Required:    true,
 			},
 			"kind": {
 				Type:          framework.TypeString,
 				Query:         true,
 				Default:       checkKindRole,
-				AllowedValues: []any{checkKindRole, checkKindStatic},
-				Description:   `Kind of the role: "role", or "static" for a static role.`,
+				AllowedValues: []any{checkKindRole, checkKindStatic, checkKindLibrary},
+				Description:   `What to check: "role", "static" for a static role, or "library" for a library set.`,
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -87,8 +88,10 @@ func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data 
 		findings, err = b.checkNamedRole(ctx, req, roleName(data), aws)
 	case checkKindStatic:
 		findings, err = b.checkNamedStaticRole(ctx, req, roleName(data), aws)
+	case checkKindLibrary:
+		findings, err = b.checkLibrary(ctx, req, roleName(data), aws)
 	default:
-		err = badRequest("kind %q is not allowed: it must be %q or %q", kind, checkKindRole, checkKindStatic)
+		err = badRequest("kind %q is not allowed: it must be %q, %q or %q", kind, checkKindRole, checkKindStatic, checkKindLibrary)
 	}
 	if err != nil {
 		return toResponse(err)
@@ -138,6 +141,9 @@ creds/ does: from the cache if there is one, and otherwise a new, billable one.
 With kind=static it checks a static role: its rotations, and its user or the
 secrets of its app client. It signs in no user.
 
+With kind=library it checks a library set: its role, what the user pool lets a
+holder keep, and users that could not be prepared.
+
 "problems" lists what to correct, the most severe first. A finding that the
 engine's IAM permissions do not allow to check is "unknown" and names the
 missing action. Permissions to change users are not checked, because AWS offers
@@ -145,5 +151,6 @@ no way to test them without changing one.
 
     $ vault read cognito/check/ci-user
     $ vault read cognito/check/payments kind=static
+    $ vault read cognito/check/e2e kind=library
 `
 )

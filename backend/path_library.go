@@ -163,11 +163,7 @@ func (b *backend) pathLibraryStatus(ctx context.Context, req *logical.Request, d
 	}
 	users, free, lent, broken := map[string]any{}, 0, 0, 0
 	for _, u := range all {
-		name := u.name()
-		if name == "" {
-			name = u.ID
-		}
-		users[name] = u.statusData()
+		users[u.shownName()] = u.statusData()
 		switch {
 		case u.State == libraryAvailable:
 			free++

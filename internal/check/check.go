@@ -3,7 +3,7 @@
 
 // Package check finds what would stop a role from working.
 //
-// A subject (User, Machine, Issuer, Member, StaticPassword, StaticSecret) is plain values: what a
+// A subject (User, Machine, Issuer, Member, Library, StaticPassword, StaticSecret) is plain values: what a
 // role says and what it would issue. Its Run method reads the user pool and returns findings, in a
 // fixed order. A check changes nothing at Cognito and signs in no user. A finding holds no secret.
 //

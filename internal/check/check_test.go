@@ -67,3 +67,17 @@ func TestFindingsThatAnotherOneExplainsAreSkipped(t *testing.T) {
 	require.Equal(t, Fail, Worst(findings))
 	require.Len(t, Problems(findings), 2, "the identity and the pool, but not the user: %v", findings)
 }
+
+// openPool allows passkeys.
+type openPool struct{ silentPool }
+
+func (openPool) Rules(context.Context) (cognito.PoolRules, error) {
+	return cognito.PoolRules{Passkeys: true}, nil
+}
+
+func TestLibrarySetsMustNotBeInAPoolWithPasskeys(t *testing.T) {
+	findings := Library{Wanted: 1, Free: 1}.Run(t.Context(), silentAWS{}, openPool{})
+	require.Contains(t, findings, Failed("passkeys",
+		"The pool allows passkeys. A holder can register one, and no administrator can delete it, so the user stays open to that holder.",
+		"Remove WEB_AUTHN from the sign-in policy of the pool, or use roles that create a user for each lease."))
+}

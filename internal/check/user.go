@@ -52,6 +52,10 @@ type userCheck struct {
 
 // Run compares the role with its user pool.
 func (u User) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
+	return u.read(ctx, aws, pool).findings()
+}
+
+func (u User) read(ctx context.Context, aws AWS, pool Pool) *userCheck {
 	c := &userCheck{User: u, lookups: newLookups(u.Subject), softwareTokens: notRead[bool](), groups: newGroupLookups(u.Groups)}
 	r := newReader(ctx)
 	c.start(r, aws, pool)
@@ -60,7 +64,7 @@ func (u User) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 		read(r, &c.softwareTokens, pool.AllowsSoftwareTokens)
 	}
 	r.wait()
-	return c.findings()
+	return c
 }
 
 func (c *userCheck) findings() []Finding {
