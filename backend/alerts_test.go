@@ -181,8 +181,10 @@ func TestAlerts(t *testing.T) {
 		h := newHistory(t, map[string]any{"ttl": "5m", "max_ttl": "5m"}, time.Minute)
 		h.writeMachine(nil)
 		h.own("ann")
+		h.lend(2)
 		h.during(90*time.Minute, func() {
 			require.NoError(t, h.revoke(h.issue()))
+			require.NoError(t, h.revoke(h.borrow()))
 			h.Read("creds/machine")
 		})
 		h.issue()
@@ -271,12 +273,42 @@ func TestAlerts(t *testing.T) {
 		h.requireFiring("CognitoThrottled")
 	})
 
+	t.Run("CognitoLibraryEmpty fires when all users are lent for long", func(t *testing.T) {
+		h := newHistory(t, map[string]any{"ttl": "24h", "max_ttl": "24h"}, time.Minute)
+		h.lend(1)
+		h.borrow()
+		h.during(20*time.Minute, nothing)
+		h.requireFiring("CognitoLibraryEmpty")
+	})
+
+	t.Run("CognitoLibraryStuck fires when a user cannot be reset", func(t *testing.T) {
+		h := newHistory(t, map[string]any{"ttl": "24h", "max_ttl": "24h"}, time.Minute)
+		h.lend(2)
+		h.Deny("cognito-idp:AdminUserGlobalSignOut")
+		h.WriteOK("library/e2e", map[string]any{"size": 3})
+		h.during(20*time.Minute, nothing)
+		h.requireFiring("CognitoLibraryStuck")
+	})
+
 	t.Run("CognitoTokensBoughtTooOften fires when a role does not cache", func(t *testing.T) {
 		h := newHistory(t, nil, time.Minute)
 		h.writeMachine(map[string]any{"cache_tokens": false})
 		h.during(90*time.Minute, func() { h.Read("creds/machine") })
 		h.requireFiring("CognitoTokensBoughtTooOften")
 	})
+}
+
+// lend writes the library set e2e and waits until its users are free.
+func (i *issuer) lend(size int) {
+	i.T.Helper()
+	i.WriteOK("library/e2e", map[string]any{"role": "ci", "size": size})
+	(&lender{i}).requireReady(size)
+}
+
+// borrow checks out a user of the library set e2e.
+func (i *issuer) borrow() *logical.Secret {
+	i.T.Helper()
+	return (&lender{i}).checkOut("job", nil).Secret
 }
 
 // own gives the engine the password of a new user, to be rotated each minute.

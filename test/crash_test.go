@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,6 +40,9 @@ const (
 
 	// hangLimit is longer than the server lets any request take.
 	hangLimit = 100 * time.Second
+
+	// crashLibrarySize is the number of users that are lent out.
+	crashLibrarySize = 3
 
 	// roundsAtOnce is the number of crashes before everything is cleaned up and checked.
 	roundsAtOnce = 30
@@ -120,6 +124,8 @@ type issuedUser struct {
 	until time.Time
 	// ending is set when a revocation starts, ended when it has succeeded.
 	ending, ended bool
+	// lent is set for a user of a library set, which stays when its lease has ended.
+	lent bool
 }
 
 // rootMount is a mount with its own IAM user: after a rotation that crashed, its key cannot be rotated
@@ -148,6 +154,8 @@ func newCrashEnv(t *testing.T, servers ...*sandbox.Server) *crashEnv {
 	}
 	c.configure(map[string]any{"request_timeout": "10s"})
 	c.writeRole("brief", map[string]any{"ttl": briefTTL.String(), "max_ttl": briefTTL.String()})
+	c.write("library/e2e", map[string]any{"role": "brief", "size": crashLibrarySize})
+	c.awaitFree(crashLibrarySize)
 	c.addUser("ann")
 	c.ownPassword("ann", "ann")
 	c.addUser("bob")
@@ -227,6 +235,9 @@ func (c *crashEnv) plan() []task {
 	for range 1 + c.random.IntN(3) {
 		tasks = append(tasks, c.create)
 	}
+	for range 1 + c.random.IntN(2) {
+		tasks = append(tasks, c.borrow)
+	}
 	for _, user := range c.living() {
 		if c.random.IntN(4) == 0 {
 			user.ending = true
@@ -259,12 +270,29 @@ func (c *crashEnv) create(ctx context.Context, client *api.Client) error {
 	if err != nil {
 		return err
 	}
+	c.remember(&issuedUser{leaseID: secret.LeaseID, username: nameIn(secret), password: passwordIn(secret), until: asked.Add(briefTTL)})
+	return nil
+}
+
+// borrow checks out a user of a library set, if one is free.
+func (c *crashEnv) borrow(ctx context.Context, client *api.Client) error {
+	asked := time.Now()
+	secret, err := client.Logical().WriteWithContext(ctx, c.mount+"/"+checkOutPath, nil)
+	var refused *api.ResponseError
+	if errors.As(err, &refused) && refused.StatusCode == http.StatusConflict {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.remember(&issuedUser{leaseID: secret.LeaseID, username: nameIn(secret), password: passwordIn(secret), until: asked.Add(briefTTL), lent: true})
+	return nil
+}
+
+func (c *crashEnv) remember(user *issuedUser) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.issued = append(c.issued, &issuedUser{
-		leaseID: secret.LeaseID, username: secret.Data["username"].(string), password: secret.Data["password"].(string), until: asked.Add(briefTTL),
-	})
-	return nil
+	c.issued = append(c.issued, user)
 }
 
 func (c *crashEnv) revokeUser(ctx context.Context, client *api.Client, user *issuedUser) error {
@@ -391,10 +419,11 @@ func (c *crashEnv) checkInvariants(count *counters.Counter, mode string) {
 		}
 	}
 	for _, user := range c.issued {
-		if user.ended && containsUser(users, user.username) {
+		if user.ended && !user.lent && containsUser(users, user.username) {
 			c.lose(count, counters.UsersLeft, "%s: user %s exists after its revocation", mode, user.username)
 		}
 	}
+	c.checkLent(count, mode)
 	for _, user := range c.living() {
 		if !c.passwordWorks(user.username, user.password) && time.Now().Before(user.until) {
 			c.lose(count, counters.LeasesStuck, "%s: user %s is gone before its lease expired", mode, user.username)
@@ -407,6 +436,30 @@ func (c *crashEnv) checkInvariants(count *counters.Counter, mode string) {
 	count.Lost(counters.Panics, c.hung)
 	c.hung = 0
 	require.NoError(c, c.create(c.Context(), c.client), "after: %s", mode)
+}
+
+// checkLent checks that no lent user has two holders, and none that has ended.
+func (c *crashEnv) checkLent(count *counters.Counter, mode string) {
+	c.Helper()
+	holders := map[string]int{}
+	for _, user := range c.living() {
+		if user.lent {
+			holders[user.username]++
+		}
+	}
+	for username, n := range holders {
+		if n > 1 {
+			c.lose(count, counters.PasswordsLost, "%s: user %s has %d holders", mode, username, n)
+		}
+	}
+	for i, user := range c.issued {
+		if user.lent && user.ended {
+			if c.passwordWorks(user.username, user.password) {
+				c.lose(count, counters.UsersLeft, "%s: the holder of user %s can sign in after the revocation", mode, user.username)
+			}
+			c.issued[i] = &issuedUser{username: user.username, ending: true} // each wrong sign-in counts at Cognito
+		}
+	}
 }
 
 func (c *crashEnv) lose(count *counters.Counter, loss counters.Loss, format string, args ...any) {
@@ -475,12 +528,17 @@ func (c *crashEnv) settle(counts []*counters.Counter) {
 	_, err := c.client.Logical().WriteWithContext(c.Context(), "sys/leases/revoke-prefix/"+c.mount, map[string]any{"sync": true})
 	require.NoError(c, err)
 	c.issued = nil
-	settled := func() bool { return len(c.unownedUsers()) == 0 && len(c.unsettledRoots()) == 0 }
+	settled := func() bool {
+		return len(c.unownedUsers()) == 0 && len(c.unsettledRoots()) == 0 && c.countOf("available") == crashLibrarySize
+	}
 	for end := time.Now().Add(settleLimit); !settled() && time.Now().Before(end); {
 		<-time.After(200 * time.Millisecond)
 	}
 	for _, user := range c.unownedUsers() {
 		c.lose(c.origin[user.Username], counters.UsersLeft, "user %s is left", user.Username)
+	}
+	if status := c.read(libraryStatus).Data; c.countOf("available") != crashLibrarySize {
+		c.lose(counts[0], counters.UsersLeft, "not all users of the library set are free again: %v", status)
 	}
 	for _, root := range c.unsettledRoots() {
 		c.lose(counts[0], counters.PasswordsLost, "%s still has the keys %v", root.user, c.keysOf(root))
@@ -497,12 +555,13 @@ func (c *crashEnv) settle(counts []*counters.Counter) {
 	}
 }
 
-// unownedUsers returns the users that belong to no static role.
+// unownedUsers returns the users that belong to no static role and no library set.
 func (c *crashEnv) unownedUsers() []control.User {
 	c.Helper()
+	owned := c.read(libraryStatus).Data["users"].(map[string]any)
 	var unowned []control.User
 	for _, user := range c.Users() {
-		if user.Username != "ann" && user.Username != "bob" {
+		if owned[user.Username] == nil && user.Username != "ann" && user.Username != "bob" {
 			unowned = append(unowned, user)
 		}
 	}

@@ -194,8 +194,8 @@ func (e *exampleEnv) runStep(shell []string, script string, variables map[string
 // github runs jobs like GitHub Actions.
 type github struct {
 	*exampleEnv
-	// repository is the repository of the job.
-	repository, envFile string
+	// workflow is the file of the job in the examples, repository its repository.
+	workflow, repository, envFile string
 	// masks holds the values that the runner hides in the log.
 	masks []string
 }
@@ -209,7 +209,7 @@ func (g *github) job() (map[string]string, []step) {
 			Steps []struct{ Name, Run, If string }
 		}
 	}
-	g.parse("../examples/github-actions/test-user.yml", &workflow)
+	g.parse("../examples/github-actions/"+g.workflow, &workflow)
 	require.Equal(g, "write", workflow.Permissions["id-token"], "without it the job cannot ask for its token")
 	require.Len(g, workflow.Jobs, 1)
 	var steps []step
@@ -344,8 +344,13 @@ func TestCIExamples(t *testing.T) {
 	needsCommands(t, "bash", "curl")
 	e := newExampleEnv(t)
 	for name, system := range map[string]func(*exampleEnv) ciSystem{
-		"GitHub Actions": func(e *exampleEnv) ciSystem { return &github{exampleEnv: e, repository: githubRepository} },
-		"CircleCI":       func(e *exampleEnv) ciSystem { return &circleCI{exampleEnv: e, project: circleProject} },
+		"GitHub Actions": func(e *exampleEnv) ciSystem {
+			return &github{exampleEnv: e, workflow: "test-user.yml", repository: githubRepository}
+		},
+		"GitHub Actions with a library set": func(e *exampleEnv) ciSystem {
+			return &github{exampleEnv: e, workflow: "library-user.yml", repository: githubRepository}
+		},
+		"CircleCI": func(e *exampleEnv) ciSystem { return &circleCI{exampleEnv: e, project: circleProject} },
 	} {
 		t.Run(name, func(t *testing.T) { testJob(t, e, system) })
 	}

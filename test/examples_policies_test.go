@@ -31,6 +31,9 @@ func policyCases(pool string) []policyCase {
 	return []policyCase{
 		{http.MethodGet, "cognito/creds/ci-user", nil, []string{ci}, 0},
 		{http.MethodPut, "cognito/tokens/ci-user", map[string]any{}, []string{ci}, http.StatusBadRequest}, // no refresh_token
+		{http.MethodPut, "cognito/library/e2e/check-out", map[string]any{"wait": "30s"}, []string{ci}, 0},
+		{http.MethodPut, "cognito/library/e2e/check-in", nil, []string{ci}, 0},
+		{http.MethodPut, "cognito/library/manage/e2e/check-in", nil, []string{operator}, http.StatusBadRequest}, // no usernames
 		{http.MethodGet, "cognito/creds/machine", nil, []string{service}, 0},
 		{http.MethodGet, "cognito/static-creds/batch", nil, []string{service}, 0},
 		{http.MethodPut, "sys/leases/renew", map[string]any{"lease_id": "none"}, []string{service}, http.StatusBadRequest},
@@ -51,6 +54,14 @@ func policyCases(pool string) []policyCase {
 		{http.MethodGet, "cognito/check/another", nil, []string{operator}, 0},
 		{http.MethodGet, "cognito/metrics", nil, []string{operator}, 0},
 		{http.MethodPut, "cognito/tidy", map[string]any{"role": "another"}, []string{operator}, 0},
+		{"LIST", "cognito/library", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/library/another", map[string]any{"role": "another", "size": 1}, []string{operator}, 0},
+		{http.MethodPatch, "cognito/library/another", map[string]any{"size": 2}, []string{operator}, 0},
+		{http.MethodGet, "cognito/library/another", nil, []string{operator}, 0},
+		{http.MethodGet, "cognito/library/another/status", nil, []string{operator}, 0},
+		{http.MethodPut, "cognito/library/another/check-out", nil, nil, 0},
+		{http.MethodPut, "cognito/library/another/check-in", nil, nil, 0},
+		{http.MethodDelete, "cognito/library/another", nil, []string{operator}, 0},
 		{http.MethodDelete, "cognito/roles/another", nil, []string{operator}, 0},
 		{"LIST", "cognito/static-roles", nil, []string{operator}, 0},
 		{http.MethodPut, "cognito/static-roles/another", account, []string{operator}, http.StatusBadRequest}, // there is no such user

@@ -424,7 +424,7 @@ func TestTerraformExamples(t *testing.T) {
 
 	t.Run("the IAM role allows exactly the actions in docs/iam.md", func(t *testing.T) {
 		var documented []string
-		for _, heading := range []string{"Users", "Machine tokens", "App clients", "Group memberships", "Static roles for passwords", "Quotas", "Tidy", "Checking a role"} {
+		for _, heading := range []string{"Users", "Machine tokens", "App clients", "Group memberships", "Library", "Static roles for passwords", "Quotas", "Tidy", "Checking a role"} {
 			documented = append(documented, actionsUnder(t, heading)...)
 		}
 		slices.Sort(documented)

@@ -105,16 +105,25 @@ func needsCommands(t *testing.T, names ...string) {
 	}
 }
 
-// testers returns the users that the engine created. All have its prefix.
+// testers returns the users that the engine created for a lease. All have its prefix.
 func (e *exampleEnv) testers() []control.User {
 	e.Helper()
-	return slices.DeleteFunc(e.Users(), func(u control.User) bool { return !strings.HasPrefix(u.Username, "vault-") })
+	reusable := map[string]any{}
+	if status, err := e.tryRead(libraryStatus); err == nil && status != nil {
+		reusable = status.Data["users"].(map[string]any)
+	}
+	return slices.DeleteFunc(e.Users(), func(u control.User) bool {
+		return reusable[u.Username] != nil || !strings.HasPrefix(u.Username, "vault-")
+	})
 }
 
-// awaitNoUsers waits until the users that the engine created and their leases are gone.
+// awaitNoUsers waits until the users that the engine created and their leases are gone, and those that it
+// lent are back.
 func (e *exampleEnv) awaitNoUsers() {
 	e.Helper()
-	gone := func() bool { return len(e.testers()) == 0 && len(e.leases("creds/ci-user")) == 0 }
+	gone := func() bool {
+		return len(e.testers()) == 0 && len(e.leases("creds/ci-user")) == 0 && len(e.leases("library/e2e/check-out")) == 0
+	}
 	require.Eventually(e, gone, time.Minute, 20*time.Millisecond, "a user or its lease is left")
 }
 

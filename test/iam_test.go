@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
@@ -132,6 +133,28 @@ var iamFeatures = map[string]iamFeature{
 		},
 		drive: func(e *iamEnv) bool { return e.readsAndRevokes("creds/elevate") && len(e.user("ann").Groups) == 0 },
 	},
+	"Library": {
+		with: []string{"Users"},
+		prepare: func(e *iamEnv) {
+			e.pool = e.makeRichPool()
+			client, secret := e.MakeClient(e.pool)
+			e.writeRole("shared", map[string]any{
+				"user_pool_id": e.pool, "app_client_id": client, "app_client_secret": secret, "groups": "testers",
+				"user_attributes": map[string]any{"name": "Robot"},
+			})
+		},
+		drive: func(e *iamEnv) bool {
+			if !e.takes("library/e2e", map[string]any{"role": "shared", "size": 1}) || !e.becomesFree() {
+				return false
+			}
+			lent, err := e.client.Logical().WriteWithContext(e.Context(), e.mount+"/library/e2e/check-out", nil)
+			if err != nil {
+				return false
+			}
+			e.asOwner(func() { e.spoil(e.pool, lent.Data) })
+			return e.revokes(lent.LeaseID)
+		},
+	},
 	"Static roles for passwords": {
 		prepare: func(e *iamEnv) { e.addUser("ann") },
 		drive: func(e *iamEnv) bool {
@@ -252,6 +275,8 @@ func TestIAMDocument(t *testing.T) {
 type iamEnv struct {
 	*env
 	allowed []string
+	// pool is another user pool than the seeded one.
+	pool string
 }
 
 // allow makes IAM allow exactly these actions.
@@ -261,13 +286,21 @@ func (e *iamEnv) allow(actions []string) {
 	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{AllowedActions: actions}))
 }
 
+// asOwner does something while IAM allows everything.
+func (e *iamEnv) asOwner(do func()) {
+	e.Helper()
+	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{}))
+	do()
+	e.allow(e.allowed)
+}
+
 // disable disables a user as the owner of the pool.
 func (e *iamEnv) disable(username string) {
 	e.Helper()
-	require.NoError(e, e.Control.SetIAM(e.Context(), control.IAM{}))
-	_, err := e.Admin.AdminDisableUser(e.Context(), &cip.AdminDisableUserInput{UserPoolId: &e.Seed.UserPoolID, Username: &username})
-	require.NoError(e, err)
-	e.allow(e.allowed)
+	e.asOwner(func() {
+		_, err := e.Admin.AdminDisableUser(e.Context(), &cip.AdminDisableUserInput{UserPoolId: &e.Seed.UserPoolID, Username: &username})
+		require.NoError(e, err)
+	})
 }
 
 func (e *iamEnv) readsAndRevokes(path string) bool {
@@ -280,6 +313,13 @@ func (e *iamEnv) revokes(leaseID string) bool {
 	e.Helper()
 	_, err := e.client.Logical().WriteWithContext(e.Context(), "sys/leases/revoke", map[string]any{"lease_id": leaseID, "sync": true})
 	return err == nil
+}
+
+// becomesFree reports whether the user of the set e2e becomes free. It waits until that or a failure.
+func (e *iamEnv) becomesFree() bool {
+	e.Helper()
+	require.Eventually(e, func() bool { return e.countOf("available")+e.countOf("broken") == 1 }, libraryPatience, 10*time.Millisecond)
+	return e.countOf("available") == 1
 }
 
 // writeTOTPRole creates a pool with this MFA setting and a role for it.

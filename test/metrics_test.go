@@ -216,6 +216,9 @@ func TestPrometheus(t *testing.T) {
 	e.read("creds/machine")
 	e.addUser("ann")
 	e.ownPassword("ann", "ann")
+	e.write("library/e2e", map[string]any{"role": "ci", "size": 2})
+	e.awaitFree(2)
+	e.checkOut(e.client, nil)
 	e.Fault(control.Fault{Operation: "AdminCreateUser", Kind: control.FaultError, Code: "TooManyRequestsException", Times: 1})
 	_, err := e.tryRead("creds/ci")
 	require.Error(t, err)
@@ -227,7 +230,7 @@ func TestPrometheus(t *testing.T) {
 	t.Run("what was counted is what the emulator counted", func(*testing.T) {
 		calls := e.engineCalls()
 		for expression, want := range map[string]int{
-			`vault_cognito_aws_calls_total{operation="AdminCreateUser",code="ok"}`:                       4,
+			`vault_cognito_aws_calls_total{operation="AdminCreateUser",code="ok"}`:                       6,
 			`vault_cognito_aws_calls_total{operation="AdminCreateUser",code="TooManyRequestsException"}`: 1,
 			`sum(vault_cognito_aws_calls_total{operation="AdminCreateUser"})`:                            len(calls.Of("AdminCreateUser")),
 			`sum(vault_cognito_aws_calls_total{operation="AdminDeleteUser"})`:                            len(calls.Of("AdminDeleteUser")),
@@ -235,6 +238,10 @@ func TestPrometheus(t *testing.T) {
 			`sum(vault_cognito_aws_calls_total)`:                                                         len(calls.Calls),
 			`vault_cognito_throttles_total`:                                                              1,
 			`vault_cognito_issued_total{mount="cognito",kind="user",role="ci"}`:                          4,
+			`vault_cognito_issued_total{kind="library",role="ci"}`:                                       1,
+			`vault_cognito_library_users{library="e2e",state="free"}`:                                    1,
+			`vault_cognito_library_users{library="e2e",state="lent"}`:                                    1,
+			`vault_cognito_library_users{library="e2e",state="broken"}`:                                  0,
 			`vault_cognito_ended_total{kind="user",cause="lease"}`:                                       1,
 			`vault_cognito_revoke_duration_seconds_count`:                                                1,
 			`vault_cognito_failures_total{step="issue",code="TooManyRequestsException"}`:                 1,
@@ -249,7 +256,7 @@ func TestPrometheus(t *testing.T) {
 	})
 
 	t.Run("living objects appear with the first scan", func(t *testing.T) {
-		p.await(`sum(vault_cognito_living_objects)`, 3) // Vault makes the engine scan within a minute
+		p.await(`sum(vault_cognito_living_objects)`, 4) // Vault makes the engine scan within a minute
 		require.Len(t, e.engineUsers(), 3)
 	})
 
@@ -264,7 +271,7 @@ func TestPrometheus(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(text, &dashboard))
 		require.NotEmpty(t, dashboard.Panels)
-		empty := map[string]bool{"Library users": true, "Refused by the engine, throttled by AWS": true}
+		empty := map[string]bool{"Refused by the engine, throttled by AWS": true}
 		for _, panel := range dashboard.Panels {
 			found := 0
 			for _, target := range panel.Targets {

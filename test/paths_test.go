@@ -52,6 +52,15 @@ func (e *env) pathRequests(user *api.Secret) []pathRequest {
 		{http.MethodGet, "static-creds/ann", nil},
 		{http.MethodPut, "rotate-role/ann", nil},
 		{http.MethodDelete, "static-roles/ann", nil},
+		{http.MethodPut, "library/e2e", map[string]any{"role": "ci", "usernames": "ben"}},
+		{"LIST", "library", nil},
+		{http.MethodGet, "library/e2e", nil},
+		{http.MethodPatch, "library/e2e", map[string]any{"disable_check_in_enforcement": true}},
+		{http.MethodPut, "library/e2e/check-out", map[string]any{"wait": "10s"}},
+		{http.MethodGet, "library/e2e/status", nil},
+		{http.MethodPut, "library/e2e/check-in", nil},
+		{http.MethodPut, "library/manage/e2e/check-in", map[string]any{"usernames": "ben"}},
+		{http.MethodDelete, "library/e2e", nil},
 		{http.MethodPut, "config/rotate-root", nil},
 		{http.MethodDelete, "roles/ci", nil},
 		{http.MethodDelete, "config", nil},
@@ -75,6 +84,7 @@ func (e *env) issuedID(role string) (id string) {
 func (e *env) requestEveryPath() int {
 	e.Helper()
 	e.addUser("ann")
+	e.addUser("ben")
 	e.plantRootKey(nil)
 	user := e.readSoon("creds/ci")
 	requests := e.pathRequests(user)

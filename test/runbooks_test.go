@@ -264,6 +264,47 @@ func TestRunbooksOfNewPaths(t *testing.T) {
 	})
 }
 
+// TestRunbooksOfLibrary breaks what the sections about library sets are about.
+func TestRunbooksOfLibrary(t *testing.T) {
+	t.Parallel()
+	p := openPage(t, "runbooks.md", 1)
+	e, bash := newRunbooksEnv(t, p)
+	e.writeLibrary(1, map[string]any{"ttl": "2h", "max_ttl": "2h"})
+
+	t.Run("a set whose users are all lent gets more users, or one that its holder has forgotten", func(t *testing.T) {
+		lent := e.checkOut(e.client, nil)
+		bash.requireIn("library: see", nameIn(lent)+": lent to ")
+		bash.paste("library: grow")
+		e.awaitFree(9)
+		bash.variables["NAME"] = nameIn(lent)
+		bash.paste("library: force")
+		require.Equal(t, 10, e.countOf("available"))
+		require.False(t, e.holds(lent))
+	})
+
+	t.Run("a user that cannot be reset is free when the cause is corrected", func(t *testing.T) {
+		lent := e.checkOut(e.client, nil)
+		e.Deny("cognito-idp:AdminUserGlobalSignOut")
+		_, err := e.client.Logical().WriteWithContext(t.Context(), "cognito/"+checkInPath, nil)
+		require.NoError(t, err)
+		bash.requireIn("stuck: see", "AdminUserGlobalSignOut")
+		e.Deny()
+		bash.requireIn("stuck: do", `"broken": 0`)
+		require.Equal(t, 10, e.countOf("available"))
+		require.False(t, e.holds(lent))
+	})
+
+	t.Run("no password of before a snapshot is lent after it was restored", func(t *testing.T) {
+		lent := e.checkOut(e.client, nil)
+		name := nameIn(e.checkOut(e.client, nil))
+		e.setPassword(name, "hush-Later-2") // what Vault does not know
+		bash.paste("snapshot: library")
+		require.Equal(t, 10, e.countOf("available"))
+		require.False(t, e.holds(lent))
+		require.False(t, e.passwordWorks(name, "hush-Later-2"))
+	})
+}
+
 // needsPath skips a test about a path that the engine does not have.
 func (e *env) needsPath(t *testing.T, path string) {
 	t.Helper()

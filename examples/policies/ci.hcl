@@ -12,6 +12,15 @@ path "cognito/tokens/ci-user" {
   capabilities = ["update"]
 }
 
+# Or borrows one of a library set.
+path "cognito/library/e2e/check-out" {
+  capabilities = ["update"]
+}
+
+path "cognito/library/e2e/check-in" {
+  capabilities = ["update"]
+}
+
 # How a job gives its users back: vault token revoke -self.
 path "auth/token/revoke-self" {
   capabilities = ["update"]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MPL-2.0
 #
 # An operator of the engine: configures it, finds out what does not work, and revokes everything in an emergency. Reads no
-# password, token or secret: cognito/creds, cognito/static-creds and cognito/tokens are not allowed. Whoever may write roles
-# decides which users Vault creates, so give this policy to few.
+# password, token or secret: cognito/creds, cognito/static-creds, cognito/tokens and check-out are not allowed. Whoever may write
+# roles decides which users Vault creates, so give this policy to few.
 
 path "cognito/config" {
   capabilities = ["create", "read", "update", "patch", "delete"]
@@ -30,6 +30,24 @@ path "cognito/static-roles/*" {
 }
 
 path "cognito/rotate-role/*" {
+  capabilities = ["update"]
+}
+
+# Not cognito/library/*, which would allow check-out.
+path "cognito/library" {
+  capabilities = ["list"]
+}
+
+path "cognito/library/+" {
+  capabilities = ["create", "read", "update", "patch", "delete"]
+}
+
+path "cognito/library/+/status" {
+  capabilities = ["read"]
+}
+
+# Takes a user from its holder.
+path "cognito/library/manage/+/check-in" {
   capabilities = ["update"]
 }
 

@@ -54,7 +54,7 @@ func checkRecovery(rules Result[cognito.PoolRules]) Finding {
 	case !rules.known():
 		return skipped(name, "user_pool")
 	case len(rules.Value.Recovery) > 0:
-		return warned(name, "Users of the pool can recover their account by "+quoted(rules.Value.Recovery)+
+		return Warned(name, "Users of the pool can recover their account by "+quoted(rules.Value.Recovery)+
 			". A code that a holder requested before its check-in may let it set a password after it.",
 			"Set account recovery of the pool to admin_only.")
 	default:
@@ -70,9 +70,9 @@ func (l Library) checkUsers() Finding {
 		return Failed(name, fmt.Sprintf("%d users could not be prepared: %s.", len(l.Broken), l.brokenText()),
 			"Correct the cause. The engine tries again by itself; status of the set shows each user.")
 	case l.Free+l.Lent < l.Wanted:
-		return warned(name, count+", and the others are being prepared.", "Wait a minute and check again.")
+		return Warned(name, count+", and the others are being prepared.", "Wait a minute and check again.")
 	case l.Free == 0:
-		return warned(name, count+".", "Raise size or add usernames if check-outs are refused, or check users in.")
+		return Warned(name, count+".", "Raise size or add usernames if check-outs are refused, or check users in.")
 	default:
 		return Passed(name, count+".")
 	}

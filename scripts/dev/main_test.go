@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,16 +87,33 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// commandsOf returns the commands that are to be pasted into another terminal.
+func commandsOf(output string) string {
+	_, commands, _ := strings.Cut(output, "paste into another terminal:\n")
+	commands, _, _ = strings.Cut(commands, "Logs are in")
+	return commands
+}
+
 func TestDevRunsUntilCtrlC(t *testing.T) {
 	o := binaries(t)
 	o.log = filepath.Join(t.TempDir(), "log")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out := &watched{text: "Ctrl-C stops everything.", seen: cancel}
+	out := &watched{text: "Ctrl-C stops everything."}
+	var pasted []byte
+	out.seen = func() {
+		if ctx.Err() != nil {
+			return // it is stopping
+		}
+		defer cancel()
+		pasted, _ = exec.CommandContext(ctx, "sh", "-ec", commandsOf(out.String())).CombinedOutput() // what it says is checked
+	}
 	require.NoError(t, run(ctx, o, out))
 
 	require.Contains(t, out.String(), "export VAULT_ADDR=http://127.0.0.1:")
 	require.Regexp(t, `(vault|bao) lease revoke -sync cognito/creds/ci-user/`, out.String())
+	require.Regexp(t, `\nlibrary +e2e\n`, string(pasted))
+	require.Regexp(t, `\nchecked_out +1\n`, string(pasted))
 	require.True(t, strings.HasSuffix(out.String(), "\nStopping.\n"))
 	log, err := os.ReadFile(o.log)
 	require.NoError(t, err)

@@ -37,8 +37,8 @@ type session struct {
 	screen   screen
 }
 
-// start starts the emulator and the server, mounts the plugin at cognito/, and writes its config
-// and a role of each type.
+// start starts the emulator and the server, mounts the plugin at cognito/, and writes its config,
+// roles and a library set.
 func start(ctx context.Context, o options, log io.Writer, out screen) (*session, error) {
 	binary, err := filepath.Abs(o.vault)
 	if err != nil {
@@ -109,12 +109,13 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 			"cognito_pool_domain": seed.Domain,
 			"scopes":              seed.Scopes,
 		}},
+		{"cognito/library/e2e", map[string]any{"role": "ci-user", "size": 3}},
 	} {
 		if _, err := client.Logical().WriteWithContext(ctx, write.path, write.data); err != nil {
 			return fmt.Errorf("writing %s: %w", write.path, err)
 		}
 	}
-	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine.\n", plugin, mount.RunningVersion)
+	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine and the library set e2e.\n", plugin, mount.RunningVersion)
 	s.screen.printf("  %-8s %s, version %s\n", s.vault.Product(), s.vault.Addr, s.vault.Version())
 	s.screen.printf("  Cognito  %s, emulated, user pool %s\n", endpoint, seed.UserPoolID)
 	return nil
@@ -186,6 +187,8 @@ func (s *session) invite(lease, log string) {
 	s.screen.printf("  %s read cognito/creds/ci-user\n", command)
 	s.screen.printf("  %s read cognito/roles/ci-user\n", command)
 	s.screen.printf("  %s lease revoke -sync %s\n", command, lease)
+	s.screen.printf("  %s write cognito/library/e2e/check-out wait=30s\n", command)
+	s.screen.printf("  %s read cognito/library/e2e/status\n", command)
 	s.screen.printf("\n")
 	if log != "" {
 		s.screen.printf("Logs are in %s. ", log)

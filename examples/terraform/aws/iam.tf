@@ -65,6 +65,20 @@ data "aws_iam_policy_document" "cognito" {
     resources = [aws_cognito_user_pool.this.arn]
   }
 
+  # For library sets, besides what users, group memberships, static passwords and check/ need.
+  statement {
+    sid = "Library"
+    actions = [
+      "cognito-idp:AdminDeleteUserAttributes",
+      "cognito-idp:AdminEnableUser",
+      "cognito-idp:AdminForgetDevice",
+      "cognito-idp:AdminListDevices",
+      "cognito-idp:AdminSetUserMFAPreference",
+      "cognito-idp:AdminUpdateUserAttributes",
+    ]
+    resources = [aws_cognito_user_pool.this.arn]
+  }
+
   # Besides what users need.
   statement {
     sid       = "StaticPasswords"

@@ -49,6 +49,18 @@ resource "vault_generic_endpoint" "ci_user" {
   })
 }
 
+# Users for tests that come back: a job borrows one, and the next job gets it with another password.
+resource "vault_generic_endpoint" "e2e" {
+  depends_on           = [vault_generic_endpoint.ci_user]
+  path                 = "${vault_mount.cognito.path}/library/e2e"
+  ignore_absent_fields = true
+
+  data_json = jsonencode({
+    role = "ci-user"
+    size = 5
+  })
+}
+
 # Tokens for services.
 resource "vault_generic_endpoint" "machine" {
   depends_on           = [vault_generic_endpoint.config]
