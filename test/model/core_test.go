@@ -28,9 +28,9 @@ const (
 type lease struct {
 	secret logical.Secret
 	role   string
-	// username, clientID and groups are those of the response, if it has them.
+	// username, clientID, groups and existing, the groups from before, are those of the response, if it has them.
 	username, clientID string
-	groups             []string
+	groups, existing   []string
 	// issued and expires are by the wall clock; timer is when the lease expires by the monotonic
 	// clock. They differ after the wall clock was set, until Vault is unsealed again.
 	issued, expires time.Time
@@ -105,6 +105,7 @@ func (c *core) register(role string, response *logical.Response) {
 	l.username, _ = response.Data["username"].(string)
 	l.clientID, _ = response.Data["app_client_id"].(string)
 	l.groups, _ = response.Data["groups"].([]string)
+	l.existing, _ = response.Data["already_member_of"].([]string)
 	c.count++
 	c.leases[c.count] = l
 }

@@ -199,10 +199,10 @@ func (m *memberships) restoreSnapshot() {
 	}
 }
 
-// missing returns what a lease granted and is not there, although no administrator removed it.
+// missing returns what a lease granted or found and is not there, although no administrator removed it.
 func (m *memberships) missing(id int) (groups []string) {
 	l := m.leases[id]
-	for _, group := range l.groups {
+	for _, group := range append(slices.Clone(l.groups), l.existing...) {
 		if !slices.Contains(m.taken[id], group) && !m.exists(membership{l.username, group}) {
 			groups = append(groups, group)
 		}
@@ -219,7 +219,7 @@ func (m *memberships) checkLiving(rt *rapid.T) {
 	for _, id := range m.ids() {
 		l := m.leases[id]
 		if missing := m.missing(id); m.isLiving(l) && len(missing) > 0 {
-			rt.Fatalf("user %q is not in %q, and lease %d that granted it lives for another %s", l.username, missing, id, l.timer-m.elapsed())
+			rt.Fatalf("user %q is not in %q, and lease %d that promised it lives for another %s", l.username, missing, id, l.timer-m.elapsed())
 		}
 	}
 }
