@@ -51,6 +51,10 @@ const (
 	longestSearchPause  = 4 * time.Hour
 	// searchBudget is how long one tick may list app clients. A pool of 10,000 takes half a minute.
 	searchBudget = 45 * time.Second
+	// lastSearchBudget bounds the searches before an unmount. Cognito's lists are seconds behind, as far
+	// as is known. firstSearchPause is the first pause between them, and doubles.
+	lastSearchBudget = 30 * time.Second
+	firstSearchPause = 250 * time.Millisecond
 )
 
 // clientNamePattern is Cognito's, without the spaces that it allows.
@@ -154,7 +158,7 @@ func (b *backend) endAppClientRecord(ctx context.Context, req *logical.Request, 
 		return errNotListed
 	case r.found.err != nil:
 		return b.acceptGone(ctx, req, r, r.found.err)
-	case len(r.found.ids) == 0 && b.now().Sub(r.Created) < searchPeriod:
+	case len(r.found.ids) == 0 && b.watch.age(r) < searchPeriod:
 		return errNotListed
 	}
 	for _, id := range r.found.ids {
@@ -185,7 +189,7 @@ func (r *reconciliation) findLostClients(ctx context.Context, records []*issuedR
 	defer cancel()
 	lost := map[cognito.Target][]*issuedRecord{}
 	for _, record := range records {
-		if record.Kind == kindAppClient && record.ClientID == "" {
+		if record.isLostClient() {
 			lost[record.target()] = append(lost[record.target()], record)
 		}
 	}
@@ -208,6 +212,46 @@ func (r *reconciliation) findClients(ctx context.Context, target cognito.Target,
 	}
 	return pool.FindAppClients(ctx, slices.Compact(slices.Sorted(slices.Values(names)))...)
 }
+
+// searchAgain repeats the search before an unmount, after which none follows, for app clients that were
+// created so shortly before that no earlier search was made. It logs the names of those that stay lost.
+func (r *reconciliation) searchAgain(ctx context.Context, records []*issuedRecord) {
+	ctx, cancel := context.WithTimeout(ctx, lastSearchBudget)
+	defer cancel()
+	var lost []*issuedRecord
+	for _, record := range records {
+		if record.isLostClient() && record.found != nil && record.found.err == nil && len(record.found.ids) == 0 && r.b.watch.age(record) < shortestSearchPause {
+			lost = append(lost, record)
+		}
+	}
+	for pause := firstSearchPause; len(lost) > 0 && sleep(ctx, pause); pause *= 2 {
+		r.findLostClients(ctx, lost)
+		lost = slices.DeleteFunc(lost, func(record *issuedRecord) bool {
+			if len(record.found.ids) == 0 {
+				return false
+			}
+			r.endForUnmount(ctx, record)
+			return true
+		})
+	}
+	for _, record := range lost {
+		r.b.Logger().Warn("the mount goes, and no list shows an app client of which Cognito may have created one: if it appears, delete it by hand",
+			"client_name", record.ClientName, "user_pool_id", record.UserPoolID)
+	}
+}
+
+// sleep waits, and reports whether ctx allowed it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// isLostClient reports whether the record is of an app client whose id is not known.
+func (r *issuedRecord) isLostClient() bool { return r.Kind == kindAppClient && r.ClientID == "" }
 
 // searchPause grows with the age of a lost app client. The last search is at the end of searchPeriod.
 func searchPause(age time.Duration) time.Duration {

@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -193,6 +194,13 @@ func TestAppClientLease(t *testing.T) {
 	})
 }
 
+// emptyList lets Cognito list no app clients, as it may do while they are new; 0 times is until that is healed.
+func emptyList(times int) control.Fault {
+	return control.Fault{
+		Operation: "ListUserPoolClients", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1", Body: `{"UserPoolClients":[]}`, Times: times,
+	}
+}
+
 func TestAppClientWhoseAnswerIsLost(t *testing.T) {
 	lose := func(t *testing.T, i *issuer, kind string) {
 		t.Helper()
@@ -220,7 +228,7 @@ func TestAppClientWhoseAnswerIsLost(t *testing.T) {
 	t.Run("is searched for a day when no list shows it", func(t *testing.T) {
 		i := newClientIssuer(t, nil)
 		lose(t, i, control.FaultCutAfter)
-		i.Fault(control.Fault{Operation: "ListUserPoolClients", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1", Body: `{"UserPoolClients":[]}`})
+		i.Fault(emptyList(0))
 		i.pass(20 * time.Hour)
 		require.Equal(t, []string{"creating"}, i.states(), "an empty list proves nothing")
 		i.Heal()
@@ -263,6 +271,41 @@ func TestAppClientWhoseAnswerIsLost(t *testing.T) {
 		i.System.TaintedVal = true
 		_ = i.tick()
 		i.requireClients(0, "it was found")
+	})
+
+	t.Run("is deleted when the mount is unmounted, also if a list shows it late", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		lose(t, i, control.FaultCutAfter)
+		i.Fault(emptyList(2))
+		i.System.TaintedVal = true
+		require.NoError(t, i.tick())
+		i.Heal()
+		i.requireClients(0, "a later list showed it")
+	})
+
+	t.Run("is named in the log if no list shows it before the unmount", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		lose(t, i, control.FaultCutAfter)
+		name := i.issuedClients()[0]
+		i.Fault(emptyList(0))
+		i.System.TaintedVal = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = i.Request(ctx, logical.RollbackOperation, "", nil)
+		require.Regexp(t, `\[WARN\] .*delete it by hand.* client_name=`+name, i.log.String())
+	})
+
+	t.Run("is searched for a day also if the clock was set forward", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		lose(t, i, control.FaultCutAfter)
+		i.pass(time.Minute)
+		i.Fault(emptyList(0))
+		i.clocks.set(30 * time.Hour)
+		i.pass(10 * time.Minute)
+		i.Heal()
+		i.pass(5 * time.Hour)
+		i.requireClients(0, "it was found")
+		require.Empty(t, i.records())
 	})
 
 	t.Run("is not searched after a refusal", func(t *testing.T) {

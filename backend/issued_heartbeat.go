@@ -199,6 +199,14 @@ func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
+// age returns how long ago at least the object of a record was created, whatever the clock was set to
+// since.
+func (w *leaseWatch) age(r *issuedRecord) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now().Sub(r.Created) - max(0, w.beat.ClockShift-r.ClockShift)
+}
+
 // known returns the heartbeat without storing anything.
 func (w *leaseWatch) known(ctx context.Context, s logical.Storage) (heartbeat, error) {
 	w.mu.Lock()

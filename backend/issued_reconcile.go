@@ -282,7 +282,7 @@ func (r *reconciliation) recordResult(ctx context.Context, target endTarget, rec
 		r.targets[target] = 0
 		return time.Time{}
 	case errors.Is(err, errNotListed):
-		return r.now.Add(searchPause(r.now.Sub(record.Created)))
+		return r.now.Add(searchPause(r.b.watch.age(record)))
 	case !tried:
 		r.skipped++
 		r.targets[target] = targetFailuresMax // the others would not be tried either
@@ -418,6 +418,7 @@ func (b *backend) endAll(ctx context.Context, req *logical.Request) error {
 		}
 		_ = group.Wait() // failures are collected
 	}
+	r.searchAgain(ctx, records)
 	if r.skipped > 0 {
 		b.Logger().Warn("the mount goes before all its objects were ended; those without a lease stay at Cognito", "objects", r.skipped)
 	}

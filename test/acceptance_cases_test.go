@@ -370,6 +370,48 @@ var acceptanceCases = []acceptanceCase{
 		},
 	},
 	{
+		does: "read creds/ of a role with credential_type=app_client, and revoke",
+		must: "an app client for client_credentials only, with the role's scopes; then it is gone",
+		try: func(a *acceptance) {
+			a.write("roles/service", map[string]any{
+				"credential_type": "app_client", "user_pool_id": a.pool, "scopes": "api/read", "access_token_ttl": "10m",
+				"cognito_pool_domain": "example.auth." + a.config.Region + ".amazoncognito.com",
+			})
+			secret := a.read("creds/service")
+			id := secret.Data["app_client_id"].(string)
+			client, err := a.appClient(id)
+			require.NoError(a, err)
+			require.Equal(a, secret.Data["app_client_secret"], *client.ClientSecret)
+			require.Equal(a, []types.OAuthFlowType{types.OAuthFlowTypeClientCredentials}, client.AllowedOAuthFlows)
+			require.Equal(a, []string{"api/read"}, client.AllowedOAuthScopes)
+			a.revoke(secret.LeaseID)
+			_, err = a.appClient(id)
+			require.Equal(a, "ResourceNotFoundException", codeOf(err))
+		},
+	},
+	{
+		does: "read creds/ of a role with credential_type=group_membership, twice, and revoke both",
+		must: "the user is in the role's groups until the second end, and then in its own only",
+		try: func(a *acceptance) {
+			username := "oncall-" + strings.ToLower(rand.Text())
+			a.addUser(username)
+			_, err := a.cognito().AdminAddUserToGroup(a.Context(), &cip.AdminAddUserToGroupInput{UserPoolId: &a.pool, Username: &username, GroupName: aws.String("testers")})
+			require.NoError(a, err)
+			a.write("roles/elevate", map[string]any{
+				"credential_type": "group_membership", "user_pool_id": a.pool, "username": username, "groups": "testers,admins", "sign_out_on_revoke": true,
+			})
+			first, second := a.read("creds/elevate"), a.read("creds/elevate")
+			require.Equal(a, []any{"admins"}, second.Data["groups"])
+			require.Equal(a, []any{"testers"}, second.Data["already_member_of"])
+			a.revoke(first.LeaseID)
+			require.ElementsMatch(a, []string{"testers", "admins"}, a.groupsOf(username))
+			a.revoke(second.LeaseID)
+			require.Equal(a, []string{"testers"}, a.groupsOf(username))
+			_, err = a.cognito().AdminDeleteUser(a.Context(), &cip.AdminDeleteUserInput{UserPoolId: &a.pool, Username: &username})
+			require.NoError(a, err)
+		},
+	},
+	{
 		does:  "write config/rotate-root",
 		must:  "the IAM user has a new access key, and the engine works with it",
 		needs: []need{needRootKey},
@@ -515,6 +557,14 @@ func (a *acceptance) machineRole(role map[string]any) {
 	a.Helper()
 	role["credential_type"], role["scopes"], role["cache_tokens"] = "client_credentials_grant", "api/read", false
 	a.write("roles/machine", role)
+}
+
+func (a *acceptance) appClient(id string) (*types.UserPoolClientType, error) {
+	out, err := a.cognito().DescribeUserPoolClient(a.Context(), &cip.DescribeUserPoolClientInput{UserPoolId: &a.pool, ClientId: &id})
+	if err != nil {
+		return nil, err
+	}
+	return out.UserPoolClient, nil
 }
 
 // requireSecret checks whether an app client secret gets a token, without the server.

@@ -93,6 +93,18 @@ var probes = []probe{
 	}},
 	{asks: "AdminAddUserToGroup with a group that is not there", answer: func(b *prober) string { return outcome(b.join(b.user(), "nobodies")) }},
 	{asks: "AdminAddUserToGroup of nobody", answer: func(b *prober) string { return outcome(b.join("nobody", "testers")) }},
+	{asks: "AdminListGroupsForUser of a member, and after AdminRemoveUserFromGroup", answer: func(b *prober) string {
+		username := b.user()
+		require.NoError(b, b.join(username, "testers"))
+		before := b.groups(username)
+		require.NoError(b, b.leave(username, "testers"))
+		return before + ", then " + b.groups(username)
+	}},
+	{asks: "AdminListGroupsForUser of nobody", answer: func(b *prober) string { return b.groups("nobody") }},
+	{asks: "AdminRemoveUserFromGroup of a user who is no member", answer: func(b *prober) string { return outcome(b.leave(b.user(), "testers")) }},
+	{asks: "AdminRemoveUserFromGroup with a group that is not there", answer: func(b *prober) string { return outcome(b.leave(b.user(), "nobodies")) }},
+	{asks: "AdminRemoveUserFromGroup of nobody", answer: func(b *prober) string { return outcome(b.leave("nobody", "testers")) }},
+	{asks: "AdminRemoveUserFromGroup in a pool that is not there", answer: func(b *prober) string { return outcome(b.in(b.nowhere()).leave("nobody", "testers")) }},
 	{asks: "CreateGroup with a name that is taken", answer: func(b *prober) string {
 		_, err := b.cognito().CreateGroup(b.Context(), &cip.CreateGroupInput{UserPoolId: &b.pool, GroupName: aws.String("testers")})
 		return outcome(err)
@@ -216,6 +228,39 @@ var probes = []probe{
 		_, err := b.cognito().DescribeUserPoolClient(b.Context(), &cip.DescribeUserPoolClientInput{UserPoolId: &b.pool, ClientId: aws.String("1example23456789")})
 		return outcome(err)
 	}},
+	{asks: "CreateUserPoolClient with a secret for client_credentials", answer: func(b *prober) string {
+		client, err := b.createClient(b.name())
+		return outcome(err) + whether(err == nil && aws.ToString(client.ClientSecret) != "", " with a secret", "")
+	}},
+	{asks: "CreateUserPoolClient, twice with one name", answer: func(b *prober) string {
+		name := b.name()
+		_, first := b.createClient(name)
+		_, second := b.createClient(name)
+		return outcome(first) + ", " + outcome(second) + ", " + fmt.Sprint(len(b.clientsNamed(name)), " listed")
+	}},
+	{asks: "CreateUserPoolClient with a scope that is not there", answer: func(b *prober) string {
+		_, err := b.createClient(b.name(), "nobody/reads")
+		return outcome(err)
+	}},
+	{asks: "CreateUserPoolClient in a pool that is not there", answer: func(b *prober) string {
+		_, err := b.in(b.nowhere()).createClient(b.name())
+		return outcome(err)
+	}},
+	{asks: "DeleteUserPoolClient, and once more", answer: func(b *prober) string {
+		name := b.name()
+		client, err := b.createClient(name)
+		require.NoError(b, err)
+		deleted := outcome(b.deleteClient(client.ClientId)) + ", " + outcome(b.deleteClient(client.ClientId))
+		return deleted + ", " + fmt.Sprint(len(b.clientsNamed(name)), " listed")
+	}},
+	{asks: "DeleteUserPoolClient in a pool that is not there", answer: func(b *prober) string {
+		return outcome(b.in(b.nowhere()).deleteClient(aws.String("1example23456789")))
+	}},
+	{asks: "ListUserPoolClients of a pool that is not there", answer: func(b *prober) string {
+		pool := b.nowhere()
+		_, err := b.cognito().ListUserPoolClients(b.Context(), &cip.ListUserPoolClientsInput{UserPoolId: &pool})
+		return outcome(err)
+	}},
 	{asks: "ListUserPoolClientSecrets", answer: func(b *prober) string {
 		_, err := b.cognito().ListUserPoolClientSecrets(b.Context(), &cip.ListUserPoolClientSecretsInput{UserPoolId: &b.pool, ClientId: &b.has.confidential.id})
 		return outcome(err)
@@ -335,6 +380,61 @@ func (b *prober) set(username, password string) error {
 func (b *prober) join(username, group string) error {
 	_, err := b.cognito().AdminAddUserToGroup(b.Context(), &cip.AdminAddUserToGroupInput{UserPoolId: &b.pool, Username: &username, GroupName: &group})
 	return err
+}
+
+func (b *prober) leave(username, group string) error {
+	_, err := b.cognito().AdminRemoveUserFromGroup(b.Context(), &cip.AdminRemoveUserFromGroupInput{UserPoolId: &b.pool, Username: &username, GroupName: &group})
+	return err
+}
+
+// groups returns the groups of a user, or the name of an error.
+func (b *prober) groups(username string) string {
+	out, err := b.cognito().AdminListGroupsForUser(b.Context(), &cip.AdminListGroupsForUserInput{UserPoolId: &b.pool, Username: &username})
+	if err != nil {
+		return outcome(err)
+	}
+	names := []string{}
+	for _, group := range out.Groups {
+		names = append(names, *group.GroupName)
+	}
+	return fmt.Sprint(names)
+}
+
+// createClient creates an app client as the engine does. Without scopes it has the fixture's.
+func (b *prober) createClient(name string, scopes ...string) (*types.UserPoolClientType, error) {
+	if len(scopes) == 0 {
+		scopes = []string{"api/read"}
+	}
+	out, err := b.cognito().CreateUserPoolClient(b.Context(), &cip.CreateUserPoolClientInput{
+		UserPoolId: &b.pool, ClientName: &name, GenerateSecret: true, AllowedOAuthFlowsUserPoolClient: true, AllowedOAuthScopes: scopes,
+		AllowedOAuthFlows: []types.OAuthFlowType{types.OAuthFlowTypeClientCredentials},
+		ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowRefreshTokenAuth},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.UserPoolClient, nil
+}
+
+func (b *prober) deleteClient(id *string) error {
+	_, err := b.cognito().DeleteUserPoolClient(b.Context(), &cip.DeleteUserPoolClientInput{UserPoolId: &b.pool, ClientId: id})
+	return err
+}
+
+// clientsNamed returns the ids of the app clients with a name.
+func (b *prober) clientsNamed(name string) (ids []string) {
+	b.Helper()
+	pages := cip.NewListUserPoolClientsPaginator(b.cognito(), &cip.ListUserPoolClientsInput{UserPoolId: &b.pool, MaxResults: aws.Int32(60)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(b.Context())
+		require.NoError(b, err)
+		for _, client := range page.UserPoolClients {
+			if *client.ClientName == name {
+				ids = append(ids, *client.ClientId)
+			}
+		}
+	}
+	return ids
 }
 
 func (b *prober) remove(username string) error {

@@ -77,6 +77,10 @@ var differences = map[string]difference{
 	"RevokeToken": {
 		"ok", "HTTP 500", apiReference + "RevokeToken.html", "the operation is there",
 	},
+	"CreateUserPoolClient with a scope that is not there": {
+		"ScopeDoesNotExistException", "ok", apiReference + "CreateUserPoolClient.html",
+		"this error is returned when a scope does not exist",
+	},
 	"ListUserPoolClientSecrets": {
 		"ok", "HTTP 500", apiReference + "ListUserPoolClientSecrets.html", "the operation is there",
 	},

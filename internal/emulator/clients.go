@@ -184,7 +184,7 @@ func (r *request) listUserPoolClients(in listClientsInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients, next, err := page(p.sortedClients(), in.MaxResults, in.NextToken)
+	clients, next, err := page(r.listedClients(p), in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +193,11 @@ func (r *request) listUserPoolClients(in listClientsInput) (any, error) {
 		out.UserPoolClients = append(out.UserPoolClients, clientSummary{ClientId: c.id, ClientName: c.settings.ClientName, UserPoolId: p.id})
 	}
 	return out, nil
+}
+
+// listedClients leaves out those that are too new for lists.
+func (r *request) listedClients(p *pool) []*client {
+	return slices.DeleteFunc(p.sortedClients(), func(c *client) bool { return c.created.Add(r.lateClients).After(r.now) })
 }
 
 // updateUserPoolClient resets every setting that the request leaves out, except the name.

@@ -77,6 +77,13 @@ func (s *Server) SetLateUsers(lag time.Duration) {
 	s.state.lateUsers = lag
 }
 
+// SetLateClients keeps app clients out of lists for the lag after they are created; 0 turns it off.
+func (s *Server) SetLateClients(lag time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.lateClients = lag
+}
+
 // Users returns the users of a pool by username, or those of all pools when poolID is empty.
 func (s *Server) Users(poolID string) []control.User {
 	s.mu.Lock()
@@ -152,5 +159,5 @@ func (s *Server) deleteUsers() {
 	}
 	clear(s.state.challenges)
 	clear(s.state.tokenValidity)
-	s.state.lateUsers = 0
+	s.state.lateUsers, s.state.lateClients = 0, 0
 }

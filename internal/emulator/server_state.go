@@ -23,6 +23,8 @@ type state struct {
 
 	// lateUsers is how long a new user stays invisible.
 	lateUsers time.Duration
+	// lateClients is how long a new app client is in no list.
+	lateClients time.Duration
 	// tokenValidity overrides the lifetimes of app clients, by client id.
 	tokenValidity map[string]control.TokenValidity
 }

@@ -26,9 +26,11 @@ const (
 
 // lease is a lease as Vault's expiration manager has it.
 type lease struct {
-	secret   logical.Secret
-	role     string
-	username string
+	secret logical.Secret
+	role   string
+	// username, clientID, groups and existing, the groups from before, are those of the response, if it has them.
+	username, clientID string
+	groups, existing   []string
 	// issued and expires are by the wall clock; timer is when the lease expires by the monotonic
 	// clock. They differ after the wall clock was set, until Vault is unsealed again.
 	issued, expires time.Time
@@ -38,7 +40,7 @@ type lease struct {
 	revoking bool
 	attempts int
 	next     time.Duration
-	// stale leases came back with a snapshot after their user was deleted.
+	// stale leases came back with a snapshot after their object was deleted.
 	stale bool
 }
 
@@ -99,11 +101,13 @@ func (c *core) register(role string, response *logical.Response) {
 	if err != nil {
 		fail(c.tb, "Vault refuses the TTLs of a lease", err)
 	}
+	l := &lease{secret: *response.Secret, role: role, issued: c.now(), expires: c.now().Add(ttl), timer: c.elapsed() + ttl}
+	l.username, _ = response.Data["username"].(string)
+	l.clientID, _ = response.Data["app_client_id"].(string)
+	l.groups, _ = response.Data["groups"].([]string)
+	l.existing, _ = response.Data["already_member_of"].([]string)
 	c.count++
-	c.leases[c.count] = &lease{
-		secret: *response.Secret, role: role, username: response.Data["username"].(string),
-		issued: c.now(), expires: c.now().Add(ttl), timer: c.elapsed() + ttl,
-	}
+	c.leases[c.count] = l
 }
 
 func (c *core) leaseRequest(op logical.Operation, l *lease) (*logical.Response, error) {
@@ -193,7 +197,7 @@ func (c *core) resume() {
 	}
 }
 
-// isLiving reports whether the user of a lease must exist.
+// isLiving reports whether the object of a lease must exist.
 func (c *core) isLiving(l *lease) bool {
 	return !l.revoking && !l.stale && l.timer > c.elapsed()
 }

@@ -9,7 +9,7 @@
 // Everything runs in one process and in a synctest bubble: waits take no time, AWS is the
 // emulator behind a RoundTripper, and a process dies by losing its network and its storage.
 //
-// A minute of histories runs by default; -rapid.checks sets their number.
+// Up to a minute of histories of each subject runs by default; -rapid.checks sets their number.
 //
 // The package holds tests only.
 package model

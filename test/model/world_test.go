@@ -26,7 +26,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
-// histories is about a minute of them.
+// histories is up to a minute of them for each subject.
 const histories = "400"
 
 func TestMain(m *testing.M) {
