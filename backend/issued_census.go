@@ -199,14 +199,3 @@ func (b *backend) countBatch(ctx context.Context, s logical.Storage, batch batch
 	}
 	return nil
 }
-
-// putRecord stores a record and counts it. It is counted first: if the answer of the storage is lost,
-// a record too many is counted until its end, and none is missed. The index of memberships comes last:
-// an entry of it without a record would never be deleted.
-func (b *backend) putRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
-	b.census.put(r.key(), b.censusRecord(r))
-	if err := putRecord(ctx, s, r); err != nil {
-		return err
-	}
-	return putMember(ctx, s, r)
-}
