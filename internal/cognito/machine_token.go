@@ -78,7 +78,7 @@ type MachineToken struct {
 func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	get := s.tokens.get
 	if r.NoCache {
-		get = s.buyToken
+		get = s.newToken
 	}
 	token, err := get(ctx, r)
 	if err != nil {
@@ -102,9 +102,9 @@ func (s *Service) DropClient(clientID string) {
 // DropPartition removes the cached tokens of a partition.
 func (s *Service) DropPartition(name string) { s.tokens.dropPartition(name) }
 
-// buyToken fetches a token. A secret that was looked up may have been rotated
+// newToken fetches a token. A secret that was looked up may have been rotated
 // since, so if it is refused it is read again, once.
-func (s *Service) buyToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+func (s *Service) newToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	if pool, needed := r.secretPool(); needed {
 		if err := s.ConfirmDomain(ctx, pool, r.Domain); err != nil {
 			return MachineToken{}, err

@@ -144,7 +144,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 	}
 	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
 	s.limiters.SetRates(limiterRates(settings.RateLimits))
-	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
+	s.tokens = newTokenCache(lifetime, settings.Now, s.newToken, settings.OnRefreshFailure)
 	s.secrets = newSecretCache(lifetime)
 	s.caller = newCallerCache(lifetime)
 	return s

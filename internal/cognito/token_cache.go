@@ -114,10 +114,10 @@ func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest) (MachineTok
 		func(t cachedToken) cache.State { return t.state(r, c.now()) },
 		func(ctx context.Context) (cachedToken, error) { return c.load(ctx, partition, key, r) })
 	if err == nil {
-		return token.shown(), nil
+		return token.forReader(), nil
 	}
 	if cached, found := partition.Peek(key); found && !r.Fresh && cached.left(c.now()) >= leastLife {
-		return cached.shown(), nil
+		return cached.forReader(), nil
 	}
 	if ctx.Err() != nil {
 		return MachineToken{}, fail(r.step(), ctx.Err())
@@ -157,8 +157,8 @@ func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
 	}
 }
 
-// shown lets Next say when another read makes sense.
-func (t cachedToken) shown() MachineToken {
+// forReader lets Next say when another read makes sense.
+func (t cachedToken) forReader() MachineToken {
 	if t.again.After(t.Next) {
 		t.Next = t.again
 	}
@@ -171,7 +171,7 @@ func (c *tokenCache) load(ctx context.Context, partition *tokenPartition, key to
 	}
 	token, err := c.fetch(ctx, r)
 	if err != nil {
-		c.noteFailure(partition, key, err)
+		c.postponeRefresh(partition, key, err)
 		return cachedToken{}, err
 	}
 	return cachedToken{MachineToken: token}, nil
@@ -195,8 +195,8 @@ func (c *tokenCache) allowEviction(partition *tokenPartition, key tokenKey, r Ma
 	return nil
 }
 
-// noteFailure spaces out the attempts to replace a token that is still good.
-func (c *tokenCache) noteFailure(partition *tokenPartition, key tokenKey, err error) {
+// postponeRefresh spaces out the attempts to replace a token that is still good.
+func (c *tokenCache) postponeRefresh(partition *tokenPartition, key tokenKey, err error) {
 	now := c.now()
 	var failed *RefreshFailure
 	partition.Update(key, func(t cachedToken) cachedToken {
