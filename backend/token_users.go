@@ -137,15 +137,15 @@ func (u staticUser) mayTry(_ context.Context, login cognito.Login) (bool, error)
 // those under way would be counted as wrong. Where the counts cannot be stored, on a performance secondary,
 // refusals are still limited per caller.
 func (u staticUser) try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error) {
-	if e.refreshToken != "" || !u.signer.mayWrite() {
+	if e.refreshToken != "" || !u.signer.b.mayWrite() {
 		return e.run(ctx, pool)
 	}
-	unlock, err := u.signer.tokenSignIns.lock(ctx, u.name)
+	unlock, err := u.signer.b.tokenSignIns.lock(ctx, u.name)
 	if err != nil {
 		return cognito.Tokens{}, err
 	}
 	defer unlock()
-	return counted(ctx, u.signer, func() (cognito.Tokens, error) {
+	return countedSignIn(ctx, u.signer, func() (cognito.Tokens, error) {
 		return pool.SignInOnce(ctx, e.role.appClient(), e.login, e.role.ClientMetadata)
 	})
 }
