@@ -61,8 +61,8 @@ type rootRotation struct {
 // rotateRoot replaces the access key in the config and returns the id of the new key. At every
 // moment AWS accepts the stored key.
 //
-// It holds configMu while AWS answers, because a config that is written meanwhile would be lost.
-// Requests do not wait for it: they use the cached connection.
+// It holds configMu during calls to AWS, because it would overwrite a config that is written
+// meanwhile. Requests do not wait for that lock: they use the cached connection.
 func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
 	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
