@@ -68,7 +68,7 @@ type tidyRole struct {
 func (t *tidy) addRole(name string, role *roleEntry) error {
 	pattern, err := newUsernameMatcher(t.aws, role, name, t.req.MountPoint)
 	if err != nil {
-		return badRequest("the usernames of role %q cannot be told from others: %s", name, err)
+		return badRequest("the usernames of role %q cannot be distinguished from others: %s", name, err)
 	}
 	mountMax := t.b.System().MaxLeaseTTL()
 	if mountMax == 0 {

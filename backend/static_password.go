@@ -77,7 +77,7 @@ func (p *ownedPassword) prove(ctx context.Context) error {
 		p.role.ProofDue = false
 		return p.identify(session)
 	case cognito.VerdictWrong:
-		return p.reject(fmt.Errorf("the password that Vault set is not accepted any more, so it was changed by somebody else: %w", err))
+		return p.reject(fmt.Errorf("the password that Vault set is not accepted any more, so it was changed by other means: %w", err))
 	default:
 		return fmt.Errorf("the new password is set, but proving it failed: %w", err)
 	}

@@ -127,7 +127,7 @@ type Service struct {
 	caller    *callerCache
 }
 
-// clientKey is all that tells one AWS client of a Service from another.
+// clientKey has everything in which the AWS clients of a Service differ.
 type clientKey struct {
 	region, assumeRoleARN, externalID string
 }
