@@ -21,10 +21,10 @@ import (
 )
 
 // defaultWALMinAge is how long after a rotation of the root key the old key is deleted. It is
-// longer than any request may take.
+// longer than a request may take.
 const defaultWALMinAge = 2 * time.Minute
 
-// cleanTimeout bounds how long Vault waits when it ends the mount.
+// cleanTimeout bounds how long clean may take.
 const cleanTimeout = 10 * time.Second
 
 // Options differ between builds, not between mounts.
@@ -51,7 +51,7 @@ type backend struct {
 	*framework.Backend
 
 	connections *cache.Cache[string, *connection]
-	// issuedNames holds the record ids that were found for usernames, by role and name.
+	// issuedNames caches the record ids that were found for usernames, by role and name.
 	issuedNames *cache.Cache[string, string]
 	refusals    *refusals
 	// lastConnection is the newest connection, also while it is not cached.
@@ -82,36 +82,34 @@ type backend struct {
 	batches      openBatches
 	recordLocks  keyedLocks
 	issuedCounts issuedCounts
-	// memberLocks lock users whose memberships change, each by memberPrefix.
+	// memberLocks locks users whose memberships change, by memberPrefix.
 	memberLocks keyedLocks
 	watch       *leaseWatch
 	// createGrace is how long a record may be "creating" before its process counts as dead.
 	createGrace time.Duration
-	// issuedEnds has for each kind of record what ends its object.
+	// issuedEnds has the function that ends the object of each kind of record.
 	issuedEnds map[recordKind]issuedEndFunc
-	// ownedUsers are the features whose users tidy must not take for its own.
+	// ownedUsers has functions that return the users of other features, which tidy must not delete.
 	ownedUsers []ownedUsersFunc
-	// endedBeforeUnmount has the keys of the records that endAll ended, for the revocations that
-	// follow.
+	// endedBeforeUnmount has the keys of the records that endAll ended. The revocations that follow
+	// skip them.
 	endedBeforeUnmount sync.Map
 
 	census    census
 	rootTimes atomic.Pointer[rotationTimes]
 	metrics   *metrics
 
-	// periodicTasks and walRollbacks are what the features of the engine want
-	// done behind the requests.
+	// periodicTasks and walRollbacks are what Vault calls in the background.
 	periodicTasks []periodicTask
 	walRollbacks  map[string]walRollbackFunc
 
-	// lifetime ends when Vault takes the mount down, and with it everything
-	// that is done in the background.
+	// lifetime ends when Vault unloads the mount. All work in the background ends with it.
 	lifetime context.Context
 	end      context.CancelFunc
 }
 
-// Factory makes the mounts of one build. Vault also calls it, without storage,
-// to learn the version when the plugin is registered, so it does no I/O.
+// Factory makes the mounts of one build. Vault also calls it, without storage, to learn the version
+// when the plugin is registered, so it does no I/O.
 func Factory(options Options) logical.Factory {
 	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 		if conf == nil {
@@ -165,7 +163,7 @@ func newBackend(options Options) *backend {
 	}
 	b.periodicTasks = []periodicTask{b.rotateDue, b.tendLibraries, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
-	// The context of the factory ends with its call.
+	// The context of the factory ends when the factory returns.
 	b.lifetime, b.end = context.WithCancel(context.Background())
 	b.connections = newEntryCache[connection](b.lifetime)
 	b.roles = newEntryCache[roleEntry](b.lifetime)
@@ -184,7 +182,7 @@ func newBackend(options Options) *backend {
 			SealWrapStorage: []string{configStoragePath, roleStoragePrefix, staticRoleStoragePrefix, libraryStoragePrefix, framework.WALPrefix},
 			LocalStorage:    []string{framework.WALPrefix, issuedStoragePrefix},
 		},
-		// The SDK tries one pattern after the other: what is read most goes first.
+		// The SDK tries the patterns in order, so the paths that are read most are first.
 		Paths: framework.PathAppend(
 			pathCreds(b),
 			pathStaticCreds(b),
@@ -211,9 +209,9 @@ func newBackend(options Options) *backend {
 	return b
 }
 
-// HandleRequest lets the last roll-back before an unmount reach every WAL
-// entry, however young: Vault deletes the mount's storage right after it. And
-// it keeps the framework from repeating secrets.
+// HandleRequest makes the last roll-back before an unmount include WAL entries of any age, because
+// Vault deletes the storage of the mount right after it. It also removes secret values from errors
+// of the framework.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if req.Operation == logical.RollbackOperation && b.System().Tainted() {
 		if req.Data == nil {
@@ -228,22 +226,22 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	return b.replaceFieldErrors(req, response), err
 }
 
-// HandleExistenceCheck looks at the path alone: of a value of a wrong type the
-// framework would repeat it, secret or not, and Vault would log that.
+// HandleExistenceCheck passes only the path to the framework. For a value of a wrong type the
+// framework would return an error with the value, which may be a secret, and Vault would log it.
 func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checked, exists bool, err error) {
 	pathOnly := *req
 	pathOnly.Data = nil
 	return b.Backend.HandleExistenceCheck(ctx, &pathOnly)
 }
 
-// initialize leaves in the log which version serves a mount since when. Vault
-// waits for it on every unseal, so it asks neither storage nor AWS.
+// initialize logs the version that serves the mount. Vault waits for it on every unseal, so it
+// calls neither storage nor AWS.
 func (b *backend) initialize(context.Context, *logical.InitializationRequest) error {
 	b.Logger().Info("the Cognito secrets engine is ready", "version", b.RunningVersion)
 	return nil
 }
 
-// invalidate drops what was made of a storage entry that another node wrote.
+// invalidate drops what is cached of a storage entry that another node wrote.
 func (b *backend) invalidate(_ context.Context, key string) {
 	switch {
 	case key == configStoragePath:
@@ -263,7 +261,7 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	}
 }
 
-// clean ends what runs in the background. Creations that are under way are undone first: Vault
+// clean ends the work in the background. It first undoes the unfinished creations, because Vault
 // may end the process after it.
 func (b *backend) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
@@ -277,8 +275,8 @@ func (b *backend) clean(ctx context.Context) {
 const backendHelp = `
 The Cognito secrets engine issues short-lived access to Amazon Cognito user
 pools: users and app clients, created for one lease and deleted at its end,
-memberships in groups for the time of a lease, and machine tokens of app
-clients whose secret nobody needs to see.
+group memberships for the duration of a lease, and machine tokens of app
+clients, without the secret of the app client.
 
 After mounting it, configure how it reaches AWS with the "config" path, say
 what may be issued with the "roles/" paths, and issue it by reading "creds/".

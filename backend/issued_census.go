@@ -15,12 +15,12 @@ import (
 // censusBudget is how long one tick may read records for the census.
 const censusBudget = 5 * time.Second
 
-// census holds what the metrics show of the issued records, so that reading the metrics needs no
-// storage. It learns of each record that this process stores or deletes, and reads the others once
-// after the start, some in each tick. Until it has read all of them nothing is shown.
+// census counts the issued records for the metrics, so that reading the metrics needs no storage.
+// It is updated for each record that this process stores or deletes, and reads all others once
+// after the start, some in each tick. Until it has read all of them the metrics omit the counts.
 //
-// What a record is becomes known in one of two ways, and the order does not matter: a record that
-// was stored or deleted during the scan is no longer taken from the scan.
+// A record that this process stored or deleted during the scan is not added by the scan, so the
+// order of both does not matter.
 type census struct {
 	mu      sync.Mutex
 	records map[string]censusRecord
@@ -29,39 +29,39 @@ type census struct {
 	deleted map[string]bool
 	done    bool
 
-	// scanning is held by the tick that reads. The batches are those that are yet to be read.
+	// scanning is locked by the tick that reads. batches has the batches that are not read yet.
 	scanning sync.Mutex
 	listed   bool
 	batches  []batchName
 }
 
-// censusRecord is what is known of one record.
+// censusRecord is the part of a record that the metrics need.
 type censusRecord struct {
 	class livingCount
-	// due is from when on its object is to be ended, or zero if that is not known.
+	// due is when its object is to be ended, or zero if that is not known.
 	due time.Time
 }
 
-// put learns what a record is now.
+// put adds or updates a record.
 func (c *census) put(key string, record censusRecord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.set(key, record)
+	c.setLocked(key, record)
 }
 
-// set stores a record. The caller holds mu.
-func (c *census) set(key string, record censusRecord) {
+// setLocked stores a record. The caller holds mu.
+func (c *census) setLocked(key string, record censusRecord) {
 	if c.records == nil {
 		c.records, c.counts = map[string]censusRecord{}, map[livingCount]int{}
 	}
-	c.forget(key)
+	c.removeLocked(key)
 	delete(c.deleted, key)
 	c.records[key] = record
 	c.counts[record.class]++
 }
 
-// forget drops a record. The caller holds mu.
-func (c *census) forget(key string) {
+// removeLocked removes a record. The caller holds mu.
+func (c *census) removeLocked(key string) {
 	before, found := c.records[key]
 	if !found {
 		return
@@ -72,11 +72,11 @@ func (c *census) forget(key string) {
 	}
 }
 
-// remove learns that a record was deleted.
+// remove removes a record that was deleted.
 func (c *census) remove(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forget(key)
+	c.removeLocked(key)
 	if c.done {
 		return
 	}
@@ -86,16 +86,16 @@ func (c *census) remove(key string) {
 	c.deleted[key] = true
 }
 
-// found takes a record from the scan, unless more is known of it by now.
-func (c *census) found(key string, record censusRecord) {
+// addScanned adds a record that the scan read, unless this process stored or deleted it meanwhile.
+func (c *census) addScanned(key string, record censusRecord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.records[key]; !known && !c.deleted[key] {
-		c.set(key, record)
+		c.setLocked(key, record)
 	}
 }
 
-func (c *census) finish() {
+func (c *census) setDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done, c.deleted = true, nil
@@ -107,7 +107,7 @@ func (c *census) isDone() bool {
 	return c.done
 }
 
-// state returns what the records amount to, once all of them are known.
+// state returns the counts, and false until all records are counted.
 func (c *census) state(now time.Time) (recordsState, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,7 +129,7 @@ func (c *census) state(now time.Time) (recordsState, bool) {
 	return state, true
 }
 
-// censusRecord returns what the census knows of a record.
+// censusRecord returns the part of a record that the metrics need.
 func (b *backend) censusRecord(r *issuedRecord) censusRecord {
 	due := r.Deadline
 	if r.State == stateCreating {
@@ -138,7 +138,7 @@ func (b *backend) censusRecord(r *issuedRecord) censusRecord {
 	return censusRecord{class: livingCount{kind: string(r.Kind), role: r.Role, state: string(r.State)}, due: due}
 }
 
-// takeCensus reads records of before the start, for as long as a tick may.
+// takeCensus counts records from before the start, for at most censusBudget.
 func (b *backend) takeCensus(ctx context.Context, req *logical.Request) error {
 	c := &b.census
 	if c.isDone() || !c.scanning.TryLock() {
@@ -156,11 +156,12 @@ func (b *backend) takeCensus(ctx context.Context, req *logical.Request) error {
 			return err
 		}
 	}
-	c.finish()
+	c.setDone()
 	return nil
 }
 
-// list lists the batches that are to be read. Those that are opened later are known anyway.
+// list lists the batches to read. Batches that are opened later belong to this process, which
+// counts them.
 func (c *census) list(ctx context.Context, s logical.Storage) error {
 	if c.listed {
 		return nil
@@ -194,15 +195,8 @@ func (b *backend) countBatch(ctx context.Context, s logical.Storage, batch batch
 			return err
 		}
 		if record != nil {
-			b.census.found(record.key(), b.censusRecord(record))
+			b.census.addScanned(record.key(), b.censusRecord(record))
 		}
 	}
 	return nil
-}
-
-// putRecord stores a record and counts it. It is counted first: if the answer of the storage is lost,
-// a record too many is counted until its end, and none is missed.
-func (b *backend) putRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
-	b.census.put(r.key(), b.censusRecord(r))
-	return putRecord(ctx, s, r)
 }

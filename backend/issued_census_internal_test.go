@@ -30,16 +30,16 @@ func TestCensus(t *testing.T) {
 	t.Run("a record that was stored during the scan is not replaced by what the scan read before", func(t *testing.T) {
 		c := &census{}
 		c.put("a", confirmed)
-		c.found("a", delivered)
-		c.finish()
+		c.addScanned("a", delivered)
+		c.setDone()
 		require.Equal(t, []livingCount{{"user", "ci", "confirmed", 1}}, stateOf(c).living)
 	})
 
 	t.Run("a record that was deleted during the scan does not come back", func(t *testing.T) {
 		c := &census{}
 		c.remove("a")
-		c.found("a", delivered)
-		c.finish()
+		c.addScanned("a", delivered)
+		c.setDone()
 		require.Empty(t, stateOf(c).living)
 	})
 
@@ -47,8 +47,8 @@ func TestCensus(t *testing.T) {
 		c := &census{}
 		c.remove("a")
 		c.put("a", delivered)
-		c.found("a", confirmed)
-		c.finish()
+		c.addScanned("a", confirmed)
+		c.setDone()
 		require.Equal(t, []livingCount{{"user", "ci", "delivered", 1}}, stateOf(c).living)
 	})
 
@@ -58,7 +58,7 @@ func TestCensus(t *testing.T) {
 		c.put("b", confirmed)
 		c.put("c", censusRecord{class: confirmed.class, due: now.Add(-time.Hour)})
 		c.put("d", censusRecord{class: confirmed.class})
-		c.finish()
+		c.setDone()
 		require.Equal(t, 2, stateOf(c).due)
 		require.Equal(t, time.Hour, stateOf(c).oldest)
 		c.remove("c")

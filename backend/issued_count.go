@@ -5,14 +5,13 @@ package backend
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// issuedCounts holds the ids of the records of each role that has max_issued. They are listed
-// from storage when they are first needed, and not at all for other roles.
+// issuedCounts holds the ids of the records of each role that has max_issued. They are listed from
+// storage on first use. Roles without max_issued are not counted.
 type issuedCounts struct {
 	mu     sync.Mutex
 	byRole map[string]*roleCount
@@ -76,57 +75,4 @@ func (c *issuedCounts) of(role string, orNew bool) *roleCount {
 		c.byRole[role] = &roleCount{}
 	}
 	return c.byRole[role]
-}
-
-// dropRecord deletes a record after its object is gone, and counts it no longer.
-func (b *backend) dropRecord(ctx context.Context, s logical.Storage, role, id string) error {
-	if err := deleteRecord(ctx, s, role, id); err != nil {
-		return err
-	}
-	b.issuedCounts.remove(role, id)
-	b.census.remove(recordKey(role, id))
-	return nil
-}
-
-// listBatches returns the ids of the batches of a role that hold records, in order of time.
-func listBatches(ctx context.Context, s logical.Storage, role string) ([]string, error) {
-	return listSorted(ctx, s, recordStoragePrefix+role+"/")
-}
-
-// listRecordIDs returns the ids of all records of a role, in order of time.
-func listRecordIDs(ctx context.Context, s logical.Storage, role string) ([]string, error) {
-	batches, err := listBatches(ctx, s, role)
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, batch := range batches {
-		of, err := listBatchIDs(ctx, s, batchName{role, strings.TrimSuffix(batch, "/")})
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, of...)
-	}
-	return ids, nil
-}
-
-// listBatchIDs returns the ids of the records of a batch, in order.
-func listBatchIDs(ctx context.Context, s logical.Storage, name batchName) ([]string, error) {
-	ids, err := listSorted(ctx, s, name.recordPrefix())
-	if err != nil {
-		return nil, err
-	}
-	for i, random := range ids {
-		ids[i] = name.id + "-" + random
-	}
-	return ids, nil
-}
-
-// listRecordRoles returns the names of the roles that have records.
-func listRecordRoles(ctx context.Context, s logical.Storage) ([]string, error) {
-	roles, err := listSorted(ctx, s, recordStoragePrefix)
-	for i, role := range roles {
-		roles[i] = strings.TrimSuffix(role, "/")
-	}
-	return roles, err
 }

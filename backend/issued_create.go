@@ -16,16 +16,13 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// issueTimeout bounds the creation of an object. It ends, its undo included, long before
-// createGrace is over.
+// issueTimeout bounds the creation of an object. Together with the undo it is much shorter than
+// createGrace.
 const issueTimeout = 90 * time.Second
 
 var errUnmounting = errors.New("the mount is being disabled or moved: nothing is issued any more")
 
-// issuedEndFunc ends the object of a record. It succeeds if the object is gone already.
-type issuedEndFunc func(ctx context.Context, req *logical.Request, r *issuedRecord) error
-
-// creation is one object on its way from its record to its lease. Its methods are called in
+// creation keeps the record of one object while the object is created. Its methods are called in
 // this order: begin, then deliver or fail, then done.
 type creation struct {
 	b       *backend
@@ -34,40 +31,40 @@ type creation struct {
 	// max is the role's max_issued, or 0.
 	max int
 
-	cancel   context.CancelFunc
-	finished chan struct{}
-	unlock   func()
-	batch    *openBatch
+	cancel context.CancelFunc
+	ended  chan struct{}
+	unlock func()
+	batch  *openBatch
 }
 
-// begin stores the record. The context that it returns is for the calls that create the object:
-// it ends when time is up, and when the mount is unmounted.
+// begin stores the record. The calls that create the object use the returned context, which ends
+// after issueLimit and when the mount is unmounted.
 func (c *creation) begin(ctx context.Context) (context.Context, error) {
 	creating, cancel := context.WithTimeout(ctx, c.b.issueLimit())
-	c.cancel, c.finished = cancel, make(chan struct{})
+	c.cancel, c.ended = cancel, make(chan struct{})
 	if err := c.b.creations.add(c, c.b.System().Tainted); err != nil {
 		c.done()
 		return nil, err
 	}
-	if err := c.store(ctx); err != nil {
+	if err := c.storeRecord(ctx); err != nil {
 		c.done()
 		return nil, err
 	}
 	return creating, nil
 }
 
-// store stores the record, after the index entry of its batch if it is the first of it: a record
-// that is not indexed would stay for ever. Nothing may be created before both are there.
-func (c *creation) store(ctx context.Context) error {
+// storeRecord stores the record, after the index entry of its batch: a record that is not indexed
+// would stay for ever. Nothing may be created at Cognito before both are stored.
+func (c *creation) storeRecord(ctx context.Context) error {
 	beat, err := c.b.watch.current(ctx, c.storage)
 	if err != nil {
 		return err
 	}
 	r := c.record
 	r.State, r.Created, r.Watch, r.ClockShift = stateCreating, c.b.now().Round(0), beat.Watch, beat.ClockShift
-	c.batch = c.b.batches.at(r.Role, r.Created)
+	c.batch = c.b.batches.acquire(r.Role, r.Created)
 	r.ID = newRecordID(c.batch.id)
-	c.unlock, _ = c.b.recordLocks.tryLock(r.key()) // it is new, so free
+	c.unlock, _ = c.b.recordLocks.tryLock(r.key()) // the key is new, so it is not locked
 	if err := c.reserve(ctx); err != nil {
 		return err
 	}
@@ -76,7 +73,7 @@ func (c *creation) store(ctx context.Context) error {
 		return err
 	}
 	if err := c.put(ctx); err != nil {
-		c.remove(ctx)
+		c.deleteRecord(ctx)
 		return fmt.Errorf("storing the record of what is about to be created: %w", err)
 	}
 	return nil
@@ -107,8 +104,8 @@ func (c *creation) reserve(ctx context.Context) error {
 	return nil
 }
 
-// deliver stores that the object is about to be returned. It fails if the record is gone: then
-// the mount was unmounted or restored meanwhile, and the object must be deleted.
+// deliver stores that the object is about to be returned. If the record is gone, the mount was
+// unmounted or restored meanwhile: deliver then fails, and the caller must delete the object.
 func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
 	found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID)
 	if err != nil {
@@ -122,20 +119,20 @@ func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
 	return c.b.putRecord(ctx, c.storage, c.record)
 }
 
-// fail deletes the record if it is certain that no object is left. Otherwise the reconciler
-// ends the object.
+// fail ends a creation that failed. If gone says that no object is left for certain, it deletes the
+// record. Otherwise it keeps the record, and the reconciler ends the object.
 func (c *creation) fail(ctx context.Context, gone bool, failure, undo error) {
 	if gone {
-		c.remove(ctx)
+		c.deleteRecord(ctx)
 		return
 	}
 	c.b.Logger().Warn("an object that was not delivered may be left at Cognito until the reconciler ends it",
 		"role", c.record.Role, "id", c.record.ID, "object", c.record.object(), "error", failure, "undo", undo)
-	c.restore(ctx)
+	c.restoreRecord(ctx)
 }
 
-// restore stores the record again if it was deleted during the creation.
-func (c *creation) restore(ctx context.Context) {
+// restoreRecord stores the record again if it was deleted during the creation.
+func (c *creation) restoreRecord(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
 	if found, err := getRecord(ctx, c.storage, c.record.Role, c.record.ID); err != nil || found != nil {
@@ -149,8 +146,8 @@ func (c *creation) restore(ctx context.Context) {
 	}
 }
 
-// remove deletes the record, also when the caller has gone away.
-func (c *creation) remove(ctx context.Context) {
+// deleteRecord deletes the record, even if the request was canceled.
+func (c *creation) deleteRecord(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
 	err := deleteMember(ctx, c.storage, c.record)
@@ -162,7 +159,7 @@ func (c *creation) remove(ctx context.Context) {
 	}
 }
 
-// done ends the creation, whatever became of it.
+// done releases what the creation holds. It is called after success and failure.
 func (c *creation) done() {
 	c.cancel()
 	if c.batch != nil {
@@ -170,18 +167,19 @@ func (c *creation) done() {
 		c.b.batches.release(c.batch)
 	}
 	c.b.creations.remove(c)
-	close(c.finished)
+	close(c.ended)
 }
 
-// creations are those of this process that are under way.
+// creations are the unfinished creations of this process.
 type creations struct {
 	mu       sync.Mutex
 	underWay map[*creation]bool
-	// stopped is set once the mount was seen to be tainted.
+	// stopped is set by stop.
 	stopped bool
 }
 
-// add refuses a creation after stop, unless the mount is no longer tainted: it was moved.
+// add refuses a creation after stop, while the mount is tainted. A mount that was moved is no
+// longer tainted, and may be used again.
 func (cs *creations) add(c *creation, isTainted func() bool) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -216,56 +214,9 @@ func (cs *creations) stop(ctx context.Context) {
 	cs.mu.Unlock()
 	for _, c := range underWay {
 		select {
-		case <-c.finished:
+		case <-c.ended:
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// keyedLocks lock records, each by its key. A creation, a renewal, a revocation and the
-// reconciler hold the lock of a record while they work on it, also while AWS responds.
-type keyedLocks struct {
-	mu   sync.Mutex
-	held map[string]chan struct{}
-}
-
-// tryLock returns false if the key is locked.
-func (l *keyedLocks) tryLock(key string) (unlock func(), ok bool) {
-	unlock, held := l.lockOrHeld(key)
-	return unlock, held == nil
-}
-
-// lock waits for a key while ctx lives.
-func (l *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
-	for {
-		unlock, held := l.lockOrHeld(key)
-		if held == nil {
-			return unlock, nil
-		}
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (l *keyedLocks) lockOrHeld(key string) (unlock func(), held chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if held := l.held[key]; held != nil {
-		return nil, held
-	}
-	if l.held == nil {
-		l.held = map[string]chan struct{}{}
-	}
-	released := make(chan struct{})
-	l.held[key] = released
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.held, key)
-		close(released)
-	}, nil
 }

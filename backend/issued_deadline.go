@@ -11,18 +11,18 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// unknownMaxTTL bounds leases while Vault does not say how long they may be. It is the default of
-// max_lease_ttl in Vault.
+// unknownMaxTTL is the maximum of leases while the mount's maximum cannot be read from Vault. It is
+// the default of Vault's max_lease_ttl.
 const unknownMaxTTL = 768 * time.Hour
 
-// leaseTimes are how long a lease lasts that is not renewed, and how long it can last if it is. The
-// lease gets both, so that Vault cannot make it longer.
+// leaseTimes are the TTL of a lease that is not renewed, and its maximum TTL. The lease is issued
+// with both, so that Vault cannot make it longer.
 type leaseTimes struct {
-	// first is 0 if it is Vault's default and Vault did not say what that is.
+	// first is 0 if the mount's default applies and cannot be read from Vault.
 	first, longest time.Duration
 }
 
-// leaseTimes returns those of a lease of a role. A requested ttl of 0 stands for the role's.
+// leaseTimes returns the times of a lease of a role. A requested ttl of 0 stands for the role's.
 func (b *backend) leaseTimes(role *roleEntry, requested time.Duration) leaseTimes {
 	var times leaseTimes
 	mountMax := b.System().MaxLeaseTTL()
@@ -38,10 +38,10 @@ func (b *backend) leaseTimes(role *roleEntry, requested time.Duration) leaseTime
 	return times
 }
 
-// longestSeen returns the longest that a lease of a role can have been renewed to at any time, or 0
-// if Vault does not say what the mount allows. A role that was deleted and written again has
-// forgotten what it allowed before.
-func (b *backend) longestSeen(role *roleEntry, beat heartbeat) time.Duration {
+// longestPossible returns the longest that a renewal at any time can have made a lease of a role,
+// or 0 if the mount's maximum cannot be read from Vault. A role that was deleted and written again
+// does not say which max_ttl it had before.
+func (b *backend) longestPossible(role *roleEntry, beat heartbeat) time.Duration {
 	mountMax := b.System().MaxLeaseTTL()
 	if mountMax == 0 {
 		return 0
@@ -59,18 +59,18 @@ func (b *backend) setFirstDeadline(r *issuedRecord, times leaseTimes) {
 	r.Deadline = b.now().Round(0).Add(cmp.Or(times.first, times.longest) + b.leaseGrace())
 }
 
-// extendDeadline sets the end of the longest life that the lease of a record can have, unless a
-// later one was seen before.
+// extendDeadline moves the deadline to the end of the longest possible lease, unless it is later
+// already.
 func (b *backend) extendDeadline(r *issuedRecord, longest time.Duration) {
 	if end := r.Created.Add(longest + b.leaseGrace()); end.After(r.Deadline) {
 		r.Deadline = end
 	}
 }
 
-// moveDeadline moves the deadline of a record if it is later than was known: a renewal may have
-// gone unseen since the record was stored, or the clock was set forward. It reports whether the
+// updateDeadline moves the deadline of a record to a later time if the engine may have missed a
+// renewal since the record was stored, or if the clock was set forward. It reports whether the
 // record must be stored.
-func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issuedRecord, beat heartbeat) (moved bool, err error) {
+func (b *backend) updateDeadline(ctx context.Context, s logical.Storage, r *issuedRecord, beat heartbeat) (moved bool, err error) {
 	if r.State != stateDelivered && r.State != stateConfirmed {
 		return false, nil
 	}
@@ -79,7 +79,7 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 		if err != nil {
 			return false, err
 		}
-		longest := b.longestSeen(role, beat)
+		longest := b.longestPossible(role, beat)
 		if longest == 0 {
 			r.Deadline = b.now().Add(unknownTTLPause)
 			return false, nil
@@ -94,10 +94,10 @@ func (b *backend) moveDeadline(ctx context.Context, s logical.Storage, r *issued
 	return moved, nil
 }
 
-// due returns from when on the object of a record is to be ended.
-func (b *backend) due(r *issuedRecord) time.Time {
+// dueTime returns when the object of a record is to be ended.
+func (b *backend) dueTime(r *issuedRecord) time.Time {
 	switch r.State {
-	case stateCreating: // no answer was sent, so there is no lease
+	case stateCreating: // no response was sent, so there is no lease
 		return r.Created.Add(b.createGrace)
 	case stateEnding:
 		return r.LastAttempt

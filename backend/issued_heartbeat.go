@@ -15,55 +15,61 @@ import (
 const (
 	heartbeatStoragePath = issuedStoragePrefix + "heartbeat"
 
-	// heartbeatGap is the longest pause between two ticks of one process that counts as none.
+	// heartbeatGap is the longest pause between two ticks of one process that does not end a watch.
 	heartbeatGap = 5 * time.Minute
-	// restartGap is the longest pause between the last heartbeat and the start of a process that
-	// counts as none. It is shorter, because another version of the plugin may have run meanwhile.
+	// restartGap is the longest pause between the last heartbeat of a process and the start of the
+	// next one that does not end a watch. It is shorter, because another version of the plugin may
+	// have run in between.
 	restartGap = 2 * time.Minute
-	// clockShiftMax is more than any clock is set by, but less than what times can hold.
+	// clockShiftMax is more than any clock is set by, and keeps sums of times from overflowing.
 	clockShiftMax = 10 * 365 * 24 * time.Hour
-	// clockStep is by how much wall clock and monotonic clock must come apart for the wall clock to
-	// count as set.
+	// clockStep is the least difference between wall clock and monotonic clock that means that the
+	// wall clock was set.
 	clockStep = time.Minute
 )
 
-// heartbeat is stored once a minute while records exist. It says that up to a time every
-// renewal went through this version of the plugin.
+// heartbeat is stored once a minute while records exist. It means that this version of the plugin
+// saw every renewal in the period of its watch, which ends at Last so far.
+//
+// A watch is a period without a gap between ticks, without another version of the plugin, and
+// without a clock that was set. Outside of a watch Vault may have renewed leases without the
+// engine's knowledge.
 type heartbeat struct {
-	// Watch names the time since which no renewal can have gone unseen. A record with another
-	// name is from before that.
+	// Watch is the name of the present watch. A record with another name was stored in an earlier
+	// one.
 	Watch string    `json:"watch"`
 	Last  time.Time `json:"last"`
-	// ClockShift is how much later by the wall clock leases may end than they should: the clock
-	// was set forward, and Vault's timers did not jump with it; or the machine paused, and Vault
-	// stored a lease that much later than its object was created.
+	// ClockShift is how much later by the wall clock leases may end than planned. The clock was set
+	// forward, which Vault's timers ignore; or the machine paused, and Vault stored a lease that
+	// much later than its object was created.
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
-	// Drift is by how much the clocks have come apart since ClockShift was changed.
+	// Drift is the difference between the clocks that arose since ClockShift was changed.
 	Drift time.Duration `json:"drift,omitempty"`
-	// MaxTTL is the longest maximum of the mount that was seen while records existed.
+	// MaxTTL is the highest maximum TTL of the mount that was seen while records existed.
 	MaxTTL time.Duration `json:"max_ttl,omitempty"`
-	// Boot and Elapsed are the monotonic clock at Last. Boot names where it starts.
+	// Boot and Elapsed are the monotonic clock at Last. Boot names its starting point.
 	Boot    string        `json:"boot,omitempty"`
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 }
 
-// leaseWatch knows since when the engine has seen every renewal.
+// leaseWatch keeps the heartbeat and decides when a watch ends.
 type leaseWatch struct {
 	now func() time.Time
-	// elapsed is a monotonic clock, and boot names where it starts: if that is not empty, it is
-	// the same clock for all processes that have the same boot.
+	// elapsed is a monotonic clock, and boot names its starting point. Processes with the same boot
+	// have the same clock, unless boot is empty.
 	elapsed func() time.Duration
 	boot    string
 
 	mu sync.Mutex
-	// started and ticked are the times of the start and of the last tick, by both clocks.
+	// started and ticked are the moments of the start and of the last tick.
 	started, ticked moment
 	// beat is the present heartbeat; it is empty until it has been loaded.
 	beat heartbeat
-	// stored is when the heartbeat was stored, or zero if there is none.
+	// stored is when the heartbeat was stored, or zero if none is stored.
 	stored time.Time
 }
 
+// moment is one point in time by both clocks.
 type moment struct {
 	wall      time.Time
 	monotonic time.Duration
@@ -78,15 +84,15 @@ func newLeaseWatch(options Options) *leaseWatch {
 
 func (w *leaseWatch) moment() moment { return moment{w.now().Round(0), w.elapsed()} }
 
-// current returns the present heartbeat for a record that is about to be stored. It is in
-// storage by then if it is to survive this process.
+// current returns the present heartbeat for a record that is about to be stored. It stores the
+// heartbeat if the stored one is too old to continue the watch after a restart.
 func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.load(ctx, s); err != nil {
 		return heartbeat{}, err
 	}
-	w.advance() // or a pause just before this would be forgotten
+	w.advance() // it notices a pause since the last tick
 	if w.now().Sub(w.stored).Abs() > restartGap {
 		err := w.store(ctx, s)
 		return w.beat, err
@@ -94,8 +100,8 @@ func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat,
 	return w.beat, nil
 }
 
-// tick notes that the engine is alive, and returns the heartbeat that records are judged by.
-// Without records there is nothing to watch, and the heartbeat is deleted.
+// tick continues the watch and returns the heartbeat for the records that are read in this tick. It
+// stores the heartbeat, or deletes it if no records exist.
 func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist bool, maxTTL time.Duration) (heartbeat, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,8 +118,8 @@ func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist b
 	return w.beat, err
 }
 
-// load reads the heartbeat of the process before, once. The watch goes on if this process
-// started soon after it.
+// load reads the heartbeat of the previous process, once. The watch continues if this process
+// started soon after that heartbeat.
 func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 	if w.beat.Watch != "" {
 		return nil
@@ -137,8 +143,8 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// elapsedAt returns the monotonic clock at the heartbeat of a process before. If that process had
-// another clock, time is taken to have passed as the wall clock says.
+// elapsedAt returns the monotonic clock at the heartbeat of the previous process. If that process
+// had another monotonic clock, the wall clock is used instead.
 func (w *leaseWatch) elapsedAt(before heartbeat) time.Duration {
 	if w.boot != "" && before.Boot == w.boot {
 		return before.Elapsed
@@ -146,7 +152,7 @@ func (w *leaseWatch) elapsedAt(before heartbeat) time.Duration {
 	return w.started.monotonic - w.started.wall.Sub(before.Last)
 }
 
-// advance begins a new watch if the pause since the last sign of life was too long.
+// advance begins a new watch if the pause since the last tick was too long.
 func (w *leaseWatch) advance() {
 	now := w.moment()
 	w.restartIfInterrupted(w.ticked, now, heartbeatGap)
@@ -156,8 +162,8 @@ func (w *leaseWatch) advance() {
 	w.ticked = now
 }
 
-// restartIfInterrupted begins a new watch if the time between two moments was longer than a gap, or if the wall
-// clock was set between them.
+// restartIfInterrupted begins a new watch if the time between two moments was longer than a gap, or
+// if the wall clock was set between them.
 func (w *leaseWatch) restartIfInterrupted(from, to moment, gap time.Duration) {
 	passed := to.monotonic - from.monotonic
 	w.beat.Drift += to.wall.Sub(from.wall) - passed

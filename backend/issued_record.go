@@ -25,47 +25,50 @@ package backend
 //	                                     ▼      passed                           ▼     ▼
 //	      (none) ◀── the object is gone ─┴──────────────────────────────────── ending
 //
-// creating: no answer was sent, so no lease exists and the object may be deleted at any time,
-// but for the process that creates it, which holds the record's lock.
+// creating: the response has not been sent, so no lease exists and the object may be deleted,
+// except while the request that creates it holds the record's lock.
 //
-// delivered: the answer was sent, and whether Vault stored a lease is unknown. The deadline is
-// the end of the first ttl.
+// delivered: the response may have been sent; whether Vault stored a lease is unknown. The deadline
+// is the end of the first ttl.
 //
-// confirmed: a renewal proved that there is a lease. The deadline is the end of the longest life: the
-// issue time and min(role max_ttl, mount maximum), the highest value seen.
+// confirmed: a renewal proved that a lease exists. The deadline is the end of the longest possible
+// lease: the issue time plus the highest min(role max_ttl, mount maximum) that was seen.
 //
-// After any time in which a renewal may have gone unseen, the deadline of both moves to the end of the
-// longest life: after a gap between heartbeats, another plugin version, a clock that was set. See heartbeat.
+// If the engine may have missed a renewal, the deadline of a delivered or confirmed record moves to
+// the end of the longest possible lease. It may have missed one after a gap between heartbeats,
+// while another version of the plugin ran, or when the clock was set. See issued_heartbeat.go.
 //
-// ending: an attempt to end the object failed. It is repeated until it succeeds. The state
-// exists in storage only after a failure; an end that succeeds deletes the record at once.
+// ending: an attempt to end the object failed and is repeated until it succeeds. To end an object
+// is to delete or disable a user, to delete an app client, to remove memberships, or to take back a
+// user of a library set. The state is stored only after a failure: an end that succeeds deletes the
+// record.
 //
-// Who deletes a record: the request that created it, after a create that is undone; a
-// revocation, after the object's end; the reconciler, after the object's end. All of them hold
-// the record's lock. A record that cannot be read, or is of an unknown version or kind, is
-// kept and reported.
+// Who deletes a record: the request that created it, after a create that is undone; a revocation,
+// after the object's end; the reconciler, after the object's end. All of them hold the record's
+// lock. A record that cannot be read, or is of an unknown version or kind, is kept and reported.
 //
 // What is stored:
 //
 //	issued/records/<role>/<batch>/<random>  the record; its id is <batch>-<random>
-//	issued/due/<day>/<minute>/<role>/<batch> when to look at the records of a batch next
+//	issued/due/<day>/<minute>/<role>/<batch> when to read the records of a batch next
 //	issued/members/<pool>/<sub>/<role>:<id>  that a record grants groups to a user, see group_membership.go
-//	issued/heartbeat                         until when leases were watched
+//	issued/heartbeat                         until when this version saw every renewal
 //
-// A batch holds what one process issued for one role within one minute. A batch is indexed as
-// a whole, by the earliest of its deadlines: so a tick lists and reads what is due and no more,
-// a renewal moves nothing, and an object takes two writes when it is issued and one at its end,
-// and a batch one write more. A batch gets its index entry before its first record, is named
-// anew when the clock reaches another minute in either direction, and is never reopened.
+// A batch holds what one process issued for one role within one minute. It has one index entry, at
+// the earliest of its deadlines. So a tick lists and reads only what is due, a renewal does not
+// change the index, and an object costs two writes when it is issued and one when it ends, plus one
+// per batch. The index entry is stored before the first record of the batch. A new batch begins
+// when the clock is in another minute, also if it was set back. A batch that was closed is never
+// reopened.
 //
 // If the process dies
 //
 //	before the record is stored: nothing was created; an index entry without records is deleted;
-//	after that, before the answer: the record is "creating", the reconciler ends the object after createGrace;
+//	after that, before the response: the record is "creating", the reconciler ends the object after createGrace;
 //	between "delivered" and the lease: the reconciler ends the object at the end of the first ttl;
 //	while a renewal is stored: Vault repeats the renewal, or the lease keeps its earlier end;
 //	between an end and the deletion of its record: the end is repeated and finds nothing;
-//	between the new index entry of a batch and the deletion of the old one: the batch is looked at twice.
+//	between the new index entry of a batch and the deletion of the old one: the batch is read twice.
 
 import (
 	"cmp"
@@ -95,7 +98,8 @@ const (
 	batchSuffixLen  = 4
 	recordRandomLen = 12
 
-	// adoptedMinute begins the ids of records whose lease was issued without one.
+	// adoptedMinute is the prefix of the ids of records for leases that were issued without a
+	// record.
 	adoptedMinute = "00000000-0000"
 )
 
@@ -105,7 +109,7 @@ var recordIDPattern = regexp.MustCompile(`^(\d{8}-\d{4}-[a-z2-7]{4})-([a-z2-7]{1
 // roleNamePattern matches the names of roles, which are part of the keys of records.
 var roleNamePattern = regexp.MustCompile(`^\w(([\w-.]+)?\w)?$`)
 
-// recordState is where an object is in its life.
+// recordState is a state of the diagram above.
 type recordState string
 
 const (
@@ -113,11 +117,11 @@ const (
 	stateDelivered recordState = "delivered"
 	stateConfirmed recordState = "confirmed"
 	stateEnding    recordState = "ending"
-	// stateUnreadable is that of a record that this version cannot read. It is never stored.
+	// stateUnreadable marks a record that this version cannot read. It is never stored.
 	stateUnreadable recordState = "unreadable"
 )
 
-// recordKind is what was issued. Each kind has its end in backend.issuedEnds.
+// recordKind is what was issued. backend.issuedEnds has the function that ends each kind.
 type recordKind string
 
 const (
@@ -148,8 +152,8 @@ func (p place) target() cognito.Target {
 	return cognito.Target{UserPoolID: p.UserPoolID, Region: p.Region, AssumeRoleARN: p.AssumeRoleARN, ExternalID: p.ExternalID}
 }
 
-// issuedRecord is one object at Cognito that exists because of this mount. It holds everything
-// that its end needs, because role and config may change, and no secret.
+// issuedRecord describes one object at Cognito that this mount issued. It holds everything that is
+// needed to end the object, because role and config may change. It holds no secret.
 type issuedRecord struct {
 	// ID and Role are in the key.
 	ID   string `json:"-"`
@@ -160,18 +164,20 @@ type issuedRecord struct {
 	State   recordState `json:"state"`
 	place
 
-	// Username is Cognito's own, once it is known, and RequestedName the one that was sent.
+	// Username is Cognito's own name of the user, once it is known. RequestedName is the name that
+	// was sent.
 	Username      string `json:"username,omitempty"`
 	RequestedName string `json:"requested_name,omitempty"`
 	Sub           string `json:"sub,omitempty"`
-	// Revocation is what the role says about the end of its users.
+	// Revocation is the role's revocation: whether the user is deleted or disabled.
 	Revocation string `json:"revocation,omitempty"`
 
-	// ClientName is the name of an app client, and ClientID its id, once it is known. See app_client.go.
+	// ClientName is the name of an app client, and ClientID its id, once it is known. See
+	// app_client.go.
 	ClientName string `json:"client_name,omitempty"`
 	ClientID   string `json:"app_client_id,omitempty"`
-	// Groups are those that a membership record grants, and Existing those of its role that the user
-	// had before. SignOut is sign_out_on_revoke. See group_membership.go.
+	// Groups are the groups that a membership record grants. Existing are the groups of its role
+	// that the user had before. SignOut is sign_out_on_revoke. See group_membership.go.
 	Groups   []string `json:"groups,omitempty"`
 	Existing []string `json:"existing_groups,omitempty"`
 	SignOut  bool     `json:"sign_out,omitempty"`
@@ -179,15 +185,16 @@ type issuedRecord struct {
 	Library     string `json:"library,omitempty"`
 	LibraryUser string `json:"library_user,omitempty"`
 
-	// found are the ids of the app clients with ClientName, if they were looked for, or why that failed.
+	// found is the result of a search for the app clients named ClientName, or nil without a
+	// search.
 	found *foundClients
 
 	Created time.Time `json:"created"`
 	// Deadline is when the object is to be ended. It is zero until the object is delivered.
 	Deadline time.Time `json:"deadline,omitzero"`
-	// Longest is the longest life that its lease could have when the object was issued.
+	// Longest is how long the lease could last at most when the object was issued.
 	Longest time.Duration `json:"longest,omitempty"`
-	// Watch and ClockShift are those of the heartbeat for which Deadline is right.
+	// Watch and ClockShift are those of the heartbeat that Deadline was computed with.
 	Watch      string        `json:"watch,omitempty"`
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
 
@@ -195,7 +202,7 @@ type issuedRecord struct {
 	DisplayName string `json:"display_name,omitempty"`
 	EntityID    string `json:"entity_id,omitempty"`
 
-	// LastError and LastAttempt are those of the last end that failed.
+	// LastError and LastAttempt describe the last failed attempt to end the object.
 	LastError   string    `json:"last_error,omitempty"`
 	LastAttempt time.Time `json:"last_attempt,omitzero"`
 }
@@ -223,9 +230,9 @@ func batchOf(id string) string { return id[:len(batchLayout)+1+batchSuffixLen] }
 // newRecordID returns the id of a record in a batch.
 func newRecordID(batch string) string { return batch + "-" + randomText(recordRandomLen) }
 
-// adoptedRecordID returns the id of the record for a lease that has none. It follows from the
-// user, so that each renewal and the revocation find the same record. A batch of their own for
-// each of them spreads their deadlines.
+// adoptedRecordID returns the id of the record for a lease that has none. The id is derived from
+// the object, so that all renewals and the revocation find the same record. Each such record has a
+// batch of its own, which spreads their deadlines.
 func adoptedRecordID(username, poolID string) string {
 	sum := sha256.Sum256([]byte(poolID + "/" + username))
 	text := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))
@@ -235,8 +242,8 @@ func adoptedRecordID(username, poolID string) string {
 // randomText returns up to 26 random characters of a to z and 2 to 7.
 func randomText(length int) string { return strings.ToLower(cryptorand.Text()[:length]) }
 
-// getRecord reads a record, or nil if there is none. One that this version cannot read is
-// returned with stateUnreadable and the reason as LastError.
+// getRecord reads a record. It returns nil if there is none, and stateUnreadable with the reason in
+// LastError if this version cannot read it.
 func getRecord(ctx context.Context, s logical.Storage, role, id string) (*issuedRecord, error) {
 	if !recordIDPattern.MatchString(id) {
 		return nil, nil
@@ -260,14 +267,25 @@ func getRecord(ctx context.Context, s logical.Storage, role, id string) (*issued
 	return r, nil
 }
 
-func putRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
+// putRecord stores a record. It is counted before that: if the storage's response is lost, one
+// record too many is counted until its end, and none is missing.
+func (b *backend) putRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
+	b.census.put(r.key(), b.censusRecord(r))
+	return writeRecord(ctx, s, r)
+}
+
+// writeRecord stores a record without counting it.
+func writeRecord(ctx context.Context, s logical.Storage, r *issuedRecord) error {
 	r.Version = recordVersion
 	return putJSON(ctx, s, r.key(), r)
 }
 
-func deleteRecord(ctx context.Context, s logical.Storage, role, id string) error {
+// dropRecord deletes a record whose object is gone, and removes it from the counts.
+func (b *backend) dropRecord(ctx context.Context, s logical.Storage, role, id string) error {
 	if err := s.Delete(ctx, recordKey(role, id)); err != nil {
 		return fmt.Errorf("deleting the record %q of role %q: %w", id, role, err)
 	}
+	b.issuedCounts.remove(role, id)
+	b.census.remove(recordKey(role, id))
 	return nil
 }

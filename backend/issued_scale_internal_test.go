@@ -103,7 +103,7 @@ func storeLivingUsers(t *testing.T, s logical.Storage, users, minutes int, now t
 		require.NoError(t, putDue(t.Context(), s, dueKey(batch, deadline)))
 		for n := minute; n < users; n += minutes {
 			name := fmt.Sprintf("vault-ci-%026d", n)
-			require.NoError(t, putRecord(t.Context(), s, &issuedRecord{
+			require.NoError(t, writeRecord(t.Context(), s, &issuedRecord{
 				ID: newRecordID(batch.id), Role: "ci", Kind: kindUser, State: stateConfirmed, Created: created, Deadline: deadline, Watch: "watch",
 				Username: name, RequestedName: name, Sub: "6a813da4-ebee-4d72-978b-ea49d7d06e3d", DisplayName: "token",
 				place: place{UserPoolID: "eu-west-1_AbCdEfGhI", Region: "eu-west-1", Account: "123456789012"},

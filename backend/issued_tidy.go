@@ -31,8 +31,8 @@ const (
 // errTidyEnough ends a list of users.
 var errTidyEnough = errors.New("enough users were found")
 
-// tidy finds the users of roles that have no record, as a restored snapshot leaves them. Its methods
-// are called in their order: newTidyRole for each role, readRecords, find, delete.
+// tidy finds the users of roles that have no record, as a restored snapshot leaves them. Its
+// methods are called in their order: newTidyRole for each role, readRecords, find, delete.
 type tidy struct {
 	b   *backend
 	req *logical.Request
@@ -68,7 +68,7 @@ type tidyRole struct {
 func (t *tidy) addRole(name string, role *roleEntry) error {
 	pattern, err := newUsernameMatcher(t.aws, role, name, t.req.MountPoint)
 	if err != nil {
-		return badRequest("the usernames of role %q cannot be told from others: %s", name, err)
+		return badRequest("the usernames of role %q cannot be distinguished from others: %s", name, err)
 	}
 	mountMax := t.b.System().MaxLeaseTTL()
 	if mountMax == 0 {
@@ -260,8 +260,8 @@ const (
 	callerClass = `[0-9A-Za-z_-]{1,64}`
 )
 
-// templatePattern renders a template with several values of everything that varies. Where the results
-// differ, the pattern has the class of what varies there.
+// templatePattern renders a template with several values of everything that varies. Where the
+// results differ, the pattern has the class of what varies there.
 func templatePattern(text string, data templateData) (string, error) {
 	random, err := renderVariants(text, data, func(n int, v *templateVariant) { v.char = string("789"[n]) })
 	if err != nil {

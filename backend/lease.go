@@ -17,33 +17,34 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// What the leases of all kinds of objects have in common. Each kind has a file x_lease.go.
+// This file has what the leases of all kinds of objects share. Each kind has a file x_lease.go.
 
 const (
-	// renewCheckTimeout bounds the look at the user before a renewal.
+	// renewCheckTimeout bounds how long a renewal waits for the state of its user.
 	renewCheckTimeout = 5 * time.Second
 
-	// lagWindow is how old an object must be before Cognito certainly knows it. Vault revokes one of
-	// that age when it fails to store the lease.
+	// lagWindow is how long a new object may be unknown to some operations of Cognito. Vault
+	// revokes such a new object when it fails to store the lease.
 	lagWindow = 10 * time.Second
 
 	// groupSeparator cannot be part of a group's name.
 	groupSeparator = " "
 )
 
-// lease is what the lease of an issued object carries: everything that its end needs, because the
-// role may have changed and the record may be gone.
+// lease is the internal data of the lease of an issued object. It holds everything that is needed
+// to end the object, because the role may have changed and the record may be gone.
 type lease struct {
-	// The fields that a lease has no value for are empty.
+	// issuedRecord is filled as far as the internal data has its fields.
 	issuedRecord
 	// ttl is what the request asked for, or 0 for the role's.
 	ttl time.Duration
 }
 
-// isLegacy reports whether the lease is one of the 2021 plugin, which name their user and role only.
+// isLegacy reports whether the 2021 plugin issued the lease. Such a lease names only its user and
+// role.
 func (l *lease) isLegacy() bool { return l.UserPoolID == "" }
 
-// internalData returns strings only: other types change at the plugin boundary.
+// internalData returns the lease as strings, because other types change at the plugin boundary.
 func (l *lease) internalData() map[string]any {
 	texts := map[string]string{
 		"role":    l.Role,
@@ -81,8 +82,8 @@ func (l *lease) internalData() map[string]any {
 	return data
 }
 
-// readLease reads the lease of a request. Its record id is that of the record that it was issued
-// with, or else the one that follows from the object.
+// readLease reads the lease of a request. If the lease was issued without a record, its id is the
+// adoptedRecordID of the object.
 func readLease(kind recordKind, secret *logical.Secret) (*lease, error) {
 	text := func(key string) string {
 		value, _ := secret.InternalData[key].(string)
@@ -119,7 +120,7 @@ func readLease(kind recordKind, secret *logical.Secret) (*lease, error) {
 	return l, l.readTimes(text("created"), text("ttl"))
 }
 
-// isComplete reports whether the lease names what its end needs.
+// isComplete reports whether the lease has what is needed to end its object.
 func (l *lease) isComplete() bool {
 	if !roleNamePattern.MatchString(l.Role) {
 		return false
@@ -138,7 +139,8 @@ func (l *lease) isComplete() bool {
 	return false
 }
 
-// readTimes reads when the object was created, which legacy leases do not say, and the lease's ttl.
+// readTimes reads the creation time of the object and the ttl of the lease. Legacy leases have
+// neither.
 func (l *lease) readTimes(created, ttl string) (err error) {
 	if created != "" || !l.isLegacy() {
 		if l.Created, err = time.Parse(time.RFC3339, created); err != nil {
@@ -155,13 +157,14 @@ func (l *lease) readTimes(created, ttl string) (err error) {
 
 // leaseKind is what distinguishes the leases of one kind.
 type leaseKind struct {
-	// kind is Vault's secret type, too.
+	// kind is also Vault's secret type.
 	kind   recordKind
 	fields map[string]*framework.FieldSchema
-	// renew extends a lease whose record is locked: the reconciler must not end the object between a
-	// check and the renewal.
+	// renew extends a lease. The caller holds the record's lock, so that the reconciler does not
+	// end the object between a check and the renewal.
 	renew func(ctx context.Context, req *logical.Request, l *lease) (*logical.Response, error)
-	// end ends the object of a lease whose record is locked. It succeeds if the object is gone already.
+	// end ends the object of a lease, and succeeds if it is gone already. The caller holds the
+	// record's lock.
 	end func(ctx context.Context, req *logical.Request, l *lease) error
 }
 
@@ -183,17 +186,17 @@ func (b *backend) secret(k leaseKind) *framework.Secret {
 	}
 }
 
-// leaseResponse returns data under a new lease.
+// leaseResponse returns a response with data and a new lease.
 func (b *backend) leaseResponse(record *issuedRecord, ttl time.Duration, times leaseTimes, data map[string]any) *logical.Response {
 	l := lease{issuedRecord: *record, ttl: ttl}
 	response := b.Secret(string(record.Kind)).Response(data, l.internalData())
-	// The lease must not be longer than the record says, also if the mount is tuned meanwhile.
+	// The lease must not outlive the deadline of the record, even if the mount is tuned meanwhile.
 	response.Secret.TTL, response.Secret.MaxTTL = times.first, times.longest
 	return response
 }
 
-// renewLease extends a lease. It refuses with an error: without one Vault's client takes the lease
-// for renewed, and an error response is printed as a Go value.
+// renewLease extends a lease. A refusal is an error and not an error response: Vault's client would
+// print the response as a Go value, and without an error it would consider the lease renewed.
 func (b *backend) renewLease(ctx context.Context, req *logical.Request, k leaseKind) (*logical.Response, error) {
 	l, err := readLease(k.kind, req.Secret)
 	if err != nil {
@@ -207,7 +210,8 @@ func (b *backend) renewLease(ctx context.Context, req *logical.Request, k leaseK
 	return k.renew(ctx, req, l)
 }
 
-// roleOfLease returns the role of a lease that is renewed, which must still issue what the lease is for.
+// roleOfLease returns the role of a lease that is renewed. The role must still have the
+// credential_type of the lease.
 func (b *backend) roleOfLease(ctx context.Context, req *logical.Request, l *lease) (*roleEntry, error) {
 	role, err := getRole(ctx, req.Storage, l.Role)
 	switch {
@@ -222,7 +226,7 @@ func (b *backend) roleOfLease(ctx context.Context, req *logical.Request, l *leas
 }
 
 // checkUserOfLease refuses to renew the lease of a user that was deleted or disabled at Cognito. If
-// Cognito or IAM does not say, the lease is renewed: max_ttl still bounds it.
+// the user cannot be read, the lease is renewed: max_ttl still bounds it.
 func (b *backend) checkUserOfLease(ctx context.Context, req *logical.Request, l *lease) error {
 	ctx, cancel := context.WithTimeout(ctx, renewCheckTimeout)
 	defer cancel()
@@ -242,7 +246,8 @@ func (b *backend) checkUserOfLease(ctx context.Context, req *logical.Request, l 
 	return nil
 }
 
-// confirmLease stores that there is a lease, and for how long there can be one, before it is extended.
+// confirmLease stores in the record that the lease exists and when it ends at the latest, and
+// extends it.
 func (b *backend) confirmLease(ctx context.Context, req *logical.Request, l *lease, role *roleEntry) (*logical.Response, error) {
 	times := b.leaseTimes(role, l.ttl)
 	record := l.issuedRecord
@@ -252,7 +257,7 @@ func (b *backend) confirmLease(ctx context.Context, req *logical.Request, l *lea
 	if err := b.confirmRecord(ctx, req.Storage, &record, times); err != nil {
 		return nil, fmt.Errorf("renewing the lease of %q: %w", l.object(), err)
 	}
-	// A TTL of 0 stands for the mount's. The lease must not live longer than the record says.
+	// A TTL of 0 stands for the mount's. The lease must not outlive the deadline of the record.
 	req.Secret.TTL, req.Secret.MaxTTL = cmp.Or(l.ttl, role.TTL), times.longest
 	return &logical.Response{Secret: req.Secret}, nil
 }
@@ -278,8 +283,9 @@ func (b *backend) revokeLease(ctx context.Context, req *logical.Request, k lease
 	return b.dropRecord(ctx, req.Storage, l.Role, l.ID)
 }
 
-// acceptGone accepts that an object is gone before its end. A pool that is not found counts as gone only
-// if AWS is reached as it was when the object was created: another account or endpoint has other pools.
+// acceptGone returns nil if the error says that the object does not exist any more. A missing pool
+// means that only if AWS is reached with the account and endpoint of the creation: others have
+// other pools.
 func (b *backend) acceptGone(ctx context.Context, req *logical.Request, r *issuedRecord, err error) error {
 	switch {
 	case cognito.IsUserGone(err):

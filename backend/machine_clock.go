@@ -5,10 +5,10 @@ package backend
 
 import "time"
 
-// machineClock returns the monotonic clock of the machine, which Vault's timers go by, and a name
-// of the boot that it starts with. So a process can tell whether the wall clock was set since
-// another one ended. On systems other than Linux the name is empty, and the clock is that of this
-// process.
+// machineClock returns the monotonic clock of the machine, which Vault's timers use, and the id of
+// the boot at which it started. With both a process can find out whether the wall clock was set
+// since an earlier process. On systems other than Linux the id is empty, and the clock starts with
+// this process.
 func machineClock() (boot string, elapsed func() time.Duration) {
 	began := time.Now()
 	boot, age := readMachineClock()

@@ -31,7 +31,7 @@ func (b *backend) issueMachineToken(ctx context.Context, req *logical.Request, a
 	return b.machineResponse(request, token), nil
 }
 
-// machineTokenRequest returns the role's request, narrowed by the fields of the read.
+// machineTokenRequest returns the token request of the role, narrowed by the fields of the read.
 func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry, in input) (cognito.MachineTokenRequest, error) {
 	request, err := b.roleTokenRequest(ctx, req, aws, name, role)
 	if err != nil {
@@ -47,8 +47,8 @@ func (b *backend) machineTokenRequest(ctx context.Context, req *logical.Request,
 	return narrowScopes(request, in)
 }
 
-// roleTokenRequest returns the request of a read without parameters. Its secret is the role's own,
-// else the current one of a static role, else it is looked up in the pool.
+// roleTokenRequest returns the token request of a read without parameters. The secret is the role's
+// own, or else that of a static role, or else Cognito shows it.
 func (b *backend) roleTokenRequest(ctx context.Context, req *logical.Request, aws *connection, name string, role *roleEntry) (cognito.MachineTokenRequest, error) {
 	request := role.tokenRequest(name, aws.region)
 	static, err := b.secretOwner(ctx, req, aws.region, role)
@@ -100,8 +100,8 @@ func (b *backend) ownerOfClient(ctx context.Context, req *logical.Request, defau
 	return static, nil
 }
 
-// narrowScopes returns the request with the scopes that a read names. A role without scopes allows
-// all scopes of the app client, which Cognito enforces.
+// narrowScopes returns the request with the scopes that a read requests. A role without scopes
+// allows all scopes of the app client, which Cognito enforces.
 func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.MachineTokenRequest, error) {
 	var asked []string
 	setField(in, "scopes", &asked)
@@ -120,8 +120,8 @@ func narrowScopes(request cognito.MachineTokenRequest, in input) (cognito.Machin
 	return request, nil
 }
 
-// machineResponse includes ttl, rotation_period and last_vault_rotation: Vault Agent and the Vault
-// Secrets Operator use them to schedule their next read of a secret without a lease.
+// machineResponse returns a token with ttl, rotation_period and last_vault_rotation, by which Vault
+// Agent and the Vault Secrets Operator schedule their next read of a secret without a lease.
 func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cognito.MachineToken) *logical.Response {
 	now := b.now()
 	response := &logical.Response{Data: map[string]any{
@@ -133,7 +133,7 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 		"expiration":      token.Expires.UTC().Format(time.RFC3339),
 		"ttl":             max(1, secondsUp(token.Next.Sub(now))),
 		"rotation_period": max(1, secondsUp(token.Next.Sub(token.Issued))),
-		// The Vault Secrets Operator refreshes a secret without a lease only if it has all three.
+		// The operator refreshes a secret without a lease only if it has all three.
 		"last_vault_rotation": timeText(token.Issued),
 	}}
 	if token.BelowMinTTL {

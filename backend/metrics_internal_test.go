@@ -285,7 +285,7 @@ func fill(b *backend) {
 			b.census.put(record.key(), b.censusRecord(record))
 		}
 	}
-	b.census.finish()
+	b.census.setDone()
 	for n := range 10_000 {
 		role := &staticRole{CredentialType: staticTypePassword, Username: fmt.Sprintf("user-%d", n), RotationPeriod: time.Hour, NextRotation: now.Add(time.Hour)}
 		b.queue.set(fmt.Sprintf("static-%d", n), role, now)

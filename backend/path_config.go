@@ -94,7 +94,7 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	if err := b.dryRun(ctx, req, &config, data.Get("verify_connection").(bool)); err != nil {
 		return toResponse(err)
 	}
-	config.planAfter(before, b.now())
+	config.rescheduleIfChanged(before, b.now())
 	if err := b.registerRotation(ctx, req, &config); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,8 @@ func pathCreds(b *backend) []*framework.Path {
 		return &framework.PathOperation{
 			Callback: b.pathCredsRead,
 			Summary:  "Issue a user, a token, an app client or group memberships.",
-			// A performance secondary issues itself: Vault registers the lease on the cluster that was asked.
+			// A performance secondary does not forward: Vault registers the lease on the cluster of
+			// the request.
 			ForwardPerformanceStandby: true,
 			Responses:                 responseSchema(credsResponseFields()),
 			DisplayAttrs:              &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix},
@@ -96,8 +97,7 @@ func credsResponseFields() map[string]*framework.FieldSchema {
 	}, "password", "app_client_secret", "totp_secret", "totp_url", "id_token", "refresh_token", "access_token")
 }
 
-// pathCredsRead issues what the role is for. The role is checked again,
-// because an older version may have stored it.
+// pathCredsRead issues what the role describes.
 func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := roleName(data)
 	role, aws, err := b.usableRole(ctx, req, name)
@@ -108,19 +108,19 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 	if err := in.checkSizes(); err != nil {
 		return toResponse(err)
 	}
-	if role.CredentialType == credentialTypeUser {
-		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+	switch target := role.target(aws.region); role.CredentialType {
+	case credentialTypeUser:
+		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
 		return issue.run(ctx)
-	}
-	if role.CredentialType == credentialTypeGroupMembership {
-		issue := &membershipIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+	case credentialTypeGroupMembership:
+		issue := &membershipIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
 		return issue.run(ctx)
-	}
-	if role.CredentialType == credentialTypeAppClient {
-		issue := &clientIssue{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+	case credentialTypeAppClient:
+		issue := &clientIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
 		return issue.run(ctx)
+	default:
+		return b.issueMachineToken(ctx, req, aws, name, role, in)
 	}
-	return b.issueMachineToken(ctx, req, aws, name, role, in)
 }
 
 // refuseFields refuses request fields that make no sense for a role.

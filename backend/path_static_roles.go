@@ -101,8 +101,8 @@ value is given. After that it rotates by rotation_period or rotation_schedule;
 a write of rotate-role/<name> rotates it at any time. static-creds/<name>
 returns the value.
 
-Writing a static role again unchanged changes nothing. Writing password tells
-Vault the present password after it was changed by other means.
+Writing a static role again unchanged changes nothing. Write password to store
+the present password, after it was changed by other means.
 
 Deleting a static role leaves its user or app client as it is. It is refused
 while it is not known which of two passwords is in force.

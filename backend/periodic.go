@@ -11,15 +11,14 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// periodicTask is something that Vault reminds the engine of once a minute.
-// Vault gives all tasks and the roll-back 90 seconds together and holds a lock
-// meanwhile, so a task does a bounded piece of its work and returns.
+// periodicTask is a task that Vault runs once a minute. Vault gives all tasks and the roll-back 90
+// seconds together and holds a lock meanwhile, so a task does a bounded amount of work.
 type periodicTask func(ctx context.Context, req *logical.Request) error
 
-// periodic runs all tasks. One that fails does not keep the others from running. Issued records
-// are local, so they are reconciled on the active node of every cluster; the rest runs only
-// where replicated storage can be written. Before an unmount objects are ended and nothing is
-// rotated: a new password or key would be lost with the storage.
+// periodic runs all tasks. A failure of one does not stop the others. Issued records are local, so
+// they are reconciled on the active node of every cluster; the other tasks run only where
+// replicated storage can be written. Before an unmount objects are ended and nothing is rotated: a
+// new password or key would be lost with the storage.
 func (b *backend) periodic(ctx context.Context, req *logical.Request) error {
 	if b.System().ReplicationState().HasState(consts.ReplicationPerformanceStandby) {
 		return nil
@@ -48,9 +47,8 @@ func (b *backend) runTick(ctx context.Context, req *logical.Request) error {
 	return errors.Join(failures...)
 }
 
-// mayWrite reports whether what this mount stores is this node's to write: not
-// on a performance standby, nor, unless the mount is local, on a performance
-// secondary.
+// mayWrite reports whether this node may write the storage of the mount: not on a performance
+// standby, and on a performance secondary only if the mount is local.
 func (b *backend) mayWrite() bool {
 	system := b.System()
 	state := system.ReplicationState()

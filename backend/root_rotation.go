@@ -5,7 +5,6 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,11 +21,11 @@ import (
 const (
 	walKindRootKey = "root_key"
 
-	// rootCleanupTimeout bounds what a rotation still does after its request ended.
+	// rootCleanupTimeout bounds the work of a rotation after its request ended, and a roll-back.
 	rootCleanupTimeout = 30 * time.Second
 
-	// rootKeySlack is how far the clocks of AWS and Vault may differ where a key is identified by
-	// its age.
+	// rootKeySlack is the tolerated difference between the clocks of AWS and Vault where a key is
+	// identified by its creation time.
 	rootKeySlack = time.Minute
 )
 
@@ -38,10 +37,9 @@ const (
 //	switched  entry with NewKeyID, config has the new key deletes the old key
 //	done      no entry
 //
-// The switch is the one write of the config. The old key is deleted by the roll-back, which runs
-// minutes after the switch: by then no request and no other node uses it, and all of AWS knows the
-// new one. The entry holds the config before the rotation, because a later write may change or
-// delete it.
+// The switch is a single write of the config. The roll-back deletes the old key minutes later: by
+// then no request and no other node uses it, and the new key is known everywhere in AWS. The entry
+// holds the config before the rotation, because a later write may change or delete the config.
 type rootKeyWAL struct {
 	User     string      `json:"user"`
 	Before   configEntry `json:"before"`
@@ -60,11 +58,11 @@ type rootRotation struct {
 	walIDs []string
 }
 
-// rotateRoot replaces the access key in the config and returns the new key's ID. At every moment
-// AWS accepts the stored key.
+// rotateRoot replaces the access key in the config and returns the id of the new key. At every
+// moment AWS accepts the stored key.
 //
-// It holds configMu while AWS answers, because a config that is written meanwhile would be lost.
-// Requests do not wait for it: they use the cached connection.
+// It holds configMu during calls to AWS, because it would overwrite a config that is written
+// meanwhile. Requests do not wait for that lock: they use the cached connection.
 func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id string, err error) {
 	defer func() { b.metrics.rotated(rotationRootKey, err) }()
 	b.configMu.Lock()
@@ -85,8 +83,8 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request) (id stri
 	return key.ID, r.switchTo(ctx, key)
 }
 
-// prepare changes nothing. It requires that the key to replace is the only one of its IAM user: AWS
-// allows no third key, and a lost new key could not be told from another one.
+// prepare reads the config and requires that its key is the only one of its IAM user. AWS allows no
+// third key, and a new key whose id was lost could not be distinguished from another one.
 func (r *rootRotation) prepare(ctx context.Context) error {
 	config, err := getConfig(ctx, r.req.Storage)
 	if err != nil {
@@ -119,12 +117,12 @@ func (c *configEntry) requireRootKey() error {
 	return nil
 }
 
-// unfinishedRotationError refuses a rotation while the former one is not done.
+// unfinishedRotationError is the error for a rotation while the previous one has a key to delete.
 type unfinishedRotationError struct{ error }
 
 func (e unfinishedRotationError) Unwrap() error { return e.error }
 
-// refuseUnfinished returns an error if the former rotation still has a key to delete.
+// refuseUnfinished returns an error if the previous rotation still has a key to delete.
 func (b *backend) refuseUnfinished(ctx context.Context, s logical.Storage, config *configEntry) error {
 	ids, err := framework.ListWAL(ctx, s)
 	if err != nil {
@@ -158,8 +156,7 @@ func requireOnlyKey(user, own string, present []cognito.AccessKey) error {
 	return nil
 }
 
-// create stores the state before and after the call, so that no answer that is lost leaves a key
-// behind.
+// create stores the state before and after the call, so that a key whose id was lost is deleted.
 func (r *rootRotation) create(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.putWAL(ctx); err != nil {
 		return cognito.AccessKey{}, err
@@ -172,7 +169,7 @@ func (r *rootRotation) create(ctx context.Context) (cognito.AccessKey, error) {
 	if err := r.putWAL(ctx); err != nil {
 		return cognito.AccessKey{}, err
 	}
-	// The entry without the ID is no longer needed, and would identify the key by its age only.
+	// The entry without the id is no longer needed, and would identify the key by its age only.
 	return key, r.deleteWAL(ctx, 1)
 }
 
@@ -185,7 +182,7 @@ func (r *rootRotation) prove(ctx context.Context, key cognito.AccessKey) error {
 	return r.b.newService(r.req, r.wal.Before.withKey(key)).ProveAccessKey(ctx, regions...)
 }
 
-// regionsInUse returns the regions of all roles and static roles other than the config's.
+// regionsInUse returns the regions of all roles and static roles, except the region of the config.
 func (b *backend) regionsInUse(ctx context.Context, s logical.Storage, configRegion string) ([]string, error) {
 	regions := map[string]bool{}
 	roles, err := s.List(ctx, roleStoragePrefix)
@@ -211,8 +208,8 @@ func (b *backend) regionsInUse(ctx context.Context, s logical.Storage, configReg
 	return slices.Sorted(maps.Keys(regions)), nil
 }
 
-// undo deletes a new key that is not used, even if the request has ended. What fails now is left to
-// the roll-back.
+// undo deletes a new key that is not used, even if the request has ended. If that fails, the
+// roll-back repeats it.
 func (r *rootRotation) undo(ctx context.Context, failure error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
 	defer cancel()
@@ -225,7 +222,7 @@ func (r *rootRotation) undo(ctx context.Context, failure error) {
 		r.deleteAllWAL(ctx)
 		return
 	}
-	// If no key was found, the call may still take effect later.
+	// If no key was found, the call to create one may still take effect later.
 	r.b.Logger().Warn("a new access key that is not used may remain; the roll-back will look for it again", "user", r.wal.User, "error", err)
 }
 
@@ -234,7 +231,7 @@ func mayHaveCreatedKey(wal rootKeyWAL, failure error) bool {
 	return wal.NewKeyID != "" || errors.As(failure, &aws) && aws.Outcome == cognito.OutcomeUnknown
 }
 
-// switchTo stores the new key, even if the request has ended. Requests in flight keep the old one,
+// switchTo stores the new key, even if the request has ended. Running requests keep the old key,
 // which the roll-back deletes.
 func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rootCleanupTimeout)
@@ -243,8 +240,8 @@ func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) erro
 	now := r.b.now()
 	config := r.wal.Before.withKey(key)
 	config.LastVaultRotation = now
-	config.plan(now)
-	// After a failure, too: the storage may have taken the config.
+	config.reschedule(now)
+	// Also after a failure, because the storage may have the new config.
 	defer r.b.connections.Drop(configStoragePath)
 	return putJSON(ctx, r.req.Storage, configStoragePath, config)
 }
@@ -264,122 +261,21 @@ func (r *rootRotation) putWAL(ctx context.Context) error {
 	return nil
 }
 
-// deleteWAL deletes the first n entries.
+// deleteWAL deletes the first n WAL entries of the rotation.
 func (r *rootRotation) deleteWAL(ctx context.Context, n int) error {
 	for range n {
-		if err := dropWAL(ctx, r.req.Storage, r.walIDs[0]); err != nil {
-			return err
+		if err := framework.DeleteWAL(ctx, r.req.Storage, r.walIDs[0]); err != nil {
+			return fmt.Errorf("deleting a WAL entry: %w", err)
 		}
 		r.walIDs = r.walIDs[1:]
 	}
 	return nil
 }
 
-// deleteAllWAL deletes the entries of a rotation that was undone. An entry that remains does no
-// harm.
+// deleteAllWAL deletes all WAL entries of a rotation that was undone. An entry that remains is
+// harmless.
 func (r *rootRotation) deleteAllWAL(ctx context.Context) {
 	if err := r.deleteWAL(ctx, len(r.walIDs)); err != nil {
 		r.b.Logger().Warn("a WAL entry of a rotation that was undone is left to the roll-back", "error", err)
 	}
-}
-
-// rollbackRootKey leaves the IAM user with the key that is stored: it deletes the old key if the
-// new one was stored, and else the new key.
-func (b *backend) rollbackRootKey(ctx context.Context, req *logical.Request, data any) error {
-	wal, err := decodeRootKeyWAL(data)
-	if err != nil {
-		b.Logger().Error("dropping a WAL entry that cannot be read; an IAM access key may remain", "error", err)
-		return nil
-	}
-	// Wait for a rotation that is running.
-	b.configMu.Lock()
-	defer b.configMu.Unlock()
-	// An AWS that hangs must not use up the time of a tick.
-	ctx, cancel := context.WithTimeout(ctx, rootCleanupTimeout)
-	defer cancel()
-
-	err = b.finishRootRotation(ctx, req, wal)
-	if err != nil && b.now().Sub(wal.Created) > walGiveUp {
-		b.Logger().Error("giving up on an unfinished rotation; delete every access key of the IAM user other than the one in the config",
-			"user", wal.User, "old", wal.Before.AccessKeyID, "new", wal.NewKeyID, "error", err)
-		return nil
-	}
-	return err
-}
-
-func decodeRootKeyWAL(data any) (rootKeyWAL, error) {
-	var wal rootKeyWAL
-	raw, err := json.Marshal(data)
-	if err != nil {
-		return wal, errors.New("the WAL entry of a rotation is damaged")
-	}
-	// The decoder's error might quote the secret.
-	if json.Unmarshal(raw, &wal) != nil || wal.User == "" || wal.Before.AccessKeyID == "" {
-		return wal, errors.New("the WAL entry of a rotation is damaged")
-	}
-	return wal, nil
-}
-
-func (b *backend) finishRootRotation(ctx context.Context, req *logical.Request, wal rootKeyWAL) error {
-	config, err := getConfig(ctx, req.Storage)
-	if err != nil {
-		return err
-	}
-	if wal.NewKeyID != "" && config.AccessKeyID == wal.NewKeyID {
-		return b.deleteOldKey(ctx, req, config, wal)
-	}
-	current := &wal.Before
-	if config.AccessKeyID != "" && !config.LastVaultRotation.Before(wal.Created) {
-		current = config // a later rotation has deleted the former key
-	}
-	keys, err := b.newService(req, current).AccessKeysOf(ctx, wal.User)
-	if err != nil {
-		return err
-	}
-	_, err = deleteNewKey(ctx, keys, wal, config.AccessKeyID)
-	return err
-}
-
-func (b *backend) deleteOldKey(ctx context.Context, req *logical.Request, config *configEntry, wal rootKeyWAL) error {
-	keys, err := b.newService(req, config).AccessKeysOf(ctx, wal.User)
-	if err != nil {
-		return err
-	}
-	if err := keys.Delete(ctx, wal.Before.AccessKeyID); err != nil {
-		return err
-	}
-	b.Logger().Info("the old root access key was deleted", "aws_access_key_id", wal.Before.AccessKeyID)
-	return nil
-}
-
-// deleteNewKey deletes the key that a rotation created and reports whether there was one. It never
-// deletes the key inUse.
-func deleteNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL, inUse string) (found bool, err error) {
-	id := wal.NewKeyID
-	if id == "" {
-		if id, err = findNewKey(ctx, keys, wal); err != nil {
-			return false, err
-		}
-	}
-	if id == "" || id == inUse {
-		return false, nil
-	}
-	return true, keys.Delete(ctx, id)
-}
-
-// findNewKey returns the ID of a key whose answer was lost, or "". The user had one key before the
-// rotation, so another one that was created during the engine's call is the engine's.
-func findNewKey(ctx context.Context, keys *cognito.AccessKeys, wal rootKeyWAL) (string, error) {
-	present, err := keys.List(ctx)
-	if err != nil {
-		return "", err
-	}
-	first := wal.Created.Add(-rootKeySlack)
-	last := wal.Created.Add(wal.Before.requestTimeout() + rootKeySlack)
-	for _, key := range present {
-		if key.ID != wal.Before.AccessKeyID && key.Created.After(first) && key.Created.Before(last) {
-			return key.ID, nil
-		}
-	}
-	return "", nil
 }

@@ -226,8 +226,8 @@ func TestRotateRootProvesEveryRegion(t *testing.T) {
 	require.NotEqual(t, rootKey, r.requireOneKey())
 }
 
-// TestRotateRootHalfWay fails each call of a rotation. The old key stays until the new one is stored.
-// TestFaults has the other faults.
+// TestRotateRootHalfWay fails each call of a rotation. The old key stays until the new one is
+// stored. TestFaults has the other faults.
 func TestRotateRootHalfWay(t *testing.T) {
 	for _, operation := range []string{"GetUser", "ListAccessKeys", "CreateAccessKey", "GetCallerIdentity", "DescribeUserPool"} {
 		t.Run("a failed "+operation+" leaves the old key in use", func(t *testing.T) {

@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	// rootRotationTimeout leaves time for the other tasks of a tick.
+	// rootRotationTimeout bounds a scheduled rotation, which leaves time for the other tasks of a
+	// tick.
 	rootRotationTimeout = 45 * time.Second
 
 	rootRetryFirst = time.Minute
 	rootRetryMax   = time.Hour
 )
 
-// rootRetries backs off the retries of a scheduled rotation. It is in memory only: a new process
-// starts without back-off.
+// rootRetries delays the retries of a scheduled rotation. It is in memory only.
 type rootRetries struct {
 	mu       sync.Mutex
 	failures int
@@ -38,7 +38,8 @@ func (r *rootRetries) allow(now time.Time) bool {
 	return !now.Before(r.next)
 }
 
-// backOff returns the time of the next retry: after a minute, two, four, up to an hour.
+// backOff returns the time of the next retry: after one minute, then two, four, and so on, up to an
+// hour.
 func (r *rootRetries) backOff(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,8 +77,8 @@ func (c *configEntry) validateRotation() error {
 	return nil
 }
 
-// plan sets the time of the next rotation, counted from a time.
-func (c *configEntry) plan(from time.Time) {
+// reschedule sets the time of the next rotation, counted from a time.
+func (c *configEntry) reschedule(from time.Time) {
 	c.NextVaultRotation = time.Time{}
 	if !c.rotates() {
 		return
@@ -87,15 +88,15 @@ func (c *configEntry) plan(from time.Time) {
 	}
 }
 
-// planAfter sets the next rotation if a write changed the key or its schedule. Any other write must
-// not postpone it.
-func (c *configEntry) planAfter(before *configEntry, now time.Time) {
+// rescheduleIfChanged sets the next rotation if a write changed the key or its schedule. Any other
+// write must not postpone it.
+func (c *configEntry) rescheduleIfChanged(before *configEntry, now time.Time) {
 	sameKey := c.AccessKeyID == before.AccessKeyID
 	if !sameKey {
 		c.LastVaultRotation = time.Time{}
 	}
 	if !sameKey || c.AutomatedRotationParams != before.AutomatedRotationParams {
-		c.plan(now)
+		c.reschedule(now)
 	}
 }
 
@@ -124,7 +125,7 @@ func (b *backend) rotateRootWhenDue(ctx context.Context, req *logical.Request) e
 	return nil
 }
 
-// skipRootRotation plans the next rotation, because the window of this one is over.
+// skipRootRotation schedules the next rotation, because the window of the present one is over.
 func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) error {
 	b.configMu.Lock()
 	defer b.configMu.Unlock()
@@ -134,7 +135,7 @@ func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) er
 		return err
 	}
 	missed := config.NextVaultRotation
-	config.plan(b.now())
+	config.reschedule(b.now())
 	b.Logger().Warn("rotation of the root access key was skipped, because its window is over", "due", missed, "next_vault_rotation", config.NextVaultRotation)
 	b.rootRetries.reset()
 	return putJSON(ctx, req.Storage, configStoragePath, config)
@@ -147,7 +148,7 @@ func (b *backend) logRootRotation(err error) {
 		b.rootRetries.reset()
 		b.Logger().Info("the root access key was rotated")
 	case errors.As(err, &unfinished):
-		// The next tick tries again.
+		// the next tick tries again
 	default:
 		b.Logger().Error("rotating the root access key failed", "error", err, "next_attempt", b.rootRetries.backOff(b.now()))
 	}
@@ -199,8 +200,9 @@ func (b *backend) deregisterRotation(ctx context.Context, req *logical.Request, 
 	return nil
 }
 
-// unsupported reports whether this Vault lacks a feature, because it is not Vault Enterprise or
-// older than the SDK. Only the text of an error crosses the plugin boundary.
+// unsupported reports whether this Vault lacks a feature: it is not Vault Enterprise, or it is
+// older than the SDK. Errors are compared by text, because only the text crosses the plugin
+// boundary.
 func unsupported(err, inCommunity error) bool {
 	text := strings.ToLower(err.Error())
 	for _, says := range []string{strings.ToLower(inCommunity.Error()), "unimplemented", "not implemented"} {

@@ -11,11 +11,11 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// readWait bounds how long a read waits for a rotation that is under way.
+// readWait bounds how long a read waits for a running rotation.
 const readWait = 10 * time.Second
 
-// readStaticCreds returns the value of a static role. Outside of doubt that takes
-// no call to AWS, and with issue_tokens none while the tokens are fresh.
+// readStaticCreds returns the value of a static role. It calls AWS only if the value is in doubt,
+// or for tokens that are not cached.
 func (b *backend) readStaticCreds(ctx context.Context, req *logical.Request, name string) (*logical.Response, error) {
 	role, err := b.currentStaticRole(ctx, req, name)
 	if err != nil {
@@ -33,8 +33,8 @@ func (b *backend) readStaticCreds(ctx context.Context, req *logical.Request, nam
 	return response, nil
 }
 
-// currentStaticRole returns a role as it is when no rotation is under way. It
-// waits for one, and settles one that was cut short if that takes no sign-in.
+// currentStaticRole returns a role after any running rotation. It resolves an interrupted one if
+// that requires no sign-in.
 func (b *backend) currentStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
 	role, err := b.existingStaticRole(ctx, req, name)
 	if err != nil || role.isSecret() || role.State != staticSetting {
@@ -47,10 +47,10 @@ func (b *backend) currentStaticRole(ctx context.Context, req *logical.Request, n
 		return role, ctx.Err() // the rotation takes too long: the password is in doubt
 	}
 	defer lock.release()
-	return b.settleForReader(ctx, req, name)
+	return b.resolveForReader(ctx, req, name)
 }
 
-func (b *backend) settleForReader(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
+func (b *backend) resolveForReader(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
 	role, err := getStaticRole(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err
@@ -58,18 +58,18 @@ func (b *backend) settleForReader(ctx context.Context, req *logical.Request, nam
 	if role == nil {
 		return nil, noStaticRole(name)
 	}
-	if role.State != staticSetting || !role.mayResume(b.now()) || !role.settlesWithoutSignIn(b.now()) {
+	if role.State != staticSetting || !role.mayResume(b.now()) || !role.resolvesWithoutSignIn(b.now()) {
 		return role, nil
 	}
-	r := &staticRotation{backend: b, req: req, name: name, role: role, forReader: true}
+	r := &staticRotation{b: b, req: req, name: name, role: role, forReader: true}
 	if err := r.run(ctx, readWait); err != nil {
 		b.Logger().Warn("a password stays in doubt", "name", name, "error", err)
 	}
 	return role, nil
 }
 
-// settlesWithoutSignIn reports whether setting the password again may settle the rotation.
-func (r *staticRole) settlesWithoutSignIn(now time.Time) bool {
+// resolvesWithoutSignIn reports whether setting the password again may resolve the rotation.
+func (r *staticRole) resolvesWithoutSignIn(now time.Time) bool {
 	return !r.SelfManaged && (r.AppClientID == "" || r.inWindow(now))
 }
 
@@ -77,21 +77,21 @@ func (b *backend) addWarnings(response *logical.Response, role *staticRole) {
 	switch {
 	case role.inDoubt():
 		response.Data["in_doubt"] = true
-		response.AddWarning("the password is in doubt: Cognito may not accept it. The next attempt to settle that is at " +
+		response.AddWarning("the password is in doubt: Cognito may not accept it. The next attempt to find out is at " +
 			timeText(latest(role.nextAttempt(b.now()), b.now())) + ". " + role.LastError)
 	case role.LastError != "":
 		response.AddWarning("the last rotation was not completed: " + role.LastError)
 	}
 }
 
-// addTokens signs the user in unless the password is in doubt. Without tokens the
-// password is still of use, so their lack is a warning.
+// addTokens adds tokens of the user, unless the password is in doubt. The password is useful
+// without tokens, so a failure is a warning.
 func (b *backend) addTokens(ctx context.Context, req *logical.Request, response *logical.Response, name string, role *staticRole) {
 	if role.inDoubt() {
 		response.AddWarning("there are no tokens, because no user is signed in with a password in doubt")
 		return
 	}
-	tokens, err := b.tokensOf(ctx, req, name, role)
+	tokens, err := b.userTokens(ctx, req, name, role)
 	if err != nil {
 		response.AddWarning("there are no tokens: " + err.Error())
 		return

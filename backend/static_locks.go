@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// staticLocks has a lock for each static role that is in use now, so that
-// requests for names that do not exist leave nothing behind. Whoever holds one
-// may wait for AWS. The zero value is ready.
+// staticLocks has a lock for each static role that is in use, so that requests for names that do
+// not exist leave nothing in memory. A lock may be held during calls to AWS. The zero value is
+// ready.
 type staticLocks struct {
 	mu    sync.Mutex
 	locks map[string]*staticLock
@@ -18,29 +18,29 @@ type staticLocks struct {
 
 // staticLock is the lock of one static role.
 type staticLock struct {
-	// held has an item while the lock is held.
+	// held contains an item while the lock is held.
 	held chan struct{}
-	// users hold the lock or wait for it.
-	users int
-	// attempts counts rotations, and last is the result of the newest one. They are
-	// changed by the holder only, and read with it or before it waits.
+	// references is the number of requests that hold the lock or wait for it.
+	references int
+	// attempts counts the rotations, and last is the result of the newest one. The mutex of
+	// staticLocks guards them.
 	attempts int
 	last     error
 }
 
-// heldLock is a lock that the caller holds.
-type heldLock struct {
+// heldStaticLock is a lock that the caller holds.
+type heldStaticLock struct {
 	all  *staticLocks
 	name string
 	lock *staticLock
-	// before is how many attempts there were when the caller began to wait.
+	// before is the value of attempts when the caller began to wait.
 	before int
 }
 
-// acquire waits for the lock of a static role, as long as ctx lives.
-func (l *staticLocks) acquire(ctx context.Context, name string) (*heldLock, error) {
+// acquire waits for the lock of a static role, or returns the error of ctx.
+func (l *staticLocks) acquire(ctx context.Context, name string) (*heldStaticLock, error) {
 	lock, before := l.join(name)
-	held := &heldLock{l, name, lock, before}
+	held := &heldStaticLock{l, name, lock, before}
 	select {
 	case lock.held <- struct{}{}:
 		return held, nil
@@ -51,11 +51,11 @@ func (l *staticLocks) acquire(ctx context.Context, name string) (*heldLock, erro
 }
 
 // tryAcquire returns false if another request works on the role.
-func (l *staticLocks) tryAcquire(name string) (*heldLock, bool) {
+func (l *staticLocks) tryAcquire(name string) (*heldStaticLock, bool) {
 	lock, before := l.join(name)
 	select {
 	case lock.held <- struct{}{}:
-		return &heldLock{l, name, lock, before}, true
+		return &heldStaticLock{l, name, lock, before}, true
 	default:
 		l.leave(name, lock)
 		return nil, false
@@ -73,35 +73,35 @@ func (l *staticLocks) join(name string) (*staticLock, int) {
 		}
 		l.locks[name] = lock
 	}
-	lock.users++
+	lock.references++
 	return lock, lock.attempts
 }
 
 func (l *staticLocks) leave(name string, lock *staticLock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lock.users--
-	if lock.users == 0 {
+	lock.references--
+	if lock.references == 0 {
 		delete(l.locks, name)
 	}
 }
 
-func (h *heldLock) release() {
+func (h *heldStaticLock) release() {
 	<-h.lock.held
 	h.all.leave(h.name, h.lock)
 }
 
-// attempted records the result of a rotation for those who wait for the lock.
-func (h *heldLock) attempted(err error) {
+// setResult stores the result of a rotation for the requests that wait for the lock.
+func (h *heldStaticLock) setResult(err error) {
 	h.all.mu.Lock()
 	defer h.all.mu.Unlock()
 	h.lock.attempts++
 	h.lock.last = err
 }
 
-// shared returns the result of the newest rotation that ended while the caller
-// waited, and false if there was none.
-func (h *heldLock) shared() (ended bool, err error) {
+// newResult returns the result of the newest rotation that ended while the caller waited, and false
+// if there was none.
+func (h *heldStaticLock) newResult() (ended bool, err error) {
 	h.all.mu.Lock()
 	defer h.all.mu.Unlock()
 	return h.lock.attempts != h.before, h.lock.last

@@ -35,7 +35,7 @@ func TestStaticLocks(t *testing.T) {
 		var locks staticLocks
 		first, err := locks.acquire(t.Context(), "x")
 		require.NoError(t, err)
-		waiting := make(chan *heldLock)
+		waiting := make(chan *heldStaticLock)
 		joined, before := locks.join("x") // as a waiter does before it waits
 		require.Zero(t, before)
 		locks.leave("x", joined)
@@ -48,13 +48,13 @@ func TestStaticLocks(t *testing.T) {
 		require.Eventually(t, func() bool {
 			locks.mu.Lock()
 			defer locks.mu.Unlock()
-			return first.lock.users == 2
+			return first.lock.references == 2
 		}, 5*time.Second, time.Millisecond)
 		failure := errors.New("it failed")
-		first.attempted(failure)
+		first.setResult(failure)
 		first.release()
 		second := <-waiting
-		ended, err := second.shared()
+		ended, err := second.newResult()
 		require.True(t, ended)
 		require.Equal(t, failure, err)
 		second.release()

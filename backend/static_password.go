@@ -14,18 +14,18 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// ownedPassword is what both kinds of passwords have in common: they are
-// promoted as soon as Cognito has them, and proven after that.
+// ownedPassword has what admin-set and self-managed passwords share. A password is promoted as soon
+// as Cognito has it, and proven after that.
 type ownedPassword struct {
 	*staticRotation
 	signer *signer
 
-	// proven is set if a sign-in with the pending value settled the rotation.
+	// proven is set if resolve signed in with the pending value.
 	proven bool
 }
 
 func (p *ownedPassword) propose(ctx context.Context) (*pendingValue, error) {
-	value, err := p.newPasswordBy(ctx, cmp.Or(p.role.PasswordPolicy, p.aws.passwordPolicy))
+	value, err := p.b.newPasswordBy(ctx, cmp.Or(p.role.PasswordPolicy, p.aws.passwordPolicy))
 	pending := &pendingValue{Value: value}
 	if p.role.State == staticSetting {
 		pending.Earlier = p.role.Pending.Value
@@ -33,9 +33,9 @@ func (p *ownedPassword) propose(ctx context.Context) (*pendingValue, error) {
 	return pending, err
 }
 
-// accept promotes the password. What fails after that is a warning, because the
-// old password is of no use any more.
-func (p *ownedPassword) accept(ctx context.Context) error {
+// afterSet promotes the password. A later failure is only a warning, because the old password is
+// invalid already.
+func (p *ownedPassword) afterSet(ctx context.Context) error {
 	p.role.ProofDue, p.role.SignOutDue = p.role.AppClientID != "" && !p.proven, p.role.SignOutOnRotation
 	next := staticIdle
 	if p.role.ProofDue || p.role.SignOutDue {
@@ -44,15 +44,15 @@ func (p *ownedPassword) accept(ctx context.Context) error {
 	if err := p.promote(ctx, next); err != nil || next == staticIdle {
 		return err
 	}
-	if p.warning = p.finish(ctx); p.warning != nil {
+	if p.warning = p.completeProving(ctx); p.warning != nil {
 		p.postpone(ctx, p.warning)
 	}
 	return nil
 }
 
-// finish proves the password and ends the sessions that the old one opened. The
-// sign-out comes last, so that it also ends the session of the proof.
-func (p *ownedPassword) finish(ctx context.Context) error {
+// completeProving proves the password and signs the user out of the sessions of the old password.
+// The sign-out comes last, so that it also ends the session of the proof.
+func (p *ownedPassword) completeProving(ctx context.Context) error {
 	if p.forReader {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (p *ownedPassword) prove(ctx context.Context) error {
 		p.role.ProofDue = false
 		return p.identify(session)
 	case cognito.VerdictWrong:
-		return p.reject(fmt.Errorf("the password that Vault set is not accepted any more, so it was changed by somebody else: %w", err))
+		return p.reject(fmt.Errorf("the password that Vault set is not accepted any more, so it was changed by other means: %w", err))
 	default:
 		return fmt.Errorf("the new password is set, but proving it failed: %w", err)
 	}
@@ -94,22 +94,22 @@ func (p *ownedPassword) signOut(ctx context.Context) error {
 	return nil
 }
 
-// identify compares the user who signed in with the one that the role owns. Without
-// IAM permissions only a sign-in names the user.
+// identify checks that the user who signed in is the one that the role owns. If the role has no sub
+// yet, it stores the sub of the session: without IAM permissions only a sign-in returns it.
 func (p *ownedPassword) identify(session cognito.Session) error {
 	if p.role.Sub != "" || session.Sub == "" {
 		return sameUser(p.role, cmp.Or(session.Sub, p.role.Sub))
 	}
 	known := *p.role
 	known.Sub, known.CognitoUsername = session.Sub, session.Username
-	if err := p.queue.claim(p.name, &known, p.now()); err != nil {
+	if err := p.b.queue.claim(p.name, &known, p.b.now()); err != nil {
 		return err
 	}
 	*p.role = known
 	return nil
 }
 
-// sameUser refuses a user that was created under the name of the one that the role owns.
+// sameUser returns an error if another user has the name of the user that the role owns.
 func sameUser(role *staticRole, sub string) error {
 	if role.Sub == "" || sub == "" || sub == role.Sub {
 		return nil
@@ -117,13 +117,13 @@ func sameUser(role *staticRole, sub string) error {
 	return badRequest("user %q is not the one that the static role owns: its sub is %q and was %q", role.Username, sub, role.Sub)
 }
 
-// ask finds out by one sign-in per value which of them is in force. It asks only
-// if the sign-ins that are left suffice for both values.
-func (p *ownedPassword) ask(ctx context.Context, cause error) (cognito.Outcome, error) {
+// trySignIns finds out with one sign-in per value which of them is in force. It starts only if
+// sign-ins with both values are allowed.
+func (p *ownedPassword) trySignIns(ctx context.Context, cause error) (cognito.Outcome, error) {
 	if p.role.AppClientID == "" || p.forReader {
 		return cognito.OutcomeUnknown, cmp.Or(cause, errInDoubt)
 	}
-	if err := p.signer.mustHave(ctx, signInsMax); err != nil {
+	if err := p.signer.requireLeft(ctx, signInsMax); err != nil {
 		return cognito.OutcomeUnknown, err
 	}
 	verdict, _, err := p.signer.signIn(ctx, p.role.Pending.Value)
@@ -136,28 +136,28 @@ func (p *ownedPassword) ask(ctx context.Context, cause error) (cognito.Outcome, 
 	case mayStillArrive(cause):
 		return cognito.OutcomeUnknown, cause
 	case p.role.Value == "":
-		return cognito.OutcomeUnknown, p.reject(p.errNeither())
+		return cognito.OutcomeUnknown, p.reject(p.errNeitherAccepted())
 	}
 	verdict, _, err = p.signer.signIn(ctx, p.role.Value)
 	switch verdict {
 	case cognito.VerdictRight:
 		return cognito.OutcomeRefused, cause
 	case cognito.VerdictWrong:
-		return cognito.OutcomeUnknown, p.reject(p.errNeither())
+		return cognito.OutcomeUnknown, p.reject(p.errNeitherAccepted())
 	default:
 		return cognito.OutcomeUnknown, cmp.Or(cause, err)
 	}
 }
 
-// mayStillArrive reports whether the request that failed may take effect later.
+// mayStillArrive reports whether a failed request may take effect later.
 func mayStillArrive(err error) bool {
 	return err != nil && cognito.OutcomeOf(err) == cognito.OutcomeUnknown
 }
 
 var errInDoubt = errors.New("it is not known whether Cognito has the old or the new password")
 
-// errNeither is for a password that somebody else changed.
-func (p *ownedPassword) errNeither() error {
+// errNeitherAccepted returns the error for a password that was changed by other means.
+func (p *ownedPassword) errNeitherAccepted() error {
 	if p.role.SelfManaged {
 		return errors.New("neither the old nor the new password is accepted, so it was changed by other means: " + writePresentPassword)
 	}
@@ -166,11 +166,11 @@ func (p *ownedPassword) errNeither() error {
 
 const writePresentPassword = "write the present password to the field password of the static role"
 
-// adminPassword is set by IAM permissions of the engine.
+// adminPassword is a password that the engine sets with AdminSetUserPassword.
 type adminPassword struct{ ownedPassword }
 
-// check reads the user and the app client. What cannot be read does not stop the
-// rotation: Cognito refuses what is really missing.
+// check reads the user and the app client. A value that cannot be read does not stop the rotation,
+// because Cognito refuses what does not exist.
 func (p *adminPassword) check(ctx context.Context) error {
 	subject, ok := p.role.subject(p.aws.region).(check.StaticPassword)
 	if !ok {
@@ -183,8 +183,8 @@ func (p *adminPassword) check(ctx context.Context) error {
 	return sameUser(p.role, user.Sub)
 }
 
-// set takes a refusal because of the password history after a lost response for
-// success: the value is random, so only this call can have set it.
+// set treats a refusal because of the password history after a lost response as success: the value
+// is random, so only an earlier attempt of this call can have set it.
 func (p *adminPassword) set(ctx context.Context) (cognito.Outcome, error) {
 	err := p.pool.ReplacePassword(ctx, p.role.user(), p.role.Pending.Value)
 	outcome := cognito.OutcomeOf(err)
@@ -198,11 +198,11 @@ func (p *adminPassword) set(ctx context.Context) (cognito.Outcome, error) {
 	}
 }
 
-// settle sets the same value again. Outside of rotation_window it only asks
-// which value is in force, unless there is no app client to ask through.
-func (p *adminPassword) settle(ctx context.Context) (cognito.Outcome, error) {
+// resolve sets the same value again. Outside of rotation_window it signs in instead, if there is an
+// app client.
+func (p *adminPassword) resolve(ctx context.Context) (cognito.Outcome, error) {
 	if !p.inWindow() && p.role.AppClientID != "" {
-		return p.ask(ctx, nil)
+		return p.trySignIns(ctx, nil)
 	}
 	err := p.pool.ReplacePassword(ctx, p.role.user(), p.role.Pending.Value)
 	switch {
@@ -211,17 +211,16 @@ func (p *adminPassword) settle(ctx context.Context) (cognito.Outcome, error) {
 	case cognito.IsUserGone(err):
 		return cognito.OutcomeUnknown, p.reject(err)
 	case p.role.AppClientID != "" && cognito.IsPasswordUsed(err):
-		// It was set once. The proof finds out whether it was changed since.
+		// The password was set. The proof finds out whether it was changed since.
 		return cognito.OutcomeSucceeded, nil
 	case p.role.AppClientID == "" && cognito.IsPasswordRefused(err):
 		return p.setAnother(ctx)
 	default:
-		return p.ask(ctx, err)
+		return p.trySignIns(ctx, err)
 	}
 }
 
-// setAnother replaces a pending value that cannot be set again, where nothing
-// can prove that it is in force.
+// setAnother replaces a pending value that cannot be set again and that no sign-in can prove.
 func (p *adminPassword) setAnother(ctx context.Context) (cognito.Outcome, error) {
 	if err := p.begin(ctx); err != nil {
 		return cognito.OutcomeUnknown, err
@@ -229,12 +228,12 @@ func (p *adminPassword) setAnother(ctx context.Context) (cognito.Outcome, error)
 	return p.set(ctx)
 }
 
-// selfManagedPassword is changed by the user itself.
+// selfManagedPassword is a password that the user changes with its own access token.
 type selfManagedPassword struct{ ownedPassword }
 
-// check reads whether a sign-in is allowed. The sign-in before the change fails
-// for every reason for which the proof after it would fail.
-func (p *selfManagedPassword) check(ctx context.Context) error { return p.signer.mustHave(ctx, 1) }
+// check returns an error if no sign-in is allowed now. set signs in before the change, so it finds
+// what would make the proof fail.
+func (p *selfManagedPassword) check(ctx context.Context) error { return p.signer.requireLeft(ctx, 1) }
 
 func (p *selfManagedPassword) set(ctx context.Context) (cognito.Outcome, error) {
 	verdict, session, err := p.signer.signIn(ctx, p.role.Value)
@@ -254,7 +253,7 @@ func (p *selfManagedPassword) set(ctx context.Context) (cognito.Outcome, error) 
 	return cognito.OutcomeOf(err), err
 }
 
-// settle asks which value is in force, because only who knows the password can change it.
-func (p *selfManagedPassword) settle(ctx context.Context) (cognito.Outcome, error) {
-	return p.ask(ctx, nil)
+// resolve signs in with both values, because only the user can change the password.
+func (p *selfManagedPassword) resolve(ctx context.Context) (cognito.Outcome, error) {
+	return p.trySignIns(ctx, nil)
 }

@@ -19,41 +19,41 @@ import (
 )
 
 const (
-	// tickStarts is how long a tick starts rotations, and tickTimeout bounds each of
-	// them. Together they leave other periodic tasks most of the 90 seconds that Vault
-	// allows for a tick.
+	// tickStarts is how long a tick starts rotations, and tickTimeout bounds each of them. Together
+	// they leave the other periodic tasks most of the 90 seconds that Vault allows for a tick.
 	tickStarts  = 15 * time.Second
 	tickTimeout = 15 * time.Second
-	// parallelRotations run at a time, so that one that hangs delays few others.
+	// parallelRotations is how many rotations run at a time, so that one that hangs delays few
+	// others.
 	parallelRotations = 8
 )
 
-// staticQueue holds when each static role needs attention, and what it owns. It
-// is built from the storage on first use, and can be built again.
+// staticQueue has the time at which each static role must be processed next, and the owner of each
+// user and app client. It is built from the storage on first use, and can be rebuilt at any time.
 type staticQueue struct {
 	loading sync.Mutex
 
-	mu     sync.Mutex
-	loaded bool
-	wake   map[string]time.Time
-	// owners are the names of roles by identity.
+	mu        sync.Mutex
+	loaded    bool
+	wakeTimes map[string]time.Time
+	// owners has the names of static roles by identity.
 	owners map[string]string
-	// reserved are the names of library sets by identity, while they take over users.
+	// reserved has the names of library sets by identity, while they adopt users.
 	reserved map[string]string
-	// times are those of the rotations of each role, for the metrics.
+	// times has the rotation times of each role, for the metrics.
 	times map[string]rotationTimes
-	// lastTime is the newest time that was seen, by which a clock that was set back is noticed.
+	// lastTime is the latest time that was seen. An earlier time shows that the clock was set back.
 	lastTime time.Time
 }
 
 func (q *staticQueue) set(name string, role *staticRole, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.put(name, role, now)
+	q.setLocked(name, role, now)
 }
 
-func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
-	q.wakeAt(name, role.wake(now))
+func (q *staticQueue) setLocked(name string, role *staticRole, now time.Time) {
+	q.setWakeTime(name, role.wakeTime(now))
 	q.lastTime = latest(q.lastTime, now)
 	if q.owners == nil {
 		q.owners = map[string]string{}
@@ -67,18 +67,18 @@ func (q *staticQueue) put(name string, role *staticRole, now time.Time) {
 	}
 }
 
-func (q *staticQueue) wakeAt(name string, at time.Time) {
-	if q.wake == nil {
-		q.wake = map[string]time.Time{}
+func (q *staticQueue) setWakeTime(name string, at time.Time) {
+	if q.wakeTimes == nil {
+		q.wakeTimes = map[string]time.Time{}
 	}
-	q.wake[name] = at
+	q.wakeTimes[name] = at
 }
 
-// lookAgain makes the next tick read a role that cannot be read now.
-func (q *staticQueue) lookAgain(name string) {
+// readAgain makes the next tick process a role that could not be read.
+func (q *staticQueue) readAgain(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.wakeAt(name, time.Time{})
+	q.setWakeTime(name, time.Time{})
 }
 
 // owner returns the name of the role that owns an identity, or "".
@@ -88,7 +88,7 @@ func (q *staticQueue) owner(identity string) string {
 	return q.owners[identity]
 }
 
-// claim makes a role the owner of what it names, unless another role is.
+// claim makes a role the owner of its user or app client, unless it has another owner.
 func (q *staticQueue) claim(name string, role *staticRole, now time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -100,11 +100,12 @@ func (q *staticQueue) claim(name string, role *staticRole, now time.Time) error 
 			return badRequest("static role %q owns the same %s already", owner, role.CredentialType)
 		}
 	}
-	q.put(name, role, now)
+	q.setLocked(name, role, now)
 	return nil
 }
 
-// reserve keeps static roles from users that a library set is about to store, until release is called.
+// reserve prevents static roles from claiming users that a library set is about to store, until
+// release is called.
 func (q *staticQueue) reserve(set string, identities []string) (release func(), err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,24 +135,25 @@ func (q *staticQueue) reserve(set string, identities []string) (release func(), 
 func (q *staticQueue) remove(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.drop(name)
+	q.removeLocked(name)
 }
 
-func (q *staticQueue) drop(name string) {
-	delete(q.wake, name)
+func (q *staticQueue) removeLocked(name string) {
+	delete(q.wakeTimes, name)
 	delete(q.times, name)
 	maps.DeleteFunc(q.owners, func(_, owner string) bool { return owner == name })
 }
 
-// reload makes the queue load again, because another node wrote a role or deleted it.
+// reload makes the queue load again after another node wrote or deleted a role.
 func (q *staticQueue) reload(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.drop(name)
+	q.removeLocked(name)
 	q.loaded = false
 }
 
-// tick notices a clock that was set back: the times of all roles are looked at again then.
+// tick makes the queue load again if the clock was set back, because the times of all roles may
+// then be wrong.
 func (q *staticQueue) tick(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -161,21 +163,21 @@ func (q *staticQueue) tick(now time.Time) {
 	q.lastTime = now
 }
 
-// due returns the names of roles that need attention, the longest waiting first.
+// due returns the names of the roles that must be processed now, the longest overdue first.
 func (q *staticQueue) due(now time.Time) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var names []string
-	for name, wake := range q.wake {
+	for name, wake := range q.wakeTimes {
 		if !wake.After(now) {
 			names = append(names, name)
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(q.wake[a].Compare(q.wake[b]), cmp.Compare(a, b)) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(q.wakeTimes[a].Compare(q.wakeTimes[b]), cmp.Compare(a, b)) })
 	return names
 }
 
-// eachTimes calls do for the rotation times of each role.
+// eachTimes calls do with the rotation times of each role.
 func (q *staticQueue) eachTimes(do func(rotationTimes)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -207,7 +209,7 @@ func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 		if err != nil {
 			// One damaged entry must not keep the others from rotating.
 			b.Logger().Error("a static role cannot be read; the next tick tries again", "name", name, "error", err)
-			b.queue.lookAgain(name)
+			b.queue.readAgain(name)
 			continue
 		}
 		if role != nil {
@@ -221,8 +223,8 @@ func (b *backend) loadQueue(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// rotateDue is the periodic task: it works on the static roles that are due,
-// several at a time. What a tick has no time for comes first in the next one.
+// rotateDue is the periodic task that processes the static roles that are due, several at a time.
+// Roles for which a tick has no time come first in the next one.
 func (b *backend) rotateDue(ctx context.Context, req *logical.Request) error {
 	b.queue.tick(b.now())
 	if err := b.loadQueue(ctx, req.Storage); err != nil {
@@ -250,7 +252,7 @@ func (b *backend) rotateDue(ctx context.Context, req *logical.Request) error {
 	return work.Wait()
 }
 
-// processDue does what one static role needs, unless a request does so already.
+// processDue rotates one static role, or continues its rotation, unless a request works on it.
 func (b *backend) processDue(ctx context.Context, req *logical.Request, name string) error {
 	lock, free := b.staticLocks.tryAcquire(name)
 	if !free {
@@ -272,16 +274,16 @@ func (b *backend) processDue(ctx context.Context, req *logical.Request, name str
 		b.queue.set(name, role, b.now())
 		return nil
 	}
-	r := &staticRotation{backend: b, req: req, name: name, role: role}
+	r := &staticRotation{b: b, req: req, name: name, role: role}
 	err = r.run(ctx, tickTimeout)
 	if r.promoted {
-		lock.attempted(nil)
+		lock.setResult(nil)
 	}
 	return err
 }
 
-// adjustSchedule moves the next rotation on if its window was missed, and back if
-// the clock was.
+// adjustSchedule schedules the next rotation again if its window was missed or the clock was set
+// back.
 func (b *backend) adjustSchedule(ctx context.Context, req *logical.Request, name string, role *staticRole) error {
 	now := b.now()
 	missed := role.missed(now) && role.State != staticSetting

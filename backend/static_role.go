@@ -22,27 +22,28 @@ const (
 	staticTypeSecret   = "app_client_secret"
 )
 
-// staticFieldsOfType are the fields that only one type has.
+// staticFieldsOfType has the fields that only one type has.
 var staticFieldsOfType = map[string][]string{
 	staticTypePassword: {"username", "password", "password_policy", "issue_tokens", "sign_out_on_rotation", "self_managed"},
 	staticTypeSecret:   {"cognito_pool_domain", "scopes"},
 }
 
-// staticState is where a static role is in its state machine, see static_rotation.go.
+// staticState is a state of the state machine in static_rotation.go.
 type staticState string
 
 const (
-	// staticIdle means that nothing is under way: the value is in force.
+	// staticIdle means that no rotation is under way and the value is in force.
 	staticIdle staticState = "idle"
 	// staticSetting means that a new value is stored and Cognito may have it.
 	staticSetting staticState = "setting"
-	// staticProving means that Cognito has the new value, and that it has to be proven.
+	// staticProving means that Cognito has the new value and the proof is not complete.
 	staticProving staticState = "proving"
 	// staticRejected means that Cognito accepts no value that Vault knows.
 	staticRejected staticState = "rejected"
 )
 
-// staticRole is a password or an app client secret that Vault owns, as it is stored.
+// staticRole is the stored form of a static role: a password or an app client secret that Vault
+// owns.
 type staticRole struct {
 	CredentialType string `json:"credential_type"`
 	UserPoolID     string `json:"user_pool_id"`
@@ -51,26 +52,26 @@ type staticRole struct {
 	ExternalID     string `json:"aws_external_id,omitempty"`
 	AppClientID    string `json:"app_client_id,omitempty"`
 
-	// Username is the user's name as it was written. AppClientSecret is the secret
-	// of the app client that the user signs in through.
+	// Username is the username of the request. AppClientSecret is the secret of the app client that
+	// the user signs in through.
 	Username          string `json:"username,omitempty"`
 	AppClientSecret   string `json:"app_client_secret,omitempty"`
 	PasswordPolicy    string `json:"password_policy,omitempty"`
 	IssueTokens       bool   `json:"issue_tokens,omitempty"`
 	SignOutOnRotation bool   `json:"sign_out_on_rotation,omitempty"`
 	SelfManaged       bool   `json:"self_managed,omitempty"`
-	// CognitoUsername and Sub identify the user. Cognito names them; without IAM
-	// permissions only a sign-in does.
+	// CognitoUsername and Sub identify the user. They come from Cognito; without IAM permissions,
+	// from the first sign-in.
 	CognitoUsername string `json:"cognito_username,omitempty"`
 	Sub             string `json:"sub,omitempty"`
-	// WrittenDigest is the digest of the password that was written last, so that
-	// writing it again is known to be no news.
+	// WrittenDigest is the digest of the last password that a write contained, by which a repeated
+	// write is recognized.
 	WrittenDigest string `json:"written_digest,omitempty"`
 
 	CognitoPoolDomain string   `json:"cognito_pool_domain,omitempty"`
 	Scopes            []string `json:"scopes,omitempty"`
-	// SecretID is the id of the app client secret that is returned. PreviousID is
-	// that of the secret before it, which is valid until the next rotation.
+	// SecretID is the id of the app client secret that is returned. PreviousID is the id of the
+	// previous secret, which is valid until the next rotation.
 	SecretID   string `json:"secret_id,omitempty"`
 	PreviousID string `json:"previous_id,omitempty"`
 
@@ -83,12 +84,10 @@ type staticRole struct {
 	Value        string    `json:"value"`
 	LastRotation time.Time `json:"last_vault_rotation,omitzero"`
 	NextRotation time.Time `json:"next_vault_rotation,omitzero"`
-	// Pending is the new value in the states setting and proving of a secret. It is
-	// stored in the role's own entry, so that one write begins a rotation and one
-	// write ends it.
+	// Pending is the new value in the state setting, and for a secret also in the state proving. It
+	// is part of the role's entry, so that one write begins a rotation and one write ends it.
 	Pending *pendingValue `json:"pending,omitempty"`
-	// ProofDue and SignOutDue are the steps that the state proving of a password
-	// has still to take.
+	// ProofDue and SignOutDue are the remaining steps of a password in the state proving.
 	ProofDue   bool `json:"proof_due,omitempty"`
 	SignOutDue bool `json:"sign_out_due,omitempty"`
 
@@ -100,17 +99,18 @@ type staticRole struct {
 // pendingValue is a value that Cognito may have.
 type pendingValue struct {
 	Value string `json:"value"`
-	// Earlier is the pending value that this one replaced, because Cognito refuses
-	// it. It may be in force until this one certainly is.
+	// Earlier is the pending value that this one replaced, because Cognito refuses it. It may be in
+	// force until this one certainly is.
 	Earlier string `json:"earlier,omitempty"`
-	// Before are the ids of the app client's secrets when the rotation began. A
-	// lost response added one that is not among them.
+	// Before has the ids of the app client's secrets when the rotation began. A secret that a lost
+	// response added is not among them.
 	Before []string `json:"before,omitempty"`
-	// ID is the id of the app client secret, if Cognito named it.
+	// ID is the id of the app client secret, if the response of Cognito was received.
 	ID string `json:"id,omitempty"`
 }
 
-// getStaticRole reads a static role that the caller may change, or returns nil.
+// getStaticRole reads a static role from the storage. It returns nil if there is none. The caller
+// may change the role.
 func getStaticRole(ctx context.Context, s logical.Storage, name string) (*staticRole, error) {
 	role := &staticRole{}
 	found, err := getJSON(ctx, s, staticRoleStoragePrefix+name, role)
@@ -121,8 +121,8 @@ func getStaticRole(ctx context.Context, s logical.Storage, name string) (*static
 	return role, nil
 }
 
-// addState completes a role whose state is missing, as in what a release candidate
-// stored, or does not fit what else is stored.
+// addState sets the state of a role if it is missing, as in roles of a release candidate, or
+// contradicts the rest of the entry.
 func (r *staticRole) addState() {
 	switch {
 	case r.Pending != nil && r.State == staticProving && r.isSecret():
@@ -145,13 +145,13 @@ func (b *backend) putStaticRole(ctx context.Context, s logical.Storage, name str
 	return nil
 }
 
-// staticRole returns a static role from the cache or the storage, or nil. The
-// caller must not change it.
+// staticRole returns a static role from the cache or the storage, or nil. The caller must not
+// change it.
 func (b *backend) staticRole(ctx context.Context, s logical.Storage, name string) (*staticRole, error) {
 	return b.staticRoles.Get(ctx, name, nil, func(ctx context.Context) (*staticRole, error) { return getStaticRole(ctx, s, name) })
 }
 
-// existingStaticRole is staticRole with an error for a role that does not exist.
+// existingStaticRole is staticRole, but a missing role is an error.
 func (b *backend) existingStaticRole(ctx context.Context, req *logical.Request, name string) (*staticRole, error) {
 	role, err := b.staticRole(ctx, req.Storage, name)
 	if err == nil && role == nil {
@@ -164,8 +164,8 @@ func noStaticRole(name string) error { return badRequest("there is no static rol
 
 func (r *staticRole) isSecret() bool { return r.CredentialType == staticTypeSecret }
 
-// identities are the names of what the role owns, each of which can have one
-// owner: the app client, or the user by its sub and by every name that is known.
+// identities returns the identities of what the role owns, each of which can have only one owner:
+// the app client, or the user by its sub and by every known name.
 func (r *staticRole) identities() []string {
 	names := []string{r.Sub, r.CognitoUsername, r.Username}
 	if r.isSecret() {
@@ -180,12 +180,12 @@ func (r *staticRole) identities() []string {
 	return identities
 }
 
-// identityOf returns what a static role of a type owns in a user pool, as one text.
+// identityOf returns the identity of a user or app client in a user pool.
 func identityOf(credentialType, userPoolID, name string) string {
 	return fmt.Sprintf("%s %q %q", credentialType, userPoolID, name)
 }
 
-// user returns the name that Cognito is called with.
+// user returns the username for calls to Cognito.
 func (r *staticRole) user() string { return cmp.Or(r.CognitoUsername, r.Username) }
 
 func (r *staticRole) target(defaultRegion string) cognito.Target {
@@ -196,19 +196,19 @@ func (r *staticRole) appClient() cognito.AppClient {
 	return cognito.AppClient{ID: r.AppClientID, Secret: r.AppClientSecret}
 }
 
-// inDoubt reports whether Cognito may refuse the password that is returned. A
-// secret stays valid while the next one is added.
+// inDoubt reports whether Cognito may refuse the password that static-creds returns. A secret is
+// never in doubt, because it stays valid while the next one is added.
 func (r *staticRole) inDoubt() bool {
 	return !r.isSecret() && (r.State == staticSetting || r.State == staticRejected)
 }
 
-// update sets the fields that the request names.
+// update sets the fields that the request contains.
 func (r *staticRole) update(in input) error {
 	if err := in.checkSizes(); err != nil {
 		return err
 	}
 	setString(in, "credential_type", &r.CredentialType)
-	if err := r.refuseOtherType(in); err != nil {
+	if err := validateType(in, r.CredentialType, staticFieldsOfType); err != nil {
 		return err
 	}
 	setString(in, "user_pool_id", &r.UserPoolID)
@@ -232,8 +232,8 @@ func (r *staticRole) update(in input) error {
 	return nil
 }
 
-// refuseOtherOwned refuses a write that changes what an existing role owns. The
-// name of a user is compared elsewhere, because a user may have several.
+// refuseOtherOwned returns an error if a write changes what an existing role owns.
+// staticWrite.refuseOtherUser compares usernames, because a user may have several.
 func (r *staticRole) refuseOtherOwned(before *staticRole) error {
 	if r.CredentialType != before.CredentialType || r.UserPoolID != before.UserPoolID || r.SelfManaged != before.SelfManaged ||
 		r.isSecret() && r.AppClientID != before.AppClientID {
@@ -246,16 +246,12 @@ func cannotChange() error {
 	return badRequest("credential_type, user_pool_id, username, self_managed and app_client_id of a secret cannot change: delete the static role and write another")
 }
 
-// presentValueField is the field for the value that is in force when the role is written.
+// presentValueField returns the name of the field that holds the present value in a write.
 func (r *staticRole) presentValueField() string {
 	if r.isSecret() {
 		return "app_client_secret"
 	}
 	return "password"
-}
-
-func (r *staticRole) refuseOtherType(in input) error {
-	return validateType(in, r.CredentialType, staticFieldsOfType)
 }
 
 func (r *staticRole) access() poolAccess {
@@ -303,112 +299,7 @@ func (r *staticRole) validateSecret() error {
 	return validateScopes(r.Scopes)
 }
 
-func (r *staticRole) timetable() timetable {
-	return timetable{r.RotationPeriod, r.RotationSchedule, r.RotationWindow}
-}
-
-func (r *staticRole) validateSchedule() error {
-	if r.RotationPeriod == 0 && r.RotationSchedule == "" {
-		return requiredField("rotation_period", "how often to rotate, 60s at least; or give a rotation_schedule")
-	}
-	return r.timetable().validate()
-}
-
-// reschedule counts the next rotation from now.
-func (r *staticRole) reschedule(now time.Time) error {
-	next, err := r.timetable().next(now)
-	r.NextRotation = next
-	return err
-}
-
-// nextAttempt returns when the engine will work on the role next. What has begun
-// is finished regardless of the window; anything else waits for it.
-func (r *staticRole) nextAttempt(now time.Time) time.Time {
-	if r.State == staticSetting || r.State == staticProving && r.isSecret() {
-		return r.RetryAt
-	}
-	if r.State == staticProving && r.RetryAt.Before(r.NextRotation) {
-		return r.RetryAt
-	}
-	at := r.NextRotation
-	if r.RetryAt.After(at) {
-		at = r.RetryAt
-	}
-	if !r.missed(latest(at, now)) {
-		return at
-	}
-	next, err := r.timetable().next(latest(at, now))
-	if err != nil {
-		return at
-	}
-	return next
-}
-
-// due reports whether a new rotation may begin now.
-func (r *staticRole) due(now time.Time) bool {
-	return !now.Before(r.NextRotation) && !now.Before(r.RetryAt) && !r.missed(now)
-}
-
-// mayResume reports whether what has begun may be continued now.
-func (r *staticRole) mayResume(now time.Time) bool {
-	return (r.State == staticSetting || r.State == staticProving) && !now.Before(r.RetryAt)
-}
-
-// missed reports whether the window of the next rotation is over.
-func (r *staticRole) missed(now time.Time) bool { return r.timetable().missed(r.NextRotation, now) }
-
-// inWindow reports whether Cognito may be changed now.
-func (r *staticRole) inWindow(now time.Time) bool {
-	return r.RotationWindow == 0 || !now.Before(r.NextRotation) && !r.missed(now)
-}
-
-// aheadOfClock reports whether the times of the role can only be those of a
-// clock that was set back since.
-func (r *staticRole) aheadOfClock(now time.Time) bool {
-	longest := retryStaticMax
-	if r.State == staticSetting && !r.isSecret() {
-		longest = signInWindow
-	}
-	next, err := r.timetable().next(now)
-	return err == nil && r.NextRotation.After(next) || r.RetryAt.Sub(now) > longest
-}
-
-// wake returns when the periodic task has to look at the role.
-func (r *staticRole) wake(now time.Time) time.Time {
-	if r.aheadOfClock(now) {
-		return now
-	}
-	at := r.nextAttempt(now)
-	if end := r.NextRotation.Add(r.RotationWindow); r.RotationWindow != 0 && r.State != staticSetting && end.Before(at) {
-		return end // the next rotation is scheduled again then
-	}
-	return at
-}
-
-// ttl returns how long the value is the newest one. While a rotation is due or
-// failing that is the time until the next attempt, and at least a second.
-func (r *staticRole) ttl(now time.Time) int64 { return max(1, secondsUp(r.nextAttempt(now).Sub(now))) }
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// period is the time from one rotation to the next, also of a schedule.
-func (r *staticRole) period() time.Duration {
-	if r.RotationSchedule == "" {
-		return r.RotationPeriod
-	}
-	after, err := r.timetable().next(r.NextRotation)
-	if err != nil {
-		return 0
-	}
-	return after.Sub(r.NextRotation)
-}
-
-// responseData returns what a read of the role shows.
+// responseData returns the fields of a read.
 func (r *staticRole) responseData(now time.Time) map[string]any {
 	data := map[string]any{
 		"credential_type":     r.CredentialType,

@@ -16,28 +16,33 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// The state machine of a static role. The state is stored with the role before
-// and after each call that changes something at Cognito, and a read of the role
-// shows it. A crash is an event like any other: the next process continues from
-// what is stored.
+// # The state machine of a static role
+//
+// The state is stored with the role before and after each call that changes something at Cognito,
+// and a read of the role returns it. After a crash the next process continues from the stored
+// state.
+//
+// Terms: to set a value is to give it to Cognito. To resolve a set whose outcome is unknown is to
+// find out whether it took effect. To prove a value is to sign in or to get a token with it. To
+// promote the pending value is to make it the value that static-creds returns.
 //
 //	state     what is certain
 //	idle      nothing is under way; the value is in force, as far as Vault knows
 //	setting   the new value is stored as pending; Cognito may have it or not
-//	proving   Cognito has the new value; a password is returned already, a secret is not
-//	rejected  Cognito accepts no value that Vault knows: somebody changed the password
+//	proving   Cognito has the new value; a password is promoted already, a secret is not
+//	rejected  Cognito accepts no value that Vault knows: the password was changed by other means
 //
 //	state     event                                next      stored with it
-//	idle      a rotation is due or asked for       setting   the pending value
+//	idle      a rotation is due or requested       setting   the pending value
 //	rejected  as for idle                          setting   the pending value
 //	proving   as for idle, password                setting   the pending value; the proof is still due if the set is refused
 //	setting   the set succeeded, password          proving   pending becomes the value
 //	setting   the set succeeded, secret            proving   the id that Cognito named
 //	setting   the set was refused                  as before pending is dropped; last_error, retry_at
 //	setting   the outcome is unknown               setting   last_error, retry_at
-//	setting   settled: the new value is in force   proving   as for success
-//	setting   settled: the old value is in force   idle      pending is dropped
-//	setting   settled: neither is in force         rejected  pending is dropped
+//	setting   resolved: the new value is in force  proving   as for success
+//	setting   resolved: the old value is in force  idle      pending is dropped
+//	setting   resolved: neither is in force        rejected  pending is dropped
 //	proving   password: proven, sessions ended     idle      no error
 //	proving   password: proof or sign-out failed   proving   last_error, retry_at; the value stays the new one
 //	proving   password: the proof says it is wrong rejected  last_error
@@ -48,25 +53,26 @@ import (
 //
 //	a crash                             leaves    and then
 //	before the pending value is stored  idle      Cognito was not called: nothing happened
-//	before, during or after the set     setting   the rotation is settled as after a lost response
-//	after the promotion                 proving   proof and sign-out are made up for
+//	before, during or after the set     setting   the set is resolved as after a lost response
+//	after the promotion                 proving   proof and sign-out follow
 //
-// How each kind of value sets and settles:
+// How each kind of value is set and resolved:
 //
-//	password      AdminSetUserPassword. It is settled by setting the same value again,
-//	              which is in force for certain after a success; a refusal because of the
-//	              password history proves that it was set. Otherwise, and outside of
-//	              rotation_window, a sign-in with each of both values decides.
-//	self-managed  Sign-in with the old value, then ChangePassword. It is settled by a
-//	              sign-in with the new value, and if that is wrong with the old one.
-//	secret        AddUserPoolClientSecret. It is settled by a token for the new value. A
-//	              secret is Vault's if the response to the add named its id, or if its
-//	              value got a token after a lost response. No other one is deleted.
+//	password      AdminSetUserPassword. To resolve it, the same value is set again: after a success it
+//	              is certainly in force, and a refusal because of the password history proves that it
+//	              was set. Otherwise, and outside of rotation_window, a sign-in with each of both
+//	              values decides.
+//	self-managed  Sign-in with the old value, then ChangePassword. A sign-in with the new value
+//	              resolves it, and if that is wrong one with the old value.
+//	secret        AddUserPoolClientSecret. A token for the new value resolves it. A secret is Vault's
+//	              if the response to the add named its id, or if its value got a token after a lost
+//	              response. No other secret is deleted.
 //
-// Sign-ins that may be wrong are counted in static_sign_in.go: two in 15 minutes.
+// Sign-ins that may have used a wrong password are limited to two in 15 minutes, see
+// static_sign_in.go.
 
 const (
-	// valuesMax is how many values one attempt offers to a pool that refuses them.
+	// valuesMax is how many new values one attempt tries if the pool refuses them.
 	valuesMax = 3
 
 	// retryStaticFirst and retryStaticMax bound the pause after a failed attempt.
@@ -77,48 +83,49 @@ const (
 
 	// rotationTimeout bounds one attempt that a request makes.
 	rotationTimeout = 30 * time.Second
-	// storeTimeout bounds the storing of what became of an attempt.
+	// storeTimeout bounds a write to the storage after an attempt.
 	storeTimeout = 5 * time.Second
 )
 
-// errValueRefused is a value that the pool does not accept: another one may be accepted.
+// errValueRefused says that the pool does not accept the value. It may accept another one.
 var errValueRefused = errors.New("the user pool refused the value")
 
-// ownedValue is what differs between the kinds of values that Vault owns.
+// ownedValue is a value that Vault owns. Its methods are what differs between the kinds of values.
 type ownedValue interface {
-	// check returns what would certainly make the rotation fail.
+	// check returns an error if the rotation would certainly fail.
 	check(ctx context.Context) error
 	// propose returns a new value. It changes nothing.
 	propose(ctx context.Context) (*pendingValue, error)
-	// set gives Cognito the pending value.
+	// set sets the pending value at Cognito.
 	set(ctx context.Context) (cognito.Outcome, error)
-	// settle finds out what became of a set whose outcome is unknown. Refused means
+	// resolve finds out whether a set with an unknown outcome took effect. OutcomeRefused means
 	// that the old value is in force.
-	settle(ctx context.Context) (cognito.Outcome, error)
-	// accept continues once Cognito certainly has the pending value.
-	accept(ctx context.Context) error
-	// finish takes the steps that the state proving has still to take.
-	finish(ctx context.Context) error
+	resolve(ctx context.Context) (cognito.Outcome, error)
+	// afterSet continues the rotation after Cognito certainly has the pending value.
+	afterSet(ctx context.Context) error
+	// completeProving takes the remaining steps of the state proving.
+	completeProving(ctx context.Context) error
 }
 
-// staticRotation is one attempt to bring a static role to its next value. The caller
-// holds the role's lock.
+// staticRotation is one attempt to rotate the value of a static role, or to continue a rotation.
+// The caller holds the role's lock.
 type staticRotation struct {
-	*backend
+	b    *backend
 	req  *logical.Request
 	name string
 	role *staticRole
 
-	// demanded rotates regardless of the schedule.
-	demanded bool
-	// forReader settles what is in doubt, if that takes no sign-in, and begins nothing.
+	// manual is set if the rotation was requested. It then ignores the schedule.
+	manual bool
+	// forReader is set for a read of static-creds: the attempt only resolves an earlier set, and
+	// only without a sign-in.
 	forReader bool
 
 	aws   *connection
 	pool  *cognito.Pool
 	value ownedValue
 
-	// previous is the state in which the new value was begun.
+	// previous is the state before the new value was stored as pending.
 	previous staticState
 	// promoted is set once the role has a new value.
 	promoted bool
@@ -126,53 +133,53 @@ type staticRotation struct {
 	warning error
 }
 
-// run makes the attempt. It ends when timeout is over, and not when the caller
-// goes away: a rotation that is cut short leaves a password in doubt.
+// run makes the attempt. The end of the request does not cancel it, because a canceled rotation
+// would leave a password in doubt.
 func (r *staticRotation) run(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err := r.attempt(ctx)
 	if r.promoted {
-		r.metrics.rotated(r.role.CredentialType, nil)
+		r.b.metrics.rotated(r.role.CredentialType, nil)
 	}
 	if err != nil {
-		r.metrics.rotated(r.role.CredentialType, err)
+		r.b.metrics.rotated(r.role.CredentialType, err)
 		r.postpone(ctx, err)
 	}
 	return err
 }
 
 func (r *staticRotation) attempt(ctx context.Context) error {
-	if err := r.connect(ctx); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	if err := r.resume(ctx); err != nil || !r.wanted() {
+	if err := r.resume(ctx); err != nil || !r.mayStart() {
 		return err
 	}
 	return r.start(ctx)
 }
 
-// wanted reports whether a new rotation is to begin.
-func (r *staticRotation) wanted() bool {
+// mayStart reports whether the attempt may start a new rotation.
+func (r *staticRotation) mayStart() bool {
 	if r.promoted || r.forReader {
 		return false
 	}
-	return r.demanded || r.role.due(r.now())
+	return r.manual || r.role.due(r.b.now())
 }
 
-func (r *staticRotation) connect(ctx context.Context) error {
-	aws, err := r.backend.connect(ctx, r.req)
+func (r *staticRotation) prepare(ctx context.Context) error {
+	aws, err := r.b.connect(ctx, r.req)
 	if err != nil {
 		return err
 	}
 	r.aws = aws
 	if err := r.role.validate(aws.region); err != nil {
-		return err // the entry is damaged, or the region is gone from the config
+		return err // the entry is damaged, or the config has no region any more
 	}
 	if r.pool, err = aws.Pool(ctx, r.role.target(aws.region)); err != nil {
 		return err
 	}
-	password := ownedPassword{staticRotation: r, signer: r.newSigner(r.req.Storage, r.pool, r.role)}
+	password := ownedPassword{staticRotation: r, signer: r.b.newSigner(r.req.Storage, r.pool, r.role)}
 	switch {
 	case r.role.isSecret():
 		r.value = &ownedSecret{staticRotation: r}
@@ -184,20 +191,20 @@ func (r *staticRotation) connect(ctx context.Context) error {
 	return nil
 }
 
-// resume continues what an earlier attempt left unfinished.
+// resume continues what an earlier attempt did not complete.
 func (r *staticRotation) resume(ctx context.Context) error {
 	switch {
 	case r.role.State == staticSetting:
-		outcome, err := r.value.settle(ctx)
-		return r.conclude(ctx, outcome, err)
-	case r.role.State == staticProving && (r.role.isSecret() || !r.wanted()):
-		return r.value.finish(ctx)
+		outcome, err := r.value.resolve(ctx)
+		return r.applyOutcome(ctx, outcome, err)
+	case r.role.State == staticProving && (r.role.isSecret() || !r.mayStart()):
+		return r.value.completeProving(ctx)
 	default:
 		return nil
 	}
 }
 
-// start makes a new value. A value that the pool refuses is replaced by another.
+// start starts a rotation. If the pool refuses a new value, start tries another one.
 func (r *staticRotation) start(ctx context.Context) error {
 	if err := r.value.check(ctx); err != nil {
 		return err
@@ -207,7 +214,7 @@ func (r *staticRotation) start(ctx context.Context) error {
 			return err
 		}
 		outcome, err := r.value.set(ctx)
-		err = r.conclude(ctx, outcome, err)
+		err = r.applyOutcome(ctx, outcome, err)
 		if !errors.Is(err, errValueRefused) || tried == valuesMax {
 			return err
 		}
@@ -224,28 +231,28 @@ func (r *staticRotation) begin(ctx context.Context) error {
 	r.previous = before.State
 	r.role.State, r.role.Pending, r.role.RetryAt = staticSetting, pending, time.Time{}
 	if err := r.store(ctx); err != nil {
-		*r.role = before // whether or not it is stored, Cognito does not have it
+		*r.role = before // Cognito does not have the value, even if the role was stored
 		return err
 	}
 	return nil
 }
 
-// conclude turns the outcome of a set into the next state.
-func (r *staticRotation) conclude(ctx context.Context, outcome cognito.Outcome, err error) error {
+// applyOutcome moves the role to the state that follows from the outcome of a set.
+func (r *staticRotation) applyOutcome(ctx context.Context, outcome cognito.Outcome, err error) error {
 	switch outcome {
 	case cognito.OutcomeSucceeded:
-		return r.value.accept(ctx)
+		return r.value.afterSet(ctx)
 	case cognito.OutcomeRefused:
-		return r.keep(ctx, err)
+		return r.dropPending(ctx, err)
 	default:
 		return err
 	}
 }
 
-// keep drops the pending value. The failure, if there is one, is stored by the caller.
-func (r *staticRotation) keep(ctx context.Context, failure error) error {
+// dropPending drops the pending value. The caller stores the failure, if there is one.
+func (r *staticRotation) dropPending(ctx context.Context, failure error) error {
 	earlier := r.role.Pending.Earlier
-	r.role.State, r.role.Pending = r.unchanged(), nil
+	r.role.State, r.role.Pending = r.stateWithoutPending(), nil
 	if failure == nil {
 		return r.store(ctx)
 	}
@@ -255,8 +262,8 @@ func (r *staticRotation) keep(ctx context.Context, failure error) error {
 	return failure
 }
 
-// unchanged returns the state of a role whose value stays.
-func (r *staticRotation) unchanged() staticState {
+// stateWithoutPending returns the state of a role whose pending value is dropped.
+func (r *staticRotation) stateWithoutPending() staticState {
 	switch {
 	case r.previous == staticRejected:
 		return staticRejected
@@ -267,12 +274,12 @@ func (r *staticRotation) unchanged() staticState {
 	}
 }
 
-// promote makes the pending value the one that is returned.
+// promote makes the pending value the value that static-creds returns.
 func (r *staticRotation) promote(ctx context.Context, next staticState) error {
 	promoted := *r.role
 	promoted.State, promoted.Value, promoted.Pending = next, r.role.Pending.Value, nil
-	promoted.LastRotation, promoted.LastError, promoted.Failures, promoted.RetryAt = r.now(), "", 0, time.Time{}
-	if err := promoted.reschedule(r.now()); err != nil {
+	promoted.LastRotation, promoted.LastError, promoted.Failures, promoted.RetryAt = r.b.now(), "", 0, time.Time{}
+	if err := promoted.reschedule(r.b.now()); err != nil {
 		return err
 	}
 	before := *r.role
@@ -282,9 +289,9 @@ func (r *staticRotation) promote(ctx context.Context, next staticState) error {
 		return err
 	}
 	r.promoted = true
-	r.staticTokens.Drop(r.name)
-	r.dropMachineTokens(r.role)
-	r.sendEvent(ctx, "rotate", r.name)
+	r.b.staticTokens.Drop(r.name)
+	r.b.dropMachineTokens(r.role)
+	r.b.sendEvent(ctx, "rotate", r.name)
 	return nil
 }
 
@@ -292,30 +299,31 @@ func (r *staticRotation) promote(ctx context.Context, next staticState) error {
 func (r *staticRotation) reject(failure error) error {
 	r.role.State, r.role.Pending, r.role.ProofDue = staticRejected, nil, false
 	if r.role.RotationWindow == 0 {
-		r.role.NextRotation = r.now()
+		r.role.NextRotation = r.b.now()
 	}
 	return failure
 }
 
 // postpone stores why an attempt failed and when the next one is made.
 func (r *staticRotation) postpone(ctx context.Context, failure error) {
-	r.role.RetryAt = r.now().Add(r.pause())
+	r.role.RetryAt = r.b.now().Add(r.pause())
 	r.role.Failures++
 	var exhausted *signInsExhausted
 	if errors.As(failure, &exhausted) {
 		r.role.RetryAt = latest(r.role.RetryAt, exhausted.until)
 	}
 	if exhausted == nil || r.role.LastError == "" {
-		r.role.LastError = failure.Error() // no more sign-ins are the consequence of an error that matters more
+		r.role.LastError = failure.Error() // signInsExhausted is the consequence of an earlier error, which is more useful
 	}
 	if err := r.store(ctx); err != nil {
-		r.Logger().Error("the failure of a rotation could not be stored", "name", r.name, "error", err)
+		r.b.Logger().Error("the failure of a rotation could not be stored", "name", r.name, "error", err)
 	}
-	r.sendEvent(ctx, "rotate-fail", r.name)
+	r.b.sendEvent(ctx, "rotate-fail", r.name)
 }
 
-// pause doubles with each failure. Roles that failed together are spread over
-// half of it. A password that the user cannot change any more is not tried often.
+// pause returns the time until the next attempt. It doubles with each failure, and half of it
+// depends on the role, so that roles that failed together do not retry together. A self-managed
+// password that Vault does not have is retried rarely.
 func (r *staticRotation) pause() time.Duration {
 	longest := retryStaticMax
 	if r.role.State == staticRejected && r.role.SelfManaged {
@@ -330,17 +338,17 @@ func (r *staticRotation) pause() time.Duration {
 	return pause/2 + time.Duration(hash.Sum32())%(pause/2)
 }
 
-// store stores the role, also when the time of the attempt is over.
+// store stores the role, even after the end of the attempt.
 func (r *staticRotation) store(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	return r.putStaticRole(ctx, r.req.Storage, r.name, r.role)
+	return r.b.putStaticRole(ctx, r.req.Storage, r.name, r.role)
 }
 
 // inWindow reports whether the attempt may change the value now.
-func (r *staticRotation) inWindow() bool { return r.demanded || r.role.inWindow(r.now()) }
+func (r *staticRotation) inWindow() bool { return r.manual || r.role.inWindow(r.b.now()) }
 
-// sendEvent sends one of Vault's events. Vault may have none.
+// sendEvent sends an event to Vault's event system, if there is one.
 func (b *backend) sendEvent(ctx context.Context, what, name string) {
 	err := logical.SendEvent(ctx, b, "cognito/static-role-"+what,
 		logical.EventMetadataPath, staticRoleStoragePrefix+name,
@@ -351,4 +359,31 @@ func (b *backend) sendEvent(ctx context.Context, what, name string) {
 	if err != nil && !errors.Is(err, framework.ErrNoEvents) {
 		b.Logger().Debug("an event was not sent", "event", what, "name", name, "error", err)
 	}
+}
+
+// rotateStaticRole rotates regardless of the schedule. Requests that wait for the same rotation
+// share its result.
+func (b *backend) rotateStaticRole(ctx context.Context, req *logical.Request, name string) ([]string, error) {
+	lock, err := b.staticLocks.acquire(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release()
+	if ended, err := lock.newResult(); ended {
+		return nil, err
+	}
+	role, err := getStaticRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, noStaticRole(name)
+	}
+	r := &staticRotation{b: b, req: req, name: name, role: role, manual: true}
+	err = r.run(ctx, rotationTimeout)
+	lock.setResult(err)
+	if r.warning != nil {
+		return []string{r.warning.Error()}, err
+	}
+	return nil, err
 }

@@ -240,7 +240,7 @@ func TestReadsInDoubtSignNobodyIn(t *testing.T) {
 }
 
 func TestPasswordInDoubt(t *testing.T) {
-	t.Run("a read settles it by setting the password again", func(t *testing.T) {
+	t.Run("a read resolves the doubt by setting the password again", func(t *testing.T) {
 		k := newStaticEnv(t)
 		role := k.kinds()["a password"]
 		k.WriteOK("static-roles/x", role)
@@ -255,7 +255,7 @@ func TestPasswordInDoubt(t *testing.T) {
 		require.Equal(t, signIns+1, k.calls("AdminInitiateAuth"), "the one of the test itself")
 	})
 
-	t.Run("a pool with a password history settles it, too", func(t *testing.T) {
+	t.Run("a read resolves the doubt in a pool with a password history, too", func(t *testing.T) {
 		for _, proven := range []bool{true, false} {
 			k := newStaticEnv(t)
 			pool := k.MakePool(&cip.CreateUserPoolInput{Policies: &types.UserPoolPolicyType{PasswordPolicy: &types.PasswordPolicyType{
@@ -367,7 +367,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 		k.requireEqualAtBothEnds(role)
 	})
 
-	t.Run("a lost response is settled once a domain proves the secret", func(t *testing.T) {
+	t.Run("a lost response is resolved once a domain proves the secret", func(t *testing.T) {
 		k := newStaticEnv(t)
 		role := withoutDomain(k)
 		k.WriteOK("static-roles/x", role)

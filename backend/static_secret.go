@@ -16,27 +16,27 @@ import (
 )
 
 const (
-	// secretProofs and secretProofPause bound how long an attempt waits until
-	// Cognito accepts a secret that it has. Each pause is twice the one before.
+	// secretProofs and secretProofPause bound how long an attempt waits until Cognito accepts a new
+	// secret. Each pause is twice as long as the previous one.
 	secretProofs     = 4
 	secretProofPause = 500 * time.Millisecond
 )
 
-// ownedSecret is the secret of an app client. The new one is added beside the one
-// that is returned, which stays valid until the rotation after that.
+// ownedSecret is the secret of an app client. A rotation adds a new secret. The old one stays valid
+// until the next rotation.
 type ownedSecret struct {
 	*staticRotation
 
-	// proven is set if a token for the pending value settled the rotation.
+	// proven is set if resolve got a token for the pending value.
 	proven bool
 }
 
-// check finds nothing: adding a secret makes no other one invalid, so proving it
-// is the check.
+// check returns nil: adding a secret does not invalidate another one, and the proof shows whether
+// it works.
 func (s *ownedSecret) check(context.Context) error { return nil }
 
-// propose makes the value here and not at Cognito, which returns a value only
-// once: a lost response then loses nothing. It has 52 letters and digits.
+// propose generates the value here. A value that Cognito generates is returned only once and could
+// be lost with the response. It has 52 letters and digits.
 func (s *ownedSecret) propose(ctx context.Context) (*pendingValue, error) {
 	ids, err := s.list(ctx)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *ownedSecret) list(ctx context.Context) ([]string, error) {
 	return s.pool.ClientSecretIDs(ctx, s.role.AppClientID)
 }
 
-// mustHaveRoom refuses if the app client has as many secrets as it can have and
-// none of them may be deleted.
+// mustHaveRoom returns an error if the app client has as many secrets as Cognito allows and none of
+// them may be deleted.
 func (s *ownedSecret) mustHaveRoom(ids []string) error {
 	if len(ids) < cognito.ClientSecretsMax || s.expendable(ids) {
 		return nil
@@ -64,8 +64,8 @@ func (s *ownedSecret) mustHaveRoom(ids []string) error {
 	return s.errNoRoom(ids)
 }
 
-// expendable reports whether the previous secret can make room. If the current
-// one is gone it cannot, because then it may be the only one that works.
+// expendable reports whether the previous secret may be deleted. If the current secret no longer
+// exists, it may not, because it may be the only one that works.
 func (s *ownedSecret) expendable(ids []string) bool {
 	return s.role.PreviousID != "" && slices.Contains(ids, s.role.PreviousID) && slices.Contains(ids, s.role.SecretID)
 }
@@ -85,7 +85,7 @@ func quotedAll(texts []string) []string {
 	return quoted
 }
 
-// set deletes the previous secret if its place is needed, and adds the pending one.
+// set deletes the previous secret if the app client has no room, and adds the pending one.
 func (s *ownedSecret) set(ctx context.Context) (cognito.Outcome, error) {
 	if err := s.makeRoom(ctx); err != nil {
 		return cognito.OutcomeRefused, err
@@ -108,9 +108,9 @@ func (s *ownedSecret) makeRoom(ctx context.Context) error {
 	return nil
 }
 
-// settle looks for a secret that was not there before. It is the pending one if
-// its value gets a token; without a domain to prove that, nothing is decided.
-func (s *ownedSecret) settle(ctx context.Context) (cognito.Outcome, error) {
+// resolve looks for a secret that was added since the rotation began. It is the pending one if its
+// value gets a token. Without a domain the outcome stays unknown.
+func (s *ownedSecret) resolve(ctx context.Context) (cognito.Outcome, error) {
 	ids, err := s.list(ctx)
 	if err != nil {
 		return cognito.OutcomeUnknown, err
@@ -120,7 +120,7 @@ func (s *ownedSecret) settle(ctx context.Context) (cognito.Outcome, error) {
 		return s.setAgain(ctx, ids)
 	}
 	if err := s.proveAdded(ctx, added); err != nil {
-		return s.settleUnproven(ctx, ids, err)
+		return s.resolveUnproven(ctx, ids, err)
 	}
 	if len(added) == 1 {
 		s.role.Pending.ID = added[0]
@@ -140,12 +140,12 @@ func (s *ownedSecret) proveAdded(ctx context.Context, added []string) error {
 		s.role.AppClientID, strings.Join(quotedAll(added), ", "), errNoProof)
 }
 
-// wasThere reports whether a secret cannot be the pending one.
+// wasThere reports whether a secret existed before the pending one.
 func (s *ownedSecret) wasThere(id string) bool {
 	return slices.Contains(s.role.Pending.Before, id) || id == s.role.SecretID || id == s.role.PreviousID
 }
 
-// setAgain adds the same value once more, after it certainly was not added.
+// setAgain adds the pending value once more, after it certainly was not added.
 func (s *ownedSecret) setAgain(ctx context.Context, ids []string) (cognito.Outcome, error) {
 	if err := s.mustHaveRoom(ids); err != nil {
 		return cognito.OutcomeRefused, err
@@ -154,9 +154,9 @@ func (s *ownedSecret) setAgain(ctx context.Context, ids []string) (cognito.Outco
 	return s.set(ctx)
 }
 
-// settleUnproven is for a secret that was added meanwhile and that nothing proves
-// to be the pending one. It is left alone.
-func (s *ownedSecret) settleUnproven(ctx context.Context, ids []string, proof error) (cognito.Outcome, error) {
+// resolveUnproven handles a secret that was added meanwhile but not proven to be the pending one.
+// It is not deleted.
+func (s *ownedSecret) resolveUnproven(ctx context.Context, ids []string, proof error) (cognito.Outcome, error) {
 	unproven := cognito.IsInvalidClient(proof) || errors.Is(proof, errNoProof)
 	switch {
 	case unproven && len(ids) < cognito.ClientSecretsMax:
@@ -168,8 +168,8 @@ func (s *ownedSecret) settleUnproven(ctx context.Context, ids []string, proof er
 	}
 }
 
-// accept stores the id before the proof, so that a crash does not lose it.
-func (s *ownedSecret) accept(ctx context.Context) error {
+// afterSet stores the id of the secret before the proof, so that a crash does not lose it.
+func (s *ownedSecret) afterSet(ctx context.Context) error {
 	if s.role.CognitoPoolDomain == "" || s.proven {
 		return s.promoteSecret(ctx)
 	}
@@ -178,21 +178,22 @@ func (s *ownedSecret) accept(ctx context.Context) error {
 		s.role.State = staticSetting
 		return err
 	}
-	return s.finish(ctx)
+	return s.completeProving(ctx)
 }
 
-// finish proves the secret, unless it was deleted meanwhile.
-func (s *ownedSecret) finish(ctx context.Context) error {
+// completeProving proves the secret and promotes it.
+func (s *ownedSecret) completeProving(ctx context.Context) error {
 	if s.role.CognitoPoolDomain != "" {
 		if err := s.prove(ctx); err != nil {
-			return s.unproven(ctx, err)
+			return s.proofFailed(ctx, err)
 		}
 	}
 	return s.promoteSecret(ctx)
 }
 
-// unproven starts again with another value if the pending secret no longer exists.
-func (s *ownedSecret) unproven(ctx context.Context, proof error) error {
+// proofFailed returns the failure of a proof. If the pending secret no longer exists, it drops it,
+// so that the next attempt adds another one.
+func (s *ownedSecret) proofFailed(ctx context.Context, proof error) error {
 	failure := fmt.Errorf("the new secret was added, but no token proves it yet, so the one before is still returned: %w", proof)
 	if !cognito.IsInvalidClient(proof) || s.role.Pending.ID == "" {
 		return failure
@@ -201,11 +202,11 @@ func (s *ownedSecret) unproven(ctx context.Context, proof error) error {
 	if err != nil || slices.Contains(ids, s.role.Pending.ID) {
 		return failure
 	}
-	return s.keep(ctx, fmt.Errorf("the new secret %q was deleted before it was proven", s.role.Pending.ID))
+	return s.dropPending(ctx, fmt.Errorf("the new secret %q was deleted before it was proven", s.role.Pending.ID))
 }
 
-// promoteSecret also moves the ids on. The previous secret stays the previous one
-// if the current one was already gone.
+// promoteSecret promotes the pending value and the ids. If the current secret no longer exists, the
+// previous secret stays the previous one.
 func (s *ownedSecret) promoteSecret(ctx context.Context) error {
 	before := *s.role
 	if slices.Contains(s.role.Pending.Before, s.role.SecretID) {
@@ -219,7 +220,7 @@ func (s *ownedSecret) promoteSecret(ctx context.Context) error {
 	return nil
 }
 
-// prove requests a token with the pending secret, which Cognito may accept with a delay.
+// prove requests a token with the pending secret. Cognito may accept a new secret with a delay.
 func (s *ownedSecret) prove(ctx context.Context) error {
 	request := cognito.MachineTokenRequest{
 		Domain: s.role.CognitoPoolDomain, AppClient: cognito.AppClient{ID: s.role.AppClientID, Secret: s.role.Pending.Value}, Scopes: s.role.Scopes, NoCache: true,

@@ -19,22 +19,23 @@ import (
 )
 
 const (
-	// signInStoragePrefix has one entry per user with sign-ins that may have been wrong.
+	// signInStoragePrefix is the prefix of one entry per user whose sign-ins may have used a wrong
+	// password.
 	signInStoragePrefix = "static-sign-ins/"
 
-	// signInsMax is how many sign-ins of a user may be wrong within signInWindow.
-	// Cognito locks users out after five wrong ones.
+	// signInsMax is how many sign-ins of a user may use a wrong password within signInWindow.
+	// Cognito locks users out after five.
 	signInsMax   = 2
 	signInWindow = 15 * time.Minute
 )
 
-// signIns are the times of sign-ins that may have been wrong.
+// signIns has the times of sign-ins that may have used a wrong password.
 type signIns struct {
 	Times []time.Time `json:"times"`
 }
 
-// current returns the sign-ins that still count. A time in the future is that of
-// a clock that was set back; it counts from now.
+// current returns the sign-ins that still count. A time in the future, from before the clock was
+// set back, counts as now.
 func (s signIns) current(now time.Time) signIns {
 	var current signIns
 	for _, at := range s.Times {
@@ -48,13 +49,13 @@ func (s signIns) current(now time.Time) signIns {
 	return current
 }
 
-// free returns when n more sign-ins are allowed.
-func (s signIns) free(n int) time.Time {
+// allowedAt returns when n more sign-ins are allowed.
+func (s signIns) allowedAt(n int) time.Time {
 	slices.SortFunc(s.Times, time.Time.Compare)
 	return s.Times[len(s.Times)+n-signInsMax-1].Add(signInWindow)
 }
 
-// signInsExhausted refuses a sign-in that could be one wrong one too many.
+// signInsExhausted is the error for a sign-in that could be one wrong password too many.
 type signInsExhausted struct{ until time.Time }
 
 func (e *signInsExhausted) Error() string {
@@ -62,36 +63,36 @@ func (e *signInsExhausted) Error() string {
 		timeText(e.until), signInsMax, signInWindow)
 }
 
-// Unwrap makes the refusal a 400.
+// Unwrap makes the error a 400.
 func (e *signInsExhausted) Unwrap() error { return &userError{e.Error()} }
 
-// signer signs in the user of a static role. It counts each sign-in in the
-// storage before it is made, and removes it from the count if it was certainly not wrong.
+// signer signs in the user of a static role. It stores each sign-in in the counts before it is
+// made, and removes it if the password was certainly not wrong.
 type signer struct {
-	*backend
+	b       *backend
 	storage logical.Storage
 	pool    *cognito.Pool
 	role    *staticRole
 }
 
-// signInCounter serializes changes of the counts. It is not held while AWS is called.
+// signInCounter serializes changes of the counts. It is not locked during calls to AWS.
 type signInCounter struct{ sync.Mutex }
 
 func (b *backend) newSigner(storage logical.Storage, pool *cognito.Pool, role *staticRole) *signer {
 	return &signer{b, storage, pool, role}
 }
 
-// signIn makes one sign-in. An error without a request has an unclear verdict.
+// signIn makes one sign-in. An error before the request is VerdictUnclear.
 func (s *signer) signIn(ctx context.Context, password string) (cognito.Verdict, cognito.Session, error) {
-	session, err := counted(ctx, s, func() (cognito.Session, error) {
+	session, err := countedSignIn(ctx, s, func() (cognito.Session, error) {
 		credentials := cognito.Login{Username: s.role.user(), Password: password}
 		return s.pool.TrySignIn(ctx, s.role.appClient(), credentials, s.role.SelfManaged)
 	})
 	return cognito.VerdictOf(err), session, err
 }
 
-// counted makes one sign-in that counts unless it was certainly not wrong.
-func counted[T any](ctx context.Context, s *signer, signIn func() (T, error)) (result T, err error) {
+// countedSignIn makes one sign-in, which counts unless the password was certainly not wrong.
+func countedSignIn[T any](ctx context.Context, s *signer, signIn func() (T, error)) (result T, err error) {
 	at, err := s.count(ctx)
 	if err != nil {
 		return result, err
@@ -103,19 +104,19 @@ func counted[T any](ctx context.Context, s *signer, signIn func() (T, error)) (r
 	return result, err
 }
 
-// mustHave refuses unless n sign-ins are left.
-func (s *signer) mustHave(ctx context.Context, n int) error {
-	s.signInCounts.Lock()
-	defer s.signInCounts.Unlock()
+// requireLeft returns an error unless n sign-ins are allowed now.
+func (s *signer) requireLeft(ctx context.Context, n int) error {
+	s.b.signInCounts.Lock()
+	defer s.b.signInCounts.Unlock()
 	_, err := s.read(ctx, n)
 	return err
 }
 
-// count stores that a sign-in is about to be made, and returns its time.
+// count stores a sign-in that is about to be made, and returns its time.
 func (s *signer) count(ctx context.Context) (time.Time, error) {
-	s.signInCounts.Lock()
-	defer s.signInCounts.Unlock()
-	at := s.now().UTC()
+	s.b.signInCounts.Lock()
+	defer s.b.signInCounts.Unlock()
+	at := s.b.now().UTC()
 	counts, err := s.read(ctx, 1)
 	if err != nil {
 		return at, err
@@ -129,7 +130,7 @@ func (s *signer) count(ctx context.Context) (time.Time, error) {
 	return at, nil
 }
 
-// read returns the sign-ins of the user by key, if n more are allowed.
+// read returns the counted sign-ins by storage key, or an error unless n more are allowed.
 func (s *signer) read(ctx context.Context, n int) (map[string]signIns, error) {
 	counts := map[string]signIns{}
 	var until time.Time
@@ -140,7 +141,7 @@ func (s *signer) read(ctx context.Context, n int) (map[string]signIns, error) {
 		}
 		counts[key] = current
 		if len(current.Times)+n > signInsMax {
-			until = latest(until, current.free(n))
+			until = latest(until, current.allowedAt(n))
 		}
 	}
 	if !until.IsZero() {
@@ -149,12 +150,12 @@ func (s *signer) read(ctx context.Context, n int) (map[string]signIns, error) {
 	return counts, nil
 }
 
-// readKey stores what a clock that was set back changed, or the sign-ins would count
-// until the clock is where it was. A damaged entry counts as all that are allowed.
+// readKey reads one entry. If the clock was set back it stores the corrected times, because they
+// would count for too long. A damaged entry counts as signInsMax sign-ins.
 func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	var stored signIns
 	var damaged *damagedEntry
-	now := s.now()
+	now := s.b.now()
 	_, err := getJSON(ctx, s.storage, key, &stored)
 	if errors.As(err, &damaged) {
 		full := signIns{slices.Repeat([]time.Time{now.UTC()}, signInsMax)}
@@ -170,16 +171,16 @@ func (s *signer) readKey(ctx context.Context, key string) (signIns, error) {
 	return current, nil
 }
 
-// uncount removes a sign-in that was not wrong from the counts. A failure leaves
-// it counted, which is safe.
+// uncount removes a sign-in with a right password from the counts. If that fails the sign-in stays
+// counted, which is safe.
 func (s *signer) uncount(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	s.signInCounts.Lock()
-	defer s.signInCounts.Unlock()
+	s.b.signInCounts.Lock()
+	defer s.b.signInCounts.Unlock()
 	for _, key := range s.keys() {
 		if err := removeSignIn(ctx, s.storage, key, at); err != nil {
-			s.Logger().Warn("a sign-in that was not wrong stays counted", "error", err)
+			s.b.Logger().Warn("a sign-in that was not wrong stays counted", "error", err)
 		}
 	}
 }
@@ -199,8 +200,8 @@ func removeSignIn(ctx context.Context, storage logical.Storage, key string, at t
 	return putJSON(ctx, storage, key, stored)
 }
 
-// keys are the storage entries that count the user's sign-ins. A self-managed
-// user is counted by name, too: its sub is known only after a sign-in.
+// keys returns the storage keys that count the user's sign-ins. A self-managed user also counts by
+// name, because its sub is known only after a sign-in.
 func (s *signer) keys() []string {
 	names := []string{s.role.Sub}
 	if s.role.Sub == "" || s.role.SelfManaged {
@@ -216,7 +217,7 @@ func (s *signer) keys() []string {
 	return keys
 }
 
-// deleteOldSignIns deletes the counts of users whose sign-ins are all too old.
+// deleteOldSignIns deletes the entries whose sign-ins no longer count.
 func (b *backend) deleteOldSignIns(ctx context.Context, s logical.Storage) error {
 	keys, err := s.List(ctx, signInStoragePrefix)
 	if err != nil {

@@ -16,22 +16,21 @@ import (
 )
 
 const (
-	// staticTokenShare is the share of their life for which tokens are returned again.
+	// staticTokenShare is the part of their lifetime for which cached tokens are returned.
 	staticTokenShare = 0.75
-	// staticTokenRetry is how long after a failed sign-in the next one is made.
+	// staticTokenRetry is the pause between a failed sign-in and the next one.
 	staticTokenRetry = time.Minute
 )
 
-// staticTokens are the result of one sign-in of a static role's user: tokens, or
-// an error of AWS that is returned until the next sign-in.
+// staticTokens is the cached result of one sign-in of a static role's user: tokens, or an error of
+// AWS.
 type staticTokens struct {
 	tokens cognito.Tokens
 	err    error
 	issued time.Time
-	// signIn is what the result depends on.
+	// signIn is the part of the static role that the result depends on.
 	signIn staticSignIn
-	// ownRefresh is set if the refresh token serves once and cannot be shared:
-	// only the first reader gets it.
+	// ownRefresh is set if the refresh token can be used only once. Only the first reader gets it.
 	ownRefresh    bool
 	refreshIssued atomic.Bool
 }
@@ -49,9 +48,9 @@ func newStaticTokens(lifetime context.Context) *cache.Cache[string, *staticToken
 	return cache.New[string](cache.Options[*staticTokens]{Lifetime: lifetime})
 }
 
-// tokensOf returns the tokens of a static role's user. Concurrent readers share
-// one sign-in, and readers after them its tokens while these are fresh.
-func (b *backend) tokensOf(ctx context.Context, req *logical.Request, name string, role *staticRole) (cognito.Tokens, error) {
+// userTokens returns tokens of a static role's user, from the cache while they are fresh.
+// Concurrent readers share one sign-in.
+func (b *backend) userTokens(ctx context.Context, req *logical.Request, name string, role *staticRole) (cognito.Tokens, error) {
 	state := func(t *staticTokens) cache.State { return t.state(role.signIn(), b.now()) }
 	shared, err := b.staticTokens.Get(ctx, name, state, func(ctx context.Context) (*staticTokens, error) {
 		return b.signInForReaders(ctx, req, role)
@@ -59,10 +58,10 @@ func (b *backend) tokensOf(ctx context.Context, req *logical.Request, name strin
 	if err != nil {
 		return cognito.Tokens{}, err
 	}
-	return shared.take(b.now())
+	return shared.forReader(b.now())
 }
 
-// state reports whether the result is still of use.
+// state returns whether a cached result is fresh.
 func (t *staticTokens) state(wanted staticSignIn, now time.Time) cache.State {
 	age := now.Sub(t.issued)
 	life := time.Duration(staticTokenShare * float64(t.tokens.ExpiresIn))
@@ -75,8 +74,8 @@ func (t *staticTokens) state(wanted staticSignIn, now time.Time) cache.State {
 	return cache.Fresh
 }
 
-// take returns the tokens for one reader.
-func (t *staticTokens) take(now time.Time) (cognito.Tokens, error) {
+// forReader returns the tokens for one reader.
+func (t *staticTokens) forReader(now time.Time) (cognito.Tokens, error) {
 	tokens := t.tokens
 	tokens.ExpiresIn -= max(0, now.Sub(t.issued))
 	if t.ownRefresh && !t.refreshIssued.CompareAndSwap(false, true) {
@@ -108,15 +107,15 @@ func (b *backend) signInForReaders(ctx context.Context, req *logical.Request, ro
 	return result, nil
 }
 
-// rotatesRefreshTokens reports whether a refresh token of the app client serves
-// once. If that cannot be read it is assumed.
+// rotatesRefreshTokens reports whether a refresh token of the app client can be used only once. If
+// the app client cannot be read, it returns true.
 func rotatesRefreshTokens(ctx context.Context, pool *cognito.Pool, clientID string) bool {
 	client, err := pool.Client(ctx, clientID)
 	return err != nil || client.RotatesRefreshTokens
 }
 
-// dropMachineTokens drops the tokens that were issued for an app client's secret,
-// so that the roles that use it continue with the new one.
+// dropMachineTokens drops the cached tokens of an app client whose secret was rotated, so that
+// roles request new tokens with the new secret.
 func (b *backend) dropMachineTokens(role *staticRole) {
 	if aws, _ := b.connections.Peek(configStoragePath); aws != nil && role.isSecret() {
 		aws.DropClient(role.AppClientID)

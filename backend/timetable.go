@@ -15,7 +15,7 @@ import (
 const shortestPeriod = time.Minute
 
 // timetable says when something is rotated: once per period, or by a cron expression in UTC, within
-// a window if there is one. The zero timetable means never.
+// a window if one is set. The zero timetable means never.
 type timetable struct {
 	period   time.Duration
 	schedule string

@@ -4,16 +4,11 @@
 package backend
 
 import (
-	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -26,29 +21,20 @@ const (
 	tokensForAny    = "any"
 )
 
-const (
-	// A caller may have so many refused attempts per user, and in all, within refusalWindow.
-	refusalsPerUser   = 5
-	refusalsPerCaller = 30
-	refusalWindow     = 15 * time.Minute
-
-	// issuedNamesMax bounds the cached ids of records.
-	issuedNamesMax = 10_000
-	// refusalsMax bounds the memory of the limit.
-	refusalsMax = 10_000
-)
+// issuedNamesMax bounds the cached ids of records.
+const issuedNamesMax = 10_000
 
 // tokenUsers decides which users get tokens from tokens/.
 type tokenUsers interface {
-	// mayTry reports whether Cognito may be asked with this login. It makes no call to AWS.
+	// mayTry reports whether the login may be sent to Cognito. It makes no call to AWS.
 	mayTry(ctx context.Context, login cognito.Login) (bool, error)
-	// try asks Cognito.
+	// try requests tokens from Cognito.
 	try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error)
 	// hasSub reports whether tokens with this sub may be returned. It makes no call to AWS.
 	hasSub(ctx context.Context, sub string) (bool, error)
 }
 
-// issuedUsers are the living users that a role issued.
+// issuedUsers are the users that a role issued and whose lease has not ended.
 type issuedUsers struct {
 	b    *backend
 	s    logical.Storage
@@ -68,8 +54,8 @@ func (u issuedUsers) hasSub(ctx context.Context, sub string) (bool, error) {
 	return u.find(ctx, sub, func(r *issuedRecord) bool { return sub == r.Sub })
 }
 
-// find looks for the record of a living user. The ids that were found are cached, so that the
-// records are searched once per user; a cached id counts only if its record still matches.
+// find reports whether a user with a matching record exists. Record ids are cached, so that the
+// records of a user are searched once; a cached id counts only if its record still matches.
 func (u issuedUsers) find(ctx context.Context, name string, matches func(*issuedRecord) bool) (bool, error) {
 	if name == "" {
 		return false, nil
@@ -112,8 +98,8 @@ func (r *issuedRecord) isLiving() bool {
 	return r != nil && r.Kind == kindUser && (r.State == stateDelivered || r.State == stateConfirmed)
 }
 
-// staticUser is the user of a static role. Vault knows its password, so another one is not tried at Cognito,
-// which would lock the user out.
+// staticUser is the user of a static role. A password other than the stored one is not sent to
+// Cognito, which would lock the user out after a few.
 type staticUser struct {
 	signer *signer
 	name   string
@@ -124,28 +110,28 @@ func (u staticUser) mayTry(_ context.Context, login cognito.Login) (bool, error)
 	switch {
 	case !slices.Contains(u.names(), login.Username):
 		return false, nil
-	case login.Password == "": // it comes with a refresh token
+	case login.Password == "": // the request has a refresh token
 		return true, nil
 	case role.inDoubt():
-		return false, badRequest("static role %q signs nobody in now, because its password is in doubt: see static-roles/%[1]s", u.name)
+		return false, badRequest("static role %q cannot sign in its user now, because its password is in doubt: see static-roles/%[1]s", u.name)
 	default:
 		return subtle.ConstantTimeCompare([]byte(login.Password), []byte(role.Value)) == 1, nil
 	}
 }
 
-// try counts the sign-in, because somebody else may have changed the password. One at a time is made, or
-// those under way would be counted as wrong. Where the counts cannot be stored, on a performance secondary,
-// refusals are still limited per caller.
+// try counts the sign-in, because the password may have been changed by other means. Sign-ins of
+// one user do not run concurrently, because each would count as wrong until it ends. On a
+// performance secondary, which cannot store the counts, only refusals limit the attempts.
 func (u staticUser) try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error) {
-	if e.refreshToken != "" || !u.signer.mayWrite() {
+	if e.refreshToken != "" || !u.signer.b.mayWrite() {
 		return e.run(ctx, pool)
 	}
-	unlock, err := u.signer.tokenSignIns.lock(ctx, u.name)
+	unlock, err := u.signer.b.tokenSignIns.lock(ctx, u.name)
 	if err != nil {
 		return cognito.Tokens{}, err
 	}
 	defer unlock()
-	return counted(ctx, u.signer, func() (cognito.Tokens, error) {
+	return countedSignIn(ctx, u.signer, func() (cognito.Tokens, error) {
 		return pool.SignInOnce(ctx, e.role.appClient(), e.login, e.role.ClientMetadata)
 	})
 }
@@ -159,8 +145,8 @@ func (u staticUser) names() []string {
 	return slices.DeleteFunc([]string{role.Username, role.CognitoUsername, role.Sub}, func(name string) bool { return name == "" })
 }
 
-// restrictedExchange returns tokens to the users of a role only. Unknown users, wrong credentials
-// and users that are not allowed get one answer, so that it says nothing about the users of the
+// restrictedExchange returns tokens only to the users of a role. Unknown users, wrong credentials
+// and users that are not allowed get the same error, so that it says nothing about the users of the
 // pool.
 type restrictedExchange struct {
 	exchange
@@ -177,7 +163,7 @@ func (e restrictedExchange) run(ctx context.Context, pool userPool) (tokens cogn
 	}
 	refused := false
 	defer func() { leave(refused) }()
-	tokens, refused, err = e.ask(ctx, pool)
+	tokens, refused, err = e.exchangeTokens(ctx, pool)
 	if refused {
 		err = badRequest("tokens/%s refused the request: username, password, totp_code or refresh_token is wrong, or the user is not one that %q issued and that still exists; if all requests are refused, read check/%s",
 			e.name, e.name, e.name)
@@ -188,8 +174,8 @@ func (e restrictedExchange) run(ctx context.Context, pool userPool) (tokens cogn
 	return tokens, nil
 }
 
-// ask returns tokens, or that they are refused, for which there is one answer.
-func (e restrictedExchange) ask(ctx context.Context, pool userPool) (tokens cognito.Tokens, refused bool, err error) {
+// exchangeTokens returns tokens, or refused for every reason that gets the same error.
+func (e restrictedExchange) exchangeTokens(ctx context.Context, pool userPool) (tokens cognito.Tokens, refused bool, err error) {
 	if e.refreshToken == "" || e.login.Username != "" {
 		if allowed, err := e.users.mayTry(ctx, e.login); err != nil || !allowed {
 			return cognito.Tokens{}, err == nil, err
@@ -206,128 +192,11 @@ func (e restrictedExchange) ask(ctx context.Context, pool userPool) (tokens cogn
 	return tokens, err == nil && !allowed, err
 }
 
-// isWrongCredentials reports whether Cognito refused a sign-in because of what the caller sent.
+// isWrongCredentials reports whether Cognito refused a sign-in because of the caller's credentials.
 func isWrongCredentials(err error) bool {
 	var aws *cognito.Error
 	return errors.As(err, &aws) && slices.Contains([]string{
 		"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException",
 		"CodeMismatchException", "ExpiredCodeException", "RefreshTokenReuseException", "EnableSoftwareTokenMFAException",
 	}, aws.Code) && !strings.Contains(aws.Detail, "ecret")
-}
-
-// refusals limits refused attempts per caller. It is in memory: each node counts its own.
-type refusals struct {
-	now    func() time.Time
-	mu     sync.Mutex
-	counts map[string]refusalCount
-	// passwords counts the sign-ins by password that are under way and may be refused, and left is closed
-	// when one of them ends.
-	passwords map[string]int
-	left      chan struct{}
-}
-
-type refusalCount struct {
-	n     int
-	until time.Time
-}
-
-func newRefusals(now func() time.Time) *refusals {
-	return &refusals{now: now, counts: map[string]refusalCount{}, passwords: map[string]int{}, left: make(chan struct{})}
-}
-
-// refusalLimits returns how many attempts may be refused for each key.
-func refusalLimits(caller, user string) map[string]int {
-	return map[string]int{caller: refusalsPerCaller, caller + "\x00" + user: refusalsPerUser}
-}
-
-// enter begins an attempt, which leave ends. Attempts at once could exceed the limit together, so one by
-// password waits until those under way leave room for it. Refresh tokens cannot be guessed.
-func (r *refusals) enter(ctx context.Context, caller string, login cognito.Login) (leave func(refused bool), err error) {
-	limits := refusalLimits(caller, login.Username)
-	byPassword := login.Password != ""
-	for {
-		left, err := r.tryEnter(limits, byPassword)
-		if err != nil {
-			return nil, err
-		}
-		if left == nil {
-			return func(refused bool) { r.leave(limits, byPassword, refused) }, nil
-		}
-		select {
-		case <-left:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// tryEnter returns a channel to wait for if too many attempts are under way.
-func (r *refusals) tryEnter(limits map[string]int, byPassword bool) (left <-chan struct{}, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now()
-	for key, most := range limits {
-		count := r.counts[key]
-		if !now.Before(count.until) {
-			count.n = 0
-		}
-		if count.n >= most {
-			return nil, logical.CodedError(http.StatusTooManyRequests,
-				fmt.Sprintf("too many requests for tokens were refused: try again in %s", durationText(count.until.Sub(now).Round(time.Second))))
-		}
-		if byPassword && count.n+r.passwords[key] >= most {
-			left = r.left
-		}
-	}
-	if left == nil && byPassword {
-		for key := range limits {
-			r.passwords[key]++
-		}
-	}
-	return left, nil
-}
-
-func (r *refusals) leave(limits map[string]int, byPassword, refused bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if refused {
-		r.count(limits)
-	}
-	if !byPassword {
-		return
-	}
-	for key := range limits {
-		if r.passwords[key]--; r.passwords[key] == 0 {
-			delete(r.passwords, key)
-		}
-	}
-	close(r.left)
-	r.left = make(chan struct{})
-}
-
-// count counts a refused attempt. The caller holds mu.
-func (r *refusals) count(limits map[string]int) {
-	now := r.now()
-	if len(r.counts) >= refusalsMax {
-		for key, count := range r.counts {
-			if !now.Before(count.until) {
-				delete(r.counts, key)
-			}
-		}
-	}
-	for key := range limits {
-		count := r.counts[key]
-		if !now.Before(count.until) {
-			count = refusalCount{until: now.Add(refusalWindow)}
-		}
-		count.n++
-		if _, known := r.counts[key]; known || len(r.counts) < 2*refusalsMax {
-			r.counts[key] = count
-		}
-	}
-}
-
-// callerOf identifies the caller of a request: its entity, else its token.
-func callerOf(req *logical.Request) string {
-	return cmp.Or(req.EntityID, req.ClientTokenAccessor, req.DisplayName)
 }

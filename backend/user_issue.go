@@ -25,7 +25,7 @@ type userIssue struct {
 	target cognito.Target
 	input  input
 
-	// ttl is what the request asks for, or 0.
+	// ttl is the requested ttl, or 0.
 	ttl      time.Duration
 	pool     userPool
 	request  cognito.UserRequest
@@ -34,8 +34,8 @@ type userIssue struct {
 	times    leaseTimes
 }
 
-// run creates a user for a lease. Its record comes first: from the moment that a user may exist,
-// there is always something that ends it.
+// run creates a user for a lease. It stores the record first, so that whenever a user may exist
+// there is a record that the reconciler can end it by.
 func (i *userIssue) run(ctx context.Context) (*logical.Response, error) {
 	began := i.b.now()
 	err := i.issue(ctx)
@@ -81,7 +81,7 @@ func (i *userIssue) prepare(ctx context.Context) error {
 	return nil
 }
 
-// render makes the username, the attributes and the passwords.
+// render renders the username and the attributes, and generates the passwords.
 func (i *userIssue) render(ctx context.Context) error {
 	data := i.b.templateData(i.req, i.name, i.target.UserPoolID)
 	user, err := renderUser(i.aws, i.role, data)
@@ -104,8 +104,7 @@ func (i *userIssue) render(ctx context.Context) error {
 	return nil
 }
 
-// begin stores the record of the user. The context that it returns ends when the user must not
-// be created any more.
+// begin stores the record of the user. The calls that create the user use the returned context.
 func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
 	place, err := i.aws.place(ctx, i.target)
 	if err != nil {
@@ -124,8 +123,7 @@ func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
 	return i.creation.begin(ctx)
 }
 
-// create creates the user. If that fails, the record is deleted once it is certain that no user
-// is left.
+// create creates the user. If that fails and no user is left for certain, the record is deleted.
 func (i *userIssue) create(ctx context.Context) error {
 	user, err := i.pool.IssueUser(ctx, i.request)
 	if err == nil {
@@ -141,8 +139,8 @@ func (i *userIssue) create(ctx context.Context) error {
 	return err
 }
 
-// deliver stores what Cognito said about the user, and that the user is about to be returned. A
-// user that cannot be returned is deleted.
+// deliver stores Cognito's names of the user, and that the user is about to be returned. If that
+// fails, it deletes the user.
 func (i *userIssue) deliver(ctx context.Context) error {
 	record := i.creation.record
 	record.Username, record.Sub = i.user.Username, i.user.Sub
@@ -155,8 +153,8 @@ func (i *userIssue) deliver(ctx context.Context) error {
 	return nil
 }
 
-// deleteUndelivered deletes the user through the pool that created it. If that fails, the
-// reconciler ends the user, if its record is still there.
+// deleteUndelivered deletes the user through the connection that created it. If that fails, the
+// reconciler ends the user.
 func (i *userIssue) deleteUndelivered(ctx context.Context, reason error) {
 	ctx, cancel := context.WithTimeout(inBackground(context.WithoutCancel(ctx)), cognito.UndoTimeout)
 	defer cancel()

@@ -13,7 +13,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// secretUser is also the secret type of the 2021 plugin, whose leases are taken over.
+// secretUser returns the secret of users. Its type is that of the 2021 plugin, so that the leases
+// of that plugin are renewed and revoked, too.
 func secretUser(b *backend) *framework.Secret {
 	return b.secret(leaseKind{
 		kind: kindUser,
@@ -26,8 +27,8 @@ func secretUser(b *backend) *framework.Secret {
 	})
 }
 
-// possiblePlaces returns where the user of a lease may be. Leases of the 2021 plugin name the
-// role only, so their user is in the pool that the role has now, or in one that it had before.
+// possiblePlaces returns the places where the user of a lease may be. A lease of the 2021 plugin
+// names no pool, so its user is in the present pool of the role or in a former one.
 func (b *backend) possiblePlaces(ctx context.Context, req *logical.Request, l *lease) ([]place, error) {
 	if !l.isLegacy() {
 		return []place{l.place}, nil
@@ -51,7 +52,7 @@ func (b *backend) possiblePlaces(ctx context.Context, req *logical.Request, l *l
 	return places, nil
 }
 
-// renewUser extends a lease as its role allows by now.
+// renewUser extends a lease as its role allows now.
 func (b *backend) renewUser(ctx context.Context, req *logical.Request, l *lease) (*logical.Response, error) {
 	role, err := b.roleOfLease(ctx, req, l)
 	if err != nil {
@@ -64,7 +65,8 @@ func (b *backend) renewUser(ctx context.Context, req *logical.Request, l *lease)
 	return b.confirmLease(ctx, req, found, role)
 }
 
-// findUserOfLease returns the lease with the place where its user is. It refuses like checkUserOfLease.
+// findUserOfLease returns the lease with the place where its user was found. It refuses as
+// checkUserOfLease does.
 func (b *backend) findUserOfLease(ctx context.Context, req *logical.Request, l *lease) (*lease, error) {
 	places, err := b.possiblePlaces(ctx, req, l)
 	if err != nil {
@@ -83,7 +85,7 @@ func (b *backend) findUserOfLease(ctx context.Context, req *logical.Request, l *
 	return nil, refusals[0]
 }
 
-// endUserOfLease ends the user of a lease, wherever it may be.
+// endUserOfLease ends the user of a lease in every place where it may be.
 func (b *backend) endUserOfLease(ctx context.Context, req *logical.Request, l *lease) error {
 	places, err := b.possiblePlaces(ctx, req, l)
 	if err != nil {
@@ -94,7 +96,7 @@ func (b *backend) endUserOfLease(ctx context.Context, req *logical.Request, l *l
 		record := l.issuedRecord
 		record.place = place
 		err := b.endUserRecord(ctx, req, &record)
-		if l.isLegacy() && cognito.IsPoolGone(err) { // the lease does not say how AWS was reached
+		if l.isLegacy() && cognito.IsPoolGone(err) { // the lease does not name an account to compare
 			b.Logger().Error("the pool of a user of the 2021 plugin is not found, so its lease ends without the user: see that the config reaches the right account",
 				"username", record.Username, "user_pool_id", record.UserPoolID, "reason", err)
 			continue
@@ -104,7 +106,7 @@ func (b *backend) endUserOfLease(ctx context.Context, req *logical.Request, l *l
 	return errors.Join(failures...)
 }
 
-// endUserRecord deletes or disables the user of a record. A user that is gone already is ended.
+// endUserRecord deletes or disables the user of a record. It succeeds if the user is gone already.
 func (b *backend) endUserRecord(ctx context.Context, req *logical.Request, r *issuedRecord) error {
 	pool, err := b.userPool(ctx, req, r.target())
 	if err != nil {
@@ -113,7 +115,7 @@ func (b *backend) endUserRecord(ctx context.Context, req *logical.Request, r *is
 	switch {
 	case r.Revocation == revocationDisable:
 		err = pool.DisableUser(ctx, r.Username)
-	case b.now().Sub(r.Created) < lagWindow: // that Cognito does not know it yet proves nothing
+	case b.now().Sub(r.Created) < lagWindow: // Cognito may not find a user yet that exists
 		err = pool.DeleteNewUser(ctx, r.Username)
 	default:
 		err = pool.DeleteUser(ctx, r.Username)

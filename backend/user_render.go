@@ -36,8 +36,8 @@ func renderUser(aws *connection, role *roleEntry, data templateData) (cognito.Ne
 	return cognito.NewUser{Username: username, Attributes: attributes, ClientMetadata: role.ClientMetadata}, nil
 }
 
-// username renders the role's template, else the config's. Without either it returns a name of the
-// engine's own form.
+// username renders the role's template, or else the config's. Without a template it returns
+// newUsername.
 func (r *roleEntry) username(aws *connection, data templateData) (string, error) {
 	text := cmp.Or(r.UsernameTemplate, aws.usernameTemplate)
 	if text == "" {
@@ -50,9 +50,9 @@ func (r *roleEntry) username(aws *connection, data templateData) (string, error)
 	return username, nil
 }
 
-// attributes renders the role's attributes. If the role sets no email, the user gets an address under
-// dummy_email_domain. Addresses under that domain, and only those, are verified by default: an alias
-// works only if it is verified.
+// attributes renders the role's attributes. If the role sets no email, the user gets an address
+// under dummy_email_domain. Addresses under that domain, and only those, are verified by default:
+// an alias works only if it is verified.
 func (r *roleEntry) attributes(data templateData) (map[string]string, error) {
 	attributes := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(r.UserAttributes)) {
@@ -102,8 +102,8 @@ func dummyEmail(username, domain string) string {
 	return username + "@" + strings.ToLower(domain)
 }
 
-// dryRunRole renders users of the role for harmless and hostile callers and generates passwords, so that
-// a template or policy that does not work, or that a caller could misuse, is refused when the role is
+// dryRunRole renders users of the role for harmless and hostile callers, and generates passwords.
+// So a template or policy that fails, or that a caller could misuse, is refused when the role is
 // written.
 func (b *backend) dryRunRole(ctx context.Context, aws *connection, name, mountPoint string, role *roleEntry) error {
 	switch role.CredentialType {
@@ -130,8 +130,8 @@ func (b *backend) dryRunRole(ctx context.Context, aws *connection, name, mountPo
 	return err
 }
 
-// checkCallerInfluence compares the users for two callers. The caller must not decide the domain of an
-// address, nor anything that is verified.
+// checkCallerInfluence compares the users that are rendered for two callers. A caller must not
+// determine the domain of an address or the value of a verified attribute.
 func (r *roleEntry) checkCallerInfluence(one, other cognito.NewUser) error {
 	if domainOf(one.Username) != domainOf(other.Username) {
 		return badRequest("username_template is not allowed: the domain of the usernames depends on the caller")
@@ -148,17 +148,18 @@ func (r *roleEntry) checkCallerInfluence(one, other cognito.NewUser) error {
 	return nil
 }
 
-// dryRunConfig tries the defaults of the config.
+// dryRunConfig is dryRunRole for the defaults in the config.
 func (b *backend) dryRunConfig(ctx context.Context, mountPoint string, config *configEntry) error {
 	defaults := &connection{usernameTemplate: config.UsernameTemplate, passwordPolicy: config.PasswordPolicy}
 	return b.dryRunRole(ctx, defaults, "role", mountPoint, &roleEntry{CredentialType: credentialTypeUser})
 }
 
-// notInUsername matches what a role name may hold and the local part of an e-mail address may not.
+// notInUsername matches characters that a role name may contain but the local part of an e-mail
+// address may not.
 var notInUsername = regexp.MustCompile(`[^a-z0-9_-]+`)
 
-// newUsername returns a username with the name of its role and 130 random bits, which a long name does
-// not cut off.
+// newUsername returns a username with the name of its role and 130 random bits. A role name that is
+// too long is cut off.
 func newUsername(role, emailDomain string) string {
 	random := "-" + strings.ToLower(rand.Text())
 	name := usernamePrefix + notInUsername.ReplaceAllString(strings.ToLower(role), "-")

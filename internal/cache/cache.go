@@ -1,15 +1,14 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package cache keeps loaded values in memory, so that a hot path needs neither
-// storage nor network. Everything that the engine caches is in a Cache: roles,
-// connections, client secrets, tokens.
+// Package cache keeps loaded values in memory, so that a hot path needs neither storage nor
+// network. Everything that the engine caches is in a Cache: roles, connections, client secrets,
+// tokens.
 //
-// Three invariants hold. Concurrent callers of a missing key share one load,
-// which no single caller can cancel. A value whose load overlapped a Drop of
-// its key is returned to those who waited for it, but never cached, and a Get
-// that starts after the Drop never receives it. A cache with a Size never
-// holds more entries than that.
+// Three invariants hold. Concurrent callers of a missing key share one load, which no single caller
+// can cancel. A value whose load overlapped a Drop of its key is returned to those who waited for
+// it, but never cached, and a Get that starts after the Drop never receives it. A cache with a Size
+// never holds more entries than that.
 //
 // The package imports nothing of this project.
 package cache
@@ -23,34 +22,33 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// State is what a caller may do with a cached value.
+// State says what a caller may do with a cached value.
 type State int
 
 const (
 	// Fresh values are returned.
 	Fresh State = iota
-	// Stale values are returned, and replaced in the background.
+	// Stale values are returned, and reloaded in the background.
 	Stale
-	// Expired values are replaced before Get returns.
+	// Expired values are reloaded before Get returns.
 	Expired
 )
 
-// Options configure a Cache. The zero value is unbounded and never drops a
-// value by itself.
+// Options configure a Cache. The zero value is unbounded and never drops a value by itself.
 type Options[V any] struct {
-	// Lifetime ends every load; context.Background by default.
+	// Lifetime ends every load. Default: context.Background.
 	Lifetime context.Context
-	// LoadTimeout bounds one load; a minute by default.
+	// LoadTimeout bounds one load. Default: one minute.
 	LoadTimeout time.Duration
-	// Size is the largest number of entries; the least recently used one makes
-	// room for a new one. 0 means no limit.
+	// Size is the largest number of entries. A new entry replaces the least recently used one. 0
+	// means no limit.
 	Size int
-	// Keep reports whether a loaded value may be cached; all are by default.
+	// Keep reports whether a loaded value may be cached. Default: all values.
 	Keep func(V) bool
 }
 
-// Cache is a map of values that are loaded when they are first needed. It is
-// safe for concurrent use. Cached values are shared and must not be changed.
+// Cache is a map of values that are loaded when they are first needed. It is safe for concurrent
+// use. Cached values are shared and must not be changed.
 type Cache[K comparable, V any] struct {
 	options Options[V]
 
@@ -60,7 +58,7 @@ type Cache[K comparable, V any] struct {
 	stats   Stats
 }
 
-// Stats are how much a cache was used. The zero value is that of one that was not.
+// Stats counts the uses of a cache.
 type Stats struct {
 	// Hits are calls of Get that returned a cached value, and Misses the others.
 	Hits, Misses uint64
@@ -73,7 +71,7 @@ func (s Stats) Add(other Stats) Stats {
 	return Stats{Hits: s.Hits + other.Hits, Misses: s.Misses + other.Misses, Entries: s.Entries + other.Entries}
 }
 
-// loading is a load under way. The fields below done are written before it is closed.
+// loading is a load under way. value and err are written before done is closed.
 type loading[V any] struct {
 	done  chan struct{}
 	value V
@@ -101,10 +99,9 @@ func New[K comparable, V any](options Options[V]) *Cache[K, V] {
 	return &Cache[K, V]{options: options, entries: entries, loads: map[K]*loading[V]{}}
 }
 
-// Get returns the value of a key, and loads it if there is none or if state
-// reports that the cached one is expired. A nil state treats every cached
-// value as fresh. Get returns early with the error of ctx; the load goes on
-// for the callers that still wait for it.
+// Get returns the value of a key. It loads the value if there is none or if state reports that the
+// cached one is expired. A nil state treats every cached value as fresh. If ctx ends, Get returns
+// its error, and the load continues for other callers.
 func (c *Cache[K, V]) Get(ctx context.Context, key K, state func(V) State, load func(context.Context) (V, error)) (V, error) {
 	c.mu.Lock()
 	value, found := c.entries.Get(key)
@@ -147,7 +144,7 @@ func stateOf[V any](state func(V) State, value V) State {
 	return state(value)
 }
 
-// start joins the load of a key, or starts it. The caller holds mu.
+// start returns the running load of a key, or starts one. The caller holds mu.
 func (c *Cache[K, V]) start(key K, load func(context.Context) (V, error)) *loading[V] {
 	if pending, found := c.loads[key]; found {
 		return pending
@@ -175,16 +172,14 @@ func (c *Cache[K, V]) run(key K, pending *loading[V], load func(context.Context)
 	}
 }
 
-// Peek returns a cached value as it is, without loading it and without
-// counting as a use.
+// Peek returns a cached value without loading it. It does not count as a use.
 func (c *Cache[K, V]) Peek(key K) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.entries.Peek(key)
 }
 
-// Update replaces a cached value by what change returns. It does nothing if
-// the key is not cached.
+// Update replaces a cached value by the result of change. It does nothing if the key is not cached.
 func (c *Cache[K, V]) Update(key K, change func(V) V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,8 +198,8 @@ func (c *Cache[K, V]) Drop(key K) (V, bool) {
 	return value, found
 }
 
-// DropFunc removes the cached entries that match, and every load under way,
-// because what it will return is not known yet.
+// DropFunc removes the cached entries that match. It also discards the results of all running
+// loads, because these may match.
 func (c *Cache[K, V]) DropFunc(match func(K, V) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,7 +219,7 @@ func (c *Cache[K, V]) Clear() {
 	clear(c.loads)
 }
 
-// Stats returns how much the cache was used.
+// Stats returns the uses and entries of the cache.
 func (c *Cache[K, V]) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

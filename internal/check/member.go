@@ -14,8 +14,8 @@ import (
 type Member struct {
 	Subject
 	Groups []string
-	// Username is that of the user, or empty if it depends on the caller and the caller of the check has
-	// none: then Template is the username of the role.
+	// Username is that of the user, or empty if it depends on the caller and the caller of the
+	// check has none: then Template is the username of the role.
 	Username, Template string
 }
 
@@ -28,7 +28,8 @@ type memberCheck struct {
 	quotas  quotaLookup
 }
 
-// Run compares the role with its user pool. Whether IAM allows to change memberships is not compared.
+// Run compares the role with its user pool. Whether IAM allows to change memberships is not
+// compared.
 func (m Member) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	c := &memberCheck{
 		Member: m, lookups: newLookups(m.Subject), groups: newGroupLookups(m.Groups),

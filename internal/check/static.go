@@ -72,8 +72,8 @@ func (s StaticPassword) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	return append(findings, c.quotas.check())
 }
 
-// Precheck reads only what can certainly stop a rotation, the user and the app
-// client, and returns the user if it could be read.
+// Precheck reads only what can certainly stop a rotation, the user and the app client, and returns
+// the user if it could be read.
 func (s StaticPassword) Precheck(ctx context.Context, pool Pool) ([]Finding, cognito.UserState) {
 	c := &passwordCheck{StaticPassword: s, lookups: newLookups(s.Subject)}
 	c.identity, c.rules = Result[string]{}, Result[cognito.PoolRules]{} // the calls below fail if these do

@@ -23,8 +23,8 @@ const (
 	defaultRegion = "us-east-1"
 )
 
-// awsConfig reads the SDK's environment and files and does no network I/O:
-// credentials are fetched by the first call that needs them.
+// awsConfig reads the SDK's environment and files and does no network I/O: credentials are fetched
+// by the first call that needs them.
 func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, error) {
 	// Clients outlive the request that asked for them first, so the context of that must not end
 	// them.
@@ -45,8 +45,8 @@ func (s *Service) awsConfig(ctx context.Context, key clientKey) (aws.Config, err
 	return cfg, nil
 }
 
-// isFederated reports whether the role of a client is reached by the identity
-// token itself, with no other role assumed on top of it.
+// isFederated reports whether the role of a client is reached by the identity token itself, with no
+// other role assumed on top of it.
 func (s *Service) isFederated(key clientKey) bool {
 	return s.settings.IdentityToken != nil && key.assumeRoleARN == s.settings.AssumeRoleARN
 }
@@ -85,8 +85,8 @@ func cachedCredentials(provider aws.CredentialsProvider) aws.CredentialsProvider
 	})
 }
 
-// markedCredentials mark their errors, so that they are told from those of the
-// call that needed the credentials.
+// markedCredentials marks errors of the credentials, which are then distinguished from errors of
+// the call that needed them.
 type markedCredentials struct{ aws.CredentialsProvider }
 
 // Retrieve fetches credentials.
@@ -105,8 +105,7 @@ func (e *credentialsError) Error() string { return e.err.Error() }
 
 func (e *credentialsError) Unwrap() error { return e.err }
 
-// endpointOr returns the configured endpoint, or else what the SDK found in
-// its own environment.
+// endpointOr returns the configured endpoint, or else what the SDK found in its own environment.
 func endpointOr(found *string, configured string) *string {
 	if configured == "" {
 		return found

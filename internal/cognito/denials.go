@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// denialMemory is how long a denied AdminSetUserPassword is not tried again. It is
-// short, so that a corrected IAM policy takes effect soon.
+// denialMemory is how long a denied AdminSetUserPassword is not tried again. It is short, so that a
+// corrected IAM policy takes effect soon.
 const denialMemory = 10 * time.Minute
 
-// denials records the targets for which IAM denies AdminSetUserPassword. The
-// zero value is ready.
+// denials records the targets for which IAM denies AdminSetUserPassword. The zero value is ready.
 type denials struct {
 	mu    sync.Mutex
 	until map[Target]time.Time

@@ -219,7 +219,7 @@ func explainSilence(err error) string {
 		return "no answer in time"
 	case errors.Is(err, errPage):
 		return errPage.Error()
-	case garbled(err):
+	case isGarbled(err):
 		return "the answer was cut short or is not Cognito's"
 	case errors.As(err, &transport):
 		return "no answer: " + transport.Err.Error()
@@ -282,8 +282,8 @@ func hasCode(err error, code string) bool {
 	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
-// garbled reports whether a response could not be read to its end.
-func garbled(err error) bool {
+// isGarbled reports whether a response could not be read to its end.
+func isGarbled(err error) bool {
 	var unreadable *smithy.DeserializationError
 	return errors.As(err, &unreadable)
 }

@@ -25,60 +25,61 @@ const codeInvalidClient = "invalid_client"
 
 // MachineTokenRequest asks for an access token of an app client.
 type MachineTokenRequest struct {
-	// Source decides what else is required: a Domain, or a Target.
+	// Source says where the token comes from. The endpoint requires Domain, the API requires
+	// Target.
 	Source TokenSource
 	// Domain is the domain of the pool, see ParseDomain.
 	Domain string
-	// Target is where the pool is. Its UserPoolID is required only if AppClient
-	// has no secret, which is looked up then.
+	// Target is the user pool. Its UserPoolID is required only if AppClient has no secret, which is
+	// then looked up.
 	Target Target
 	// AppClient must be confidential and allow client_credentials.
 	AppClient AppClient
 	// SecretPool, if set, is the user pool that AppClient.Secret came from. The secret is then sent
 	// only to a domain of that pool. A secret that is looked up comes from Target.
 	SecretPool *Target
-	// Scopes of resource servers, such as "api/read"; none means all that the client allows.
+	// Scopes are scopes of resource servers, such as "api/read". None means all that the app client
+	// allows.
 	Scopes []string
-	// ClientMetadata reaches a pre token generation trigger.
+	// ClientMetadata is passed to a pre token generation trigger.
 	ClientMetadata map[string]string
-	// MinTTL is how long a token should still live. A token in the first quarter
-	// of its life satisfies every MinTTL.
+	// MinTTL is the requested remaining lifetime. A token in the first quarter of its lifetime
+	// satisfies every MinTTL.
 	MinTTL time.Duration
-	// Fresh asks for a token that is at most one minute old, for a client whose
-	// token was refused. All who ask for one share it.
+	// Fresh requests a token that is at most one minute old, for a client whose token was refused.
+	// Concurrent requests share it.
 	Fresh bool
-	// NoCache buys a token of its own for this request.
+	// NoCache requests a new token from Cognito, which AWS bills.
 	NoCache bool
-	// Partition is the part of the cache to use: the name of the role. Requests
-	// in different partitions share no token and evict none of each other's.
+	// Partition is the part of the cache to use: the name of the role. Partitions share no tokens
+	// and do not evict each other's.
 	Partition string
 }
 
 // MachineToken is an access token of an app client. Cognito cannot revoke it.
 type MachineToken struct {
 	AccessToken string
-	// Type is how to present it: Bearer.
+	// Type is the token type: Bearer.
 	Type string
 	// Issued is when it was fetched.
 	Issued time.Time
-	// Expires is when it expires: what the token itself says or the response
-	// says, whichever is earlier.
+	// Expires is when it expires: the earlier of the times in the token and in the response.
 	Expires time.Time
-	// Next is from when on the next one can be had.
+	// Next is when a newer token can be read.
 	Next time.Time
 	// Scopes are those that were granted, or nil when the token does not say.
 	Scopes []string
-	// BelowMinTTL means that the token lives less than MinTTL, because its app
-	// client's tokens do, or because it could not be replaced.
+	// BelowMinTTL is set if the remaining lifetime is less than MinTTL, because the app client
+	// issues shorter tokens or a refresh failed.
 	BelowMinTTL bool
 }
 
-// MachineToken returns a token, a cached one if possible: every token that
-// Cognito makes is paid for and counts against a quota of the whole account.
+// MachineToken returns a token, from the cache if possible: AWS bills every new token and counts it
+// against a quota of the account.
 func (s *Service) MachineToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	get := s.tokens.get
 	if r.NoCache {
-		get = s.buyToken
+		get = s.newToken
 	}
 	token, err := get(ctx, r)
 	if err != nil {
@@ -92,19 +93,18 @@ func (t MachineToken) life() time.Duration { return t.Expires.Sub(t.Issued) }
 
 func (t MachineToken) left(now time.Time) time.Duration { return t.Expires.Sub(now) }
 
-// DropClient removes what is cached of an app client: its tokens, and its
-// secret if it was looked up.
+// DropClient drops the cached tokens of an app client, and its secret if it was looked up.
 func (s *Service) DropClient(clientID string) {
 	s.tokens.dropClient(clientID)
 	s.dropSecret(clientID)
 }
 
-// DropPartition removes the cached tokens of a partition.
+// DropPartition drops the cached tokens of a partition.
 func (s *Service) DropPartition(name string) { s.tokens.dropPartition(name) }
 
-// buyToken fetches a token. A secret that was looked up may have been rotated
-// since, so if it is refused it is read again, once.
-func (s *Service) buyToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
+// newToken requests a new token. If a secret that was looked up is refused, it may have been
+// rotated, and is looked up again, once.
+func (s *Service) newToken(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	if pool, needed := r.secretPool(); needed {
 		if err := s.ConfirmDomain(ctx, pool, r.Domain); err != nil {
 			return MachineToken{}, err
@@ -139,21 +139,21 @@ func (s *Service) fetchToken(ctx context.Context, r MachineTokenRequest) (Machin
 	if err != nil {
 		return MachineToken{}, err
 	}
-	machine, err := s.read(r, token)
+	machine, err := s.toMachineToken(r, token)
 	if err == nil {
 		s.settings.Observer.Token(r.Partition, machine.life())
 	}
 	return machine, err
 }
 
-// fetched is what either source returns. A life of 0 is unknown.
+// fetched is the response of either source. A life of 0 is unknown.
 type fetched struct {
 	accessToken, tokenType string
 	life                   time.Duration
 }
 
-// read accepts a response only if it can be a token.
-func (s *Service) read(r MachineTokenRequest, f fetched) (MachineToken, error) {
+// toMachineToken returns the token of a response, or an error if the response cannot be one.
+func (s *Service) toMachineToken(r MachineTokenRequest, f fetched) (MachineToken, error) {
 	if !strings.EqualFold(f.tokenType, "Bearer") || strings.ContainsAny(f.accessToken, " \t\r\n") {
 		return MachineToken{}, notATokenEndpoint(r.step())
 	}

@@ -20,8 +20,8 @@ const createAttempts = 3
 // pageSize is the largest page that Cognito returns.
 const pageSize = 60
 
-// Pool is one user pool, reached with one role. Each of its methods is one call to
-// Cognito or a few; IssueUser combines those of a new user.
+// Pool is one user pool, reached with one role. Each of its methods is one call to Cognito or a
+// few; IssueUser combines those of a new user.
 type Pool struct {
 	target  Target
 	api     *cip.Client
@@ -59,10 +59,10 @@ type UserState struct {
 	Attributes map[string]string
 }
 
-// IsNamed reports whether a name that found the user is its own: its username, its
-// sub, or, in pools that sign in by e-mail or phone number, an address that is
-// verified. Cognito also finds users by an alias that is none of these, such as a
-// preferred_username, which users may choose themselves.
+// IsNamed reports whether a name that found the user is its own: its username, its sub, or, in
+// pools that sign in by e-mail or phone number, an address that is verified. Cognito also finds
+// users by an alias that is none of these, such as a preferred_username, which users may choose
+// themselves.
 func (u UserState) IsNamed(name string) bool {
 	if strings.EqualFold(u.Username, name) || u.Sub == name {
 		return true
@@ -75,10 +75,9 @@ func (u UserState) IsNamed(name string) bool {
 	return false
 }
 
-// CreateUser creates a user without sending an invitation. An attempt whose
-// response was lost is repeated, and a user of that name then counts as created
-// here; before that such a user is another one, and the error's Code is
-// UsernameExistsException.
+// CreateUser creates a user without sending an invitation. An attempt whose response was lost is
+// repeated, and a user of that name then counts as created here; before that such a user is another
+// one, and the error's Code is UsernameExistsException.
 func (p *Pool) CreateUser(ctx context.Context, u NewUser) (User, error) {
 	lost := false
 	for attempt := 1; ; attempt++ {
@@ -126,7 +125,7 @@ func (p *Pool) createOnce(ctx context.Context, u NewUser) (User, error) {
 // adopt reads the user that a create with a lost response made.
 func (p *Pool) adopt(ctx context.Context, username string) (User, error) {
 	var state UserState
-	err := overLag(ctx, func() (err error) {
+	err := retryWhileUnknown(ctx, func() (err error) {
 		state, err = p.User(ctx, username)
 		return err
 	})
@@ -157,16 +156,15 @@ func (p *Pool) User(ctx context.Context, username string) (UserState, error) {
 func (p *Pool) SetPassword(ctx context.Context, username, password string) error {
 	err := p.ReplacePassword(ctx, username, password)
 	if IsPasswordUsed(err) {
-		// The user is new and its only other password differs, so an attempt with a
-		// lost response has set this one.
+		// The user is new and its only other password differs, so an attempt with a lost response
+		// has set this one.
 		return nil
 	}
 	return err
 }
 
-// DeleteUser deletes a user and ends its sessions. JWTs stay valid until they
-// expire for those who do not ask Cognito. A missing user or pool is an error,
-// see IsUserGone and IsPoolGone.
+// DeleteUser deletes a user and ends its sessions. JWTs stay valid until they expire for those who
+// do not ask Cognito. A missing user or pool is an error, see IsUserGone and IsPoolGone.
 func (p *Pool) DeleteUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminDeleteUser(ctx, &cip.AdminDeleteUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
@@ -175,8 +173,7 @@ func (p *Pool) DeleteUser(ctx context.Context, username string) error {
 	return nil
 }
 
-// DisableUser prevents sign-ins of a user and ends its sessions. A disabled user
-// stays disabled.
+// DisableUser prevents sign-ins of a user and ends its sessions. A disabled user stays disabled.
 func (p *Pool) DisableUser(ctx context.Context, username string) error {
 	_, err := p.api.AdminDisableUser(ctx, &cip.AdminDisableUserInput{UserPoolId: &p.target.UserPoolID, Username: &username})
 	if err != nil {
@@ -185,10 +182,10 @@ func (p *Pool) DisableUser(ctx context.Context, username string) error {
 	return p.SignOutUser(ctx, username)
 }
 
-// DeleteNewUser deletes a user that was just created. It repeats the call for a
-// while before it accepts that there is no such user.
+// DeleteNewUser deletes a user that was just created. It repeats the call for a while before it
+// accepts that there is no such user.
 func (p *Pool) DeleteNewUser(ctx context.Context, username string) error {
-	return overLag(ctx, func() error { return p.DeleteUser(ctx, username) })
+	return retryWhileUnknown(ctx, func() error { return p.DeleteUser(ctx, username) })
 }
 
 func (p *Pool) step(doing, username string) string {

@@ -25,8 +25,8 @@ func newSecretCache(lifetime context.Context) *secretCache {
 	return cache.New[secretKey](cache.Options[string]{Lifetime: lifetime, LoadTimeout: fetchTimeout})
 }
 
-// lookUpSecret reads the secret of an app client from its pool, once. It
-// requires cognito-idp:DescribeUserPoolClient.
+// lookUpSecret reads the secret of an app client from its pool, once. It requires
+// cognito-idp:DescribeUserPoolClient.
 func (s *Service) lookUpSecret(ctx context.Context, target Target, clientID string) (string, error) {
 	secret, err := s.secrets.Get(ctx, secretKey{target, clientID}, nil, func(ctx context.Context) (string, error) {
 		return s.describeSecret(ctx, target, clientID)
@@ -46,9 +46,8 @@ func (s *Service) dropSecret(clientID string) {
 	s.secrets.DropFunc(func(key secretKey, _ string) bool { return key.clientID == clientID })
 }
 
-// describeSecret reads the secret that Cognito shows, which is the one that the
-// app client was created with. If that was deleted, Cognito shows none, although
-// the app client has others.
+// describeSecret reads the secret that Cognito shows, which is the one that the app client was
+// created with. If that was deleted, Cognito shows none, although the app client has others.
 func (s *Service) describeSecret(ctx context.Context, target Target, clientID string) (string, error) {
 	step := lookupStep(target, clientID)
 	pool, err := s.Pool(ctx, target)

@@ -130,7 +130,7 @@ type Service struct {
 	caller    *callerCache
 }
 
-// clientKey is all that tells one AWS client of a Service from another.
+// clientKey has everything in which the AWS clients of a Service differ.
 type clientKey struct {
 	region, assumeRoleARN, externalID string
 }
@@ -148,7 +148,7 @@ func New(lifetime context.Context, settings Settings) *Service {
 	s.key.Store(&staticKey{settings.AccessKeyID, settings.SecretAccessKey, settings.SessionToken})
 	s.limiters.SetRates(limiterRates(settings.RateLimits), fixedCategories(settings.RateLimits)...)
 	s.quotas = newQuotaCache(lifetime)
-	s.tokens = newTokenCache(lifetime, settings.Now, s.buyToken, settings.OnRefreshFailure)
+	s.tokens = newTokenCache(lifetime, settings.Now, s.newToken, settings.OnRefreshFailure)
 	s.secrets = newSecretCache(lifetime)
 	s.caller = newCallerCache(lifetime)
 	return s

@@ -14,15 +14,15 @@ const parallelWrites = 8
 
 type startKey struct{}
 
-// uncut returns a context that outlives its caller: when the caller goes away,
-// no attempt of a call is started any more, but the one under way is not cut.
-// It ends within Settings.RequestTimeout, and then its outcome is known.
-func uncut(ctx context.Context) context.Context {
+// uninterrupted returns a context that does not end with ctx. After the end of ctx no attempt of a
+// call is started, but an attempt under way is completed, within Settings.RequestTimeout, so that
+// its outcome is known.
+func uninterrupted(ctx context.Context) context.Context {
 	return context.WithValue(context.WithoutCancel(ctx), startKey{}, ctx)
 }
 
-// startContext returns the context that an attempt may start in: that of the
-// caller, where ctx outlives it.
+// startContext returns the context in which an attempt may start. If ctx was made by uninterrupted,
+// that is the context of the caller.
 func startContext(ctx context.Context) context.Context {
 	if start, ok := ctx.Value(startKey{}).(context.Context); ok {
 		return start
@@ -30,15 +30,16 @@ func startContext(ctx context.Context) context.Context {
 	return ctx
 }
 
-// undoContext returns a context for undoing what was done in ctx.
-func undoContext(ctx context.Context) (context.Context, context.CancelFunc) {
+// forUndo returns a context for undoing what was done in ctx. It lasts UndoTimeout, whether or not
+// ctx has ended.
+func forUndo(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx = context.WithValue(context.WithoutCancel(ctx), startKey{}, nil)
 	return context.WithTimeout(ctx, UndoTimeout)
 }
 
-// siblings are calls for one user that are made at the same time. After the
-// first failure none is started or repeated, but those under way go on to
-// their end: AWS may carry out a call that was cut, in the middle of the undo.
+// siblings are concurrent calls for one user. After the first failure no call is started or
+// repeated, but the calls under way are completed: AWS may execute a canceled call later, during
+// the undo.
 type siblings struct {
 	group errgroup.Group
 	ctx   context.Context

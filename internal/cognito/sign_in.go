@@ -112,9 +112,9 @@ func (p *Pool) startFirstSignIn(ctx context.Context, app AppClient, c Login, met
 	return answer, nil
 }
 
-// finishFirstSignIn responds with the permanent password. After a lost response a
+// answerFirstSignIn responds with the permanent password. After a lost response a
 // sign-in shows whether it was set.
-func (p *Pool) finishFirstSignIn(ctx context.Context, app AppClient, demand reply, c Login, metadata map[string]string) (reply, error) {
+func (p *Pool) answerFirstSignIn(ctx context.Context, app AppClient, demand reply, c Login, metadata map[string]string) (reply, error) {
 	step := p.step("setting the password of user", c.Username)
 	answer, err := p.respond(ctx, step, app, demand, c.Username, map[string]string{"NEW_PASSWORD": c.Password}, metadata)
 	if err == nil || KindOf(err) != KindUnavailable {

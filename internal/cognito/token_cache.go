@@ -18,46 +18,45 @@ import (
 )
 
 const (
-	// cachedTokensMax is how many tokens one partition holds. A token takes some 2 kB.
+	// cachedTokensMax is how many tokens one partition holds. A token takes about 2 kB.
 	cachedTokensMax = 16
 
-	// refreshShare of its life is when a token is replaced, more or less a
-	// random refreshJitter, so that many nodes and clients do not do it at once.
-	// AWS names three quarters:
+	// refreshShare is the part of its lifetime after which a token is refreshed, plus or minus a
+	// random refreshJitter, so that nodes and clients do not refresh at the same time. AWS
+	// recommends three quarters:
 	// https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-caching-tokens.html
 	refreshShare  = 0.75
 	refreshJitter = 0.05
 
-	// youngShare of its life is how long a token satisfies every MinTTL, so that
-	// a demand that no token can meet does not buy one per read.
+	// youngShare is the part of its lifetime in which a token satisfies every MinTTL, so that a
+	// MinTTL that no token can satisfy does not request a token per read.
 	youngShare = 0.25
-	// freshAge is how old a token may be for a request that asks for a fresh one.
+	// freshAge is the greatest age of a token for a request with Fresh.
 	freshAge = time.Minute
-	// leastLife is what a token must have left to be returned at all.
+	// leastLife is the least remaining lifetime of a token that is returned.
 	leastLife = time.Second
 
-	// fetchTimeout bounds a fetch. It is shared, so no single reader bounds it.
+	// fetchTimeout bounds a fetch. Readers share it, so the deadline of a single reader does not
+	// bound it.
 	fetchTimeout = 45 * time.Second
 
-	// retryFirst and retryMax bound the pause after a failed replacement of a
-	// token that is still good.
+	// retryFirst and retryMax bound the pause after a failed refresh of a token that is still
+	// valid.
 	retryFirst = 5 * time.Second
 	retryMax   = time.Minute
 )
 
-// RefreshFailure describes a token that could not be replaced and is returned
-// until it expires.
+// RefreshFailure describes a failed refresh of a token that is returned until it expires.
 type RefreshFailure struct {
 	Err error
-	// Again is when the next attempt is made at the earliest.
+	// Again is the earliest time of the next attempt.
 	Again time.Time
 	// Expires is when the cached token expires.
 	Expires time.Time
 }
 
-// tokenCache holds machine tokens in memory, in one partition for each role, so
-// that the readers of one role cannot evict the tokens of another. It is safe
-// for concurrent use.
+// tokenCache holds machine tokens in memory, in one partition for each role, so that the readers of
+// one role cannot evict the tokens of another. It is safe for concurrent use.
 type tokenCache struct {
 	now      func() time.Time
 	random   func() float64
@@ -67,15 +66,16 @@ type tokenCache struct {
 
 	mu         sync.RWMutex
 	partitions map[string]*tokenPartition
-	// evictions has for each partition when tokens were fetched that evicted others, within freshAge.
+	// evictions has for each partition the times, within freshAge, of fetches that evicted other
+	// tokens.
 	evictions map[string][]time.Time
-	// dropped are the stats of partitions that were dropped.
+	// dropped is the sum of the stats of partitions that were dropped.
 	dropped cache.Stats
 }
 
 type tokenPartition = cache.Cache[tokenKey, cachedToken]
 
-// tokenKey is everything that shapes a token.
+// tokenKey has everything that a token depends on.
 type tokenKey struct {
 	source           TokenSource
 	domain           string
@@ -87,7 +87,8 @@ type tokenKey struct {
 // cachedToken is one entry.
 type cachedToken struct {
 	MachineToken
-	// failures in a row to replace it, and when the next attempt may be made.
+	// failures is the number of failed refreshes since the last success, and again the earliest
+	// time of the next one.
 	failures int
 	again    time.Time
 }
@@ -104,20 +105,19 @@ func newTokenCache(lifetime context.Context, now func() time.Time, fetch fetchFu
 	}
 }
 
-// get returns the cached token if it is good for the request, and has it
-// replaced in the background when it is due. Otherwise the reader waits for
-// the one fetch that all readers of the token share. If that fails, the cached
-// token is returned as long as it lives.
+// get returns the cached token if it satisfies the request, and refreshes it in the background when
+// that is due. Otherwise it waits for a fetch, which all readers of the token share. If the fetch
+// fails, it returns the cached token while that is valid.
 func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	partition, key := c.partition(r.Partition), keyOf(r)
 	token, err := partition.Get(ctx, key,
 		func(t cachedToken) cache.State { return t.state(r, c.now()) },
 		func(ctx context.Context) (cachedToken, error) { return c.load(ctx, partition, key, r) })
 	if err == nil {
-		return token.shown(), nil
+		return token.forReader(), nil
 	}
 	if cached, found := partition.Peek(key); found && !r.Fresh && cached.left(c.now()) >= leastLife {
-		return cached.shown(), nil
+		return cached.forReader(), nil
 	}
 	if ctx.Err() != nil {
 		return MachineToken{}, fail(r.step(), ctx.Err())
@@ -140,7 +140,7 @@ func (c *tokenCache) partition(name string) *tokenPartition {
 	return c.partitions[name]
 }
 
-// state says what a reader may do with a token.
+// state returns what a reader may do with a token.
 func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
 	age, left := now.Sub(t.Issued), t.left(now)
 	switch {
@@ -157,8 +157,9 @@ func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
 	}
 }
 
-// shown lets Next say when another read makes sense.
-func (t cachedToken) shown() MachineToken {
+// forReader returns the token with Next at the time of the next attempt, so that readers do not
+// read again too early.
+func (t cachedToken) forReader() MachineToken {
 	if t.again.After(t.Next) {
 		t.Next = t.again
 	}
@@ -171,14 +172,14 @@ func (c *tokenCache) load(ctx context.Context, partition *tokenPartition, key to
 	}
 	token, err := c.fetch(ctx, r)
 	if err != nil {
-		c.noteFailure(partition, key, err)
+		c.postponeRefresh(partition, key, err)
 		return cachedToken{}, err
 	}
 	return cachedToken{MachineToken: token}, nil
 }
 
-// allowEviction limits fetches for a full partition that does not hold the token. Otherwise readers who ask for one
-// set of scopes after the other would buy a token per read.
+// allowEviction limits the fetches that evict another token of a full partition. Without it readers
+// who alternate between many sets of scopes would request a token per read.
 func (c *tokenCache) allowEviction(partition *tokenPartition, key tokenKey, r MachineTokenRequest) error {
 	if _, found := partition.Peek(key); found || partition.Len() < cachedTokensMax {
 		return nil
@@ -195,8 +196,8 @@ func (c *tokenCache) allowEviction(partition *tokenPartition, key tokenKey, r Ma
 	return nil
 }
 
-// noteFailure spaces out the attempts to replace a token that is still good.
-func (c *tokenCache) noteFailure(partition *tokenPartition, key tokenKey, err error) {
+// postponeRefresh delays the next refresh of a token that is still valid, and reports the failure.
+func (c *tokenCache) postponeRefresh(partition *tokenPartition, key tokenKey, err error) {
 	now := c.now()
 	var failed *RefreshFailure
 	partition.Update(key, func(t cachedToken) cachedToken {
@@ -213,12 +214,12 @@ func (c *tokenCache) noteFailure(partition *tokenPartition, key tokenKey, err er
 	}
 }
 
-// refreshAfter returns how long a token of this life is not replaced.
+// refreshAfter returns the age at which a token with this lifetime is refreshed.
 func (c *tokenCache) refreshAfter(life time.Duration) time.Duration {
 	return time.Duration(float64(life) * (refreshShare + refreshJitter*(2*c.random()-1)))
 }
 
-// dropClient removes all tokens of an app client.
+// dropClient drops all tokens of an app client.
 func (c *tokenCache) dropClient(id string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -227,7 +228,7 @@ func (c *tokenCache) dropClient(id string) {
 	}
 }
 
-// dropPartition removes all tokens of a partition.
+// dropPartition drops a partition.
 func (c *tokenCache) dropPartition(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,7 +240,7 @@ func (c *tokenCache) dropPartition(name string) {
 	}
 }
 
-// stats adds up those of all partitions.
+// stats returns the sum of the stats of all partitions.
 func (c *tokenCache) stats() cache.Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -250,9 +251,8 @@ func (c *tokenCache) stats() cache.Stats {
 	return sum
 }
 
-// keyOf returns the key of a request. The order of scopes makes no difference
-// to Cognito, nor does that of metadata. A secret that is looked up is not part
-// of it: the pool and the app client stand for it.
+// keyOf returns the key of a request. The order of scopes and of metadata does not matter. A secret
+// that is looked up is not part of the key: pool and app client identify it.
 func keyOf(r MachineTokenRequest) tokenKey {
 	key := tokenKey{source: cmp.Or(r.Source, SourceEndpoint), domain: r.Domain, target: r.Target, app: r.AppClient}
 	key.scopes = joined(slices.Compact(slices.Sorted(slices.Values(r.Scopes))))
@@ -264,7 +264,7 @@ func keyOf(r MachineTokenRequest) tokenKey {
 	return key
 }
 
-// joined puts the length before each text, so that no two lists look the same.
+// joined concatenates texts with their lengths, so that different lists have different results.
 func joined(texts []string) string {
 	var all []byte
 	for _, text := range texts {

@@ -25,8 +25,7 @@ func (p *Pool) AddToGroup(ctx context.Context, username, group string) error {
 	return nil
 }
 
-// RemoveFromGroup ends the membership of a user in a group. One that is no
-// member is no error.
+// RemoveFromGroup ends the membership of a user in a group. One that is no member is no error.
 func (p *Pool) RemoveFromGroup(ctx context.Context, username, group string) error {
 	_, err := p.api.AdminRemoveUserFromGroup(ctx, &cip.AdminRemoveUserFromGroupInput{
 		UserPoolId: &p.target.UserPoolID, Username: &username, GroupName: &group,
@@ -37,12 +36,11 @@ func (p *Pool) RemoveFromGroup(ctx context.Context, username, group string) erro
 	return nil
 }
 
-// JoinGroups makes a user a member of groups, several at a time. After the first
-// failure, or the end of ctx, no call is started any more; those under way end
-// before JoinGroups returns. The Outcome of the error is unknown if that of any
-// call is: AWS may carry it out later.
+// JoinGroups makes a user a member of groups, several at a time. After the first failure, or the
+// end of ctx, no call is started any more; those under way end before JoinGroups returns. The
+// Outcome of the error is unknown if that of any call is: AWS may carry it out later.
 func (p *Pool) JoinGroups(ctx context.Context, username string, groups []string) error {
-	work := newSiblings(uncut(ctx))
+	work := newSiblings(uninterrupted(ctx))
 	var anyUnknown atomic.Bool
 	for _, group := range groups {
 		work.run(func(ctx context.Context) error {
@@ -63,11 +61,10 @@ func (p *Pool) JoinGroups(ctx context.Context, username string, groups []string)
 	return err
 }
 
-// LeaveGroups ends the memberships of a user in groups, several at a time. It
-// tries all of them, and returns the first failure. A user or group that is gone
-// is no failure; left counts the groups that are there with the user. Cognito
-// has one code for a missing group and a missing pool, so IsPoolGone does not
-// apply: another call has to show that the pool exists.
+// LeaveGroups ends the memberships of a user in groups, several at a time. It tries all of them,
+// and returns the first failure. A user or group that is gone is no failure; left counts the groups
+// that are there with the user. Cognito has one code for a missing group and a missing pool, so
+// IsPoolGone does not apply: another call has to show that the pool exists.
 func (p *Pool) LeaveGroups(ctx context.Context, username string, groups []string) (left int, err error) {
 	var work errgroup.Group
 	work.SetLimit(parallelWrites)

@@ -15,21 +15,21 @@ import (
 const (
 	// UndoTimeout bounds the deletion of a user that could not be finished.
 	UndoTimeout = 20 * time.Second
-	// callTime is the part of a caller's time that is kept for the calls
-	// themselves. The rest may be spent waiting for slots.
+	// callTime is the part of a caller's time that is kept for the calls themselves. The rest may
+	// be spent waiting for slots.
 	callTime = 10 * time.Second
 )
 
 // UserRequest is everything that one issued user is made of.
 type UserRequest struct {
 	NewUser
-	// Password is the permanent one. It must differ from the temporary one, or a
-	// pool with a password history refuses it.
+	// Password is the permanent one. It must differ from the temporary one, or a pool with a
+	// password history refuses it.
 	Password string
 	// Groups must exist in the pool.
 	Groups []string
-	// AppClient signs the user in. With an empty ID no tokens are issued, and
-	// the password can only be set by AdminSetUserPassword.
+	// AppClient signs the user in. With an empty ID no tokens are issued, and the password can only
+	// be set by AdminSetUserPassword.
 	AppClient AppClient
 	// NoTokens omits the sign-in, or its tokens.
 	NoTokens bool
@@ -37,16 +37,16 @@ type UserRequest struct {
 	TOTP bool
 }
 
-// IssuedUser is a confirmed user in its groups, with the tokens of its first
-// sign-in and its authenticator, if they were asked for.
+// IssuedUser is a confirmed user in its groups, with the tokens of its first sign-in and its
+// authenticator, if they were asked for.
 type IssuedUser struct {
 	User
 	Tokens *Tokens
 	TOTP   *TOTP
 }
 
-// LeftoverError wraps the failure of IssueUser if a user may be left in the
-// pool although the attempt to delete it is over.
+// LeftoverError wraps the failure of IssueUser if a user may be left in the pool, because the
+// attempt to delete it failed.
 type LeftoverError struct {
 	// Err is the failure that made it necessary to delete the user.
 	Err error
@@ -59,16 +59,15 @@ func (e *LeftoverError) Error() string { return e.Err.Error() }
 // Unwrap returns the failure itself.
 func (e *LeftoverError) Unwrap() error { return e.Err }
 
-// IssueUser creates a user in three round trips: create it; set its password
-// while it joins its groups; sign it in. It begins when all of them have their
-// slots of the quotas: if these cannot be had before the deadline of ctx, it
-// fails with KindThrottled and nothing was created.
+// IssueUser creates a user in three round trips: it creates the user, sets its password while
+// adding it to its groups, and signs it in. It first reserves slots of the rate limits for all
+// calls. If they are not available before the deadline of ctx, it fails with KindThrottled and
+// creates nothing.
 //
-// When ctx ends, no call is started any more. A user that was created and not
-// finished is deleted before IssueUser returns, through the same connection and
-// after all calls for it have ended. If that is not certain, the error is a
-// *LeftoverError. IssueUser returns at the latest the sum of RequestTimeout and
-// UndoTimeout after the end of ctx.
+// After the end of ctx no further call is started. If a later call fails, the user is deleted
+// before IssueUser returns, through the same connection and after all its other calls have ended.
+// If the deletion fails, the error is a *LeftoverError. IssueUser returns within RequestTimeout
+// plus UndoTimeout after the end of ctx.
 func (p *Pool) IssueUser(ctx context.Context, r UserRequest) (*IssuedUser, error) {
 	issue := &userIssue{pool: p, request: r, byChallenge: r.AppClient.ID != "" && p.service.denials.recent(p.target, p.service.now())}
 	slots, err := issue.reserve(ctx)
@@ -76,16 +75,15 @@ func (p *Pool) IssueUser(ctx context.Context, r UserRequest) (*IssuedUser, error
 		return nil, err
 	}
 	defer slots.Release()
-	return issue.run(uncut(slots.Use(ctx)))
+	return issue.run(uninterrupted(slots.Use(ctx)))
 }
 
-// userIssue is the making of one user. Its methods follow in the order in
-// which they are called.
+// userIssue is one call of IssueUser. Its methods stand in the order in which they are called.
 type userIssue struct {
 	pool    *Pool
 	request UserRequest
-	// byChallenge means that IAM denies setting the password, which is set
-	// at the first sign-in then, as the user itself would do.
+	// byChallenge means that IAM denies AdminSetUserPassword. The password is then set by answering
+	// the challenge of the first sign-in, as a user would do.
 	byChallenge bool
 	user        User
 	// pending are the groups that the user has yet to join.
@@ -129,16 +127,16 @@ func (i *userIssue) needs() map[string]int {
 
 func (i *userIssue) signsIn() bool { return i.request.TOTP || !i.request.NoTokens }
 
-// run makes the user, or undoes what it made.
+// run creates the user and makes it usable, or deletes it.
 func (i *userIssue) run(ctx context.Context) (*IssuedUser, error) {
 	if err := i.create(ctx); err != nil {
 		if OutcomeOf(err) == OutcomeRefused {
 			return nil, err
 		}
-		// The user may have been made under the name that was asked for.
+		// The user may exist under the requested name.
 		return nil, i.undo(ctx, i.request.Username, err)
 	}
-	if err := i.finish(ctx); err != nil {
+	if err := i.complete(ctx); err != nil {
 		return nil, i.undo(ctx, i.user.Username, err)
 	}
 	return &i.issued, nil
@@ -152,7 +150,7 @@ func (i *userIssue) create(ctx context.Context) (err error) {
 
 // undo deletes the user and returns the failure that made it necessary.
 func (i *userIssue) undo(ctx context.Context, username string, failure error) error {
-	ctx, cancel := undoContext(ctx)
+	ctx, cancel := forUndo(ctx)
 	defer cancel()
 	if err := i.pool.DeleteNewUser(ctx, username); err != nil {
 		return &LeftoverError{failure, err}
@@ -160,15 +158,15 @@ func (i *userIssue) undo(ctx context.Context, username string, failure error) er
 	return failure
 }
 
-// finish makes the created user usable.
-func (i *userIssue) finish(ctx context.Context) error {
+// complete makes the created user usable.
+func (i *userIssue) complete(ctx context.Context) error {
 	if !i.byChallenge {
 		if err := i.setPasswordAndGroups(ctx); err != nil {
 			return err
 		}
 	}
 	if i.byChallenge {
-		return nameBothActions(i.finishByChallenge(ctx))
+		return nameBothActions(i.completeByChallenge(ctx))
 	}
 	if !i.signsIn() {
 		return nil
@@ -179,12 +177,12 @@ func (i *userIssue) finish(ctx context.Context) error {
 	return i.completeSignIn(ctx)
 }
 
-// setPasswordAndGroups sets the password while the user joins its groups. It
-// turns to the challenge if IAM denies setting it and the app client allows that.
+// setPasswordAndGroups sets the password while the user is added to its groups. If IAM denies that
+// and there is an app client, it sets byChallenge.
 func (i *userIssue) setPasswordAndGroups(ctx context.Context) error {
 	work, denied := newSiblings(ctx), false
 	work.run(func(ctx context.Context) error {
-		err := overLag(ctx, func() error { return i.pool.SetPassword(ctx, i.user.Username, i.request.Password) })
+		err := retryWhileUnknown(ctx, func() error { return i.pool.SetPassword(ctx, i.user.Username, i.request.Password) })
 		if err != nil && KindOf(err) == KindDenied && i.request.AppClient.ID != "" {
 			denied = true
 			return nil
@@ -205,19 +203,19 @@ func (i *userIssue) setPasswordAndGroups(ctx context.Context) error {
 func (i *userIssue) joinGroups(work *siblings) {
 	for _, group := range i.pending {
 		work.run(func(ctx context.Context) error {
-			return overLag(ctx, func() error { return i.pool.AddToGroup(ctx, i.user.Username, group) })
+			return retryWhileUnknown(ctx, func() error { return i.pool.AddToGroup(ctx, i.user.Username, group) })
 		})
 	}
 	i.pending = nil
 }
 
-// finishByChallenge signs in with the temporary password and replaces it.
-// Policies that were written for the older plugin allow no other way.
-func (i *userIssue) finishByChallenge(ctx context.Context) error {
+// completeByChallenge signs in with the temporary password and replaces it. IAM policies that were
+// written for the 2021 plugin allow no other way.
+func (i *userIssue) completeByChallenge(ctx context.Context) error {
 	if err := i.signInFirst(ctx); err != nil {
 		return err
 	}
-	// Groups are read when tokens are made, so the response waits until the user is in all of them.
+	// Tokens contain the groups, so the challenge is answered when the user is in all of them.
 	if err := i.answerChallenge(ctx); err != nil {
 		return err
 	}
@@ -227,12 +225,12 @@ func (i *userIssue) finishByChallenge(ctx context.Context) error {
 	return i.completeSignIn(ctx)
 }
 
-// signInFirst signs in with the temporary password while the user joins its groups.
+// signInFirst signs in with the temporary password while the user is added to its groups.
 func (i *userIssue) signInFirst(ctx context.Context) error {
 	temporary := Login{Username: i.user.Username, Password: i.request.TemporaryPassword}
 	work := newSiblings(ctx)
 	work.run(func(ctx context.Context) error {
-		return overLag(ctx, func() (err error) {
+		return retryWhileUnknown(ctx, func() (err error) {
 			i.reply, err = i.pool.startFirstSignIn(ctx, i.request.AppClient, temporary, i.request.ClientMetadata)
 			return err
 		})
@@ -242,24 +240,25 @@ func (i *userIssue) signInFirst(ctx context.Context) error {
 }
 
 func (i *userIssue) answerChallenge(ctx context.Context) (err error) {
-	i.reply, err = i.pool.finishFirstSignIn(ctx, i.request.AppClient, i.reply, i.login(), i.request.ClientMetadata)
+	i.reply, err = i.pool.answerFirstSignIn(ctx, i.request.AppClient, i.reply, i.login(), i.request.ClientMetadata)
 	return err
 }
 
-// login is what the user is handed out with.
+// login returns the credentials that the user is returned with.
 func (i *userIssue) login() Login {
 	return Login{Username: i.user.Username, Password: i.request.Password}
 }
 
 func (i *userIssue) signIn(ctx context.Context) error {
 	step := i.pool.step("signing in user", i.user.Username)
-	return overLag(ctx, func() (err error) {
+	return retryWhileUnknown(ctx, func() (err error) {
 		i.reply, err = i.pool.initiate(ctx, step, i.request.AppClient, i.login(), i.request.ClientMetadata)
 		return err
 	})
 }
 
-// completeSignIn enrolls the authenticator, if there is to be one, and takes the tokens.
+// completeSignIn enrolls an authenticator, if one is requested, and reads the tokens of the
+// sign-in.
 func (i *userIssue) completeSignIn(ctx context.Context) (err error) {
 	if i.request.TOTP {
 		i.issued.TOTP, i.reply, err = i.pool.enroll(ctx, i.user, i.request, i.reply)
@@ -277,8 +276,8 @@ func (i *userIssue) completeSignIn(ctx context.Context) (err error) {
 	return nil
 }
 
-// nameBothActions names the other IAM action that would do, if both ways to
-// set a password are denied.
+// nameBothActions adds the other IAM action to the error, if both actions that set a password are
+// denied.
 func nameBothActions(err error) error {
 	var e *Error
 	if errors.As(err, &e) && e.Kind == KindDenied && strings.Contains(e.Detail, "AdminRespondToAuthChallenge") {

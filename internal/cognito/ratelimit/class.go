@@ -19,13 +19,11 @@ const (
 	classes = iota
 )
 
-// strides are what a slot costs a class: the inverse of its weight. While all
-// classes wait, of nine slots four go to requests, four to revocations and one
-// to background work.
+// strides is the cost of a slot for each class: the inverse of its weight. While all classes wait,
+// of nine slots four go to requests, four to revocations and one to background work.
 var strides = [classes]int64{Request: 1, Revocation: 1, Background: 4}
 
-// share returns the part of its slots that a queue gives to a class while the
-// active ones wait, too.
+// share returns the part of a queue's slots that a class gets while the active classes wait, too.
 func (c Class) share(active [classes]bool) float64 {
 	var sum float64
 	for class, stride := range strides {

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Limiters are the queues of all accounts. They outlive the settings of a
-// mount, so that a change of these starts no quota anew. The zero value is
-// ready and limits nothing until SetRates. It is safe for concurrent use.
+// Limiters has the queues of all accounts. They outlive the settings of a mount, so that a change
+// of the settings does not reset the use of a quota. The zero value is ready and limits nothing
+// until SetRates. It is safe for concurrent use.
 type Limiters struct {
 	mu    sync.Mutex
 	rates map[string]float64
@@ -29,19 +29,18 @@ type Limiters struct {
 	places   uint64
 }
 
-// account is what AWS counts quotas for.
+// account is an AWS account, for which AWS counts the quotas.
 type account struct {
 	id     string
 	queues map[string]*queue
-	// reservations are those that are not released, in order of their place.
+	// reservations has the reservations that are not released, in order of their place.
 	reservations []*Reservation
 	timer        *time.Timer
 }
 
-// SetRates sets the requests per second of every category, for all accounts,
-// and forgets what SetAccountRates set. A category that is absent is not
-// limited. The fixed ones keep their rate whatever SetAccountRates says.
-// Requests that wait benefit at once.
+// SetRates sets the requests per second of every category, for all accounts, and drops what
+// SetAccountRates set. A category that is absent is not limited. The fixed ones keep their rate
+// whatever SetAccountRates says. The new rates also apply to waiting requests.
 func (l *Limiters) SetRates(rates map[string]float64, fixed ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,15 +101,14 @@ func (l *Limiters) applyRates(a *account) {
 	l.dispatch(a)
 }
 
-// useTime is what a caller must have left of its time when its slot comes. In
-// a queue that is too long for the time of its callers, the first one is always
-// about to give up: without this every slot would be used too late.
+// useTime is how much time a caller must have left when its slot comes. In a queue that is too long
+// for the time of its callers, the first caller is always about to give up: without useTime every
+// slot would be used too late.
 const useTime = 5 * time.Second
 
-// Wait waits for a slot of a category, as long as ctx leaves time to use it,
-// and returns an *Error if none comes by then: five seconds before the deadline
-// of ctx, or after half of a short time. The request has the class of ctx, or
-// the place of the reservation that ctx carries.
+// Wait waits for a slot of a category as long as ctx leaves time to use it: until five seconds
+// before the deadline of ctx, or for half of a short time. It returns an *Error if no slot comes.
+// The request has the class of ctx, or the place of the reservation that ctx carries.
 func (l *Limiters) Wait(ctx context.Context, accountID, category string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -134,7 +132,7 @@ func (l *Limiters) Wait(ctx context.Context, accountID, category string) error {
 	return l.leave(ctx, t)
 }
 
-// enqueue returns nil for a category without a limit.
+// enqueue adds a request to its queue. It returns nil for a category without a limit.
 func (l *Limiters) enqueue(ctx context.Context, accountID, category string) *ticket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,8 +153,8 @@ func (l *Limiters) enqueue(ctx context.Context, accountID, category string) *tic
 	return t
 }
 
-// leave takes a request out of its queue. A slot that it got at the same
-// moment goes to the next one.
+// leave removes a request from its queue. If the request got its slot at the same moment, the next
+// request gets the slot.
 func (l *Limiters) leave(ctx context.Context, t *ticket) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,8 +170,8 @@ func (l *Limiters) leave(ctx context.Context, t *ticket) error {
 	return &Error{Category: q.category, Rate: q.rate, RetryAfter: wait}
 }
 
-// Merge counts everything of one account for another one from now on: they
-// turned out to be the same.
+// Merge adds the queues and reservations of one account to another, because both ids turned out to
+// be the same account.
 func (l *Limiters) Merge(fromID, intoID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,7 +186,7 @@ func (l *Limiters) Merge(fromID, intoID string) {
 	delete(l.accounts, fromID)
 	into := l.account(intoID)
 	for category, q := range from.queues {
-		into.take(category, q)
+		into.mergeQueue(category, q)
 	}
 	for _, r := range from.reservations {
 		r.account = into
@@ -212,19 +210,19 @@ func (l *Limiters) mergeRates(fromID, intoID string) {
 	}
 }
 
-// take makes the queue of another account part of this one.
-func (a *account) take(category string, q *queue) {
+// mergeQueue adds the queue of another account to this account.
+func (a *account) mergeQueue(category string, q *queue) {
 	own, found := a.queues[category]
 	if !found {
 		q.account = a
 		a.queues[category] = q
 		return
 	}
-	own.absorb(q, time.Now())
+	own.merge(q, time.Now())
 }
 
-// absorb takes over the tickets of another queue, and its used slots.
-func (q *queue) absorb(other *queue, now time.Time) {
+// merge adds the tickets and the used slots of another queue.
+func (q *queue) merge(other *queue, now time.Time) {
 	used := max(0, other.full.Sub(now))
 	if q.full.Before(now) {
 		q.full = now
@@ -268,9 +266,8 @@ func (l *Limiters) place() uint64 {
 	return l.places
 }
 
-// dispatch gives out what is free in all queues of an account, opens the
-// reservations whose slots are about to come, and sees to it that both happen
-// again in time.
+// dispatch assigns the free slots of all queues of an account, opens the reservations whose slots
+// are about to come, and schedules its next run.
 func (l *Limiters) dispatch(a *account) {
 	now := time.Now()
 	for _, q := range a.queues {
@@ -298,7 +295,7 @@ func schedule(timer **time.Timer, wait time.Duration, wake func()) {
 	(*timer).Reset(wait)
 }
 
-// Error says that a category has no slot in the time that a caller has.
+// Error reports that a category has no slot in the time that a caller has.
 type Error struct {
 	Category string
 	// Rate is the limit of the category, in requests per second.

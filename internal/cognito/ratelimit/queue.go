@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// burstTime is how long a queue saves slots that are not used. AWS's own
-	// count needs room for requests that are late and arrive together.
+	// burstTime is how long a queue saves unused slots. The count of AWS needs room for requests
+	// that are delayed and arrive together.
 	burstTime = 500 * time.Millisecond
-	// intervalMax bounds the time between two slots, and so what a sum of them can be.
+	// intervalMax bounds the time between two slots, so that a sum of intervals cannot overflow.
 	intervalMax = 24 * time.Hour
 )
 
-// queue gives out the slots of one category of one account. It is a GCRA: full
-// is the time at which all saved slots are there again. Its owner locks it.
+// queue assigns the slots of one category of one account. It is a GCRA: full is the time at which
+// all saved slots are free again. Limiters locks it.
 type queue struct {
 	account  *account
 	category string
@@ -29,7 +29,7 @@ type queue struct {
 	full     time.Time
 
 	waiting [classes][]*ticket // in order of their place
-	// pass is when a class has its next slot, in the virtual time of stride scheduling.
+	// pass is the time of the next slot of each class, in the virtual time of stride scheduling.
 	pass    [classes]int64
 	virtual int64
 	timer   *time.Timer
@@ -43,8 +43,7 @@ type ticket struct {
 	granted chan struct{}
 }
 
-// setRate changes the speed. The slots that are saved stay, as far as the new
-// burst allows.
+// setRate changes the rate. Saved slots are kept, as far as the new burst allows.
 func (q *queue) setRate(rate float64, now time.Time) {
 	saved := q.saved(now)
 	q.rate = rate
@@ -53,7 +52,7 @@ func (q *queue) setRate(rate float64, now time.Time) {
 	q.full = now.Add(time.Duration((float64(q.burst) - min(saved, float64(q.burst))) * float64(q.interval)))
 }
 
-// saved returns how many slots are free. It is negative after Merge.
+// saved returns the number of free slots. It is negative after Merge.
 func (q *queue) saved(now time.Time) float64 {
 	if q.interval == 0 { // a new queue
 		return math.Inf(1)
@@ -61,7 +60,7 @@ func (q *queue) saved(now time.Time) float64 {
 	return float64(q.burst) - float64(max(0, q.full.Sub(now)))/float64(q.interval)
 }
 
-// next is when a slot is free.
+// next returns when a slot is free.
 func (q *queue) next() time.Time { return q.full.Add(-time.Duration(q.burst-1) * q.interval) }
 
 func (q *queue) use(now time.Time) {
@@ -71,8 +70,8 @@ func (q *queue) use(now time.Time) {
 	q.full = q.full.Add(q.interval)
 }
 
-// until returns the time until a class has had n more slots, while the classes
-// that wait now go on waiting.
+// until returns the time until a class has had n more slots, if the classes that wait now continue
+// to wait.
 func (q *queue) until(n int, class Class, now time.Time) time.Duration {
 	from := max(0, q.full.Sub(now))
 	alone := float64(from) + float64(n-q.burst)*float64(q.interval)
@@ -86,7 +85,7 @@ func (q *queue) active() (active [classes]bool) {
 	return active
 }
 
-// enqueue puts a ticket behind those of its class that are ahead of it.
+// enqueue inserts a ticket behind the tickets of its class with an earlier place.
 func (q *queue) enqueue(t *ticket) {
 	if len(q.waiting[t.class]) == 0 {
 		q.pass[t.class] = max(q.pass[t.class], q.virtual)
@@ -95,7 +94,7 @@ func (q *queue) enqueue(t *ticket) {
 	q.waiting[t.class] = slices.Insert(q.waiting[t.class], q.behind(t.class, t.place), t)
 }
 
-// behind returns how many tickets of a class have a place up to the given one.
+// behind returns the number of tickets of a class that have at most the given place.
 func (q *queue) behind(class Class, place uint64) int {
 	at, _ := slices.BinarySearchFunc(q.waiting[class], place, func(t *ticket, place uint64) int {
 		return cmp.Or(cmp.Compare(t.place, place), -1)
@@ -103,7 +102,7 @@ func (q *queue) behind(class Class, place uint64) int {
 	return at
 }
 
-// remove takes a ticket out. It reports false if the ticket has its slot already.
+// remove removes a ticket. It returns false if the ticket has its slot already.
 func (q *queue) remove(t *ticket) bool {
 	at := slices.Index(q.waiting[t.class], t)
 	if at < 0 {
@@ -113,7 +112,7 @@ func (q *queue) remove(t *ticket) bool {
 	return true
 }
 
-// dispatch gives the slots that are free to those whose turn it is.
+// dispatch assigns the free slots.
 func (q *queue) dispatch(now time.Time) {
 	for {
 		class, found := q.nextClass()
@@ -129,7 +128,7 @@ func (q *queue) dispatch(now time.Time) {
 	}
 }
 
-// nextClass returns the waiting class whose next slot is due first.
+// nextClass returns the waiting class whose next slot is due first, and false if none waits.
 func (q *queue) nextClass() (next Class, found bool) {
 	for class := range Class(classes) {
 		if len(q.waiting[class]) > 0 && (!found || q.pass[class] < q.pass[next]) {

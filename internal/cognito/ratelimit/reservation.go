@@ -10,10 +10,9 @@ import (
 	"time"
 )
 
-// lead is how long before its first slots a reservation opens. It is a little
-// more than a call to AWS takes, so that the slots of the later calls of the
-// work do not go by unused, and short, so that little is under way when callers
-// go away.
+// lead is how long before its first slots a reservation opens. It is a little longer than a call to
+// AWS, so that the slots of later calls are not missed, and short, so that little work is under way
+// when callers give up.
 const lead = 2 * time.Second
 
 // Reservation holds slots for the requests of one piece of work.
@@ -22,17 +21,16 @@ type Reservation struct {
 	account  *account
 	place    uint64
 	class    Class
-	// remaining are the slots by category that no request has asked for yet.
+	// remaining has the slots by category that no request has used yet.
 	remaining map[string]int
 	opened    chan struct{}
 	open      bool
 	released  bool
 }
 
-// Reserve reserves as many slots as needs says of each category, all or none,
-// for the class of ctx. It returns when they are about to come, or at once with
-// an *Error if they cannot all come before the deadline of ctx. The caller must
-// release the reservation.
+// Reserve reserves the slots of all categories in needs, all or none, for the class of ctx. It
+// returns when the slots are about to come. It returns an *Error at once if they cannot all come
+// before the deadline of ctx. The caller must release the reservation.
 func (l *Limiters) Reserve(ctx context.Context, accountID string, needs map[string]int) (*Reservation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -72,8 +70,7 @@ func (l *Limiters) reserve(ctx context.Context, accountID string, needs map[stri
 	return r, nil
 }
 
-// reserved returns the slots that the reservations of a class have yet to use,
-// by category.
+// reserved returns the unused slots of the reservations of a class, by category.
 func (a *account) reserved(class Class) map[string]int {
 	sum := map[string]int{}
 	for _, r := range a.reservations {
@@ -90,8 +87,8 @@ func add(to, counts map[string]int) {
 	}
 }
 
-// refusal returns an error if the slots of a reservation, behind those that
-// are reserved already, take longer than the time that is left.
+// refusal returns an error if the slots of a reservation come later than the time that is left.
+// Slots that are reserved already come first.
 func (r *Reservation) refusal(reserved map[string]int, left time.Duration) error {
 	now := time.Now()
 	var worst *Error
@@ -108,9 +105,9 @@ func (r *Reservation) refusal(reserved map[string]int, left time.Duration) error
 	return worst
 }
 
-// openReservations opens every reservation whose first slots are about to come
-// in all of its categories. It returns how long the next one has to wait, if
-// there is one. Those that wait for another category do not hold up later ones.
+// openReservations opens every reservation whose first slots are about to come in all of its
+// categories. It returns the time until the next one opens, if one waits. A reservation that waits
+// for one category does not delay later ones in others.
 func (a *account) openReservations(now time.Time) (next time.Duration, waiting bool) {
 	var ahead [classes]map[string]int
 	for class := range ahead {
@@ -132,8 +129,8 @@ func (a *account) openReservations(now time.Time) (next time.Duration, waiting b
 	return next, waiting
 }
 
-// untilOpen returns how long it takes until the first slots are about to come,
-// behind the given reserved slots of the same class.
+// untilOpen returns the time until the first slots are about to come, after the slots in ahead,
+// which the same class has reserved.
 func (r *Reservation) untilOpen(ahead map[string]int, now time.Time) (wait time.Duration) {
 	for category := range r.remaining {
 		q := r.account.queues[category]
@@ -143,7 +140,7 @@ func (r *Reservation) untilOpen(ahead map[string]int, now time.Time) (wait time.
 	return wait
 }
 
-// abandon releases a reservation that did not open in time.
+// abandon releases a reservation that did not open before the end of ctx.
 func (r *Reservation) abandon(ctx context.Context) error {
 	r.Release()
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -157,7 +154,7 @@ func (r *Reservation) abandon(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Release returns the slots that were not used. It may be called twice.
+// Release frees the slots that were not used. It may be called twice.
 func (r *Reservation) Release() {
 	r.limiters.mu.Lock()
 	defer r.limiters.mu.Unlock()
@@ -171,9 +168,9 @@ func (r *Reservation) Release() {
 
 type reservationKey struct{}
 
-// Use returns a context whose requests have the place of the reservation until
-// it is released. One that exceeds the reserved number, such as a repeated
-// attempt, has that place, too: what it belongs to is half done.
+// Use returns a context whose requests have the place of the reservation until it is released.
+// Requests beyond the reserved number, such as retries, have that place, too, because their work is
+// half done.
 func (r *Reservation) Use(ctx context.Context) context.Context {
 	return context.WithValue(ctx, reservationKey{}, r)
 }

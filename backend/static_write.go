@@ -21,7 +21,7 @@ import (
 
 // staticWrite is one write of a static role. The caller holds the role's lock.
 type staticWrite struct {
-	*backend
+	b    *backend
 	req  *logical.Request
 	name string
 	in   input
@@ -43,7 +43,7 @@ func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, nam
 	if err != nil {
 		return nil, err
 	}
-	w := &staticWrite{backend: b, req: req, name: name, in: in}
+	w := &staticWrite{b: b, req: req, name: name, in: in}
 	if stored == nil {
 		err = w.create(ctx)
 	} else {
@@ -65,29 +65,32 @@ func (w *staticWrite) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{w.loadOwners, w.identifyUser} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	if err := w.queue.claim(w.name, w.role, w.now()); err != nil {
+	if err := w.b.loadQueue(ctx, w.req.Storage); err != nil {
 		return err
 	}
-	// A library set looks in the other order: it stores its users, and then looks for static roles.
+	if err := w.identifyUser(ctx); err != nil {
+		return err
+	}
+	if err := w.b.queue.claim(w.name, w.role, w.b.now()); err != nil {
+		return err
+	}
+	// A library set checks in the other order: it stores its users, and then looks for static
+	// roles.
 	if err := w.refuseLibraryUser(ctx); err != nil {
-		w.queue.remove(w.name)
+		w.b.queue.remove(w.name)
 		return err
 	}
-	if err := w.firstValue(ctx, skip); err != nil {
+	if err := w.setFirstValue(ctx, skip); err != nil {
 		return w.discard(ctx, err)
 	}
-	w.sendEvent(ctx, "create", w.name)
+	w.b.sendEvent(ctx, "create", w.name)
 	return nil
 }
 
-// readFields sets the fields of the role from the request and checks them.
+// readFields sets the fields of the role from the request, validates them, and connects to the
+// pool.
 func (w *staticWrite) readFields(ctx context.Context) error {
-	aws, err := w.connect(ctx, w.req)
+	aws, err := w.b.connect(ctx, w.req)
 	if err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (w *staticWrite) readFields(ctx context.Context) error {
 		}
 	}
 	if w.role.PasswordPolicy != "" {
-		if _, err := w.newPasswordBy(ctx, w.role.PasswordPolicy); err != nil {
+		if _, err := w.b.newPasswordBy(ctx, w.role.PasswordPolicy); err != nil {
 			return err
 		}
 	}
@@ -112,7 +115,7 @@ func (w *staticWrite) readFields(ctx context.Context) error {
 	return err
 }
 
-// readPresentValue reads the value that is in force now, if the write has it.
+// readPresentValue reads the present value and skip_import_rotation from the request.
 func (w *staticWrite) readPresentValue() (skip bool, err error) {
 	field := w.role.presentValueField()
 	setField(w.in, field, &w.role.Value)
@@ -121,15 +124,13 @@ func (w *staticWrite) readPresentValue() (skip bool, err error) {
 		return false, requiredField(field, "the present one, which skip_import_rotation and self_managed need")
 	}
 	if !w.role.isSecret() {
-		w.role.noteWritten(w.role.Value)
+		w.role.setWrittenDigest(w.role.Value)
 	}
 	return skip, nil
 }
 
-func (w *staticWrite) loadOwners(ctx context.Context) error { return w.loadQueue(ctx, w.req.Storage) }
-
-// identifyUser finds the user whose password the role owns. A self-managed one is
-// found by its first sign-in, which needs no IAM permission.
+// identifyUser reads the name and sub of the user whose password the role owns. Those of a
+// self-managed user are read at its first sign-in, which requires no IAM permission.
 func (w *staticWrite) identifyUser(ctx context.Context) error {
 	if w.role.isSecret() || w.role.SelfManaged {
 		return nil
@@ -145,7 +146,7 @@ func (w *staticWrite) identifyUser(ctx context.Context) error {
 	return nil
 }
 
-// refuseLibraryUser refuses a user that a library set has.
+// refuseLibraryUser returns an error if a library set owns the user.
 func (w *staticWrite) refuseLibraryUser(ctx context.Context) error {
 	if w.role.isSecret() {
 		return nil
@@ -157,10 +158,10 @@ func (w *staticWrite) refuseLibraryUser(ctx context.Context) error {
 	return err
 }
 
-// firstValue rotates at once, or stores the present value after proving it.
-func (w *staticWrite) firstValue(ctx context.Context, skip bool) error {
+// setFirstValue rotates the value, or with skip proves and stores the present one.
+func (w *staticWrite) setFirstValue(ctx context.Context, skip bool) error {
 	if !skip {
-		r := &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role, demanded: true}
+		r := &staticRotation{b: w.b, req: w.req, name: w.name, role: w.role, manual: true}
 		err := r.run(ctx, rotationTimeout)
 		if r.warning != nil {
 			w.warnings = append(w.warnings, r.warning.Error())
@@ -174,30 +175,30 @@ func (w *staticWrite) firstValue(ctx context.Context, skip bool) error {
 	if err := prove(ctx, w.role.Value); err != nil {
 		return err
 	}
-	w.role.LastRotation = w.now()
-	if err := w.role.reschedule(w.now()); err != nil {
+	w.role.LastRotation = w.b.now()
+	if err := w.role.reschedule(w.b.now()); err != nil {
 		return err
 	}
 	return w.store(ctx)
 }
 
-// provePassword signs in with a password that was written, if an app client is known.
+// provePassword signs in with the password of the request, if the role has an app client.
 func (w *staticWrite) provePassword(ctx context.Context, password string) error {
 	if w.role.AppClientID == "" {
 		return nil
 	}
-	owned := ownedPassword{staticRotation: &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role}}
-	verdict, session, err := w.newSigner(w.req.Storage, w.pool, w.role).signIn(ctx, password)
+	owned := ownedPassword{staticRotation: &staticRotation{b: w.b, req: w.req, name: w.name, role: w.role}}
+	verdict, session, err := w.b.newSigner(w.req.Storage, w.pool, w.role).signIn(ctx, password)
 	if verdict == cognito.VerdictRight {
 		return owned.identify(session)
 	}
 	return fmt.Errorf("proving the password that was written: %w", err)
 }
 
-// proveSecret requests a token with a secret that was written, if a domain is
-// known. The secret must be the only one, or its id is not known.
+// proveSecret requests a token with the secret of the request, if the role has a domain. The secret
+// must be the app client's only one, because otherwise its id is not known.
 func (w *staticWrite) proveSecret(ctx context.Context, secret string) error {
-	owned := ownedSecret{staticRotation: &staticRotation{backend: w.backend, req: w.req, name: w.name, role: w.role, aws: w.aws, pool: w.pool}}
+	owned := ownedSecret{staticRotation: &staticRotation{b: w.b, req: w.req, name: w.name, role: w.role, aws: w.aws, pool: w.pool}}
 	ids, err := owned.list(ctx)
 	if err != nil {
 		return err
@@ -216,35 +217,35 @@ func (w *staticWrite) proveSecret(ctx context.Context, secret string) error {
 	return err
 }
 
-// discard drops a role whose first rotation failed for certain. If Cognito may
-// have the new value the role stays, or the value would be lost.
+// discard deletes a new role whose first rotation certainly did not take effect. If Cognito may
+// have the new value, the role is kept, because the value would be lost.
 func (w *staticWrite) discard(ctx context.Context, failure error) error {
 	if w.role.State == staticSetting || w.role.State == staticProving {
-		w.Logger().Warn("a new static role is stored although its first rotation failed: the new value may be in force", "name", w.name, "error", failure)
+		w.b.Logger().Warn("a new static role is stored although its first rotation failed: the new value may be in force", "name", w.name, "error", failure)
 		return fmt.Errorf("%w; the static role is stored, because Cognito may have the new value: the engine finds out by itself", failure)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	defer w.staticRoles.Drop(w.name)
+	defer w.b.staticRoles.Drop(w.name)
 	if err := w.req.Storage.Delete(ctx, staticRoleStoragePrefix+w.name); err != nil {
-		w.Logger().Error("a static role whose first rotation failed could not be deleted", "name", w.name, "error", err)
+		w.b.Logger().Error("a static role whose first rotation failed could not be deleted", "name", w.name, "error", err)
 		return failure
 	}
-	w.queue.remove(w.name)
+	w.b.queue.remove(w.name)
 	return failure
 }
 
-// change sets what the write changes. A write that changes nothing does nothing.
+// change updates an existing role. A write that changes nothing stores nothing.
 func (w *staticWrite) change(ctx context.Context, stored *staticRole) error {
 	changed := *stored
 	w.role = &changed
 	if err := w.readFields(ctx); err != nil {
 		return err
 	}
-	if err := w.refuseOtherOwned(ctx, stored); err != nil {
+	if err := w.refuseOtherUser(ctx, stored); err != nil {
 		return err
 	}
-	if err := w.takePresentValue(ctx); err != nil {
+	if err := w.updatePresentValue(ctx); err != nil {
 		return err
 	}
 	if reflect.DeepEqual(w.role, stored) {
@@ -253,22 +254,22 @@ func (w *staticWrite) change(ctx context.Context, stored *staticRole) error {
 	return w.storeChange(ctx, stored)
 }
 
-// storeChange stores a changed role. A changed schedule counts from now, and what
-// failed before is tried again soon.
+// storeChange stores a changed role. A changed schedule counts from now, and a failed rotation is
+// retried soon.
 func (w *staticWrite) storeChange(ctx context.Context, stored *staticRole) error {
 	if w.role.timetable() != stored.timetable() {
-		if err := w.role.reschedule(w.now()); err != nil {
+		if err := w.role.reschedule(w.b.now()); err != nil {
 			return err
 		}
 	}
 	w.role.RetryAt, w.role.Failures = time.Time{}, 0
-	defer w.staticTokens.Drop(w.name)
+	defer w.b.staticTokens.Drop(w.name)
 	return w.store(ctx)
 }
 
-// refuseOtherOwned refuses another owned value. Another name of the same user is
-// accepted: in pools that sign in by e-mail a user has several.
-func (w *staticWrite) refuseOtherOwned(ctx context.Context, stored *staticRole) error {
+// refuseOtherUser returns an error if the write names another owner of the value. Another name of
+// the same user is allowed: in pools that sign in by e-mail a user has several.
+func (w *staticWrite) refuseOtherUser(ctx context.Context, stored *staticRole) error {
 	if err := w.role.refuseOtherOwned(stored); err != nil {
 		return err
 	}
@@ -289,9 +290,10 @@ func (w *staticWrite) refuseOtherOwned(ctx context.Context, stored *staticRole) 
 	return nil
 }
 
-// takePresentValue takes over a password that is news. The password that was
-// written last is none: tools write all that they know each time.
-func (w *staticWrite) takePresentValue(ctx context.Context) error {
+// updatePresentValue adopts a password of the request as the present one. A password that an
+// earlier write contained is ignored, unless the present one is in doubt: tools repeat all fields
+// in each write.
+func (w *staticWrite) updatePresentValue(ctx context.Context) error {
 	field, value := w.role.presentValueField(), ""
 	setField(w.in, field, &value)
 	switch {
@@ -312,23 +314,23 @@ func (w *staticWrite) takePresentValue(ctx context.Context) error {
 		}
 		return err
 	}
-	w.takeOver(value)
+	w.setPresentPassword(value)
 	return nil
 }
 
-// takeOver makes a password the one that is in force. The schedule stays.
-func (w *staticWrite) takeOver(password string) {
-	w.role.noteWritten(password)
+// setPresentPassword makes a password the present one. The schedule does not change.
+func (w *staticWrite) setPresentPassword(password string) {
+	w.role.setWrittenDigest(password)
 	w.role.Value, w.role.Pending, w.role.State = password, nil, staticIdle
-	w.role.ProofDue, w.role.SignOutDue, w.role.LastError, w.role.LastRotation = false, false, "", w.now()
+	w.role.ProofDue, w.role.SignOutDue, w.role.LastError, w.role.LastRotation = false, false, "", w.b.now()
 }
 
 func (w *staticWrite) store(ctx context.Context) error {
-	return w.putStaticRole(ctx, w.req.Storage, w.name, w.role)
+	return w.b.putStaticRole(ctx, w.req.Storage, w.name, w.role)
 }
 
-// noteWritten remembers a password that was written, as a salted digest.
-func (r *staticRole) noteWritten(password string) {
+// setWrittenDigest stores the salted digest of a password that a write contained.
+func (r *staticRole) setWrittenDigest(password string) {
 	salt := rand.Text()
 	r.WrittenDigest = salt + ":" + digest(salt, password)
 }
@@ -343,8 +345,8 @@ func digest(salt, password string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// deleteStaticRole gives a value up. It is refused while a password is in doubt,
-// because the one in force may be one that was never returned.
+// deleteStaticRole deletes a static role. It is refused while a password is in doubt, because the
+// one in force may be one that was never returned.
 func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, name string) (bool, error) {
 	lock, err := b.staticLocks.acquire(ctx, name)
 	if err != nil {
@@ -372,30 +374,4 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, na
 	b.queue.remove(name)
 	b.sendEvent(ctx, "delete", name)
 	return true, nil
-}
-
-// rotateStaticRole rotates now. Calls that wait for a rotation share its result.
-func (b *backend) rotateStaticRole(ctx context.Context, req *logical.Request, name string) ([]string, error) {
-	lock, err := b.staticLocks.acquire(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer lock.release()
-	if ended, err := lock.shared(); ended {
-		return nil, err
-	}
-	role, err := getStaticRole(ctx, req.Storage, name)
-	if err != nil {
-		return nil, err
-	}
-	if role == nil {
-		return nil, noStaticRole(name)
-	}
-	r := &staticRotation{backend: b, req: req, name: name, role: role, demanded: true}
-	err = r.run(ctx, rotationTimeout)
-	lock.attempted(err)
-	if r.warning != nil {
-		return []string{r.warning.Error()}, err
-	}
-	return nil, err
 }
