@@ -46,6 +46,7 @@ type env struct {
 	responsesLost bool
 	leases        []*heldLease
 	statics       map[string]*staticObject
+	lending       *lending
 	// rotatesRoot says that the access key in the config is one of an emulated IAM user.
 	rotatesRoot bool
 	// elevates says that role "ci" puts a user into groups.

@@ -136,6 +136,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.passWithTick(2 * time.Hour)
 	e.passWithTick(10 * time.Minute)
 	e.checkStatics()
+	e.checkLibrary()
 	e.checkRoot()
 	if !f.killsProcess {
 		e.checkNothingLeft()
@@ -143,6 +144,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	err := o.run(e)
 	require.Equal(e.T, o.refused, err != nil, "the next attempt, after the repair: %v", err)
 	e.checkStatics()
+	e.checkLibrary()
 	if !f.killsProcess {
 		e.checkNothingLeft()
 	}
@@ -154,6 +156,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.sealed(25 * time.Hour)
 	e.passWithTick(10 * time.Minute)
 	e.checkNothingLeft()
+	e.checkLibrary()
 	e.checkStorage()
 	e.checkTexts()
 }

@@ -43,6 +43,7 @@ func families() map[string][]operation {
 		"root rotation":     rootRotations(),
 		"config writes":     configWrites(),
 		"ticks":             ticks(),
+		"library sets":      libraries(),
 	}
 }
 
