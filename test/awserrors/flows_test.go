@@ -5,6 +5,8 @@ package awserrors_test
 
 import (
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -34,6 +36,8 @@ func flows() []flow {
 		{name: "`creds/` user, `AdminSetUserPassword` denied", prepare: userWithoutSetPassword, run: issue},
 		{name: "`creds/` machine token, secret looked up", prepare: machineRole, run: issue},
 		{name: "`creds/` machine token, `token_source=api`", prepare: machineRoleByAPI, run: issue},
+		{name: "`creds/` app client", prepare: clientRole, run: issue, outcome: clientsLeft},
+		{name: "`creds/` membership", prepare: membershipRole(nil), run: issue, outcome: memberState},
 		{name: "`tokens/` by password", prepare: leased(nil), run: func(m *mount) result {
 			return m.request(logical.UpdateOperation, "tokens/role", map[string]any{"username": m.lease.Data["username"], "password": m.lease.Data["password"]})
 		}},
@@ -48,8 +52,13 @@ func flows() []flow {
 		{name: "`tidy`", prepare: losing, run: tidy(true), outcome: lostUser},
 		{name: "`tidy` with `dry_run=false`", prepare: losing, run: tidy(false), outcome: lostUser},
 		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot},
+		{name: "revoke app client", prepare: issued(clientRole), run: revoke, outcome: clientsLeft},
+		{name: "renew membership", prepare: issued(membershipRole(nil)), run: func(m *mount) result { return m.onLease(logical.RenewOperation) }},
+		{name: "revoke membership, `sign_out_on_revoke`", prepare: issued(membershipRole(map[string]any{"sign_out_on_revoke": true})), run: revoke, outcome: memberState},
 		{name: "`check/` user role", prepare: userRole(nil), run: check("role", "role")},
 		{name: "`check/` machine role", prepare: machineRole, run: check("role", "role")},
+		{name: "`check/` app client role", prepare: clientRole, run: check("role", "role")},
+		{name: "`check/` membership role", prepare: membershipRole(nil), run: check("role", "role")},
 		{name: "`check/` static password", prepare: owning(passwordRole), run: check("owned", "static")},
 		{name: "`check/` static secret", prepare: owning(secretRole), run: check("owned", "static")},
 		{name: "`static-roles/` new password", run: onboard(passwordRole)},
@@ -87,9 +96,12 @@ func userWithoutSetPassword(m *mount) {
 	m.Deny("cognito-idp:AdminSetUserPassword")
 }
 
-func leased(more map[string]any) func(*mount) {
+func leased(more map[string]any) func(*mount) { return issued(userRole(more)) }
+
+// issued prepares the lease of a role.
+func issued(role func(*mount)) func(*mount) {
 	return func(m *mount) {
-		userRole(more)(m)
+		role(m)
 		m.lease = m.OK(logical.ReadOperation, "creds/role", nil)
 	}
 }
@@ -147,6 +159,25 @@ func rootKey(m *mount) {
 
 func rotateRoot(m *mount) result { return m.request(logical.UpdateOperation, "config/rotate-root", nil) }
 
+func clientRole(m *mount) {
+	m.WriteOK("roles/role", map[string]any{
+		"credential_type": "app_client", "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region, "cognito_pool_domain": m.Seed.Domain,
+		"scopes": "api/read", "ttl": "24h", "max_ttl": "24h",
+	})
+}
+
+// membershipRole prepares a role for a user who is in none of its groups.
+func membershipRole(more map[string]any) func(*mount) {
+	return func(m *mount) {
+		role := map[string]any{
+			"credential_type": "group_membership", "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region,
+			"username": ownedUser, "groups": "admins", "ttl": "24h", "max_ttl": "24h",
+		}
+		maps.Copy(role, more)
+		m.WriteOK("roles/role", role)
+	}
+}
+
 func machineRole(m *mount) {
 	m.WriteOK("roles/role", map[string]any{
 		"app_client_id": m.Seed.M2MClientID, "user_pool_id": m.Seed.UserPoolID, "region": m.Seed.Region, "cognito_pool_domain": m.Seed.Domain,
@@ -178,6 +209,28 @@ func userState(m *mount) string {
 		}
 	}
 	return "the user is gone"
+}
+
+// clientsLeft says whether an app client that the engine created is there.
+func clientsLeft(m *mount) string {
+	out, err := m.Admin.ListUserPoolClients(m.T.Context(), &cip.ListUserPoolClientsInput{UserPoolId: &m.Seed.UserPoolID, MaxResults: aws.Int32(60)})
+	require.NoError(m.T, err)
+	for _, client := range out.UserPoolClients {
+		if strings.HasPrefix(*client.ClientName, "vault-") {
+			return "the app client is there"
+		}
+	}
+	return "there is no app client"
+}
+
+// memberState says whether the user is in the group of the role.
+func memberState(m *mount) string {
+	for _, user := range m.Users() {
+		if user.Username == ownedUser && slices.Contains(user.Groups, "admins") {
+			return "the user is in the group"
+		}
+	}
+	return "the user is not in the group"
 }
 
 // check fails if the check finds a problem, as its caller would see it.
