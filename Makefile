@@ -131,6 +131,12 @@ test-moto: test-binaries ## Run the tests that compare with moto, another emulat
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 10m $(TESTFLAGS) -run Moto ./internal/sandbox ./test
 
+.PHONY: test-openapi
+test-openapi: test-binaries ## Try the OpenAPI document that a server serves, with schemathesis (needs Python 3.11 with venv)
+	@OPENAPI_TOOLS=$$(scripts/openapi-tools.sh) && VAULT_BIN=$$(scripts/server.sh) && export OPENAPI_TOOLS VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
+		set -x && go test -count=1 -timeout 10m $(TESTFLAGS) -run OpenAPI ./test
+
 # The tests expect the provider beside OpenTofu.
 .PHONY: terraform-tools
 terraform-tools:

@@ -64,6 +64,9 @@ func describeOperation(schemas map[string]*framework.OASSchema, operation *frame
 		describeAnswers(described.Content)
 		responses[status] = &described
 	}
+	if responses[http.StatusOK] == nil {
+		responses[http.StatusOK] = &framework.OASResponse{Description: "Done, with warnings"}
+	}
 	for _, status := range errorStatuses {
 		responses[status] = errorDescription(status)
 	}

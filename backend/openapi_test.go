@@ -209,7 +209,7 @@ func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	operations := readOpenAPI(t).operations(t)
 	for name, want := range map[string][]string{
 		"get /creds/{name}": {"fresh", "min_ttl", "scopes", "ttl"},
-		"get /check/{name}": {"kind"},
+		"get /check/{name}": {"details", "kind"},
 		"get /metrics":      {"format"},
 	} {
 		var names []string

@@ -41,6 +41,12 @@ func pathCheck(b *backend) []*framework.Path {
 				AllowedValues: []any{checkKindRole, checkKindStatic, checkKindLibrary},
 				Description:   `What to check: "role", "static" for a static role, or "library" for a library set.`,
 			},
+			"details": {
+				Type:        framework.TypeBool,
+				Query:       true,
+				Default:     false,
+				Description: `Whether the answer has "details".`,
+			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
@@ -68,9 +74,13 @@ func checkResponseFields() map[string]*framework.FieldSchema {
 			Required:    true,
 		},
 		"findings": {
-			Type:        framework.TypeSlice,
-			Description: "What was compared, each with name, status (ok, warn, unknown or fail), detail and remedy.",
+			Type:        framework.TypeMap,
+			Description: "Status (ok, warn, unknown or fail) of everything that was compared, by its name.",
 			Required:    true,
+		},
+		"details": {
+			Type:        framework.TypeSlice,
+			Description: "The findings, each with name, status, detail and remedy. Only with details=true.",
 		},
 	}
 }
@@ -96,7 +106,7 @@ func (b *backend) pathCheckRead(ctx context.Context, req *logical.Request, data 
 	if err != nil {
 		return toResponse(err)
 	}
-	return checkResponse(findings), nil
+	return checkResponse(findings, data.Get("details").(bool)), nil
 }
 
 func (b *backend) checkNamedRole(ctx context.Context, req *logical.Request, name string, aws *connection) ([]check.Finding, error) {
@@ -118,16 +128,21 @@ func (b *backend) checkNamedStaticRole(ctx context.Context, req *logical.Request
 	return checkStaticRole(ctx, role, aws, b.now()), nil
 }
 
-func checkResponse(findings []check.Finding) *logical.Response {
+// checkResponse keeps its default answer short enough for the table of a terminal: warnings are
+// printed above it, a line for each.
+func checkResponse(findings []check.Finding, details bool) *logical.Response {
+	statuses := make(map[string]any, len(findings))
 	list := make([]any, 0, len(findings))
 	for _, f := range findings {
+		statuses[f.Name] = f.Status
 		list = append(list, map[string]any{"name": f.Name, "status": f.Status, "detail": f.Detail, "remedy": f.Remedy})
 	}
 	problems := check.Problems(findings)
-	return &logical.Response{
-		Data:     map[string]any{"status": check.Worst(findings), "problems": problems, "findings": list},
-		Warnings: problems,
+	data := map[string]any{"status": check.Worst(findings), "problems": problems, "findings": statuses}
+	if details {
+		data["details"] = list
 	}
+	return &logical.Response{Data: data, Warnings: problems}
 }
 
 const (
@@ -144,7 +159,8 @@ secrets of its app client. It signs in no user.
 With kind=library it checks a library set: its role, what the user pool lets a
 holder keep, and users that could not be prepared.
 
-"problems" lists what to correct, the most severe first. A finding that the
+"problems" lists what to correct, the most severe first; details=true adds what
+was found where nothing is to be corrected. A finding that the
 engine's IAM permissions do not allow to check is "unknown" and names the
 missing action. Permissions to change users are not checked, because AWS offers
 no way to test them without changing one.

@@ -597,9 +597,9 @@ func TestOnboardingHalfWay(t *testing.T) {
 func TestCheckOfStaticRoles(t *testing.T) {
 	check := func(k *staticEnv) (string, map[string]map[string]any) {
 		k.T.Helper()
-		data := k.OK(logical.ReadOperation, "check/x", map[string]any{"kind": "static"}).Data
+		data := k.OK(logical.ReadOperation, "check/x", map[string]any{"kind": "static", "details": true}).Data
 		findings := map[string]map[string]any{}
-		for _, f := range data["findings"].([]any) {
+		for _, f := range data["details"].([]any) {
 			findings[f.(map[string]any)["name"].(string)] = f.(map[string]any)
 		}
 		return data["status"].(string), findings

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -580,7 +581,9 @@ func (a *acceptance) requireSecret(client app, secret any, works bool) {
 // finding returns the detail of a named finding of the role's check.
 func (a *acceptance) finding(name string) string {
 	a.Helper()
-	for _, finding := range a.read("check/ci").Data["findings"].([]any) {
+	answer, err := a.client.Logical().ReadWithDataWithContext(a.Context(), a.mount+"/check/ci", url.Values{"details": {"true"}})
+	require.NoError(a, err)
+	for _, finding := range answer.Data["details"].([]any) {
 		if f := finding.(map[string]any); f["name"] == name {
 			return fmt.Sprint(f["status"], ": ", f["detail"])
 		}

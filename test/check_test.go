@@ -5,6 +5,7 @@ package test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,9 +21,8 @@ func (e *env) check(role string) checked {
 	e.Helper()
 	data := e.read("check/" + role).Data
 	c := checked{status: data["status"].(string), findings: map[string]string{}}
-	for _, finding := range data["findings"].([]any) {
-		f := finding.(map[string]any)
-		c.findings[f["name"].(string)] = f["status"].(string)
+	for name, status := range data["findings"].(map[string]any) {
+		c.findings[name] = status.(string)
 	}
 	return c
 }
@@ -53,14 +53,24 @@ func TestCheck(t *testing.T) {
 		var answer struct {
 			Data struct {
 				Status   string
-				Findings []struct{ Name, Status, Detail, Remedy string }
+				Findings map[string]string
 			}
 		}
 		require.NoError(t, json.Unmarshal([]byte(out), &answer))
 		require.Equal(t, "fail", answer.Data.Status)
 		require.NotContains(t, out, e.Seed.AppClientSecret)
-		for _, finding := range answer.Data.Findings {
-			require.Equal(t, finding.Name == "groups", finding.Status == "fail", finding)
+		for name, status := range answer.Data.Findings {
+			require.Equal(t, name == "groups", status == "fail", name)
+		}
+	})
+
+	t.Run("a terminal shows the problem first and a narrow table", func(t *testing.T) {
+		out, err := e.vault.CLI(t.Context(), "read", e.mount+"/check/nobodies")
+		require.NoError(t, err)
+		require.Regexp(t, `(?s)^WARNING!.*nobodies.*\nKey +Value\n.*\nfindings +map\[.*groups:fail.*\nstatus +fail`, out)
+		_, table, _ := strings.Cut(out, "Key ")
+		for line := range strings.Lines(table) {
+			require.Less(t, len(line), 400, line)
 		}
 	})
 

@@ -42,8 +42,8 @@ func TestServedOpenAPI(t *testing.T) {
 				requireProperties(t, body)
 			}
 			responses := operation["responses"].(map[string]any)
-			if ok, has := responses["200"].(map[string]any); has && !strings.HasPrefix(name, "delete ") {
-				requireProperties(t, ok)
+			if responses["204"] == nil && !strings.HasPrefix(name, "delete ") {
+				requireProperties(t, responses["200"].(map[string]any))
 			}
 			requireProperties(t, responses["400"].(map[string]any))
 		})
@@ -87,12 +87,19 @@ func TestOpenAPITools(t *testing.T) {
 // it ignores unknown fields, converts types, and serves PUT and LIST beside the documented methods.
 func (e *env) schemathesis(document string) []string {
 	return []string{
-		"--config-file", "testdata/schemathesis/schemathesis.toml", "run", document,
+		"--config-file", filepath.Join(schemathesisDir(e.T), "schemathesis.toml"), "run", document,
 		"--url", e.client.Address() + "/v1",
 		"--header", "X-Vault-Token: " + e.fuzzToken(),
 		"--generation-deterministic", "--generation-codec", "ascii", "--max-examples", "20", "--max-time", "120", "--request-timeout", "60", "--no-color", "--continue-on-failure",
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth",
 	}
+}
+
+func schemathesisDir(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata/schemathesis")
+	require.NoError(t, err)
+	return dir
 }
 
 func (e *env) fuzzToken() string {
@@ -165,7 +172,8 @@ func writeJSON(t *testing.T, value any) string {
 func runTool(t *testing.T, program string, arguments ...string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, arguments...)
-	command.Env = append(os.Environ(), "PYTHONPATH=testdata/schemathesis", "SCHEMATHESIS_HOOKS=hooks", "PYTHONDONTWRITEBYTECODE=1")
+	command.Dir = t.TempDir()
+	command.Env = append(os.Environ(), "PYTHONPATH="+schemathesisDir(t), "SCHEMATHESIS_HOOKS=hooks", "PYTHONDONTWRITEBYTECODE=1")
 	out, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	t.Logf("%s", out)

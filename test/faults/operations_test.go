@@ -215,7 +215,7 @@ func checks() []operation {
 			response, err := e.try(logical.ReadOperation, "check/"+path, data)
 			if err == nil && response.Data["status"] != "ok" {
 				e.texts = append(e.texts, fmt.Sprint(response.Data))
-				err = fmt.Errorf("the check finds %v", response.Data["findings"])
+				err = fmt.Errorf("the check finds %v", response.Data["problems"])
 			}
 			return err
 		}
