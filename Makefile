@@ -55,6 +55,9 @@ SWEEP_PACKAGES := ./test/faults ./test/model
 # Tests that start servers. All others need nothing but Go.
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
 
+# Tests that run programs of npm and PyPI, which scripts/test-tools.sh installs.
+TOOL_TESTS := ^Test(Playwright|Types|Newman|Pytest|Locust|JobFiles|Client)
+
 .PHONY: help
 help: ## List the targets
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -136,6 +139,12 @@ test-openapi: test-binaries ## Try the OpenAPI document that a server serves, wi
 	@OPENAPI_TOOLS=$$(scripts/openapi-tools.sh) && VAULT_BIN=$$(scripts/server.sh) && export OPENAPI_TOOLS VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -count=1 -timeout 10m $(TESTFLAGS) -run OpenAPI ./test
+
+.PHONY: test-tools
+test-tools: test-binaries ## Run the tests of CI files, test tools and application clients (needs Node.js 20 and Python 3.10)
+	@{ TEST_TOOLS=$$(scripts/test-tools.sh) || [ $$? -eq 3 ]; } && VAULT_BIN=$$(scripts/server.sh) && export TEST_TOOLS VAULT_BIN && \
+		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
+		set -x && go test -parallel 2 -count=1 -timeout 10m $(TESTFLAGS) -run '$(TOOL_TESTS)' ./test
 
 # The tests expect the provider beside OpenTofu.
 .PHONY: terraform-tools

@@ -2,8 +2,9 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Installs the programs that the tests of monitoring, runbooks and migration call, where Debian's package manager can do so:
-# prometheus with promtool, the AWS CLI, jq and curl. A test that misses its program skips itself and says so.
+# Installs the programs that the tests of monitoring, runbooks, migration and test tools call, where Debian's package manager
+# can do so: prometheus with promtool, the AWS CLI, jq, curl and chromium. A test that misses its program skips itself and says
+# so.
 set -eu
 
 say() { echo "$*" >&2; }
@@ -14,11 +15,12 @@ missing() {
     command -v aws >/dev/null || echo awscli
     command -v jq >/dev/null || echo jq
     command -v curl >/dev/null || echo curl
+    command -v chromium >/dev/null || echo chromium
 }
 
 packages=$(missing | tr '\n' ' ')
 if [ -z "$packages" ]; then
-    say "prometheus, promtool, aws, jq and curl are there."
+    say "prometheus, promtool, aws, jq, curl and chromium are there."
     exit
 fi
 if ! command -v apt-get >/dev/null; then
@@ -35,9 +37,10 @@ if [ "$(id -u)" -ne 0 ]; then
     root='sudo -n'
 fi
 say "Installing $packages"
-# RUNLEVEL keeps the package from starting a Prometheus of its own. A package that cannot be had skips its tests.
+# RUNLEVEL keeps the package from starting a Prometheus of its own. A package that cannot be had in five minutes skips its
+# tests.
 $root apt-get update -q >/dev/null 2>&1 || true
 for package in $packages; do
-    $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$package" >/dev/null 2>&1 ||
+    timeout 300 $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$package" >/dev/null 2>&1 ||
         say "The package $package could not be installed."
 done

@@ -276,6 +276,8 @@ func (g *github) after(variables map[string]string, output string) (log string) 
 
 func (g *github) secrets() []string { return []string{g.issuer.request} }
 
+func (g *github) masked() []string { return g.masks }
+
 func (g *github) intrude() { g.repository = "another/repository" }
 
 // circleCI runs jobs like CircleCI.
@@ -341,8 +343,10 @@ func (e *exampleEnv) parse(path string, into any) {
 // TestCIExamples runs the jobs of the examples with all their steps, except the one that installs Vault.
 func TestCIExamples(t *testing.T) {
 	t.Parallel()
-	needsCommands(t, "bash", "curl")
+	needsCommands(t, "bash", "curl", "jq")
 	e := newExampleEnv(t)
+	e.runDocumented("../examples/gitlab/.gitlab-ci.yml", "https://gitlab.com")
+	e.runDocumented("../examples/jenkins/Jenkinsfile", "https://jenkins.example.com/oidc")
 	for name, system := range map[string]func(*exampleEnv) ciSystem{
 		"GitHub Actions": func(e *exampleEnv) ciSystem {
 			return &github{exampleEnv: e, workflow: "test-user.yml", repository: githubRepository}
@@ -350,7 +354,14 @@ func TestCIExamples(t *testing.T) {
 		"GitHub Actions with a library set": func(e *exampleEnv) ciSystem {
 			return &github{exampleEnv: e, workflow: "library-user.yml", repository: githubRepository}
 		},
+		"vault-action": func(e *exampleEnv) ciSystem {
+			return &vaultAction{github{exampleEnv: e, repository: githubRepository}}
+		},
 		"CircleCI": func(e *exampleEnv) ciSystem { return &circleCI{exampleEnv: e, project: circleProject} },
+		"GitLab":   func(e *exampleEnv) ciSystem { return &gitlab{exampleEnv: e, project: "example/api"} },
+		"Jenkins": func(e *exampleEnv) ciSystem {
+			return &jenkins{exampleEnv: e, run: "https://jenkins.example.com/job/api/"}
+		},
 	} {
 		t.Run(name, func(t *testing.T) { testJob(t, e, system) })
 	}
@@ -405,9 +416,9 @@ func (e *exampleEnv) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
 	token := r.variables["VAULT_TOKEN"]
 	require.NotEmpty(t, token)
 	e.requireNoSecretIn(r.log, append(ci.secrets(), token)...)
-	if g, ok := ci.(*github); ok {
+	if m, ok := ci.(interface{ masked() []string }); ok {
 		for _, name := range []string{"VAULT_TOKEN", "TEST_PASSWORD", "ACCESS_TOKEN"} {
-			require.True(t, slices.Contains(g.masks, r.variables[name]), "%s is not hidden", name)
+			require.True(t, slices.Contains(m.masked(), r.variables[name]), "%s is not hidden", name)
 		}
 	}
 	client := e.vault.Client()
