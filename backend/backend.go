@@ -40,6 +40,8 @@ type Options struct {
 	Elapsed func() time.Duration
 	// Boot names where Elapsed starts. Processes with the same one have the same clock.
 	Boot string
+	// Suspended replaces the time for which the machine was suspended since its boot, for tests.
+	Suspended func() time.Duration
 	// Transport replaces the network under every call to AWS, for tests.
 	Transport http.RoundTripper
 
@@ -133,11 +135,14 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-		o.Boot, o.Elapsed = machineClock()
+		o.Boot, o.Elapsed, o.Suspended = machineClock()
 	}
 	if o.Elapsed == nil {
 		now, began := o.Now, o.Now()
 		o.Elapsed = func() time.Duration { return now().Sub(began) }
+	}
+	if o.Suspended == nil {
+		o.Suspended = func() time.Duration { return 0 }
 	}
 }
 

@@ -41,15 +41,18 @@ type heartbeat struct {
 	Last  time.Time `json:"last"`
 	// ClockShift is how much later by the wall clock leases may end than planned. The clock was set
 	// forward, which Vault's timers ignore; or the machine paused, and Vault stored a lease that
-	// much later than its object was created.
+	// much later than its object was created. A suspension counts even if the clock was set back
+	// right after it, because the lease was stored before that.
 	ClockShift time.Duration `json:"clock_shift,omitempty"`
 	// Drift is the difference between the clocks that arose since ClockShift was changed.
 	Drift time.Duration `json:"drift,omitempty"`
 	// MaxTTL is the highest maximum TTL of the mount that was seen while records existed.
 	MaxTTL time.Duration `json:"max_ttl,omitempty"`
-	// Boot and Elapsed are the monotonic clock at Last. Boot names its starting point.
-	Boot    string        `json:"boot,omitempty"`
-	Elapsed time.Duration `json:"elapsed,omitempty"`
+	// Boot and Elapsed are the monotonic clock at Last, and Suspended is for how long it had stood
+	// still. Boot names its starting point.
+	Boot      string        `json:"boot,omitempty"`
+	Elapsed   time.Duration `json:"elapsed,omitempty"`
+	Suspended time.Duration `json:"suspended,omitempty"`
 }
 
 // leaseWatch keeps the heartbeat and decides when a watch ends.
@@ -59,6 +62,8 @@ type leaseWatch struct {
 	// have the same clock, unless boot is empty.
 	elapsed func() time.Duration
 	boot    string
+	// suspended is for how long the monotonic clock stood still since the boot.
+	suspended func() time.Duration
 
 	mu sync.Mutex
 	// started and ticked are the moments of the start and of the last tick.
@@ -71,18 +76,20 @@ type leaseWatch struct {
 
 // moment is one point in time by both clocks.
 type moment struct {
-	wall      time.Time
-	monotonic time.Duration
+	wall                 time.Time
+	monotonic, suspended time.Duration
 }
 
 func newLeaseWatch(options Options) *leaseWatch {
-	w := &leaseWatch{now: options.Now, elapsed: options.Elapsed, boot: options.Boot}
+	w := &leaseWatch{now: options.Now, elapsed: options.Elapsed, boot: options.Boot, suspended: options.Suspended}
 	w.started = w.moment()
 	w.ticked = w.started
 	return w
 }
 
-func (w *leaseWatch) moment() moment { return moment{w.now().Round(0), w.elapsed()} }
+func (w *leaseWatch) moment() moment {
+	return moment{w.now().Round(0), w.elapsed(), w.suspended()}
+}
 
 // current returns the present heartbeat for a record that is about to be stored. It stores the
 // heartbeat if the stored one is too old to continue the watch after a restart.
@@ -139,17 +146,17 @@ func (w *leaseWatch) load(ctx context.Context, s logical.Storage) error {
 		before.ClockShift, before.Drift = 0, 0 // it is damaged
 	}
 	w.beat = before
-	w.restartIfInterrupted(moment{before.Last, w.elapsedAt(before)}, w.started, restartGap)
+	w.restartIfInterrupted(w.momentOf(before), w.started, restartGap)
 	return nil
 }
 
-// elapsedAt returns the monotonic clock at the heartbeat of the previous process. If that process
-// had another monotonic clock, the wall clock is used instead.
-func (w *leaseWatch) elapsedAt(before heartbeat) time.Duration {
+// momentOf returns the moment of the heartbeat of the previous process. If that process had another
+// monotonic clock, the wall clock is used instead.
+func (w *leaseWatch) momentOf(before heartbeat) moment {
 	if w.boot != "" && before.Boot == w.boot {
-		return before.Elapsed
+		return moment{before.Last, before.Elapsed, before.Suspended}
 	}
-	return w.started.monotonic - w.started.wall.Sub(before.Last)
+	return moment{before.Last, w.started.monotonic - w.started.wall.Sub(before.Last), w.started.suspended}
 }
 
 // advance begins a new watch if the pause since the last tick was too long.
@@ -163,16 +170,20 @@ func (w *leaseWatch) advance() {
 }
 
 // restartIfInterrupted begins a new watch if the time between two moments was longer than a gap, or
-// if the wall clock was set between them.
+// if the wall clock was set or the machine was suspended between them.
 func (w *leaseWatch) restartIfInterrupted(from, to moment, gap time.Duration) {
-	passed := to.monotonic - from.monotonic
-	w.beat.Drift += to.wall.Sub(from.wall) - passed
+	passed, suspended := to.monotonic-from.monotonic, to.suspended-from.suspended
+	if suspended < clockStep {
+		suspended = 0 // it counts as drift
+	}
+	w.beat.Drift += to.wall.Sub(from.wall) - passed - suspended
 	wasSet := w.beat.Drift.Abs() > clockStep
 	if wasSet {
 		w.shift(w.beat.Drift)
 		w.beat.Drift = 0
 	}
-	if wasSet || passed.Abs() > gap {
+	w.shift(suspended) // last, because a clock that was set back later does not undo it
+	if wasSet || suspended > 0 || passed.Abs() > gap {
 		w.beat.Watch = newWatchName()
 	}
 }
@@ -185,7 +196,7 @@ func newWatchName() string { return randomText(8) }
 
 func (w *leaseWatch) store(ctx context.Context, s logical.Storage) error {
 	now := w.moment()
-	w.beat.Last, w.beat.Boot, w.beat.Elapsed = now.wall, w.boot, now.monotonic
+	w.beat.Last, w.beat.Boot, w.beat.Elapsed, w.beat.Suspended = now.wall, w.boot, now.monotonic, now.suspended
 	if err := putJSON(ctx, s, heartbeatStoragePath, w.beat); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type clocks struct {
 	mu      sync.Mutex
 	wall    time.Time
 	elapsed time.Duration
+	asleep  time.Duration
 }
 
 func (c *clocks) now() time.Time {
@@ -46,10 +47,23 @@ func (c *clocks) monotonic() time.Duration {
 	return c.elapsed
 }
 
+func (c *clocks) suspended() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asleep
+}
+
 func (c *clocks) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wall, c.elapsed = c.wall.Add(d), c.elapsed+d
+}
+
+// suspend lets time pass while the machine is suspended.
+func (c *clocks) suspend(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall, c.asleep = c.wall.Add(d), c.asleep+d
 }
 
 // set moves the wall clock only.
@@ -78,7 +92,7 @@ func newIssuer(t *testing.T, role map[string]any) *issuer {
 }
 
 func (i *issuer) options() backend.Options {
-	return backend.Options{Version: "v1.2.3", Now: i.clocks.now, Elapsed: i.clocks.monotonic, WALMinAge: 5 * time.Minute}
+	return backend.Options{Version: "v1.2.3", Now: i.clocks.now, Elapsed: i.clocks.monotonic, Boot: "machine", Suspended: i.clocks.suspended, WALMinAge: 5 * time.Minute}
 }
 
 // noLimits keeps the engine's own limits out of a test.
@@ -350,6 +364,19 @@ func TestUnseenRenewals(t *testing.T) {
 			i.requireUsers(0, "its longest life is over")
 		})
 	}
+
+	t.Run("a lease that was stored after a suspension keeps its user though the clock is set back right after it", func(t *testing.T) {
+		i := newIssuer(t, map[string]any{"ttl": "10m", "max_ttl": "10m"})
+		i.System.MaxLeaseTTLVal = 10 * time.Minute
+		i.issue()
+		i.clocks.suspend(12 * time.Minute) // then Vault stores the lease: by the wall clock it ends 22 minutes after the issue
+		i.clocks.set(-20 * time.Minute)
+		i.newProcess() // Vault is unsealed: from here on the lease ends by the wall clock
+		i.pass(29 * time.Minute)
+		i.requireUsers(1, "its lease is alive")
+		i.pass(10 * time.Minute)
+		i.requireUsers(0, "its lease is over")
+	})
 
 	t.Run("a clock that is set forward by more than the longest life ends nothing early", func(t *testing.T) {
 		i := newIssuer(t, hourly())

@@ -19,9 +19,25 @@ func readMachineClock() (boot string, age time.Duration) {
 	if err != nil {
 		return "", 0
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	if age, err = readClock(unix.CLOCK_MONOTONIC); err != nil {
 		return "", 0
 	}
-	return strings.TrimSpace(string(id)), time.Duration(now.Nano())
+	return strings.TrimSpace(string(id)), age
+}
+
+// readSuspended returns for how long the machine was suspended since its boot, or 0 if that is unknown.
+// CLOCK_BOOTTIME goes on meanwhile, and CLOCK_MONOTONIC does not.
+func readSuspended() time.Duration {
+	awake, err := readClock(unix.CLOCK_MONOTONIC)
+	all, failed := readClock(unix.CLOCK_BOOTTIME)
+	if err != nil || failed != nil {
+		return 0
+	}
+	return all - awake
+}
+
+func readClock(id int32) (time.Duration, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(id, &now)
+	return time.Duration(now.Nano()), err
 }

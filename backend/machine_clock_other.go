@@ -8,3 +8,5 @@ package backend
 import "time"
 
 func readMachineClock() (boot string, age time.Duration) { return "", 0 }
+
+func readSuspended() time.Duration { return 0 }

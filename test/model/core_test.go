@@ -89,7 +89,8 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 		return err
 	}
 	wait(delay)
-	c.clockSet += suspended // monotonic clocks stand still meanwhile
+	c.clockSet += suspended // by as much as monotonic clocks fall behind
+	c.suspended += suspended
 	if heard {
 		c.register(role, response)
 	}

@@ -204,6 +204,8 @@ type world struct {
 	began   time.Time
 	// clockSet is by how much the wall clock of Vault's machine is ahead of AWS's.
 	clockSet time.Duration
+	// suspended is for how long the machine was suspended. Monotonic clocks stand still meanwhile.
+	suspended time.Duration
 
 	storage *logical.InmemStorage
 	system  *logical.StaticSystemView
@@ -243,7 +245,7 @@ func (w *world) elapsed() time.Duration { return time.Since(w.began) }
 func (w *world) start() {
 	w.life = &life{}
 	options := backend.Options{
-		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine",
+		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine", Suspended: func() time.Duration { return w.suspended },
 		Transport: mortalNetwork{emulatortest.Transport(w.cognito), w.life},
 	}
 	engine, err := backend.Factory(options)(context.Background(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: w.system})
