@@ -52,62 +52,67 @@ type Options struct {
 type backend struct {
 	*framework.Backend
 
+	now       func() time.Time
+	transport http.RoundTripper
+	limiters  ratelimit.Limiters
+	metrics   *metrics
+	// lifetime ends when Vault unloads the mount. All work in the background ends with it.
+	lifetime context.Context
+	end      context.CancelFunc
+	// periodicTasks and walRollbacks are what Vault calls in the background.
+	periodicTasks []periodicTask
+	walRollbacks  map[string]walRollbackFunc
+
+	// The config and its access key.
 	connections *cache.Cache[string, *connection]
-	// issuedNames caches the record ids that were found for usernames, by role and name.
-	issuedNames *cache.Cache[string, string]
-	refusals    *refusals
 	// lastConnection is the newest connection, also while it is not cached.
 	lastConnection atomic.Pointer[connection]
-	limiters       ratelimit.Limiters
-	roles          *cache.Cache[string, *roleEntry]
-	staticRoles    *cache.Cache[string, *staticRole]
-	queue          staticQueue
-	staticLocks    staticLocks
+	configMu       *locksutil.LockEntry
+	rootRetries    rootRetries
+	rootTimes      atomic.Pointer[rotationTimes]
 
+	// Roles.
+	roles     *cache.Cache[string, *roleEntry]
+	roleLocks []*locksutil.LockEntry
+
+	// Issued records.
+	creations    creations
+	batches      openBatches
+	recordLocks  keyedLocks
+	issuedCounts issuedCounts
+	census       census
+	watch        *leaseWatch
+	// createGrace is how long a record may be "creating" before its process counts as dead.
+	createGrace time.Duration
+	// issuedEnds has the function that ends the object of each kind of record.
+	issuedEnds map[recordKind]issuedEndFunc
+	// endedBeforeUnmount has the keys of the records that endAll ended. The revocations that follow
+	// skip them.
+	endedBeforeUnmount sync.Map
+	// memberLocks locks users whose memberships change, by memberPrefix.
+	memberLocks keyedLocks
+	// ownedUsers has functions that return the users of other features, which tidy must not delete.
+	ownedUsers []ownedUsersFunc
+
+	// Static roles.
+	staticRoles  *cache.Cache[string, *staticRole]
+	queue        staticQueue
+	staticLocks  staticLocks
+	staticTokens *cache.Cache[string, *staticTokens]
+	signInCounts signInCounter
+
+	// Library sets.
 	librarySets   *cache.Cache[string, *librarySet]
 	checkOuts     checkOutQueues
 	libraryLocks  keyedLocks
 	libraryWorker libraryWorker
 
-	staticTokens *cache.Cache[string, *staticTokens]
-	signInCounts signInCounter
+	// Tokens of users.
+	refusals *refusals
+	// issuedNames caches the record ids that were found for usernames, by role and name.
+	issuedNames *cache.Cache[string, string]
 	// tokenSignIns locks the static roles whose user signs in through tokens/.
 	tokenSignIns keyedLocks
-	roleLocks    []*locksutil.LockEntry
-	configMu     *locksutil.LockEntry
-	rootRetries  rootRetries
-	now          func() time.Time
-	transport    http.RoundTripper
-
-	// creations, batches, recordLocks, issuedCounts and watch belong to the issued records.
-	creations    creations
-	batches      openBatches
-	recordLocks  keyedLocks
-	issuedCounts issuedCounts
-	// memberLocks locks users whose memberships change, by memberPrefix.
-	memberLocks keyedLocks
-	watch       *leaseWatch
-	// createGrace is how long a record may be "creating" before its process counts as dead.
-	createGrace time.Duration
-	// issuedEnds has the function that ends the object of each kind of record.
-	issuedEnds map[recordKind]issuedEndFunc
-	// ownedUsers has functions that return the users of other features, which tidy must not delete.
-	ownedUsers []ownedUsersFunc
-	// endedBeforeUnmount has the keys of the records that endAll ended. The revocations that follow
-	// skip them.
-	endedBeforeUnmount sync.Map
-
-	census    census
-	rootTimes atomic.Pointer[rotationTimes]
-	metrics   *metrics
-
-	// periodicTasks and walRollbacks are what Vault calls in the background.
-	periodicTasks []periodicTask
-	walRollbacks  map[string]walRollbackFunc
-
-	// lifetime ends when Vault unloads the mount. All work in the background ends with it.
-	lifetime context.Context
-	end      context.CancelFunc
 }
 
 // Factory makes the mounts of one build. Vault also calls it, without storage, to learn the version
@@ -170,16 +175,27 @@ func newBackend(options Options) *backend {
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends when the factory returns.
 	b.lifetime, b.end = context.WithCancel(context.Background())
+	b.refusals = newRefusals(b.now)
+	b.makeCaches()
+	b.Backend = b.newFramework(options)
+	return b
+}
+
+// makeCaches makes the caches of the mount. The caches of a connection belong to cognito.Service.
+func (b *backend) makeCaches() {
 	b.connections = newEntryCache[connection](b.lifetime)
 	b.roles = newEntryCache[roleEntry](b.lifetime)
 	b.issuedNames = cache.New[string](cache.Options[string]{
 		Lifetime: b.lifetime, Size: issuedNamesMax, Keep: func(id string) bool { return id != "" },
 	})
-	b.refusals = newRefusals(b.now)
 	b.staticRoles = newEntryCache[staticRole](b.lifetime)
 	b.librarySets = newEntryCache[librarySet](b.lifetime)
 	b.staticTokens = newStaticTokens(b.lifetime)
-	b.Backend = &framework.Backend{
+}
+
+// newFramework returns the description of the mount for the SDK.
+func (b *backend) newFramework(options Options) *framework.Backend {
+	return &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
 		RunningVersion: options.Version,
@@ -211,7 +227,6 @@ func newBackend(options Options) *backend {
 		WALRollback:       b.walRollback,
 		WALRollbackMinAge: options.WALMinAge,
 	}
-	return b
 }
 
 // HandleRequest makes the last roll-back before an unmount include WAL entries of any age, because

@@ -116,7 +116,8 @@ func (b *backend) userSubject(ctx context.Context, req *logical.Request, name st
 	}
 }
 
-// memberSubject names the user if it is the same for all callers, or if the caller of the check has one.
+// memberSubject names the user if it is the same for all callers, or if the caller of the check has
+// one.
 func (b *backend) memberSubject(req *logical.Request, role *roleEntry, aws *connection) check.Member {
 	member := check.Member{Subject: check.Subject{Target: role.target(aws.region)}, Groups: role.Groups, Template: role.Username}
 	name, err := b.memberName(req, role)

@@ -96,7 +96,7 @@ func serviceConfigFields() map[string]*framework.FieldSchema {
 		"max_retries": {
 			Type:        framework.TypeInt,
 			Default:     cognito.DefaultMaxRetries,
-			Description: fmt.Sprintf("How often an AWS call is retried if it is throttled or gets no answer, from 0 to %d.", maxRetriesMax),
+			Description: fmt.Sprintf("How often an AWS call is retried if it is throttled or gets no response, from 0 to %d.", maxRetriesMax),
 		},
 		"rate_limits": {
 			Type:        framework.TypeKVPairs,

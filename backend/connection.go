@@ -87,8 +87,8 @@ func (c *configEntry) isRotationOf(other *configEntry) bool {
 	return reflect.DeepEqual(one, two)
 }
 
-// newService returns a service for a config, which need not be the stored one.
-// It has limiters of its own, so it is for calls to STS and IAM only.
+// newService returns a service for a config, which need not be the stored one. It has limiters of
+// its own, so it is for calls to STS and IAM only.
 func (b *backend) newService(req *logical.Request, config *configEntry) *cognito.Service {
 	return cognito.New(b.lifetime, b.awsSettings(req, config))
 }
@@ -139,8 +139,8 @@ func sessionName(mountPoint string) string {
 // accountWait is how long the delivery of an object waits for the id of its AWS account.
 const accountWait = 2 * time.Second
 
-// place returns where an object is about to be created, and how AWS is reached there. The account may
-// not be known yet.
+// place returns where an object is about to be created, and how AWS is reached there. The account
+// may not be known yet.
 func (c *connection) place(ctx context.Context, target cognito.Target) (place, error) {
 	endpoint, err := c.Endpoint(ctx, target)
 	p := newPlace(target)

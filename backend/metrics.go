@@ -17,8 +17,9 @@ const (
 	// metricsPrefix begins the name of every metric in the text formats.
 	metricsPrefix = "vault_cognito_"
 
-	// machineTokenPrice is the list price of one machine token in US dollars: the first tier, $2.25 per 1,000
-	// successful requests up to 250,000 a month. https://aws.amazon.com/cognito/pricing/, as of 2026-09-20.
+	// machineTokenPrice is the list price of one machine token in US dollars: the first tier, $2.25
+	// per 1,000 successful requests up to 250,000 a month. https://aws.amazon.com/cognito/pricing/,
+	// as of 2026-09-20.
 	machineTokenPrice = 0.00225
 
 	// metricRolesMax bounds how many names of roles and libraries are label values.
@@ -348,8 +349,8 @@ func (l *labelValues) drop(value string) {
 	delete(l.seen, value)
 }
 
-// roleCounters caches the counter of each role: looking one up by its label costs more than
-// adding to it.
+// roleCounters caches the counter of each role: looking one up by its label costs more than adding
+// to it.
 type roleCounters struct {
 	vec   *prometheus.CounterVec
 	known sync.Map // of prometheus.Counter by the name of the role

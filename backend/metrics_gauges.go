@@ -210,8 +210,8 @@ func (b *backend) metricSources() metricSources {
 	}
 }
 
-// cacheStates returns the uses of the caches of the mount. The caches of a connection are empty again
-// after a change of the config.
+// cacheStates returns the uses of the caches of the mount. The caches of a connection are empty
+// again after a change of the config.
 func (b *backend) cacheStates() []cacheState {
 	states := []cacheState{
 		{"connection", b.connections.Stats()}, {"roles", b.roles.Stats()}, {"static_roles", b.staticRoles.Stats()}, {"library_sets", b.librarySets.Stats()},

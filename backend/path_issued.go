@@ -110,7 +110,7 @@ func issuedRecordFields() map[string]*framework.FieldSchema {
 		"id":                  text("Id of the record."),
 		"role":                text("Role that issued the object."),
 		"kind":                text(`What was issued, "user", "app_client" or "group_membership".`),
-		"state":               text(`"creating": no answer was sent. "delivered": whether Vault has a lease is not known yet. "confirmed": a renewal proved the lease. "ending": an end failed and is repeated. "unreadable": another version stored the record.`),
+		"state":               text(`"creating": no response was sent. "delivered": whether Vault has a lease is not known yet. "confirmed": a renewal proved the lease. "ending": an end failed and is repeated. "unreadable": another version stored the record.`),
 		"username":            text("Cognito's own username of the user."),
 		"requested_name":      text("Username that was sent to Cognito."),
 		"app_client_id":       text("Id of the app client, once it is known."),

@@ -34,7 +34,7 @@ func pathMetrics(b *backend) []*framework.Path {
 				Query:         true,
 				Default:       formatData,
 				AllowedValues: []any{formatData, formatPrometheus, formatOpenMetrics},
-				Description:   `"data" for an answer such as Vault's others, "prometheus" or "openmetrics" for text that Prometheus scrapes.`,
+				Description:   `"data" for a JSON response, "prometheus" or "openmetrics" for text that Prometheus scrapes.`,
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -84,7 +84,7 @@ func (b *backend) pathMetricsRead(_ context.Context, _ *logical.Request, data *f
 	}
 }
 
-// metricsText is answered as it is, without Vault's JSON around it. A body of bytes crosses the
+// metricsText returns a response without Vault's JSON around it. A body of bytes crosses the
 // plugin boundary in base64, which Vault decodes.
 func metricsText(families []*dto.MetricFamily, format expfmt.Format) (*logical.Response, error) {
 	var text bytes.Buffer
@@ -156,7 +156,7 @@ stored records are absent until the engine has read these once after its start.
 
     vault read cognito/metrics
 
-With format=prometheus or format=openmetrics the answer is text that Prometheus
+With format=prometheus or format=openmetrics the response is text that Prometheus
 scrapes from /v1/cognito/metrics with a Vault token as bearer. Labels name
 roles, kinds, AWS operations and error codes, and never a user. Reading the
 metrics reads no storage and calls nothing at AWS.

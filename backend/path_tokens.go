@@ -94,9 +94,9 @@ func (b *backend) pathTokensWrite(ctx context.Context, req *logical.Request, dat
 	return &logical.Response{Data: tokenData(tokens)}, nil
 }
 
-// roleForTokens returns the role whose app client gives tokens to the users of a name, and the users
-// that get them: nil for any user of the pool. A name is that of a role, of a static role that owns a
-// user's password, or of a library set.
+// roleForTokens returns the role whose app client gives tokens to the users of a name, and the
+// users that get them: nil for any user of the pool. A name is that of a role, of a static role
+// that owns a user's password, or of a library set.
 func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name string) (*roleEntry, cognito.Target, tokenUsers, error) {
 	dynamic, err := b.role(ctx, req.Storage, name)
 	if err != nil {
@@ -123,7 +123,8 @@ func (b *backend) roleForTokens(ctx context.Context, req *logical.Request, name 
 	return b.issuedUsersForTokens(ctx, req, name)
 }
 
-// refuseAmbiguousName refuses a name of more than one kind: it would not be clear whose tokens are meant.
+// refuseAmbiguousName refuses a name of more than one kind: it would not be clear whose tokens are
+// meant.
 func refuseAmbiguousName(name string, isRole, isStaticRole, isLibrary bool) error {
 	var kinds []string
 	for _, kind := range []struct {

@@ -47,8 +47,8 @@ var (
 	emailDomainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
 )
 
-// roleEntry is a role as it is stored. The 2021 plugin stored the fields without omitempty, under the
-// same names, with durations in nanoseconds.
+// roleEntry is a role as it is stored. The 2021 plugin stored the fields without omitempty, under
+// the same names, with durations in nanoseconds.
 type roleEntry struct {
 	CredentialType    string        `json:"credential_type"`
 	AppClientID       string        `json:"app_client_id"`
@@ -78,11 +78,11 @@ type roleEntry struct {
 	// StaticRole names a static role whose app client and secret are used.
 	StaticRole string `json:"static_role,omitempty"`
 
-	// FormerMaxTTL is the longest max_ttl that the role had, if it was lowered since: a lease may have
-	// been renewed while it was in force. unboundedTTL stands for none.
+	// FormerMaxTTL is the longest max_ttl that the role had, if it was lowered since: a lease may
+	// have been renewed while it was in force. unboundedTTL stands for none.
 	FormerMaxTTL time.Duration `json:"former_max_ttl,omitempty"`
-	// FormerPools are the pools that the role created users in before it changed: a lease of the 2021
-	// plugin names only the role.
+	// FormerPools are the pools that the role created users in before it changed: a lease of the
+	// 2021 plugin names only the role.
 	FormerPools []formerPool `json:"former_pools,omitempty"`
 
 	UsernameTemplate string            `json:"username_template,omitempty"`

@@ -11,7 +11,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// role returns a role from the cache or from storage, or nil if there is none. It must not be changed.
+// role returns a role from the cache or from storage, or nil if there is none. It must not be
+// changed.
 func (b *backend) role(ctx context.Context, s logical.Storage, name string) (*roleEntry, error) {
 	return b.roles.Get(ctx, name, nil, func(ctx context.Context) (*roleEntry, error) { return getRole(ctx, s, name) })
 }
@@ -46,8 +47,8 @@ func (b *backend) dropCachedRole(name string) {
 	}
 }
 
-// tokenRequest returns a request for a machine token with all scopes of the role. Each role has its own
-// part of the token cache, so that its readers cannot evict the tokens of another role.
+// tokenRequest returns a request for a machine token with all scopes of the role. Each role has its
+// own part of the token cache, so that its readers cannot evict the tokens of another role.
 func (r *roleEntry) tokenRequest(name, defaultRegion string) cognito.MachineTokenRequest {
 	return cognito.MachineTokenRequest{
 		Source:         r.source(),

@@ -74,7 +74,8 @@ func onlyTypes(types []string) string {
 // helpWidth is the longest line of a help text.
 const helpWidth = 80
 
-// roleFieldsHelp lists the fields of each type, because Vault's help has one alphabetical list of all.
+// roleFieldsHelp lists the fields of each type, because Vault's help has one alphabetical list of
+// all.
 func roleFieldsHelp() string {
 	help := &strings.Builder{}
 	help.WriteString("Fields of every type:\n")

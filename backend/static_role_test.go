@@ -570,7 +570,7 @@ func TestOnboardingHalfWay(t *testing.T) {
 					k.Fault(control.Fault{Operation: calls[name], Kind: control.FaultCutAfter})
 				}
 			}
-			// Nor can a sign-in settle it now.
+			// Nor can a sign-in resolve it now.
 			k.Fault(control.Fault{Operation: "InitiateAuth", Kind: control.FaultCutBefore, Skip: 1})
 			_, err := k.Request(t.Context(), logical.CreateOperation, "static-roles/x", role)
 			requireStatus(t, 502, err)

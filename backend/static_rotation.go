@@ -167,6 +167,7 @@ func (r *staticRotation) mayStart() bool {
 	return r.manual || r.role.due(r.b.now())
 }
 
+// prepare connects to the pool, and selects how the value is set, resolved and proven.
 func (r *staticRotation) prepare(ctx context.Context) error {
 	aws, err := r.b.connect(ctx, r.req)
 	if err != nil {
@@ -249,7 +250,8 @@ func (r *staticRotation) applyOutcome(ctx context.Context, outcome cognito.Outco
 	}
 }
 
-// dropPending drops the pending value. The caller stores the failure, if there is one.
+// dropPending drops the pending value, or restores the earlier pending value that it replaced. The
+// caller stores the failure, if there is one.
 func (r *staticRotation) dropPending(ctx context.Context, failure error) error {
 	earlier := r.role.Pending.Earlier
 	r.role.State, r.role.Pending = r.stateWithoutPending(), nil

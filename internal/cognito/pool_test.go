@@ -352,7 +352,7 @@ func TestIssueUserWithoutRightToSetPasswords(t *testing.T) {
 		require.Len(t, f.Calls().Of("AdminSetUserPassword"), 2)
 	})
 
-	t.Run("a lost answer to the challenge is settled by signing in", func(t *testing.T) {
+	t.Run("a lost response to the challenge is resolved by a sign-in", func(t *testing.T) {
 		f := newFixture(t, 0)
 		f.Deny("cognito-idp:AdminSetUserPassword")
 		f.Fault(control.Fault{Operation: "AdminRespondToAuthChallenge", Kind: control.FaultCutAfter})
