@@ -93,6 +93,35 @@ func TestHundredThousandLivingUsers(t *testing.T) {
 	require.Less(t, grown, int64(100<<20))
 }
 
+// TestTickIsBounded leaves more due than one tick looks at: nothing is lost, and no tick reads all of it.
+func TestTickIsBounded(t *testing.T) {
+	const batches, perBatch = 120, 100
+	const readsMax = 5 * 2100 // a record is read again under its lock, and with it its role
+	const emptyBatches, emptyBatchesMax = 1500, 1009
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	storage := &countingStorage{Storage: &logical.InmemStorage{}}
+	b := newBackend(Options{Now: func() time.Time { return now }})
+	require.NoError(t, b.Setup(t.Context(), &logical.BackendConfig{System: &logical.StaticSystemView{MaxLeaseTTLVal: 24 * time.Hour}}))
+	tick := func() (batchesLeft int) {
+		storage.reset()
+		_ = b.reconcile(t.Context(), &logical.Request{Storage: storage}) // without a config no user can be ended
+		keys, err := logical.CollectKeysWithPrefix(t.Context(), storage.Storage, dueStoragePrefix+now.Format(dueDayLayout))
+		require.NoError(t, err)
+		return len(keys)
+	}
+
+	storeLivingUsers(t, storage, batches*perBatch, batches, now.Add(-25*time.Hour))
+	tick()
+	require.LessOrEqual(t, storage.gets.Load(), int64(readsMax), "the records of a tick")
+
+	require.NoError(t, logical.ClearView(t.Context(), storage.Storage.(*logical.InmemStorage)))
+	for n := range emptyBatches {
+		require.NoError(t, putDue(t.Context(), storage, dueKey(batchName{"ci", fmt.Sprintf("20260301-0100-%04d", n)}, now.Add(-time.Duration(n/10)*time.Minute))))
+	}
+	require.GreaterOrEqual(t, tick(), emptyBatches-emptyBatchesMax, "the batches of a tick")
+	require.Zero(t, tick(), "the next tick goes on")
+}
+
 // storeLivingUsers stores records of users that were issued in the last minutes and live for a day.
 func storeLivingUsers(t *testing.T, s logical.Storage, users, minutes int, now time.Time) {
 	t.Helper()

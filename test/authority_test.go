@@ -191,7 +191,7 @@ func TestAuthorityOfARoleReader(t *testing.T) {
 	})
 	t.Run("min_ttl does not buy a token per read", func(t *testing.T) {
 		for range 5 {
-			status, _ := e.writeAs(reader, "creds/machine", map[string]any{"min_ttl": "59m"})
+			status, _ := e.writeAs(reader, "creds/machine", map[string]any{"min_ttl": "1h"})
 			require.Zero(t, status)
 		}
 		require.Len(t, e.Calls().Of(control.OperationToken), 1)
@@ -287,6 +287,8 @@ func TestAuthorityOfAStaticReader(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status)
 		wrong[text] = username
 	}
+	_, text := e.writeAs(reader, "tokens/ann", map[string]any{"username": "eve", "password": creds.Data["password"]})
+	wrong[text] = "eve with the password of ann"
 	require.Len(t, wrong, 1, "the answers must not tell users apart")
 	require.Len(t, e.Calls().Of("AdminInitiateAuth"), before, "no password is tried at Cognito")
 	status, text := e.writeAs(reader, "tokens/ann", map[string]any{"username": "ann", "password": creds.Data["password"]})
