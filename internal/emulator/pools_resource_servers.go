@@ -24,7 +24,7 @@ type resourceServer struct {
 
 type resourceServerScope struct {
 	ScopeName        string
-	ScopeDescription string
+	ScopeDescription string `json:",omitempty"`
 }
 
 type resourceServerInput struct {
@@ -48,6 +48,19 @@ func (r *request) createResourceServer(in resourceServerInput) (any, error) {
 	}
 	p.resourceServers[in.Identifier] = &resourceServer{identifier: in.Identifier, name: in.Name, scopes: in.Scopes}
 	return resourceServerOutput{in}, nil
+}
+
+// https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_DescribeResourceServer.html
+func (r *request) describeResourceServer(in resourceServerInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	server, ok := p.resourceServers[in.Identifier]
+	if !ok {
+		return nil, resourceNotFound("Resource server %s does not exist in user pool %s.", in.Identifier, p.id)
+	}
+	return resourceServerOutput{resourceServerInput{UserPoolId: p.id, Identifier: server.identifier, Name: server.name, Scopes: server.scopes}}, nil
 }
 
 func (in resourceServerInput) check(p *pool) error {
