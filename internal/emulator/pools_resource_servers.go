@@ -24,7 +24,7 @@ type resourceServer struct {
 
 type resourceServerScope struct {
 	ScopeName        string
-	ScopeDescription string `json:",omitempty"`
+	ScopeDescription string
 }
 
 type resourceServerInput struct {
