@@ -125,7 +125,7 @@ test-terraform: test-binaries terraform-tools ## Run the tests of the examples w
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 20m $(TESTFLAGS) -run Example ./test
 
 .PHONY: test-model
-test-model: ## Run HISTORIES random histories of users and of static roles
+test-model: ## Run HISTORIES random histories of each kind of lease and of static roles
 	@set -x && go test -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
 
 .PHONY: test-moto

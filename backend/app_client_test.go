@@ -334,3 +334,32 @@ func TestAppClientWhenStorageFailsAtEveryCall(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckOfAppClients(t *testing.T) {
+	t.Run("finds nothing wrong with a good role", func(t *testing.T) {
+		c := newClientIssuer(t, nil).check("ci")
+		require.Equal(t, "ok", c.status)
+		require.ElementsMatch(t, []string{"role", "aws_identity", "user_pool", "scopes", "app_clients"}, c.of("ok"))
+	})
+	t.Run("finds scopes that the pool does not have", func(t *testing.T) {
+		i := newClientIssuer(t, map[string]any{"scopes": "api/read,api/nosuch,nosuch/read,plain"})
+		require.Contains(t, i.check("ci").says("scopes"), `api/nosuch`)
+		require.ElementsMatch(t, []string{"scopes"}, i.check("ci").of("fail"))
+		require.NotContains(t, i.check("ci").says("scopes"), `"api/read"`)
+	})
+	t.Run("names missing permissions", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		i.Deny("cognito-idp:DescribeResourceServer", "cognito-idp:ListUserPoolClients")
+		require.Contains(t, i.check("ci").says("scopes"), "Allow cognito-idp:DescribeResourceServer")
+		require.Contains(t, i.check("ci").says("app_clients"), "Allow cognito-idp:ListUserPoolClients")
+	})
+	t.Run("warns when the pool has nearly as many app clients as it may", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		for n := range 950 {
+			_, err := i.Admin.CreateUserPoolClient(t.Context(), &cip.CreateUserPoolClientInput{UserPoolId: &i.Seed.UserPoolID, ClientName: aws.String(fmt.Sprint("other-", n))})
+			require.NoError(t, err)
+		}
+		require.Equal(t, "warn", i.check("ci").status)
+		require.Contains(t, i.check("ci").says("app_clients"), "the quota is 1000")
+	})
+}

@@ -35,7 +35,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, name stri
 	}
 	if role.CredentialType == credentialTypeAppClient {
 		return append(valid, runCheck(ctx, aws, role.target(aws.region), check.Issuer{
-			Target: role.target(aws.region), Domain: role.CognitoPoolDomain,
+			Target: role.target(aws.region), Domain: role.CognitoPoolDomain, Scopes: role.Scopes,
 		})...)
 	}
 	if role.CredentialType == credentialTypeGroupMembership {

@@ -241,10 +241,15 @@ func TestVaultAgentExample(t *testing.T) {
 // writeAppRole creates an AppRole with the policy of a service, and writes its credentials into a directory.
 func (e *exampleEnv) writeAppRole(dir string) {
 	e.Helper()
+	require.NoError(e, e.client.Sys().EnableAuthWithOptionsWithContext(e.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
+	e.writeAppRoleFiles(dir, map[string]any{"token_policies": "cognito-service", "token_no_default_policy": true})
+}
+
+func (e *env) writeAppRoleFiles(dir string, fields map[string]any) {
+	e.Helper()
 	const role = "auth/approle/role/service"
 	vault := e.client.Logical()
-	require.NoError(e, e.client.Sys().EnableAuthWithOptionsWithContext(e.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
-	_, err := vault.WriteWithContext(e.Context(), role, map[string]any{"token_policies": "cognito-service", "token_no_default_policy": true})
+	_, err := vault.WriteWithContext(e.Context(), role, fields)
 	require.NoError(e, err)
 	roleID, err := vault.ReadWithContext(e.Context(), role+"/role-id")
 	require.NoError(e, err)

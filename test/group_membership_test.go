@@ -70,13 +70,20 @@ func TestGroupMembership(t *testing.T) {
 	require.Equal(t, []string{"testers"}, e.user("ann").Groups)
 	require.Empty(t, e.user("bob").Groups, "each raises only themselves")
 
+	asked, err := ann.Logical().ReadWithDataWithContext(t.Context(), e.mount+"/creds/elevate-me", map[string][]string{"username": {"bob"}})
+	require.NoError(t, err)
+	require.Equal(t, "ann", asked.Data["username"], "the caller does not choose the user")
+	require.Empty(t, e.user("bob").Groups)
+	e.revoke(asked.LeaseID)
+	require.Equal(t, []string{"testers"}, e.user("ann").Groups, "her first lease lives")
+
 	second, err := bob.Logical().ReadWithContext(t.Context(), e.mount+"/creds/elevate-me")
 	require.NoError(t, err)
 	require.Equal(t, []string{"testers"}, e.user("bob").Groups)
 	status, _ := e.writeAs(ann, "roles/elevate-me", map[string]any{"username": "bob"})
 	require.Equal(t, http.StatusForbidden, status)
-	status, text := e.writeAs(ann, "creds/elevate-me", map[string]any{"username": "bob"})
-	require.NotZero(t, status, "the caller does not choose the user: %s", text)
+	status, _ = e.writeAs(ann, "creds/elevate-me", map[string]any{"username": "bob"})
+	require.Equal(t, http.StatusForbidden, status)
 
 	issued, err := e.client.Logical().ListWithContext(t.Context(), e.mount+"/issued/elevate-me")
 	require.NoError(t, err)
@@ -89,7 +96,7 @@ func TestGroupMembership(t *testing.T) {
 	require.Equal(t, map[any]any{"ann": e.mount + "-people-ann", "bob": e.mount + "-people-bob"}, who)
 
 	nobody := e.person("eve", policy, map[string]any{"team": "none"})
-	status, text = e.readAs(nobody, "creds/elevate-me")
+	status, text := e.readAs(nobody, "creds/elevate-me")
 	require.Equal(t, http.StatusBadRequest, status)
 	require.Contains(t, text, "names no user for this caller")
 

@@ -175,7 +175,7 @@ var iamFeatures = map[string]iamFeature{
 	"Checking a role": {
 		prepare: func(e *iamEnv) { e.writeRolesToCheck() },
 		drive: func(e *iamEnv) bool {
-			for _, role := range []string{"optional", "mistaken", "named"} {
+			for _, role := range []string{"optional", "mistaken", "named", "clients"} {
 				if e.check(role).status == "unknown" {
 					return false
 				}
@@ -342,6 +342,7 @@ func (e *iamEnv) writeRolesToCheck() {
 	e.Helper()
 	e.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)
 	e.writeRole("mistaken", map[string]any{"app_client_secret": "hush"})
+	e.writeAppClientRole("clients", nil)
 	pool := e.MakePool(&cip.CreateUserPoolInput{})
 	_, err := e.Admin.CreateUserPoolDomain(e.Context(), &cip.CreateUserPoolDomainInput{Domain: aws.String("localhost"), UserPoolId: &pool})
 	require.NoError(e, err)

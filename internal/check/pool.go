@@ -33,6 +33,8 @@ type Pool interface {
 	Domain(ctx context.Context, host string) (cognito.DomainState, error)
 	User(ctx context.Context, username string) (cognito.UserState, error)
 	GroupsOf(ctx context.Context, username string) ([]string, error)
+	ScopesOf(ctx context.Context, resourceServer string) ([]string, error)
+	CountAppClients(ctx context.Context, most int) (int, error)
 	ClientSecretIDs(ctx context.Context, clientID string) ([]string, error)
 }
 

@@ -256,6 +256,36 @@ func (p *Pool) FindGroup(ctx context.Context, name string) error {
 	return nil
 }
 
+// ScopesOf returns the scopes of a resource server, such as "api/read" of server "api".
+func (p *Pool) ScopesOf(ctx context.Context, identifier string) ([]string, error) {
+	out, err := p.api.DescribeResourceServer(ctx, &cip.DescribeResourceServerInput{UserPoolId: &p.target.UserPoolID, Identifier: &identifier})
+	if err != nil {
+		return nil, fail(fmt.Sprintf("reading resource server %q of user pool %q", identifier, p.target.UserPoolID), err)
+	}
+	var scopes []string
+	if out.ResourceServer != nil {
+		for _, scope := range out.ResourceServer.Scopes {
+			scopes = append(scopes, identifier+"/"+aws.ToString(scope.ScopeName))
+		}
+	}
+	return scopes, nil
+}
+
+// CountAppClients counts the app clients of the pool, and ends with the first page that has more than most.
+func (p *Pool) CountAppClients(ctx context.Context, most int) (count int, err error) {
+	pages := cip.NewListUserPoolClientsPaginator(p.api, &cip.ListUserPoolClientsInput{
+		UserPoolId: &p.target.UserPoolID, MaxResults: aws.Int32(pageSize),
+	})
+	for pages.HasMorePages() && count <= most {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return 0, fail(fmt.Sprintf("listing the app clients of user pool %q", p.target.UserPoolID), err)
+		}
+		count += len(page.UserPoolClients)
+	}
+	return count, nil
+}
+
 // Domain reads the state of a domain, which is a host as ParseDomain returns it.
 func (p *Pool) Domain(ctx context.Context, host string) (DomainState, error) {
 	out, err := p.api.DescribeUserPoolDomain(ctx, &cip.DescribeUserPoolDomainInput{Domain: aws.String(domainName(host))})

@@ -105,6 +105,7 @@ var quotaCategories = map[string]string{
 	"GetUserPoolMfaConfig":   userPoolRead,
 	"GetGroup":               userPoolResourceRead,
 	"DescribeUserPoolDomain": userPoolResourceRead,
+	"DescribeResourceServer": userPoolResourceRead,
 
 	"DescribeUserPoolClient":     userPoolClientRead,
 	"ListUserPoolClients":        userPoolClientRead,

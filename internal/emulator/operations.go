@@ -91,6 +91,7 @@ func poolOperations() map[string]operation {
 		"DeleteUserPoolDomain":   signed(userPoolResourceUpdate, (*request).deleteUserPoolDomain),
 		"DescribeUserPoolDomain": signed(userPoolResourceRead, (*request).describeUserPoolDomain),
 		"CreateResourceServer":   signed(userPoolResourceUpdate, (*request).createResourceServer),
+		"DescribeResourceServer": signed(userPoolResourceRead, (*request).describeResourceServer),
 		"GetProvisionedLimit":    signed(userPoolRead, (*request).getProvisionedLimit),
 	}
 }

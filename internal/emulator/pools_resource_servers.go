@@ -50,6 +50,19 @@ func (r *request) createResourceServer(in resourceServerInput) (any, error) {
 	return resourceServerOutput{in}, nil
 }
 
+// https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_DescribeResourceServer.html
+func (r *request) describeResourceServer(in resourceServerInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	server, ok := p.resourceServers[in.Identifier]
+	if !ok {
+		return nil, resourceNotFound("Resource server %s does not exist in user pool %s.", in.Identifier, p.id)
+	}
+	return resourceServerOutput{resourceServerInput{UserPoolId: p.id, Identifier: server.identifier, Name: server.name, Scopes: server.scopes}}, nil
+}
+
 func (in resourceServerInput) check(p *pool) error {
 	if !identifierPattern.MatchString(in.Identifier) || in.Name == "" || len(in.Scopes) > maxResourceServerScopes {
 		return invalidParameter("A resource server needs an identifier, a name and at most %d scopes.", maxResourceServerScopes)

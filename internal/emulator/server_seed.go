@@ -105,7 +105,7 @@ func (s *seeder) makeMachineClient() error {
 		UserPoolId: s.seed.UserPoolID,
 		Identifier: seedResourceServer,
 		Name:       seedResourceServer,
-		Scopes:     []resourceServerScope{{ScopeName: "read"}, {ScopeName: "write"}},
+		Scopes:     []resourceServerScope{{"read", "read the API"}, {"write", "write to the API"}},
 	})
 	if err != nil {
 		return err

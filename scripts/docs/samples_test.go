@@ -191,6 +191,8 @@ func (r *reader) textAsDocumented(field, text string) string {
 	switch {
 	case slices.Contains(secretFields, field):
 		return text[:min(8, len(text))] + "…"
+	case field == "token_endpoint":
+		return "https://" + documentedDomain + "/oauth2/token"
 	case strings.HasSuffix(field, "_endpoint"):
 		return ""
 	default:

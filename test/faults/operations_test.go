@@ -112,16 +112,18 @@ func leaseOperations() []operation {
 	}
 }
 
+// issuingClients makes role "ci" one that issues app clients.
+func issuingClients(e *env) {
+	e.OK(logical.DeleteOperation, "roles/ci", nil)
+	e.WriteOK("roles/ci", map[string]any{
+		"credential_type": "app_client", "user_pool_id": e.Seed.UserPoolID, "region": e.Seed.Region,
+		"cognito_pool_domain": e.Seed.Domain, "scopes": "api/read", "ttl": "24h", "max_ttl": "24h",
+	})
+}
+
 func appClients() []operation {
-	issuing := func(e *env) {
-		e.OK(logical.DeleteOperation, "roles/ci", nil)
-		e.WriteOK("roles/ci", map[string]any{
-			"credential_type": "app_client", "user_pool_id": e.Seed.UserPoolID, "region": e.Seed.Region,
-			"cognito_pool_domain": e.Seed.Domain, "scopes": "api/read", "ttl": "24h", "max_ttl": "24h",
-		})
-	}
 	leased := func(e *env) {
-		issuing(e)
+		issuingClients(e)
 		require.NoError(e.T, issue(e))
 	}
 	old := func(e *env) {
@@ -129,7 +131,7 @@ func appClients() []operation {
 		e.passWithTick(time.Minute)
 	}
 	lost := func(e *env) {
-		issuing(e)
+		issuingClients(e)
 		e.Fault(control.Fault{Operation: "CreateUserPoolClient", Kind: control.FaultCutAfter})
 		require.Error(e.T, issue(e))
 		e.Heal()
@@ -143,7 +145,7 @@ func appClients() []operation {
 	}
 	revoke := func(e *env) error { return e.revoke(e.leases[0]) }
 	return []operation{
-		{name: "issuing one", prepare: issuing, run: issue},
+		{name: "issuing one", prepare: issuingClients, run: issue},
 		{name: "revoking a new one", prepare: leased, run: revoke},
 		{name: "revoking an old one", prepare: old, run: revoke},
 		{name: "revoking one that is gone", prepare: gone, run: revoke},
@@ -222,6 +224,8 @@ func checks() []operation {
 	}
 	return []operation{
 		{name: "of a user's role", prepare: issuing(nil), run: check("ci", nil)},
+		{name: "of a role of app clients", prepare: issuingClients, run: check("ci", nil)},
+		{name: "of a role of memberships", prepare: elevating(nil), run: check("ci", nil)},
 		{name: "of a machine's role", run: check("machine", nil), prepare: func(e *env) { e.writeMachine(map[string]any{"user_pool_id": e.Seed.UserPoolID}) }},
 		{name: "of a static role of a password", prepare: owning("x", aPassword, nil), run: check("x", map[string]any{"kind": "static"})},
 		{name: "of a static role of a secret", prepare: owning("x", aSecret, nil), run: check("x", map[string]any{"kind": "static"})},

@@ -106,6 +106,7 @@ data "aws_iam_policy_document" "cognito" {
     actions = [
       "cognito-idp:DescribeUserPool",
       "cognito-idp:ListUserPoolClientSecrets",
+      "cognito-idp:DescribeResourceServer",
       "cognito-idp:GetGroup",
       "cognito-idp:GetUserPoolMfaConfig",
     ]
