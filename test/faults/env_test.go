@@ -46,6 +46,7 @@ type env struct {
 	responsesLost bool
 	leases        []*heldLease
 	statics       map[string]*staticObject
+	lending       *lending
 	// rotatesRoot says that the access key in the config is one of an emulated IAM user.
 	rotatesRoot bool
 	// foreign says that the app client has a secret that the engine did not make.

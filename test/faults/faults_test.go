@@ -136,6 +136,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.passWithTick(2 * time.Hour)
 	e.passWithTick(10 * time.Minute)
 	e.checkStatics()
+	e.checkLibrary()
 	e.checkRoot()
 	if !f.killsProcess {
 		e.checkUsers()
@@ -144,6 +145,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	err := o.run(e)
 	require.Equal(e.T, o.refused, err != nil, "the next attempt, after the repair: %v", err)
 	e.checkStatics()
+	e.checkLibrary()
 	if !f.killsProcess {
 		e.checkUsers()
 		e.checkClients()
@@ -157,6 +159,7 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.passWithTick(10 * time.Minute)
 	e.checkUsers()
 	e.checkClients()
+	e.checkLibrary()
 	e.checkStorage()
 	e.checkTexts()
 }

@@ -42,6 +42,7 @@ func families() map[string][]operation {
 		"root rotation":     rootRotations(),
 		"config writes":     configWrites(),
 		"ticks":             ticks(),
+		"library sets":      libraries(),
 	}
 }
 
