@@ -116,6 +116,10 @@ func (r *userReset) replaceGone(ctx context.Context, gone error) (again bool, er
 	case r.b.now().Sub(u.Created) < lagWindow: // that Cognito does not know it yet proves nothing
 		return false, gone
 	}
+	// If the answer was wrong, a user without an entry would be left.
+	if err := r.pool.DeleteUser(ctx, u.name()); err != nil && !cognito.IsUserGone(err) {
+		return false, err
+	}
 	r.b.Logger().Warn("a user of a library set was deleted at Cognito and is created again", "library", u.Set, "username", u.name())
 	u.State, u.RequestedName, u.Username, u.Sub, u.Baseline, u.Pending = libraryCreating, "", "", "", nil, ""
 	return true, r.b.putLibraryUser(ctx, r.req.Storage, u)

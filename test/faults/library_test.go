@@ -95,6 +95,11 @@ func (e *env) awaitLibrary() error {
 func checkedOut(e *env) {
 	lends(2)(e)
 	require.NoError(e.T, checkOut(e))
+}
+
+// misused prepares a set of which one user is lent, to a holder who tries to keep it.
+func misused(e *env) {
+	checkedOut(e)
 	e.keepUser(e.leases[0])
 }
 
@@ -143,7 +148,7 @@ func writeSet(data map[string]any, wanted int) func(*env) error {
 func libraries() []operation {
 	none := func(e *env) { e.lending = &lending{mayEnd: true} }
 	lost := func(e *env) {
-		checkedOut(e)
+		misused(e)
 		e.leases[0].ending = true // its check-out ends without the lease
 		require.NoError(e.T, logical.ClearView(e.T.Context(), logical.NewStorageView(e.storage.Storage, "issued/")))
 		e.newProcess()
@@ -156,7 +161,7 @@ func libraries() []operation {
 		e.pass(10 * time.Minute)
 	}
 	broken := func(e *env) {
-		checkedOut(e)
+		misused(e)
 		e.Fault(control.Fault{Operation: "AdminUserGlobalSignOut", Kind: control.FaultError, Code: "InternalErrorException"})
 		require.Error(e.T, e.revoke(e.leases[0]))
 		e.Heal()
@@ -183,9 +188,9 @@ func libraries() []operation {
 		{name: "shrinking a set", prepare: lends(2), run: writeSet(map[string]any{"size": 1}, 1)},
 		{name: "deleting a set", prepare: lends(1), run: remove},
 		{name: "checking out", prepare: lends(3), run: checkOut},
-		{name: "checking in", prepare: checkedOut, run: checkIn(librarySet + "/check-in")},
-		{name: "checking in by force", prepare: checkedOut, run: checkIn("library/manage/e2e/check-in")},
-		{name: "ending a lease", prepare: checkedOut, run: revoke},
+		{name: "checking in", prepare: misused, run: checkIn(librarySet + "/check-in")},
+		{name: "checking in by force", prepare: misused, run: checkIn("library/manage/e2e/check-in")},
+		{name: "ending a lease", prepare: misused, run: revoke},
 		{name: "ending the lease of a user that is gone", prepare: gone, run: revoke},
 		{name: "renewing a lease", prepare: checkedOut, run: func(e *env) error { return e.renew(e.leases[0]) }},
 		{name: "a tick for a user that could not be reset", prepare: broken, run: (*env).tryTick},
@@ -200,22 +205,24 @@ func (e *env) checkLibrary() {
 	if e.lending == nil {
 		return
 	}
-	entries, exists := e.libraryEntries(), e.Read(librarySet) != nil
-	switch {
-	case !exists && !e.lending.mayEnd:
+	set := e.Read(librarySet)
+	e.lending.wanted = 0
+	if set != nil {
+		e.lending.wanted = set["size"].(int) + len(set["usernames"].([]string))
+	} else if !e.lending.mayEnd {
 		e.lose(counters.UsersLeft, "the set is gone")
-	case exists && len(entries) != max(1, e.lending.wanted):
-		e.lose(counters.UsersLeft, "the set has %d users: %v", len(entries), entries)
-	case !exists && len(entries) > 0:
-		e.lose(counters.UsersLeft, "%d users of no set are stored", len(entries))
 	}
+	if err := e.awaitLibrary(); err != nil { // work behind the requests may be under way
+		e.lose(counters.UsersLeft, "the set is not as it should be: %v", err)
+	}
+	entries := e.libraryEntries()
 	for _, entry := range entries {
 		switch entry.State {
 		case "available":
 			e.checkFree(entry.Username)
 		case "lent":
 		default:
-			e.lose(counters.UsersLeft, "user %q is not free after the repair: %+v", entry.Username, entry)
+			e.lose(counters.UsersLeft, "user %q is not free: %+v", entry.Username, entry)
 		}
 	}
 	e.checkEntries(entries)
