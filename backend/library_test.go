@@ -34,7 +34,7 @@ func newLender(t *testing.T, role, set map[string]any) *lender {
 	delete(role, "mfa")
 	l := &lender{newIssuer(t, role)}
 	limits := maps.Clone(noLimits)
-	limits["UserRead"] = 1000
+	limits["UserRead"], limits["UserResourceRead"] = 1000, 1000
 	l.WriteOK("config", map[string]any{"rate_limits": limits})
 	if mfa != nil {
 		l.setMFA(types.UserPoolMfaTypeOptional, true)
