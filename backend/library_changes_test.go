@@ -204,3 +204,107 @@ func TestLibraryCheck(t *testing.T) {
 		require.Contains(t, l.Refused(logical.ReadOperation, "check/ghost", map[string]any{"kind": "library"}), `there is no library set "ghost"`)
 	})
 }
+
+// TestLibraryBesideOthers reads sets with the rest of the engine.
+func TestLibraryBesideOthers(t *testing.T) {
+	t.Run("tidy never touches the users of a set", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 2})
+		l.checkOut("anna", nil)
+		l.clocks.advance(60 * 24 * time.Hour)
+		require.Empty(t, l.tidy(map[string]any{"dry_run": false})["users"])
+		l.requireUsers(2, "")
+	})
+
+	t.Run("check-outs count towards max_issued of the role, and are listed with its records", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 2})
+		l.WriteOK("roles/ci", map[string]any{"max_issued": 1})
+		lent := l.checkOut("anna", nil)
+		_, err := l.as("ben", "library/e2e/check-out", nil)
+		require.ErrorContains(t, err, "has issued max_issued=1 already")
+		listed := l.OK(logical.ListOperation, "issued/ci", nil).Data
+		require.Len(t, listed["keys"], 1)
+		require.NoError(t, l.revoke(lent.Secret))
+		l.checkOut("ben", nil)
+	})
+
+	t.Run("a node learns of a set and of users that another node wrote", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		other := &lender{&issuer{pool: l.pool, clocks: l.clocks, log: l.log}}
+		mount := *l.pool
+		other.pool = &mount
+		other.newProcess()
+		require.Contains(t, other.noneFreeOf(1), "1 of its 1 users are checked out")
+		l.WriteOK("library/e2e", map[string]any{"size": 3})
+		l.requireReady(2)
+		for _, key := range append(l.keysOf("library/sets/"), l.keysOf("library/users/e2e/")...) {
+			other.Backend.InvalidateKey(t.Context(), key)
+		}
+		require.Contains(t, other.noneFreeOf(3), "3 of its 3 users are checked out")
+	})
+
+	t.Run("the user of a restored snapshot is reset when its lease ends", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		lent := l.checkOut("anna", nil)
+		snapshot := l.snapshot()
+		l.checkIn("anna")
+		later := l.checkOut("ben", nil)
+		l.restore(snapshot)
+		l.newProcess()
+		require.NoError(t, l.tick())
+		l.noneFree(nil)
+		require.NoError(t, l.revoke(lent.Secret))
+		require.False(t, l.signsIn(later.Data["username"].(string), later.Data["password"].(string)))
+		l.requireReady(1)
+	})
+
+	t.Run("revoke -force leaves the user to the reconciler", func(t *testing.T) {
+		l := newLender(t, hourly(), map[string]any{"size": 1})
+		lent := l.checkOut("anna", nil)
+		l.Deny("cognito-idp:AdminSetUserPassword")
+		require.Error(t, l.revoke(lent.Secret), "Vault drops the lease all the same")
+		l.Deny()
+		l.pass(10 * time.Minute)
+		l.requireReady(1)
+		require.Empty(t, l.records())
+	})
+}
+
+// noneFreeOf checks users out until none is free, and returns the error.
+func (l *lender) noneFreeOf(most int) string {
+	l.T.Helper()
+	for range most + 1 {
+		if _, err := l.as("crowd", "library/e2e/check-out", nil); err != nil {
+			return err.Error()
+		}
+	}
+	require.Fail(l.T, "more users are free than the set has")
+	return ""
+}
+
+func (l *lender) keysOf(prefix string) (keys []string) {
+	l.T.Helper()
+	for _, name := range l.entries(prefix) {
+		keys = append(keys, prefix+name)
+	}
+	return keys
+}
+
+// snapshot returns a copy of the storage.
+func (l *lender) snapshot() map[string][]byte {
+	l.T.Helper()
+	copied := map[string][]byte{}
+	require.NoError(l.T, logical.ScanView(l.T.Context(), l.storage.Storage.(logical.ClearableView), func(key string) {
+		entry, err := l.storage.Storage.Get(l.T.Context(), key)
+		require.NoError(l.T, err)
+		copied[key] = entry.Value
+	}))
+	return copied
+}
+
+func (l *lender) restore(snapshot map[string][]byte) {
+	l.T.Helper()
+	require.NoError(l.T, logical.ClearView(l.T.Context(), l.storage.Storage.(logical.ClearableView)))
+	for key, value := range snapshot {
+		require.NoError(l.T, l.storage.Storage.Put(l.T.Context(), &logical.StorageEntry{Key: key, Value: value}))
+	}
+}

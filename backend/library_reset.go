@@ -245,21 +245,32 @@ func (r *userReset) forgetDevices(ctx context.Context) error {
 	return r.pool.ForgetDevices(ctx, r.user.name())
 }
 
-// restoreFactors gives the user a new authenticator if the role says so, and otherwise no second factor.
+// restoreFactors gives the user a new authenticator if the role says so, and otherwise no second factor. An
+// authenticator that a holder set up is replaced before: with it, the holder could complete a sign-in
+// that it left half way.
 func (r *userReset) restoreFactors(ctx context.Context) error {
 	u := r.user
 	switch {
 	case r.role != nil && r.role.mfa() == mfaTOTP:
-		login := cognito.Login{Username: u.name(), Password: u.Pending}
-		authenticator, err := r.pool.ResetTOTP(ctx, r.role.appClient(), login, r.role.ClientMetadata)
+		authenticator, err := r.replaceAuthenticator(ctx)
 		if err != nil {
 			return err
 		}
 		u.TOTPSecret, u.TOTPURL, u.TOTPStep = authenticator.Secret, authenticator.URL, r.pool.Period()
+	case slices.Contains(r.state.MFA, "SOFTWARE_TOKEN_MFA") && r.role != nil && !r.role.NoTokens:
+		if _, err := r.replaceAuthenticator(ctx); err != nil {
+			return err
+		}
+		return r.pool.DisableMFA(ctx, u.name())
 	case len(r.state.MFA) > 0:
 		return r.pool.DisableMFA(ctx, u.name())
 	}
 	return nil
+}
+
+func (r *userReset) replaceAuthenticator(ctx context.Context) (*cognito.TOTP, error) {
+	login := cognito.Login{Username: r.user.name(), Password: r.user.Pending}
+	return r.pool.ResetTOTP(ctx, r.role.appClient(), login, r.role.ClientMetadata)
 }
 
 // finish stores that the user is free.

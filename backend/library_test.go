@@ -33,6 +33,9 @@ func newLender(t *testing.T, role, set map[string]any) *lender {
 	role = maps.Clone(role)
 	delete(role, "mfa")
 	l := &lender{newIssuer(t, role)}
+	limits := maps.Clone(noLimits)
+	limits["UserRead"], limits["UserResourceRead"] = 1000, 1000
+	l.WriteOK("config", map[string]any{"rate_limits": limits})
 	if mfa != nil {
 		l.setMFA(types.UserPoolMfaTypeOptional, true)
 		l.WriteOK("roles/ci", map[string]any{"mfa": mfa})

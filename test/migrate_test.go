@@ -88,6 +88,29 @@ func TestMigrate(t *testing.T) {
 		require.ErrorIs(t, err, api.ErrSecretNotFound)
 	})
 
+	t.Run("users shared in KV become a library set that lends each to one job at a time", func(t *testing.T) {
+		const old = "hush-Shared-2"
+		subs := map[string]string{"carl": e.userWith("carl", old), "dora": e.userWith("dora", old)}
+		for name := range subs {
+			_, err := e.client.KVv2("secret").Put(t.Context(), "e2e/"+name, map[string]any{"username": name, "password": old})
+			require.NoError(t, err)
+		}
+		terminal.paste("kv: lend")
+		terminal.paste("kv: borrow")
+		text, err := os.ReadFile(filepath.Join(terminal.dir, "user.json"))
+		require.NoError(t, err)
+		var lent api.Secret
+		require.NoError(t, json.Unmarshal(text, &lent))
+		require.Contains(t, subs, nameIn(&lent))
+		require.False(t, e.holds(&lent), "the job has given it back")
+		require.Eventually(t, func() bool { return number(t, e.read("library/shared/status").Data["available"]) == 2 }, libraryPatience, 20*time.Millisecond)
+		for name, sub := range subs {
+			require.False(t, e.passwordWorks(name, old), "the shared password is worthless")
+			require.Equal(t, sub, e.user(name).Sub, "the user is the same")
+		}
+		terminal.paste("kv: clean")
+	})
+
 	t.Run("a user that a Lambda function rotated becomes a static role without a moment in which its password is wrong", func(t *testing.T) {
 		const old = "hush-Lambda-1"
 		sub := e.userWith("batch", old)

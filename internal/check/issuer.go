@@ -109,7 +109,7 @@ func (c *issuerCheck) checkClients() Finding {
 	case n > clientQuota:
 		return Passed(name, fmt.Sprintf("The user pool has more than %d app clients, so its quota was raised.", clientQuota))
 	case n >= nearQuota:
-		return warned(name, fmt.Sprintf("The user pool has %d app clients, and the quota is %d unless it was raised.", n, clientQuota), remedy)
+		return Warned(name, fmt.Sprintf("The user pool has %d app clients, and the quota is %d unless it was raised.", n, clientQuota), remedy)
 	default:
 		return Passed(name, fmt.Sprintf("The user pool has %d app clients.", n))
 	}

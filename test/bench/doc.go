@@ -37,7 +37,7 @@ func (r *results) doc(chartName string) (string, error) {
 	var out strings.Builder
 	err = page.Execute(&out, map[string]any{
 		"Chart": chartName, "Machine": r.Machine, "Latency": r.Latency, "Clients": crowds[1], "QuickRounds": quickRounds, "SlowRounds": slowRounds,
-		"Duration": r.Duration, "Roles": r.Scale.Roles, "ItemRoles": itemRoles, "ItemTokens": itemTokens,
+		"Duration": r.Duration, "Roles": r.Scale.Roles, "ItemRoles": itemRoles, "ItemTokens": itemTokens, "SetSize": setSizes[engineMount],
 		"GoalsTable": r.goalsTable().markdown(), "RequestsTable": r.requestsTable().markdown(), "EffortsTable": r.effortsTable().markdown(),
 		"ScaleTable": r.scaleTable().markdown(), "ItemsTable": r.itemsTable().markdown(), "MetricsTable": r.metricsTable().markdown(),
 		"MachineTable": r.machineTable().markdown(),

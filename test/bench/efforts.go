@@ -25,6 +25,7 @@ type effort struct {
 // effortReads is the number of reads that an effort is averaged over.
 var effortReads = map[kind]int{
 	kindFloor: 1000, kindToken: 1000, kindPassword: 1000, kindSecret: 1000, kindUncached: 20, kindUser0: 20, kindUser2: 20, kindUser5: 20,
+	kindLent: 20, kindLentBare: 20,
 }
 
 // measureEfforts reads sequentially through the plugins that can be watched.
@@ -38,7 +39,7 @@ func measureEfforts(ctx context.Context, w *setup) (map[kind]effort, error) {
 		}
 		efforts[k] = found
 	}
-	for lease, left := m.leases.take(); left; lease, left = m.leases.take() {
+	for _, lease := range append(m.leases.takeAll(), m.lent.takeAll()...) {
 		if err := w.client.revoke(ctx, lease); err != nil {
 			return nil, err
 		}
@@ -80,6 +81,8 @@ func (m *meter) watchedRequest(k kind) func(context.Context) error {
 	switch k {
 	case kindUser0, kindUser2, kindUser5:
 		return func(ctx context.Context) error { return m.issue(ctx, path) }
+	case kindLent, kindLentBare:
+		return func(ctx context.Context) error { return m.checkOut(ctx, watchedMount, k) }
 	default:
 		return m.client.read(path)
 	}

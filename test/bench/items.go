@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type items struct {
 // measureItems runs the engine in this process, whose heap can be measured exactly.
 func measureItems(ctx context.Context) (items, error) {
 	var found items
-	endpoint := httptest.NewServer(tokenEndpoint())
+	endpoint := httptest.NewServer(fakeAWS())
 	defer endpoint.Close()
 	storage := &logical.InmemStorage{}
 	before, err := startInside(ctx, storage)
@@ -101,14 +102,33 @@ func heap() uint64 {
 	return memory.HeapAlloc
 }
 
-// tokenEndpoint returns a different token for every request.
-func tokenEndpoint() http.Handler {
+// fakeAWS signs every user in, and returns a different machine token for every request.
+func fakeAWS() http.Handler {
 	var number atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Amz-Target") != "" {
+			signIn(w, r)
+			return
+		}
 		token := fmt.Sprintf("%0*d", tokenLength, number.Add(1))
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 3600})
 	})
+}
+
+// signIn answers InitiateAuth. The user's name is its sub.
+func signIn(w http.ResponseWriter, r *http.Request) {
+	var request struct{ AuthParameters map[string]string }
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	name := request.AuthParameters["USERNAME"]
+	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"sub":%q,"username":%[1]q}`, name))
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	_ = json.NewEncoder(w).Encode(map[string]any{"AuthenticationResult": map[string]any{
+		"AccessToken": "e30." + claims + ".", "TokenType": "Bearer", "ExpiresIn": 3600,
+	}})
 }
 
 // engineInside is the engine in this process.
@@ -148,7 +168,7 @@ func (e *engineInside) read(ctx context.Context, path string) error {
 }
 
 func (e *engineInside) writeItems(ctx context.Context, endpoint string) error {
-	if err := e.must(ctx, logical.CreateOperation, "config", map[string]any{"region": region, "rate_limits": rateLimits}); err != nil {
+	if err := e.must(ctx, logical.CreateOperation, "config", map[string]any{"region": region, "rate_limits": rateLimits, "cognito_endpoint": endpoint}); err != nil {
 		return err
 	}
 	for i := range itemRoles {
@@ -158,7 +178,7 @@ func (e *engineInside) writeItems(ctx context.Context, endpoint string) error {
 		}); err != nil {
 			return err
 		}
-		// Self-managed, because the engine then makes no call to AWS before it rotates.
+		// Self-managed, because the engine then only signs the user in before it rotates.
 		if err := e.must(ctx, logical.CreateOperation, "static-roles/"+name, map[string]any{
 			"credential_type": "user_password", "user_pool_id": "eu-west-1_AbCdEfGhI", "username": name, "app_client_id": "client",
 			"self_managed": true, "skip_import_rotation": true, "password": "Bench-0123456789-0123456789-9876", "rotation_period": "24h",

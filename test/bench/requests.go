@@ -37,6 +37,9 @@ const (
 	kindUser2    kind = "user2"
 	kindUser5    kind = "user5"
 	kindRevoke   kind = "revoke"
+	// The kinds of check-outs, by their library set.
+	kindLent     kind = "lent"
+	kindLentBare kind = "lent-bare"
 	kindDirect   kind = "direct"
 )
 
@@ -44,7 +47,9 @@ var (
 	// quickKinds are answered from caches, slowKinds need AWS.
 	quickKinds = []kind{kindBuiltIn, kindFloor, kindFloor1K, kindToken, kindPassword, kindSecret}
 	slowKinds  = []kind{kindUncached, kindDirect, kindUser0, kindUser2, kindUser5}
-	allKinds   = slices.Concat(quickKinds, slowKinds, []kind{kindRevoke})
+	// lentKinds are check-outs, which end when no user is free.
+	lentKinds = []kind{kindLent, kindLentBare}
+	allKinds  = slices.Concat(quickKinds, slowKinds, []kind{kindRevoke}, lentKinds)
 
 	titles = map[kind]string{
 		kindBuiltIn:  "KV v1, built into Vault",
@@ -59,6 +64,8 @@ var (
 		kindUser2:    "creds/, a user in 2 groups",
 		kindUser5:    "creds/, a user in 5 groups",
 		kindRevoke:   "sys/leases/revoke of a user, sync=true",
+		kindLent:     "library/…/check-out of a user with tokens",
+		kindLentBare: "library/…/check-out with issue_tokens=false",
 	}
 )
 
@@ -88,7 +95,9 @@ type meter struct {
 	processes processes
 	leases    leases
 	// direct holds users that were created without the server.
-	direct    leases
+	direct leases
+	// lent holds the check-outs that are under way.
+	lent      leases
 	bySubject map[subject]*samples
 }
 
@@ -109,8 +118,9 @@ func measureRequests(ctx context.Context, w *setup, o options) (map[subject]*sam
 	if err := w.control.ReplaceSigningKey(ctx, control.SigningKey{Bits: shortKeyBits}); err != nil {
 		return nil, err
 	}
-	revoke := func() error { return m.revokeAll(ctx, o.duration/slowRounds) }
-	return m.bySubject, m.rounds(ctx, slowKinds, slowRounds, o.duration/slowRounds, revoke)
+	slice := o.duration / slowRounds
+	after := func() error { return errors.Join(m.revokeAll(ctx, slice), m.lendAll(ctx, slice, o.latency)) }
+	return m.bySubject, m.rounds(ctx, slowKinds, slowRounds, slice, after)
 }
 
 func (w *setup) setLatency(ctx context.Context, latency time.Duration) error {
@@ -141,7 +151,7 @@ func (m *meter) rounds(ctx context.Context, kinds []kind, rounds int, slice time
 // measure adds one slice to a subject.
 func (m *meter) measure(ctx context.Context, s subject, slice time.Duration) error {
 	request := m.request(s.kind)
-	if s.kind != kindRevoke {
+	if s.kind != kindRevoke && !slices.Contains(lentKinds, s.kind) { // these use up what there is
 		warmUp := time.Duration(float64(slice) * warmUpShare)
 		if _, _, err := drive(ctx, s.clients, warmUp, request); err != nil {
 			return fmt.Errorf("%s: %w", titles[s.kind], err)
@@ -178,6 +188,8 @@ func (m *meter) request(k kind) func(context.Context) error {
 		return func(ctx context.Context) error { return m.issue(ctx, engineMount+"/creds/"+string(k)) }
 	case kindRevoke:
 		return m.revoke
+	case kindLent, kindLentBare:
+		return func(ctx context.Context) error { return m.checkOut(ctx, engineMount, k) }
 	case kindDirect:
 		return m.makeDirectly
 	default:
@@ -244,7 +256,7 @@ func (m *meter) revokeAll(ctx context.Context, slice time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if owned := 2; len(users) != owned {
+	if owned := ownedUsers; len(users) != owned {
 		return fmt.Errorf("%d users are in the pool after all leases were revoked, and not the %d that were there before", len(users), owned)
 	}
 	return nil

@@ -22,7 +22,7 @@ type results struct {
 }
 
 // trips is the number of sequential calls to AWS that a request needs.
-var trips = map[kind]int{kindUncached: 1, kindDirect: 3, kindUser0: 3, kindUser2: 3, kindUser5: 3, kindRevoke: 1}
+var trips = map[kind]int{kindUncached: 1, kindDirect: 3, kindUser0: 3, kindUser2: 3, kindUser5: 3, kindRevoke: 1, kindLent: 1}
 
 // ideal returns the result of a plugin that needs no time itself. For cached answers this is the
 // floor plugin under the same load, otherwise the latency of AWS and one read of the floor plugin
@@ -71,6 +71,8 @@ func compareWithGoals(r *results) []goal {
 		p50(kindToken, 1.10), rate(kindToken, 0.90),
 		p50(kindUser2, 1.05), rate(kindUser2, 0.90),
 		p50(kindPassword, 1.15), p50(kindSecret, 1.15),
+		p50(kindLent, 1.08), rate(kindLent, 0.90),
+		p50(kindLentBare, 1.08), rate(kindLentBare, 0.90),
 	}
 }
 

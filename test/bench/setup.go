@@ -42,7 +42,7 @@ const (
 // quotas.
 var rateLimits = map[string]any{
 	"ClientAuthentication": 1e6, "UserAccountRecovery": 1e6, "UserAuthentication": 1e6, "UserCreation": 1e6, "UserRead": 1e6, "UserUpdate": 1e6,
-	"UserPoolClientRead": 1e6, "UserPoolClientUpdate": 1e6,
+	"UserPoolClientRead": 1e6, "UserPoolClientUpdate": 1e6, "UserResourceRead": 1e6,
 }
 
 // setup is a server with the plugins and an emulator, each a process of its own.
@@ -218,13 +218,17 @@ func (w *setup) setUpEngine(ctx context.Context, mount string) error {
 		{"roles/user0", w.userRole(0)},
 		{"roles/user2", w.userRole(2)},
 		{"roles/user5", w.userRole(5)},
+		{"roles/lent", w.userRole(2)},
+		{"roles/lent-bare", with(w.userRole(2), map[string]any{"issue_tokens": false})},
+		{"library/lent", map[string]any{"role": "lent", "size": setSizes[mount]}},
+		{"library/lent-bare", map[string]any{"role": "lent-bare", "size": setSizes[mount]}},
 	}
 	for _, entry := range entries {
 		if err := w.client.write(ctx, mount+"/"+entry.path, entry.data); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.awaitFree(ctx, mount)
 }
 
 func (w *setup) config() map[string]any {

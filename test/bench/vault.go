@@ -27,6 +27,14 @@ func newVaultClient(addr, token string) *vaultClient {
 	return &vaultClient{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, base: addr + "/v1/", token: token}
 }
 
+// refusal is an answer other than a success.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
 // do sends a request and returns an error unless it succeeds. It reads the answer into the buffer,
 // if any.
 func (c *vaultClient) do(ctx context.Context, method, path string, body, answer *bytes.Buffer) error {
@@ -46,7 +54,7 @@ func (c *vaultClient) do(ctx context.Context, method, path string, body, answer 
 	defer resp.Body.Close()
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(text))
+		return &refusal{resp.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(text))}
 	}
 	if answer == nil {
 		_, err = io.Copy(io.Discard, resp.Body)

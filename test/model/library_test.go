@@ -312,7 +312,7 @@ func (m *library) checkFree(rt *rapid.T, entries []libraryEntry) {
 			continue
 		}
 		for _, seen := range m.seen[entry.Username] {
-			if seen.password == entry.Password {
+			if seen.password == entry.Password || m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, seen.password) {
 				rt.Fatalf("user %q is free with a password that somebody has seen", entry.Username)
 			}
 			if !m.isBroken && m.isOpen(seen.accessToken) {
@@ -400,6 +400,9 @@ func (m *library) checkReady(entry libraryEntry) {
 	slices.Sort(groups)
 	if wanted := m.roleGroups(); !slices.Equal(groups, wanted) {
 		m.rt.Fatalf("user %q is in groups %v, and its role says %v", entry.Username, groups, wanted)
+	}
+	if !m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, entry.Password) {
+		m.rt.Fatalf("user %q is free, and Cognito does not have its password", entry.Username)
 	}
 	user, err := m.olderPlugin().api.AdminGetUser(context.Background(), &cip.AdminGetUserInput{UserPoolId: &m.seed.UserPoolID, Username: &entry.Username})
 	m.must(err)
