@@ -21,6 +21,8 @@ type flow struct {
 	name    string
 	prepare func(m *mount)
 	run     func(m *mount) result
+	// others are operations that the flow calls of another service, which has one of this name.
+	others []string
 	// outcome, if set, says what has become of what the flow changes.
 	outcome func(m *mount) string
 }
@@ -47,7 +49,7 @@ func flows() []flow {
 		{name: "revoke, `revocation=disable`", prepare: leased(map[string]any{"revocation": "disable"}), run: revoke, outcome: userState},
 		{name: "`tidy`", prepare: losing, run: tidy(true), outcome: lostUser},
 		{name: "`tidy` with `dry_run=false`", prepare: losing, run: tidy(false), outcome: lostUser},
-		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot},
+		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot, others: []string{"GetUser"}},
 		{name: "`check/` user role", prepare: userRole(nil), run: check("role", "role")},
 		{name: "`check/` machine role", prepare: machineRole, run: check("role", "role")},
 		{name: "`check/` static password", prepare: owning(passwordRole), run: check("owned", "static")},
