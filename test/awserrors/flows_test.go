@@ -147,7 +147,9 @@ func rootKey(m *mount) {
 	m.PlantKey("vault", pluginKey, pluginSecret)
 }
 
-func rotateRoot(m *mount) result { return m.request(logical.UpdateOperation, "config/rotate-root", nil) }
+func rotateRoot(m *mount) result {
+	return m.request(logical.UpdateOperation, "config/rotate-root", nil)
+}
 
 func machineRole(m *mount) {
 	m.WriteOK("roles/role", map[string]any{
