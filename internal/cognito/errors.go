@@ -192,7 +192,7 @@ func explain(api smithy.APIError, err error, secrets []string) string {
 	case kindOfAnswer(api, err) == KindDenied:
 		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), message)
 	default:
-		return withHint(message, hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
+		return withHint(message, hintFor(operationOf(err), api.ErrorCode(), kindOfAnswer(api, err)))
 	}
 }
 
