@@ -28,6 +28,8 @@ func (lentUsers) try(ctx context.Context, e exchange, pool userPool) (cognito.To
 	return e.run(ctx, pool)
 }
 
+func (lentUsers) knowsPassword() bool { return false }
+
 func (l lentUsers) hasSub(ctx context.Context, sub string) (bool, error) {
 	return l.find(ctx, func(u *libraryUser) bool { return sub != "" && u.Sub == sub })
 }

@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"strings"
@@ -472,6 +473,22 @@ func TestStaticRotationRefusals(t *testing.T) {
 		k.OK(logical.UpdateOperation, "rotate-role/x", nil)
 		require.NotEqual(t, first, k.value())
 		k.requireEqualAtBothEnds(k.kinds()["a password"])
+	})
+
+	t.Run("a password that breaks Cognito's own pattern leaves nothing behind once the policy is corrected", func(t *testing.T) {
+		k := newStaticEnv(t)
+		k.Contract.AllowInvalidRequests()
+		space := ""
+		k.System.SetPasswordPolicy("spaced", func() (string, error) { return "hush-" + space + rand.Text() + "-1a", nil })
+		role := k.kinds()["a password"]
+		role["password_policy"] = "spaced"
+		k.WriteOK("static-roles/x", role)
+		space = " "
+		require.Contains(t, k.Refused(logical.UpdateOperation, "rotate-role/x", nil), "InvalidParameterException")
+		k.requireEqualAtBothEnds(role)
+		space = ""
+		k.OK(logical.UpdateOperation, "rotate-role/x", nil)
+		k.requireEqualAtBothEnds(role)
 	})
 
 	t.Run("a failing role backs off and holds up no other", func(t *testing.T) {

@@ -30,6 +30,8 @@ type tokenUsers interface {
 	mayTry(ctx context.Context, login cognito.Login) (bool, error)
 	// try requests tokens from Cognito.
 	try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error)
+	// knowsPassword reports whether mayTry lets only the right password pass.
+	knowsPassword() bool
 	// hasSub reports whether tokens with this sub may be returned. It makes no call to AWS.
 	hasSub(ctx context.Context, sub string) (bool, error)
 }
@@ -49,6 +51,8 @@ func (u issuedUsers) mayTry(ctx context.Context, login cognito.Login) (bool, err
 func (issuedUsers) try(ctx context.Context, e exchange, pool userPool) (cognito.Tokens, error) {
 	return e.run(ctx, pool)
 }
+
+func (issuedUsers) knowsPassword() bool { return false }
 
 func (u issuedUsers) hasSub(ctx context.Context, sub string) (bool, error) {
 	return u.find(ctx, sub, func(r *issuedRecord) bool { return sub == r.Sub })
@@ -136,6 +140,8 @@ func (u staticUser) try(ctx context.Context, e exchange, pool userPool) (cognito
 	})
 }
 
+func (staticUser) knowsPassword() bool { return true }
+
 func (u staticUser) hasSub(_ context.Context, sub string) (bool, error) {
 	return u.signer.role.Sub == "" || sub == u.signer.role.Sub, nil
 }
@@ -182,7 +188,7 @@ func (e restrictedExchange) exchangeTokens(ctx context.Context, pool userPool) (
 		}
 	}
 	tokens, err = e.users.try(ctx, e.exchange, pool)
-	if isWrongCredentials(err) {
+	if isWrongCredentials(err) && !e.mayTellWhy(err) {
 		return cognito.Tokens{}, true, nil
 	}
 	if err != nil {
@@ -190,6 +196,14 @@ func (e restrictedExchange) exchangeTokens(ctx context.Context, pool userPool) (
 	}
 	allowed, err := e.users.hasSub(ctx, tokens.Sub())
 	return tokens, err == nil && !allowed, err
+}
+
+// mayTellWhy reports whether an error is about the state of a user whose right password was sent. Who has
+// that may learn why it does not work.
+func (e restrictedExchange) mayTellWhy(err error) bool {
+	var aws *cognito.Error
+	return e.refreshToken == "" && e.users.knowsPassword() && errors.As(err, &aws) &&
+		slices.Contains([]string{"UserNotConfirmedException", "PasswordResetRequiredException"}, aws.Code)
 }
 
 // isWrongCredentials reports whether Cognito refused a sign-in because of the caller's credentials.

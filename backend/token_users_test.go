@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -167,6 +168,31 @@ func TestTokensOfAStaticRoleAreForItsUser(t *testing.T) {
 	require.Equal(t, before, p.authCalls())
 	creds := p.Read("static-creds/ann")
 	require.NotEmpty(t, p.OK(logical.UpdateOperation, "tokens/ann", map[string]any{"username": "ann", "password": creds["password"]}).Data["access_token"])
+}
+
+// TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused is about states of the user that an operator has
+// to end. Who has no right password does not learn of them.
+func TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused(t *testing.T) {
+	p := newPool(t)
+	p.makePerson("ann", "hush-Right-1")
+	p.WriteOK("static-roles/ann", map[string]any{
+		"user_pool_id": p.Seed.UserPoolID, "region": "eu-west-1", "username": "ann", "rotation_period": "1h",
+		"app_client_id": p.Seed.AppClientID, "app_client_secret": p.Seed.AppClientSecret,
+	})
+	password := p.Read("static-creds/ann")["password"]
+	_, err := p.Admin.AdminUpdateUserAttributes(t.Context(), &cip.AdminUpdateUserAttributesInput{
+		UserPoolId: &p.Seed.UserPoolID, Username: aws.String("ann"), UserAttributes: []types.AttributeType{
+			{Name: aws.String("email"), Value: aws.String("ann@example.com")}, {Name: aws.String("email_verified"), Value: aws.String("true")},
+		},
+	})
+	require.NoError(t, err)
+	_, err = p.Admin.AdminResetUserPassword(t.Context(), &cip.AdminResetUserPasswordInput{UserPoolId: &p.Seed.UserPoolID, Username: aws.String("ann")})
+	require.NoError(t, err)
+	text := p.Refused(logical.UpdateOperation, "tokens/ann", map[string]any{"username": "ann", "password": password})
+	require.Contains(t, text, "PasswordResetRequiredException")
+	require.Contains(t, text, "set a permanent one in the user pool")
+	text = p.Refused(logical.UpdateOperation, "tokens/ann", map[string]any{"username": "ann", "password": "hush-Wrong-1"})
+	require.Contains(t, text, "tokens/ann refused the request")
 }
 
 // TestTokensOfAStaticRoleTryNoPasswords requires that nobody locks out the user of a static role by way of

@@ -67,17 +67,33 @@ func skipped(name, because string) Finding {
 }
 
 // lookupFailed returns a finding for a value that could not be read. It is a failure only if AWS
-// said that the object does not exist or that the request is invalid.
+// said that the object does not exist or that the request is invalid. The remedy is for a wrong name:
+// other refusals say themselves what they are about.
 func lookupFailed(name string, err error, remedy string) Finding {
+	detail := sentence(err.Error())
 	if action := cognito.DeniedAction(err); action != "" {
-		return unknown(name, err.Error(), fmt.Sprintf("Allow %s to the engine's IAM identity.", action))
+		return unknown(name, detail, fmt.Sprintf("Allow %s to the engine's IAM identity.", action))
 	}
 	switch cognito.KindOf(err) {
 	case cognito.KindInvalid, cognito.KindNotFound:
-		return Failed(name, err.Error(), remedy)
-	default:
-		return unknown(name, err.Error(), "Try again later.")
+		if !cognito.MayBeWrongName(err) {
+			remedy = ""
+		}
+		return Failed(name, detail, remedy)
+	case cognito.KindThrottled:
+		if strings.Contains(detail, "try again") {
+			return unknown(name, detail, "")
+		}
 	}
+	return unknown(name, detail, "Try again later.")
+}
+
+// sentence ends a text with a full stop, unless it has an end.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "…") {
+		return text
+	}
+	return text + "."
 }
 
 // Worst returns the most severe status of the findings, or OK if there are none.

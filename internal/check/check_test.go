@@ -85,3 +85,26 @@ func TestLibrarySetsMustNotBeInAPoolWithPasskeys(t *testing.T) {
 		"The pool allows passkeys. A holder can register one, and no administrator can delete it, so the user stays open to that holder.",
 		"Remove WEB_AUTHN from the sign-in policy of the pool, or use roles that create a user for each lease."))
 }
+
+// TestRemediesFitTheRefusal requires that nobody is told to correct a name that AWS did not blame.
+func TestRemediesFitTheRefusal(t *testing.T) {
+	const remedy = "Correct app_client_id."
+	for name, c := range map[string]struct {
+		err            cognito.Error
+		status, remedy string
+	}{
+		"an object that is not there": {cognito.Error{Code: "ResourceNotFoundException", Kind: cognito.KindNotFound}, Fail, remedy},
+		"an invalid name":             {cognito.Error{Code: "InvalidParameterException", Kind: cognito.KindInvalid}, Fail, remedy},
+		"a replica":                   {cognito.Error{Code: "OperationNotEnabledException", Kind: cognito.KindInvalid}, Fail, ""},
+		"a caller that may not":       {cognito.Error{Code: "NotAuthorizedException", Kind: cognito.KindInvalid}, Fail, ""},
+		"a failure of AWS":            {cognito.Error{Code: "InternalErrorException", Kind: cognito.KindUnavailable}, Unknown, "Try again later."},
+		"a limit that says to wait":   {cognito.Error{Code: "LimitExceededException", Kind: cognito.KindThrottled, Detail: "so try again later"}, Unknown, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := lookupFailed("app_client", &c.err, remedy)
+			require.Equal(t, c.status, found.Status)
+			require.Equal(t, c.remedy, found.Remedy)
+			require.Equal(t, ".", found.Detail[len(found.Detail)-1:], "it is a sentence")
+		})
+	}
+}

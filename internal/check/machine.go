@@ -197,9 +197,9 @@ func (c *machineCheck) checkToken() Finding {
 		return Passed(name, fmt.Sprintf("Cognito issued a token that expires at %s.", c.token.Value.Expires.UTC().Format(time.RFC3339)))
 	case errors.Is(c.token.Err, errNotRead):
 		return skipped(name, c.tokenSkipped)
-	case cognito.KindOf(c.token.Err) == cognito.KindThrottled:
+	case cognito.KindOf(c.token.Err) == cognito.KindThrottled, cognito.IsInternalError(c.token.Err):
 		return lookupFailed(name, c.token.Err, "")
 	default:
-		return Failed(name, c.token.Err.Error(), "Reading creds/ fails in the same way: correct what the error names.")
+		return Failed(name, sentence(c.token.Err.Error()), "Reading creds/ fails in the same way: correct what the error names.")
 	}
 }

@@ -154,8 +154,8 @@ func (l *lookups) checkPool() Finding {
 		return Passed(name, "The user pool "+l.Target.UserPoolID+" exists.")
 	case l.identityFails():
 		return skipped(name, "aws_identity")
-	case cognito.KindOf(l.rules.Err) == cognito.KindUnavailable:
-		return Failed(name, l.rules.Err.Error(), remedy)
+	case cognito.KindOf(l.rules.Err) == cognito.KindUnavailable && !cognito.IsInternalError(l.rules.Err):
+		return Failed(name, sentence(l.rules.Err.Error()), remedy)
 	default:
 		return lookupFailed(name, l.rules.Err, remedy)
 	}

@@ -49,14 +49,14 @@ func newQuotaCache(lifetime context.Context) *quotaCache {
 
 // startQuotas reads the quotas of a client's account in the background, once,
 // when a request is about to count for one of those that AWS may have raised.
-func (s *Service) startQuotas(key clientKey, categories []string) {
+func (s *Service) startQuotas(ctx context.Context, key clientKey, categories []string) {
 	if !slices.ContainsFunc(categories, s.followsAccount) {
 		return
 	}
 	if found, read := s.quotas.Peek(key); read && (found.retry.IsZero() || s.now().Before(found.retry)) {
 		return
 	}
-	ended, cancel := context.WithCancel(context.Background())
+	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	_, _ = s.quotas.Get(ended, key, alwaysExpired, s.quotaReader(key)) // nobody waits for it
 }

@@ -140,6 +140,15 @@ func TestUnreadableQuotasFailNothing(t *testing.T) {
 		requireDefaults(f)
 	})
 
+	t.Run("a stand-in for AWS that knows no quotas is asked once", func(t *testing.T) {
+		f := newFixture(t, 0)
+		f.service = cognito.New(t.Context(), f.settings(8, time.Second))
+		f.Fault(control.Fault{Operation: quotaOperation, Kind: control.FaultRaw, Status: 500, ContentType: "text/html", Body: "<html>500</html>"})
+		_, err := f.service.Quotas(t.Context(), ireland())
+		require.Equal(t, cognito.KindUnavailable, cognito.KindOf(err), err)
+		require.Len(t, f.QuotaReads(), 1)
+	})
+
 	t.Run("no answer is asked for again later", func(t *testing.T) {
 		f := newFixture(t, 0)
 		var later atomic.Int64

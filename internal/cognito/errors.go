@@ -93,6 +93,18 @@ func KindOf(err error) Kind {
 	return KindUnavailable
 }
 
+// MayBeWrongName reports whether a refusal may be about what the call named, such as a pool or an
+// app client. AWS's other refusals are about the caller, the region or the state of what was named.
+func MayBeWrongName(err error) bool {
+	var e *Error
+	return !errors.As(err, &e) || e.Kind == KindNotFound || slices.Contains([]string{"", codeInvalidParameter}, e.Code)
+}
+
+// IsInternalError reports whether Cognito answered that it failed itself.
+func IsInternalError(err error) bool {
+	return hasCode(err, "InternalErrorException") || hasCode(err, "InternalServerException")
+}
+
 // IsUserGone reports whether the user does not exist in an existing pool.
 func IsUserGone(err error) bool { return hasCode(err, codeUserNotFound) }
 
@@ -180,7 +192,7 @@ func explain(api smithy.APIError, err error, secrets []string) string {
 	case kindOfAnswer(api, err) == KindDenied:
 		return fmt.Sprintf("IAM does not allow the action %s: %s", action(err), message)
 	default:
-		return withHint(message, hintFor(api.ErrorCode(), kindOfAnswer(api, err)))
+		return withHint(message, hintFor(operationOf(err), api.ErrorCode(), kindOfAnswer(api, err)))
 	}
 }
 

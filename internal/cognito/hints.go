@@ -5,7 +5,6 @@ package cognito
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/aws/smithy-go"
 )
@@ -37,11 +36,15 @@ const hintClock = "a one-time code is wrong or was used before; if it was right,
 // hintAttempts is for limits that are lifted by themselves, such as "Attempt limit exceeded".
 const hintAttempts = "the limit is lifted after some time, so try again later"
 
-func hintFor(code string, kind Kind) string {
-	if code == codeLimitExceeded && kind == KindThrottled {
+func hintFor(operation, code string, kind Kind) string {
+	switch {
+	case code != codeLimitExceeded:
+		return hints[code]
+	case kind == KindThrottled:
 		return hintAttempts
+	default:
+		return creating[operation]
 	}
-	return hints[code]
 }
 
 // withHint appends a hint to AWS's message.
@@ -56,13 +59,17 @@ func withHint(message, hint string) string {
 	}
 }
 
-// creating are operations whose LimitExceededException is about the number of objects that exist.
-// It does not pass with time, unlike that of other operations.
-var creating = []string{"AddUserPoolClientSecret", "CreateUserPoolClient"}
+// creating maps the operations whose LimitExceededException is about the number of objects that
+// exist to what to do about it. It does not pass with time, unlike that of other operations.
+var creating = map[string]string{
+	"AddUserPoolClientSecret": "an app client has two secrets at most: delete one that nobody uses",
+	"CreateUserPoolClient":    "", // CreateAppClient says it
+}
 
 // isPassingLimit reports whether an error is a limit of attempts or requests.
 func isPassingLimit(api smithy.APIError, err error) bool {
-	return api.ErrorCode() == codeLimitExceeded && !slices.Contains(creating, operationOf(err))
+	_, ofObjects := creating[operationOf(err)]
+	return api.ErrorCode() == codeLimitExceeded && !ofObjects
 }
 
 // operationOf returns the name of the operation that failed, or "".

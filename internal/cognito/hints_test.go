@@ -45,7 +45,7 @@ func TestHints(t *testing.T) {
 			"AddUserPoolClientSecret", "LimitExceededException", func(f *fixture) error {
 				_, err := f.pool().AddClientSecret(t.Context(), f.Seed.M2MClientID, "secretOf24CharactersAtLeast")
 				return err
-			}, cognito.KindInvalid, "adding a secret",
+			}, cognito.KindInvalid, "delete one that nobody uses",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

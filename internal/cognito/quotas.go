@@ -194,7 +194,7 @@ func (s *Service) limit(key clientKey) func(*middleware.Stack) error {
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		categories := categoriesOf(ctx)
-		s.startQuotas(key, categories)
+		s.startQuotas(ctx, key, categories)
 		for _, category := range categories {
 			if err := s.waitForSlot(startContext(ctx), s.limiterAccount(ctx, key.assumeRoleARN, key.region), category); err != nil {
 				return middleware.FinalizeOutput{}, middleware.Metadata{}, err

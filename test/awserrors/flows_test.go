@@ -23,6 +23,8 @@ type flow struct {
 	name    string
 	prepare func(m *mount)
 	run     func(m *mount) result
+	// others are operations that the flow calls of another service, which has one of this name.
+	others []string
 	// outcome, if set, says what has become of what the flow changes.
 	outcome func(m *mount) string
 }
@@ -51,7 +53,7 @@ func flows() []flow {
 		{name: "revoke, `revocation=disable`", prepare: leased(map[string]any{"revocation": "disable"}), run: revoke, outcome: userState},
 		{name: "`tidy`", prepare: losing, run: tidy(true), outcome: lostUser},
 		{name: "`tidy` with `dry_run=false`", prepare: losing, run: tidy(false), outcome: lostUser},
-		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot},
+		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot, others: []string{"GetUser"}},
 		{name: "revoke app client", prepare: issued(clientRole), run: revoke, outcome: clientsLeft},
 		{name: "renew membership", prepare: issued(membershipRole(nil)), run: func(m *mount) result { return m.onLease(logical.RenewOperation) }},
 		{name: "revoke membership, `sign_out_on_revoke`", prepare: issued(membershipRole(map[string]any{"sign_out_on_revoke": true})), run: revoke, outcome: memberState},

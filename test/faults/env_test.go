@@ -84,7 +84,10 @@ func newEnv(t *testing.T, count *counters.Counter) *env {
 	e.WriteOK("config", map[string]any{
 		"password_policy": "marked", "region": emulatortest.Region, "sts_endpoint": e.Seed.Domain, "iam_endpoint": e.Seed.Domain,
 		"request_timeout": int(longTimeout.Seconds()),
-		"rate_limits":     map[string]any{"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000},
+		"rate_limits": map[string]any{ // all that AWS raises are given, so that no quotas are read between the calls
+			"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000,
+			"UserAuthentication": 1000, "UserCreation": 1000, "UserRead": 1000, "UserResourceRead": 1000, "UserToken": 1000,
+		},
 	})
 	// No lease expires by itself in a cell.
 	e.WriteOK("roles/ci", map[string]any{"ttl": "24h", "max_ttl": "24h"})

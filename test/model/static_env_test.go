@@ -90,7 +90,7 @@ func newStaticEnv(w *world) *staticEnv {
 		"aws_access_key_id": "AKIAMODEL", "aws_secret_access_key": "secret", "region": emulatortest.Region,
 		"cognito_endpoint": emulatortest.Endpoint, "sts_endpoint": emulatortest.Endpoint, "max_retries": 1, "request_timeout": 5,
 		"rate_limits": map[string]any{
-			"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000, "UserUpdate": 1000,
+			"UserAccountRecovery": 1000, "UserAuthentication": 1000, "UserRead": 1000, "UserUpdate": 1000, "UserCreation": 1000, "UserResourceRead": 1000, "UserToken": 1000,
 			"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "ClientAuthentication": 1000,
 		},
 	}))

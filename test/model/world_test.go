@@ -296,7 +296,7 @@ func (w *world) configure() {
 		"aws_access_key_id": "AKIAMODEL", "aws_secret_access_key": "secret", "region": emulatortest.Region,
 		"cognito_endpoint": emulatortest.Endpoint, "sts_endpoint": emulatortest.Endpoint, "iam_endpoint": emulatortest.Endpoint,
 		"max_retries": 0, "request_timeout": 5,
-		"rate_limits": map[string]any{"UserCreation": 1000, "UserAccountRecovery": 1000, "UserUpdate": 1000, "UserAuthentication": 1000},
+		"rate_limits": map[string]any{"UserCreation": 1000, "UserAccountRecovery": 1000, "UserUpdate": 1000, "UserAuthentication": 1000, "UserRead": 1000, "UserResourceRead": 1000, "UserToken": 1000},
 	}))
 }
 
