@@ -218,6 +218,16 @@ func TestRoles(t *testing.T) {
 		m.WriteOK("roles/x", role)
 	})
 
+	t.Run("a copied role is warned about the secret that it lacks", func(t *testing.T) {
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret": "hush"}))
+		role := m.Read("roles/x")
+		require.Equal(t, true, role["app_client_secret_set"])
+		response := m.WriteOK("roles/copy", userRole(map[string]any{"app_client_secret_set": role["app_client_secret_set"]}))
+		require.Contains(t, response.Warnings[0], "this role stores no app_client_secret")
+		require.Nil(t, m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret_set": true})), "a role that has its secret needs no warning")
+	})
+
 	t.Run("an unknown field is warned about", func(t *testing.T) {
 		response := backendtest.New(t).WriteOK("roles/x", machineRole(map[string]any{"scope": "a"}))
 		require.Contains(t, strings.Join(response.Warnings, "\n"), "[scope]")
