@@ -80,7 +80,7 @@ func (r *roleEntry) validateAppClient(defaultRegion string) error {
 		return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
 	case r.AccessTokenTTL != 0 && (r.AccessTokenTTL < shortestAccessTokenTTL || r.AccessTokenTTL > longestAccessTokenTTL):
 		return badRequest("access_token_ttl %q is not allowed: it must be between %s and %s",
-			durationText(r.AccessTokenTTL), durationText(shortestAccessTokenTTL), durationText(longestAccessTokenTTL))
+			cognito.DurationText(r.AccessTokenTTL), cognito.DurationText(shortestAccessTokenTTL), cognito.DurationText(longestAccessTokenTTL))
 	}
 	return cmp.Or(r.validateLease(), validateDomain(r.CognitoPoolDomain), validateScopes(r.Scopes))
 }

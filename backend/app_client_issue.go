@@ -141,7 +141,7 @@ func (b *backend) requestedTTL(in input, role *roleEntry) (ttl time.Duration, er
 	setDuration(in, "ttl", &ttl)
 	longest := cmp.Or(role.TTL, b.System().DefaultLeaseTTL())
 	if ttl != 0 && longest != 0 && ttl > longest {
-		return 0, badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", durationText(ttl), durationText(longest))
+		return 0, badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", cognito.DurationText(ttl), cognito.DurationText(longest))
 	}
 	return ttl, nil
 }

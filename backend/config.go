@@ -171,7 +171,7 @@ func (c *configEntry) validate(in input) error {
 	case in.has("max_retries") && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesMax):
 		return badRequest("max_retries %d is not allowed: it must be 0 to %d", *c.MaxRetries, maxRetriesMax)
 	case in.has("request_timeout") && (c.RequestTimeout < time.Second || c.RequestTimeout > requestTimeoutMax):
-		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", durationText(c.RequestTimeout), durationText(requestTimeoutMax))
+		return badRequest("request_timeout %q is not allowed: it must be 1s to %s", cognito.DurationText(c.RequestTimeout), cognito.DurationText(requestTimeoutMax))
 	case c.RoleSessionName != "" && !sessionNamePattern.MatchString(c.RoleSessionName):
 		return badRequest("aws_role_session_name %q is not allowed: it must be 2 to 64 letters, digits or any of _+=,.@-", c.RoleSessionName)
 	}

@@ -55,7 +55,7 @@ func identityConfigFields() map[string]*framework.FieldSchema {
 		},
 		"identity_token_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Default:     durationText(identityTokenTTLDefault),
+			Default:     cognito.DurationText(identityTokenTTLDefault),
 			Description: "Validity of an identity token.",
 		},
 		"verify_connection": {
@@ -104,8 +104,8 @@ func serviceConfigFields() map[string]*framework.FieldSchema {
 		},
 		"request_timeout": {
 			Type:        framework.TypeDurationSecond,
-			Default:     durationText(cognito.DefaultRequestTimeout),
-			Description: fmt.Sprintf("Timeout of a single attempt of an AWS call, from 1s to %s.", durationText(requestTimeoutMax)),
+			Default:     cognito.DurationText(cognito.DefaultRequestTimeout),
+			Description: fmt.Sprintf("Timeout of a single attempt of an AWS call, from 1s to %s.", cognito.DurationText(requestTimeoutMax)),
 		},
 	}
 }

@@ -99,7 +99,7 @@ func (c *checkOut) readFields() (err error) {
 	var wait time.Duration
 	setDuration(c.in, "wait", &wait)
 	if wait > libraryWaitMax {
-		return badRequest("wait %s is not allowed: it must not be longer than %s", durationText(wait), durationText(libraryWaitMax))
+		return badRequest("wait %s is not allowed: it must not be longer than %s", cognito.DurationText(wait), cognito.DurationText(libraryWaitMax))
 	}
 	c.until = c.b.now().Add(wait)
 	return nil

@@ -138,7 +138,7 @@ func (b *backend) machineResponse(request cognito.MachineTokenRequest, token cog
 	}}
 	if token.BelowMinTTL {
 		response.AddWarning(fmt.Sprintf("the token is valid for %s, less than the %s that were requested: its app client issues tokens of %s",
-			durationText(token.Expires.Sub(now).Truncate(time.Second)), durationText(request.MinTTL), durationText(token.Expires.Sub(token.Issued).Round(time.Second))))
+			cognito.DurationText(token.Expires.Sub(now).Truncate(time.Second)), cognito.DurationText(request.MinTTL), cognito.DurationText(token.Expires.Sub(token.Issued).Round(time.Second))))
 	}
 	if refused := refusedScopes(request.Scopes, token.Scopes); len(refused) > 0 {
 		response.AddWarning("Cognito granted less than requested: the token lacks " + strings.Join(refused, ", "))

@@ -218,6 +218,16 @@ func TestRoles(t *testing.T) {
 		m.WriteOK("roles/x", role)
 	})
 
+	t.Run("a copied role is warned about the secret that it lacks", func(t *testing.T) {
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret": "hush"}))
+		role := m.Read("roles/x")
+		require.Equal(t, true, role["app_client_secret_set"])
+		response := m.WriteOK("roles/copy", userRole(map[string]any{"app_client_secret_set": role["app_client_secret_set"]}))
+		require.Contains(t, response.Warnings[0], "this role stores no app_client_secret")
+		require.Nil(t, m.WriteOK("roles/x", userRole(map[string]any{"app_client_secret_set": true})), "a role that has its secret needs no warning")
+	})
+
 	t.Run("an unknown field is warned about", func(t *testing.T) {
 		response := backendtest.New(t).WriteOK("roles/x", machineRole(map[string]any{"scope": "a"}))
 		require.Contains(t, strings.Join(response.Warnings, "\n"), "[scope]")
@@ -237,6 +247,50 @@ func TestRoles(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(entry.Value), `"group":"g"`)
 		require.Contains(t, string(entry.Value), `"ttl":300000000000`)
+	})
+}
+
+// TestErrorsNameTheWayOut does what an error advises.
+func TestErrorsNameTheWayOut(t *testing.T) {
+	for name, more := range map[string]map[string]any{
+		"a user's fields without a type name the type":              {"groups": "g"},
+		"a user's pool and app client without a type name the type": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := backendtest.New(t)
+			role := userRole(more)
+			delete(role, "credential_type")
+			require.Contains(t, m.WriteRefused("roles/x", role), "did you mean credential_type=user?")
+			role["credential_type"] = "user"
+			m.WriteOK("roles/x", role)
+		})
+	}
+
+	t.Run("a field of another type that was named has no such hint", func(t *testing.T) {
+		m := backendtest.New(t)
+		require.NotContains(t, m.WriteRefused("roles/x", machineRole(map[string]any{
+			"credential_type": "client_credentials_grant", "groups": "g",
+		})), "did you mean")
+	})
+
+	t.Run("two rotation times name what clears the first", func(t *testing.T) {
+		m := backendtest.New(t)
+		m.WriteOK("config", map[string]any{"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", "rotation_period": "24h"})
+		schedule := map[string]any{"rotation_schedule": "0 3 * * *"}
+		require.Contains(t, m.WriteRefused("config", schedule), "also write rotation_period=0")
+		schedule["rotation_period"] = "0"
+		m.WriteOK("config", schedule)
+		require.Equal(t, "0 3 * * *", m.Read("config")["rotation_schedule"])
+	})
+
+	t.Run("the region of a pool is in its ID", func(t *testing.T) {
+		m := backendtest.New(t)
+		m.WriteOK("roles/x", userRole(map[string]any{"region": ""}))
+	})
+
+	t.Run("durations are shown as they are written", func(t *testing.T) {
+		m := backendtest.New(t)
+		require.Contains(t, m.WriteRefused("roles/x", userRole(map[string]any{"ttl": "2h", "max_ttl": "1h"})), `ttl "2h" is not allowed: it must not be longer than max_ttl 1h`)
 	})
 }
 

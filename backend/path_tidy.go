@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 func pathTidy(b *backend) []*framework.Path {
@@ -32,7 +34,7 @@ func pathTidy(b *backend) []*framework.Path {
 			},
 			"safety_buffer": {
 				Type:        framework.TypeDurationSecond,
-				Default:     durationText(defaultSafetyBuffer),
+				Default:     cognito.DurationText(defaultSafetyBuffer),
 				Description: "Age that a user must have at least. The mount's maximum lease TTL and the role's max_ttl count where they are longer. Default: 72h.",
 			},
 		},

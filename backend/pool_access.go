@@ -110,6 +110,21 @@ func validateScopes(scopes []string) error {
 	return nil
 }
 
+// likelyType returns which of the types a request means that names none: the one that has most of
+// its fields, and user among equals.
+func likelyType(in input, types []string, fieldsOfType map[string][]string) string {
+	given := func(credentialType string) int {
+		return len(slices.DeleteFunc(in.fields(), func(field string) bool { return !slices.Contains(fieldsOfType[credentialType], field) }))
+	}
+	likely := types[0]
+	for _, t := range types {
+		if given(t) > given(likely) || (given(t) == given(likely) && t == credentialTypeUser) {
+			likely = t
+		}
+	}
+	return likely
+}
+
 // validateType requires that credential_type is one of the types, and that the request names no
 // field that belongs to other types only.
 func validateType(in input, credentialType string, fieldsOfType map[string][]string) error {
@@ -124,7 +139,7 @@ func validateType(in input, credentialType string, fieldsOfType map[string][]str
 		}
 		hint := ""
 		if !in.has("credential_type") {
-			hint = "; did you mean credential_type=" + owners[0] + "?"
+			hint = "; did you mean credential_type=" + likelyType(in, owners, fieldsOfType) + "?"
 		}
 		return badRequest("%s is not allowed for credential_type %q: it is a field of %s%s", field, credentialType, strings.Join(owners, ", "), hint)
 	}

@@ -86,7 +86,7 @@ func (r *refusals) tryEnter(limits map[string]int, byPassword bool) (left <-chan
 		}
 		if count.n >= most {
 			return nil, logical.CodedError(http.StatusTooManyRequests,
-				fmt.Sprintf("too many requests for tokens were refused: try again in %s", durationText(count.until.Sub(now).Round(time.Second))))
+				fmt.Sprintf("too many requests for tokens were refused: try again in %s", cognito.DurationText(count.until.Sub(now).Round(time.Second))))
 		}
 		if byPassword && count.n+r.passwords[key] >= most {
 			left = r.left

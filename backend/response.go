@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -72,18 +71,6 @@ func cognitoResponse(e *cognito.Error, text string) (*logical.Response, error) {
 // seconds returns a duration as responses show it. A time.Duration would cross the plugin boundary
 // in nanoseconds.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
-
-// durationText returns a duration as a user writes it, such as 90s, 1h or 1h30m.
-func durationText(d time.Duration) string {
-	text := d.String()
-	if minutes, whole := strings.CutSuffix(text, "m0s"); whole {
-		text = minutes + "m"
-	}
-	if hours, whole := strings.CutSuffix(text, "h0m"); whole {
-		text = hours + "h"
-	}
-	return text
-}
 
 // secondsUp returns a duration in seconds, rounded up, for a time that a client must wait.
 func secondsUp(d time.Duration) int64 { return seconds(d + time.Second - 1) }

@@ -307,7 +307,7 @@ func (r *roleEntry) validateUser(defaultRegion string) error {
 func (r *roleEntry) validateLease() error {
 	switch {
 	case r.MaxTTL != 0 && r.TTL > r.MaxTTL:
-		return badRequest("ttl %q is not allowed: it must not be longer than max_ttl %s", durationText(r.TTL), durationText(r.MaxTTL))
+		return badRequest("ttl %q is not allowed: it must not be longer than max_ttl %s", cognito.DurationText(r.TTL), cognito.DurationText(r.MaxTTL))
 	case r.MaxIssued < 0:
 		return badRequest("max_issued %d is not allowed: it must be 0, for no bound, or a number of objects", r.MaxIssued)
 	}
@@ -374,7 +374,7 @@ func (r *roleEntry) validateClientCredentials(defaultRegion string) error {
 		return requiredField("app_client_secret", "the secret of the app client; or set user_pool_id and region to have it looked up")
 	case r.minTokenTTL() > minTokenTTLMax:
 		return badRequest("min_token_ttl %q is not allowed: it must be %s or less, the longest validity of a token",
-			durationText(r.minTokenTTL()), durationText(minTokenTTLMax))
+			cognito.DurationText(r.minTokenTTL()), cognito.DurationText(minTokenTTLMax))
 	}
 	if err := r.validateSource(r.target(defaultRegion).Region); err != nil {
 		return err
@@ -386,7 +386,8 @@ func (r *roleEntry) validateSource(region string) error {
 	switch r.source() {
 	case cognito.SourceEndpoint:
 		if r.CognitoPoolDomain == "" {
-			return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com")
+			return requiredField("cognito_pool_domain", "the domain of the user pool, such as example.auth.eu-west-1.amazoncognito.com; "+
+				"or did you mean credential_type=user?")
 		}
 		return validateDomain(r.CognitoPoolDomain)
 	case cognito.SourceAPI:

@@ -268,7 +268,7 @@ func machineRoleFields() map[string]*framework.FieldSchema {
 		},
 		"min_token_ttl": {
 			Type:        framework.TypeDurationSecond,
-			Default:     durationText(defaultMinTokenTTL),
+			Default:     cognito.DurationText(defaultMinTokenTTL),
 			Description: "Minimum remaining lifetime of a returned token. Keep it below a quarter of the lifetime of the tokens.",
 		},
 	}

@@ -135,7 +135,7 @@ func (b *backend) refuseUnfinished(ctx context.Context, s logical.Storage, confi
 		}
 		if entry != nil && entry.Kind == walKindRootKey {
 			return unfinishedRotationError{badRequest("aws_access_key_id %q cannot be rotated yet: the former rotation still has an access key to delete, which is done within %s; try again then",
-				config.AccessKeyID, durationText(2*b.WALRollbackMinAge))}
+				config.AccessKeyID, cognito.DurationText(2*b.WALRollbackMinAge))}
 		}
 	}
 	return nil

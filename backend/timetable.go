@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/rotation"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 // shortestPeriod is the interval of the periodic function, which starts rotations.
@@ -27,11 +29,11 @@ func (t timetable) validate() error {
 	case t.period != 0 && t.schedule != "":
 		return badRequest("rotation_period and rotation_schedule are mutually exclusive: also write rotation_period=0 or an empty rotation_schedule")
 	case t.period != 0 && t.period < shortestPeriod:
-		return badRequest("rotation_period %q is not allowed: it must be %s or more", durationText(t.period), durationText(shortestPeriod))
+		return badRequest("rotation_period %q is not allowed: it must be %s or more", cognito.DurationText(t.period), cognito.DurationText(shortestPeriod))
 	case t.window != 0 && t.schedule == "":
-		return badRequest("rotation_window %q is not allowed without rotation_schedule", durationText(t.window))
+		return badRequest("rotation_window %q is not allowed without rotation_schedule", cognito.DurationText(t.window))
 	case t.window != 0 && rotation.DefaultScheduler.ValidateRotationWindow(int(seconds(t.window))) != nil:
-		return badRequest("rotation_window %q is not allowed: it must be 1h or more", durationText(t.window))
+		return badRequest("rotation_window %q is not allowed: it must be 1h or more", cognito.DurationText(t.window))
 	case hasTimeZone(t.schedule):
 		return badRequest("rotation_schedule %q is not allowed: it must not name a time zone, because it is in UTC", t.schedule)
 	}

@@ -36,6 +36,9 @@ const (
 	apiStep      = "Test the API"
 	loginStep    = "Log in to Vault"
 	giveBackStep = "Give the test user back"
+
+	// longestJob is the limit of the job of the GitHub example.
+	longestJob = 20 * time.Minute
 )
 
 // issuer issues the identity tokens of CI jobs, as GitHub and CircleCI do.
@@ -205,8 +208,9 @@ func (g *github) job() (map[string]string, []step) {
 	var workflow struct {
 		Permissions map[string]string
 		Jobs        map[string]struct {
-			Env   map[string]string
-			Steps []struct{ Name, Run, If string }
+			Env     map[string]string
+			Timeout int `yaml:"timeout-minutes"`
+			Steps   []struct{ Name, Run, If string }
 		}
 	}
 	g.parse("../examples/github-actions/"+g.workflow, &workflow)
@@ -214,6 +218,7 @@ func (g *github) job() (map[string]string, []step) {
 	require.Len(g, workflow.Jobs, 1)
 	var steps []step
 	job := workflow.Jobs["api-tests"]
+	require.Equal(g, longestJob, time.Duration(job.Timeout)*time.Minute)
 	for _, s := range job.Steps {
 		steps = append(steps, g.condition(step{name: s.Name, script: s.Run}, s.If))
 	}
@@ -377,6 +382,17 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 		e.keptSecrets(t, r, ci)
 	})
 
+	t.Run("a user lives longer than the longest job", func(t *testing.T) {
+		ci, api := system(e), newService(t)
+		var left []time.Duration
+		api.onCall = func() { left = e.leftOfUsers(t) }
+		r := e.runJob(ci, api.URL)
+		require.False(t, r.failed, r.log)
+		require.Len(t, left, 1)
+		require.Greater(t, left[0], longestJob)
+		e.awaitNoUsers()
+	})
+
 	t.Run("a failed job leaves no user", func(t *testing.T) {
 		ci, api := system(e), newService(t)
 		api.fails.Store(true)
@@ -398,6 +414,20 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 		require.Empty(t, r.variables["VAULT_TOKEN"])
 		require.Empty(t, e.testers())
 	})
+}
+
+// leftOfUsers returns how long the leases of the job's users last.
+func (e *exampleEnv) leftOfUsers(t *testing.T) []time.Duration {
+	t.Helper()
+	var left []time.Duration
+	for _, lease := range e.leases("creds/ci-user") {
+		found, err := e.client.Sys().LookupWithContext(t.Context(), e.mount+"/creds/ci-user/"+lease.(string))
+		require.NoError(t, err)
+		ttl, err := found.Data["ttl"].(json.Number).Int64()
+		require.NoError(t, err)
+		left = append(left, time.Duration(ttl)*time.Second)
+	}
+	return left
 }
 
 // calledAPI checks that the API was called once, by the job's user, which was in its groups.

@@ -6,6 +6,9 @@ package test
 import (
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +80,8 @@ func policyCases(pool string) []policyCase {
 		{http.MethodGet, "sys/leases/count?type=irrevocable", nil, []string{operator}, 0},
 		{"LIST", "sys/leases/lookup/cognito/creds/ci-user", nil, []string{operator}, 0},
 		{http.MethodPut, "sys/leases/revoke-prefix/cognito/creds/ci-user", map[string]any{"sync": true}, []string{operator}, 0},
+		{http.MethodPut, "sys/leases/revoke-force/cognito/creds/none", nil, []string{operator}, 0},
+		{http.MethodPut, "sys/leases/revoke-force/auth", nil, nil, 0},
 		{http.MethodDelete, "cognito/config", nil, []string{operator}, 0},
 
 		{http.MethodGet, "cognito/creds/another", nil, nil, 0},
@@ -114,6 +119,78 @@ func TestPolicyExamples(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// operatorCommand matches a command of the vault CLI that a page has for operators, up to its pipe or the end of its line.
+var operatorCommand = regexp.MustCompile("\\bvault ((?:read|list|write|patch|delete|lease) [^`|\n]*)")
+
+// ownRights are paths that pages name with the policy that they take: they are not the mount's.
+var ownRights = []string{"identity/", "sys/plugins/", "sys/mounts/"}
+
+// TestOperatorPolicyAllowsDocumentedCommands asks the server whether the operator's policy allows what the pages for
+// operators say.
+func TestOperatorPolicyAllowsDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	e := newBareEnv(t)
+	policy, err := os.ReadFile("../examples/policies/operator.hcl")
+	require.NoError(t, err)
+	require.NoError(t, e.client.Sys().PutPolicyWithContext(t.Context(), "cognito-operator", string(policy)))
+	token := e.tokenWith("cognito-operator")
+	for _, page := range []string{"troubleshooting.md", "runbooks.md"} {
+		text, err := os.ReadFile(filepath.Join("../docs", page))
+		require.NoError(t, err)
+		commands := operatorCommand.FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, commands, page)
+		for _, found := range commands {
+			path, needed := neededCapability(found[1])
+			if strings.HasSuffix(path, "/") || path == "" || slices.ContainsFunc(ownRights, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+				continue
+			}
+			t.Run(page+": vault "+found[1], func(t *testing.T) {
+				capabilities, err := e.client.Sys().CapabilitiesWithContext(t.Context(), token, path)
+				require.NoError(t, err)
+				for _, capability := range needed {
+					require.Contains(t, capabilities, capability, "%s", path)
+				}
+			})
+		}
+	}
+}
+
+// neededCapability returns the path that a command of the CLI asks for, and the capabilities that it takes.
+func neededCapability(command string) (path string, needed []string) {
+	words := strings.Fields(command)
+	verb, words := words[0], words[1:]
+	var flags []string
+	for _, word := range words {
+		switch {
+		case strings.HasPrefix(word, "-"):
+			flags = append(flags, word)
+		case path == "" && strings.Contains(word, "/"):
+			path = strings.Trim(word, `"')`)
+		}
+	}
+	switch verb {
+	case "lease":
+		return neededForLease(words[0], flags, path)
+	case "write":
+		return path, []string{"update"}
+	default:
+		return path, map[string][]string{"read": {"read"}, "list": {"list"}, "patch": {"patch"}, "delete": {"delete"}}[verb]
+	}
+}
+
+func neededForLease(verb string, flags []string, path string) (string, []string) {
+	switch {
+	case slices.Contains(flags, "-force"):
+		return "sys/leases/revoke-force/" + path, []string{"update", "sudo"}
+	case slices.Contains(flags, "-prefix"):
+		return "sys/leases/revoke-prefix/" + path, []string{"update", "sudo"}
+	case verb == "lookup":
+		return "sys/leases/lookup", []string{"update"}
+	default:
+		return "sys/leases/revoke/" + path, []string{"update"}
 	}
 }
 

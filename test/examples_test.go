@@ -146,6 +146,8 @@ func (e *exampleEnv) requireNoSecretIn(output string, more ...string) {
 type service struct {
 	*httptest.Server
 	fails atomic.Bool
+	// onCall is called in the middle of every call, if it is set.
+	onCall func()
 
 	mu   sync.Mutex
 	seen []claims
@@ -182,6 +184,9 @@ func (s *service) answer(rw http.ResponseWriter, req *http.Request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, caller)
 	s.mu.Unlock()
+	if s.onCall != nil {
+		s.onCall()
+	}
 	if s.fails.Load() {
 		http.Error(rw, "the API is broken", http.StatusInternalServerError)
 	}

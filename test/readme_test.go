@@ -113,16 +113,32 @@ func TestReadme(t *testing.T) {
 	})
 }
 
-// TestReadmeBlocksAreSafeToPaste checks what pasting a block cannot show.
-func TestReadmeBlocksAreSafeToPaste(t *testing.T) {
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+// TestBlocksAreSafeToPaste checks on every page what pasting a block cannot show.
+func TestBlocksAreSafeToPaste(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../README.md")
+	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
-	for _, block := range readmeBlock.FindAllStringSubmatch(string(page), -1) {
-		require.NotRegexp(t, `=-(\s|$)|policy write \S+ -`, block[2], "a command reads the rest of the paste as its input")
-		require.NotRegexp(t, `<[a-z_]+>`, block[2], "a shell takes a placeholder for a redirection")
-		require.NotRegexp(t, `export VAULT_TOKEN`, block[2], "the reader's own token is overwritten")
+	for _, path := range append(pages, "../README.md", "../CONTRIBUTING.md", "../examples/README.md") {
+		page, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, block := range shellBlock.FindAllStringSubmatch(string(page), -1) {
+			for _, command := range commandsOf(block[1]) {
+				if !strings.Contains(command, "|") && !strings.Contains(command, "<<") {
+					require.NotRegexp(t, `=-(\s|$)|policy write \S+ -(\s|$)`, command, "%s: a command reads the rest of the paste as its input", path)
+				}
+				require.NotRegexp(t, `<[a-z_ ]+>`, command, "%s: a shell takes a placeholder for a redirection", path)
+				require.NotRegexp(t, `^\s*(export )?VAULT_TOKEN=\S+\s*$|export VAULT_TOKEN`, command, "%s: the reader's own token is overwritten", path)
+			}
+		}
 	}
+}
+
+// commandsOf returns the commands of a block, each with the lines that continue it.
+func commandsOf(block string) []string {
+	joined := regexp.MustCompile(`(\\|\|)\n`).ReplaceAllString(block, "$1 ")
+	return strings.Split(joined, "\n")
 }
 
 // writeSecret writes a secret to a file, with a newline at its end as an editor leaves it.

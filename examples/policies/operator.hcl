@@ -103,3 +103,8 @@ path "sys/leases/lookup/cognito/*" {
 path "sys/leases/revoke-prefix/cognito/*" {
   capabilities = ["update", "sudo"]
 }
+
+# Makes Vault forget leases without ending what they granted: only for a pool that is out of reach for good.
+path "sys/leases/revoke-force/cognito/*" {
+  capabilities = ["update", "sudo"]
+}

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
 const (
@@ -109,10 +111,10 @@ func (c *userCheck) checkTokenLife() Finding {
 	case !c.client.known():
 		return skipped(name, "app_client")
 	case life > c.Lease:
-		return Warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", life, c.Lease),
+		return Warned(name, fmt.Sprintf("Access or ID tokens are valid for %s, longer than a lease of %s: after revocation they are still accepted wherever only the signature is verified.", cognito.DurationText(life), cognito.DurationText(c.Lease)),
 			"Shorten the validity of the tokens in the app client, or lengthen the role's ttl.")
 	default:
-		return Passed(name, fmt.Sprintf("Access and ID tokens are valid for %s, no longer than a lease of %s.", life, c.Lease))
+		return Passed(name, fmt.Sprintf("Access and ID tokens are valid for %s, no longer than a lease of %s.", cognito.DurationText(life), cognito.DurationText(c.Lease)))
 	}
 }
 

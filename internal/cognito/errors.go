@@ -129,6 +129,9 @@ var kinds = map[Kind][]string{
 // deniedCodes are AWS's codes for an action that no IAM policy allows.
 var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
+// metadataService is the SDK's name for the metadata service of an EC2 instance.
+const metadataService = "ec2imds"
+
 // credentialCodes are AWS's codes for credentials that it rejects.
 var credentialCodes = []string{
 	"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException",
@@ -175,12 +178,23 @@ func fail(step string, err error, secrets ...string) *Error {
 	case errors.As(err, &api):
 		e.Kind, e.Code, e.Detail = kindOfAnswer(api, err), errorCode(api), explain(api, err, secrets)
 	case errors.As(err, &credentials):
-		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: set them in the mount's config or in the environment of Vault: "+credentials.Error()
+		e.Kind, e.Detail = KindDenied, "the engine has no AWS credentials: "+explainCredentials(credentials)
 	default:
 		e.Detail = explainSilence(err)
 	}
 	e.Detail = cut(e.Detail, detailMax)
 	return e
+}
+
+// explainCredentials leaves out what the SDK says when the last source that it tries, the metadata
+// service of an EC2 instance, gives none: that is nobody's mistake.
+func explainCredentials(err *credentialsError) string {
+	const remedy = "set them in the mount's config or in the environment of Vault"
+	var operation *smithy.OperationError
+	if errors.As(err, &operation) && operation.ServiceID == metadataService {
+		return remedy
+	}
+	return remedy + ": " + err.Error()
 }
 
 // explain adds to AWS's message what the operator has to do, if the message does not say it.

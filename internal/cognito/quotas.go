@@ -151,7 +151,7 @@ func explainLimit(e *ratelimit.Error) string {
 		category, rate = userAuthentication, rate/challengeFactor
 	}
 	return fmt.Sprintf("the engine's own limit of %g requests per second for the quota category %s leaves no slot in the time that is left: "+
-		"try again in %s, or raise %[2]s in rate_limits of the mount's config", rate, category, e.Wait())
+		"try again in %s, or raise %[2]s in rate_limits of the mount's config", rate, category, DurationText(e.Wait()))
 }
 
 // IsOwnLimit reports whether a call failed because of the engine's own limits: it was not sent.

@@ -33,7 +33,8 @@ resource "vault_generic_endpoint" "config" {
   }))
 }
 
-# Users for tests.
+# Users for tests. They live as long as the token of a CI job (ci.tf), so a job needs no right to renew them. For jobs that
+# take longer, raise both.
 resource "vault_generic_endpoint" "ci_user" {
   depends_on           = [vault_generic_endpoint.config]
   path                 = "${vault_mount.cognito.path}/roles/ci-user"
@@ -44,7 +45,7 @@ resource "vault_generic_endpoint" "ci_user" {
     user_pool_id    = var.user_pool_id
     app_client_id   = var.users_client_id
     groups          = ["admins", "testers"]
-    ttl             = 900
+    ttl             = 1800
     max_ttl         = 3600
   })
 }
