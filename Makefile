@@ -56,7 +56,7 @@ SWEEP_PACKAGES := ./test/faults ./test/model
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
 
 # Tests that run programs of npm and PyPI, which scripts/test-tools.sh installs.
-TOOL_TESTS := ^Test(Playwright|Types|Newman|Pytest|Locust|JobFiles|Client)
+TOOL_TESTS := ^Test(Playwright|Types|Newman|Pytest|Locust|JobFiles|Kubernetes|Client)
 
 .PHONY: help
 help: ## List the targets
@@ -136,7 +136,7 @@ test-moto: test-binaries ## Run the tests that compare with moto, another emulat
 
 .PHONY: test-tools
 test-tools: test-binaries ## Run the tests of CI files, test tools and application clients (needs Node.js 20 and Python 3.10)
-	@{ TEST_TOOLS=$$(scripts/test-tools.sh) || [ $$? -eq 3 ]; } && VAULT_BIN=$$(scripts/server.sh) && export TEST_TOOLS VAULT_BIN && \
+	@go -C scripts/kubernetes build -o ../../bin/kubernetes . && { TEST_TOOLS=$$(scripts/test-tools.sh) || [ $$? -eq 3 ]; } && VAULT_BIN=$$(scripts/server.sh) && export TEST_TOOLS VAULT_BIN KUBERNETES_CHECKER='$(CURDIR)/bin/kubernetes' && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel 2 -count=1 -timeout 10m $(TESTFLAGS) -run '$(TOOL_TESTS)' ./test
 
@@ -170,6 +170,7 @@ vet: ## Run go vet, also for the other systems where code depends on the system
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./cmd/... ./internal/sandbox ./scripts/...
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go vet ./cmd/$(PLUGIN)
 	go -C scripts/oci vet ./...
+	go -C scripts/kubernetes vet ./...
 
 .PHONY: lint
 lint: golangci-lint actionlint ## Run golangci-lint and actionlint, which are built once into bin/

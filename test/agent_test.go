@@ -25,7 +25,7 @@ vault { address = %q }
 auto_auth { method { type = "token_file" config = { token_file_path = %q } } }
 template_config { static_secret_render_interval = "1h" }
 template {
-  contents    = "{{ with secret \"%s\" }}{{ .Data.%s }}{{ end }}"
+  contents    = %q
   destination = %q
 }
 `
@@ -56,10 +56,16 @@ func TestVaultAgent(t *testing.T) {
 // runAgent starts an agent that renders one field of a path, and returns the rendered file.
 func runAgent(e *env, path, field string) string {
 	e.Helper()
+	return e.render(fmt.Sprintf(`{{ with secret "%s/%s" }}{{ .Data.%s }}{{ end }}`, e.mount, path, field))
+}
+
+// render starts an agent that renders a template, and returns the rendered file.
+func (e *env) render(template string) string {
+	e.Helper()
 	dir := e.TempDir()
 	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")
 	require.NoError(e, os.WriteFile(tokenFile, []byte(e.vault.Token), 0o600))
-	require.NoError(e, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, e.vault.Addr, tokenFile, e.mount+"/"+path, field, rendered), 0o600))
+	require.NoError(e, os.WriteFile(configFile, fmt.Appendf(nil, agentConfig, e.vault.Addr, tokenFile, template, rendered), 0o600))
 
 	ctx, stop := context.WithCancel(context.Background())
 	agent := exec.CommandContext(ctx, binaries.vault, "agent", "-config="+configFile)
