@@ -6,9 +6,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,6 +88,41 @@ func (w *watched) Write(p []byte) (int, error) {
 		w.seen()
 	}
 	return n, err
+}
+
+// TestDevTour does each command that make dev prints, by copying the lines into a shell.
+func TestDevTour(t *testing.T) {
+	o := binaries(t)
+	o.port = 9_000 + os.Getpid()%300*3 // below the ports that other tests choose
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready := make(chan struct{})
+	out := &watched{text: "Ctrl-C stops everything.", seen: sync.OnceFunc(func() { close(ready) })}
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, o, out) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		require.NoError(t, err)
+	}
+
+	commands := regexp.MustCompile(`(?m)^  ((?:export|vault|bao) .*)$`).FindAllStringSubmatch(out.String(), -1)
+	require.GreaterOrEqual(t, len(commands), 10)
+	script := "set -e\n"
+	for _, command := range commands {
+		script += "echo; echo '$ " + command[1] + "'\n" + command[1] + "\n"
+	}
+	shell := exec.CommandContext(ctx, "sh", "-c", script)
+	shell.Env = []string{"HOME=" + t.TempDir(), "PATH=" + filepath.Dir(o.vault) + ":" + os.Getenv("PATH")}
+	text, err := shell.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	require.NotRegexp(t, `(?m)^status +(warn|fail)`, string(text), "the roles of the tour are good")
+	require.Contains(t, string(text), "Success! Revoked lease")
+	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d", o.port))
+	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d, emulated", o.port+2))
+	require.Contains(t, out.String(), "public app client ")
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 func TestDevRunsUntilCtrlC(t *testing.T) {
