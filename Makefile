@@ -18,6 +18,8 @@ COMMIT_TIME = $(shell git show -s --format=%ct HEAD 2>/dev/null || echo 0)
 RACE = auto
 # `make dev DEMO=1` revokes the lease, shows that the user is deleted, and ends.
 DEMO =
+# The port of the server of `make dev`, such as 8200; the emulator listens on PORT+2. Empty: free ports.
+PORT =
 # How long make fuzz runs each of its targets.
 FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
@@ -56,7 +58,7 @@ SWEEP_PACKAGES := ./test/faults ./test/model
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
 
 # Tests that run programs of npm and PyPI, which scripts/test-tools.sh installs.
-TOOL_TESTS := ^Test(Playwright|Types|Newman|Pytest|Locust|JobFiles|Client)
+TOOL_TESTS := ^Test(Playwright|Types|Newman|Pytest|Locust|JobFiles|Kubernetes|ClientLibraries)
 
 .PHONY: help
 help: ## List the targets
@@ -64,7 +66,7 @@ help: ## List the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 (dev),'
+	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 and PORT (dev),'
 	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), HISTORIES (test-model), FUZZTIME (fuzz), PROFILES (bench), VERSION'
 
 .PHONY: build
@@ -80,11 +82,11 @@ emulator: ## Build the Cognito emulator
 	@$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
 
 .PHONY: dev
-dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end)
+dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end; PORT=8200)
 	@scripts/server.sh >/dev/null & server=$$!; trap 'kill $$server 2>/dev/null; exit 1' HUP INT TERM; \
 		{ $(MAKE) --no-print-directory build emulator && go build -o bin/dev ./scripts/dev; } || { kill $$server 2>/dev/null; exit 1; }; \
 		wait $$server && trap - HUP INT TERM && vault=$$(scripts/server.sh 2>/dev/null) && \
-		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(filter-out 0 no false,$(DEMO)),-demo)
+		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(PORT),-port $(PORT)) $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
 # counting TARGET is a shell function that runs a target and prints the counters of its reliability tests. The file is new
 # for each run, so that go test does not use a cached result.
@@ -142,7 +144,7 @@ test-openapi: test-binaries ## Try the OpenAPI document that a server serves, wi
 
 .PHONY: test-tools
 test-tools: test-binaries ## Run the tests of CI files, test tools and application clients (needs Node.js 20 and Python 3.10)
-	@{ TEST_TOOLS=$$(scripts/test-tools.sh) || [ $$? -eq 3 ]; } && VAULT_BIN=$$(scripts/server.sh) && export TEST_TOOLS VAULT_BIN && \
+	@go -C scripts/kubernetes build -o ../../bin/kubernetes . && { TEST_TOOLS=$$(scripts/test-tools.sh) || [ $$? -eq 3 ]; } && VAULT_BIN=$$(scripts/server.sh) && export TEST_TOOLS VAULT_BIN KUBERNETES_CHECKER='$(CURDIR)/bin/kubernetes' && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' && \
 		set -x && go test -parallel 2 -count=1 -timeout 10m $(TESTFLAGS) -run '$(TOOL_TESTS)' ./test
 
@@ -176,6 +178,7 @@ vet: ## Run go vet, also for the other systems where code depends on the system
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./cmd/... ./internal/sandbox ./scripts/...
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go vet ./cmd/$(PLUGIN)
 	go -C scripts/oci vet ./...
+	go -C scripts/kubernetes vet ./...
 
 .PHONY: lint
 lint: golangci-lint actionlint ## Run golangci-lint and actionlint, which are built once into bin/

@@ -56,11 +56,11 @@ func TestVaultAgent(t *testing.T) {
 // runAgent starts an agent that renders one field of a path, and returns the rendered file.
 func runAgent(e *env, path, field string) string {
 	e.Helper()
-	return runAgentTemplate(e, fmt.Sprintf(`{{ with secret %q }}{{ .Data.%s }}{{ end }}`, e.mount+"/"+path, field))
+	return e.render(fmt.Sprintf(`{{ with secret "%s/%s" }}{{ .Data.%s }}{{ end }}`, e.mount, path, field))
 }
 
-// runAgentTemplate starts an agent that renders a template, and returns the rendered file.
-func runAgentTemplate(e *env, template string) string {
+// render starts an agent that renders a template, and returns the rendered file.
+func (e *env) render(template string) string {
 	e.Helper()
 	dir := e.TempDir()
 	tokenFile, configFile, rendered := filepath.Join(dir, "token"), filepath.Join(dir, "agent.hcl"), filepath.Join(dir, "rendered")

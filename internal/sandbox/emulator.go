@@ -17,6 +17,8 @@ type EmulatorOptions struct {
 	Binary string
 	// Region is the region of the seeded pool; empty means eu-west-1.
 	Region string
+	// Port is where it listens; 0 means a free port.
+	Port int
 	// Log, if set, gets what the emulator writes after its first line.
 	Log io.Writer
 }
@@ -48,7 +50,7 @@ type Emulator struct {
 	stdin   io.Closer
 }
 
-// StartEmulator starts a seeded emulator on a free loopback port and returns when it listens. ctx
+// StartEmulator starts a seeded emulator on a loopback port and returns when it listens. ctx
 // bounds the start only.
 func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	if err := checkExecutable("emulator", o.Binary); err != nil {
@@ -68,7 +70,7 @@ func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	e.process, err = start(ctx, command{
 		name:   "the emulator",
 		path:   o.Binary,
-		args:   []string{"-listen", "127.0.0.1:0", "-seed", "-region", o.Region, "-exit-with-stdin"},
+		args:   []string{"-listen", fmt.Sprintf("127.0.0.1:%d", o.Port), "-seed", "-region", o.Region, "-exit-with-stdin"},
 		env:    cleanEnv(os.TempDir()),
 		stdin:  childStdin,
 		stdout: &firstLine{line: first, rest: e.output},

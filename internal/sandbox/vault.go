@@ -49,6 +49,8 @@ type VaultOptions struct {
 	Env []string
 	// Config is added to the server's configuration, in HCL.
 	Config string
+	// Port is where StartVault lets the server listen; 0 means a free port.
+	Port int
 }
 
 // Vault is a running server of either product.
@@ -75,6 +77,9 @@ type Vault struct {
 // registered the plugins of PluginDir. ctx bounds the start only: the server runs until Stop or
 // Kill.
 func StartVault(ctx context.Context, o VaultOptions) (*Vault, error) {
+	if o.Port != 0 {
+		return startDev(ctx, o, o.Port)
+	}
 	return onFreePort(ctx, func(port int) (*Vault, error) { return startDev(ctx, o, port) })
 }
 

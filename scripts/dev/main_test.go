@@ -6,10 +6,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,11 +90,41 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// commandsOf returns the commands that are to be pasted into another terminal.
-func commandsOf(output string) string {
-	_, commands, _ := strings.Cut(output, "paste into another terminal:\n")
-	commands, _, _ = strings.Cut(commands, "Logs are in")
-	return commands
+// TestDevTour does each command that make dev prints, by copying the lines into a shell.
+func TestDevTour(t *testing.T) {
+	o := binaries(t)
+	o.port = 9_000 + os.Getpid()%300*3 // below the ports that other tests choose
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready := make(chan struct{})
+	out := &watched{text: "Ctrl-C stops everything.", seen: sync.OnceFunc(func() { close(ready) })}
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, o, out) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		require.NoError(t, err)
+	}
+
+	commands := regexp.MustCompile(`(?m)^  ((?:export|vault|bao) .*)$`).FindAllStringSubmatch(out.String(), -1)
+	require.GreaterOrEqual(t, len(commands), 10)
+	script := "set -e\n"
+	for _, command := range commands {
+		script += "echo; echo '$ " + command[1] + "'\n" + command[1] + "\n"
+	}
+	shell := exec.CommandContext(ctx, "sh", "-c", script)
+	shell.Env = []string{"HOME=" + t.TempDir(), "PATH=" + filepath.Dir(o.vault) + ":" + os.Getenv("PATH")}
+	text, err := shell.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	require.NotRegexp(t, `(?m)^status +(warn|fail)`, string(text), "the roles of the tour are good")
+	require.Contains(t, string(text), "Success! Revoked lease")
+	require.Regexp(t, `\nlibrary +e2e\n`, string(text))
+	require.Regexp(t, `\nchecked_out +1\n`, string(text))
+	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d", o.port))
+	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d, emulated", o.port+2))
+	require.Contains(t, out.String(), "public app client ")
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 func TestDevRunsUntilCtrlC(t *testing.T) {
@@ -99,21 +132,11 @@ func TestDevRunsUntilCtrlC(t *testing.T) {
 	o.log = filepath.Join(t.TempDir(), "log")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out := &watched{text: "Ctrl-C stops everything."}
-	var pasted []byte
-	out.seen = func() {
-		if ctx.Err() != nil {
-			return // it is stopping
-		}
-		defer cancel()
-		pasted, _ = exec.CommandContext(ctx, "sh", "-ec", commandsOf(out.String())).CombinedOutput() // what it says is checked
-	}
+	out := &watched{text: "Ctrl-C stops everything.", seen: cancel}
 	require.NoError(t, run(ctx, o, out))
 
 	require.Contains(t, out.String(), "export VAULT_ADDR=http://127.0.0.1:")
 	require.Regexp(t, `(vault|bao) lease revoke -sync cognito/creds/ci-user/`, out.String())
-	require.Regexp(t, `\nlibrary +e2e\n`, string(pasted))
-	require.Regexp(t, `\nchecked_out +1\n`, string(pasted))
 	require.True(t, strings.HasSuffix(out.String(), "\nStopping.\n"))
 	log, err := os.ReadFile(o.log)
 	require.NoError(t, err)

@@ -12,22 +12,27 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/api"
 
+	"vault-plugin-secrets-cognito/internal/emulator/control"
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
 // lineWidth is the number of characters of a line that are shown.
 const lineWidth = 80
 
-// The emulator accepts any keys.
+// The access key in the config belongs to a user of the emulator's IAM, so that the engine can rotate it.
 const (
-	accessKeyID     = "emulator"
+	accessKeyID     = "AKIAEMULATOR"
 	secretAccessKey = "emulator"
 )
+
+// account is the existing user whose password the static role batch rotates, and whom the role elevate-batch puts into a group.
+const account = "batch"
 
 // session is what runs during `make dev`.
 type session struct {
@@ -44,7 +49,7 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 	if err != nil {
 		return nil, err
 	}
-	emulator, err := sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Log: log})
+	emulator, err := sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Log: log, Port: emulatorPort(o.port)})
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +59,7 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 		PluginDir: filepath.Dir(o.plugin),
 		LogLevel:  "debug",
 		Log:       log,
+		Port:      o.port,
 	})
 	if err != nil {
 		emulator.Stop()
@@ -65,6 +71,14 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 		return nil, err
 	}
 	return s, nil
+}
+
+// emulatorPort returns the port of the emulator beside a server with a port, which also takes the next one.
+func emulatorPort(port int) int {
+	if port == 0 {
+		return 0
+	}
+	return port + 2
 }
 
 func (s *session) stop() {
@@ -81,10 +95,42 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 	if err != nil {
 		return err
 	}
-	for _, write := range []struct {
-		path string
-		data map[string]any
-	}{
+	if err := s.setUpAWS(ctx); err != nil {
+		return err
+	}
+	for _, write := range s.writes() {
+		if _, err := client.Logical().WriteWithContext(ctx, write.path, write.data); err != nil {
+			return fmt.Errorf("writing %s: %w", write.path, err)
+		}
+	}
+	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user, machine and elevate-batch, the static role batch, and the library set e2e.\n",
+		plugin, mount.RunningVersion)
+	s.screen.printf("  %-8s %s, version %s\n", s.vault.Product(), s.vault.Addr, s.vault.Version())
+	s.screen.printf("  Cognito  %s, emulated, user pool %s, public app client %s\n", endpoint, seed.UserPoolID, seed.PublicClientID)
+	return nil
+}
+
+// setUpAWS creates what the engine finds in AWS: the IAM user of its access key, and the account of the static role.
+func (s *session) setUpAWS(ctx context.Context) error {
+	key := control.AccessKey{User: "vault", ID: accessKeyID, Secret: secretAccessKey}
+	if err := control.New(s.emulator.Endpoint).PlantAccessKey(ctx, key); err != nil {
+		return fmt.Errorf("creating the access key of the engine: %w", err)
+	}
+	_, err := s.cognito().AdminCreateUser(ctx, &cognitoidentityprovider.AdminCreateUserInput{
+		UserPoolId: &s.emulator.Seed.UserPoolID, Username: aws.String(account), MessageAction: types.MessageActionTypeSuppress,
+	})
+	return err
+}
+
+// write is what is written to a path of the mount.
+type write struct {
+	path string
+	data map[string]any
+}
+
+func (s *session) writes() []write {
+	seed, endpoint := s.emulator.Seed, s.emulator.Endpoint
+	return []write{
 		{"cognito/config", map[string]any{
 			"aws_access_key_id":     accessKeyID,
 			"aws_secret_access_key": secretAccessKey,
@@ -100,7 +146,7 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 			"app_client_secret":  seed.AppClientSecret,
 			"groups":             seed.Group,
 			"dummy_email_domain": "example.com",
-			"ttl":                "15m",
+			"ttl":                "1h", // as long as its tokens are valid
 		}},
 		{"cognito/roles/machine", map[string]any{
 			"credential_type":     "client_credentials_grant",
@@ -109,16 +155,23 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 			"cognito_pool_domain": seed.Domain,
 			"scopes":              seed.Scopes,
 		}},
+		{"cognito/roles/elevate-batch", map[string]any{
+			"credential_type": "group_membership",
+			"user_pool_id":    seed.UserPoolID,
+			"username":        account,
+			"groups":          "admins",
+			"ttl":             "15m",
+		}},
+		{"cognito/static-roles/batch", map[string]any{
+			"credential_type":   "user_password",
+			"user_pool_id":      seed.UserPoolID,
+			"username":          account,
+			"app_client_id":     seed.AppClientID,
+			"app_client_secret": seed.AppClientSecret,
+			"rotation_period":   "1h",
+		}},
 		{"cognito/library/e2e", map[string]any{"role": "ci-user", "size": 3}},
-	} {
-		if _, err := client.Logical().WriteWithContext(ctx, write.path, write.data); err != nil {
-			return fmt.Errorf("writing %s: %w", write.path, err)
-		}
 	}
-	s.screen.printf("\n%s %s is mounted at cognito/, with the roles ci-user and machine and the library set e2e.\n", plugin, mount.RunningVersion)
-	s.screen.printf("  %-8s %s, version %s\n", s.vault.Product(), s.vault.Addr, s.vault.Version())
-	s.screen.printf("  Cognito  %s, emulated, user pool %s\n", endpoint, seed.UserPoolID)
-	return nil
 }
 
 // show reads both roles on the screen, and returns the lease and the name of the user.
@@ -161,12 +214,7 @@ func (s *session) revoke(ctx context.Context, lease, username string) error {
 
 // userExists asks the emulator directly, without the server and the plugin.
 func (s *session) userExists(ctx context.Context, username string) (bool, error) {
-	client := cognitoidentityprovider.New(cognitoidentityprovider.Options{
-		Region:       s.emulator.Seed.Region,
-		BaseEndpoint: &s.emulator.Endpoint,
-		Credentials:  credentials.NewStaticCredentialsProvider(accessKeyID, secretAccessKey, ""),
-	})
-	_, err := client.AdminGetUser(ctx, &cognitoidentityprovider.AdminGetUserInput{
+	_, err := s.cognito().AdminGetUser(ctx, &cognitoidentityprovider.AdminGetUserInput{
 		UserPoolId: &s.emulator.Seed.UserPoolID,
 		Username:   &username,
 	})
@@ -174,6 +222,32 @@ func (s *session) userExists(ctx context.Context, username string) (bool, error)
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// cognito returns a client of the emulator with a key of its own, because the engine's may be rotated.
+func (s *session) cognito() *cognitoidentityprovider.Client {
+	return cognitoidentityprovider.New(cognitoidentityprovider.Options{
+		Region:       s.emulator.Seed.Region,
+		BaseEndpoint: &s.emulator.Endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIAOBSERVER", secretAccessKey, ""),
+	})
+}
+
+// tour returns the arguments of the commands that show everything, in an order in which all of them succeed.
+func tour(lease string) []string {
+	return []string{
+		"read cognito/creds/ci-user",
+		"read cognito/roles/ci-user",
+		"read cognito/check/ci-user",
+		"read cognito/static-creds/batch",
+		"write -f cognito/rotate-role/batch",
+		"read cognito/creds/elevate-batch",
+		"write cognito/library/e2e/check-out wait=30s",
+		"read cognito/library/e2e/status",
+		"write -f cognito/config/rotate-root",
+		"read cognito/metrics",
+		"lease revoke -sync " + lease,
+	}
 }
 
 // invite prints how to continue in another terminal.
@@ -184,11 +258,11 @@ func (s *session) invite(lease, log string) {
 	if onPath, err := exec.LookPath(command); err != nil || onPath != s.binary {
 		s.screen.printf("  export PATH=\"%s:$PATH\"\n", filepath.Dir(s.binary))
 	}
-	s.screen.printf("  %s read cognito/creds/ci-user\n", command)
-	s.screen.printf("  %s read cognito/roles/ci-user\n", command)
-	s.screen.printf("  %s lease revoke -sync %s\n", command, lease)
-	s.screen.printf("  %s write cognito/library/e2e/check-out wait=30s\n", command)
-	s.screen.printf("  %s read cognito/library/e2e/status\n", command)
+	for _, arguments := range tour(lease) {
+		s.screen.printf("  %s %s\n", command, arguments)
+	}
+	s.screen.printf("\nApplications sign in without AWS credentials at %s, through the public app client, with a password\n", s.emulator.Endpoint)
+	s.screen.printf("(USER_PASSWORD_AUTH) or SRP; browsers may do so too.\n")
 	s.screen.printf("\n")
 	if log != "" {
 		s.screen.printf("Logs are in %s. ", log)
