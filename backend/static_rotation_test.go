@@ -391,7 +391,7 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 		k.foreign()
 		text := k.WriteRefused("static-roles/x", k.kinds()["a secret"])
 		require.Contains(t, text, "as many as Cognito allows")
-		require.NotContains(t, text, "delete it")
+		require.NotRegexp(t, `\b[Dd]elete\b`, text, "one of them may be in use")
 		require.Len(t, k.secretIDs(), 2)
 	})
 }
