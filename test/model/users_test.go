@@ -266,7 +266,7 @@ func (m *users) changeRole(rt *rapid.T) {
 
 func (m *users) setClock(rt *rapid.T) {
 	by := rapid.SampledFrom([]time.Duration{-24 * time.Hour, -20 * time.Minute, 20 * time.Minute, 3 * time.Hour, 26 * time.Hour}).Draw(rt, "by")
-	m.clockSet += by
+	m.clockSet.add(by)
 	m.set += by.Abs()
 }
 
