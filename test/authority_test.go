@@ -522,3 +522,27 @@ func TestAuthorityOfAnAnswer(t *testing.T) {
 	require.NotContains(t, text, "AAAA")
 	require.Less(t, sent.Load(), int64(answerMax), "the rest is not read")
 }
+
+// TestAuthorityOfAnAssumedRole names an IAM role of its own: its trust policy, which the attacker writes, must not
+// learn the external ID by which other accounts recognize this engine.
+func TestAuthorityOfAnAssumedRole(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	const own, other = "arn:aws:iam::123456789012:role/engine", "arn:aws:iam::999999999999:role/attacker"
+	e.configure(map[string]any{"aws_assume_role_arn": own, "aws_external_id": "id-of-the-engine"})
+	e.revoke(e.read("creds/ci").LeaseID)
+	writer := e.attacker("roles/*", `"create", "update"`, "creds/*", `"read"`)
+	status, text := e.writeAs(writer, "roles/confused", map[string]any{
+		"credential_type": "user", "user_pool_id": e.Seed.UserPoolID, "issue_tokens": false, "aws_assume_role_arn": other,
+	})
+	require.Zero(t, status, text)
+	user, err := writer.Logical().ReadWithContext(t.Context(), e.mount+"/creds/confused")
+	require.NoError(t, err)
+	e.revoke(user.LeaseID)
+
+	sent := map[string]string{}
+	for _, call := range e.Calls().Of("AssumeRole") {
+		sent[call.RoleARN] = call.ExternalID
+	}
+	require.Equal(t, map[string]string{own: "id-of-the-engine", other: ""}, sent)
+}

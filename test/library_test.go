@@ -260,7 +260,7 @@ func TestLibraryInAgent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.writeLibrary(2, map[string]any{"ttl": "6s", "max_ttl": "6s"})
-	rendered := e.render(`{{ with secret "`+e.mount+`/`+checkOutPath+`" "ttl=6s" }}{{ .Data.username }} {{ .Data.password }}{{ end }}`)
+	rendered := e.render(`{{ with secret "` + e.mount + `/` + checkOutPath + `" "ttl=6s" }}{{ .Data.username }} {{ .Data.password }}{{ end }}`)
 	seen := ""
 	next := func() (username, password string) {
 		require.Eventually(t, func() bool {

@@ -305,3 +305,20 @@ func TestConcurrentReads(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, e.Users())
 }
+
+// TestIssuedTable lists what was issued as an operator does.
+func TestIssuedTable(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	user := e.read("creds/ci")
+	table, err := e.vault.CLI(t.Context(), "list", "-detailed", e.mount+"/issued/ci")
+	require.NoError(t, err)
+	for _, column := range []string{"created", "display_name", "entity_id", "expires", "state", "username"} {
+		require.Regexp(t, `(?m)^Keys\s.*\b`+column+`\b`, table)
+	}
+	require.Regexp(t, `(?m)^\d{8}-\d{4}-\S+\s.*\bdelivered\b.*`+user.Data["username"].(string), table, "one user is one line")
+	require.NotContains(t, table, user.Data["password"])
+	roles, err := e.vault.CLI(t.Context(), "list", "-detailed", e.mount+"/issued")
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^ci\s+1\s*$`, roles)
+}

@@ -75,7 +75,7 @@ func (c *core) showTTLs(succeed bool) {
 // ttl is what Vault makes of a lease's TTLs. Vault's own code does it, by its own clock.
 func (c *core) ttl(increment time.Duration, secret *logical.Secret, issued time.Time) (time.Duration, error) {
 	if !issued.IsZero() {
-		issued = issued.Add(-c.clockSet)
+		issued = issued.Add(-c.clockSet.get())
 	}
 	ttl, _, err := framework.CalculateTTL(&c.tuned, increment, secret.TTL, 0, secret.MaxTTL, 0, issued)
 	return ttl, err
@@ -89,8 +89,8 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 		return err
 	}
 	wait(delay)
-	c.clockSet += suspended // by as much as monotonic clocks fall behind
-	c.suspended += suspended
+	c.clockSet.add(suspended) // by as much as monotonic clocks fall behind
+	c.suspended.add(suspended)
 	if heard {
 		c.register(role, response)
 	}

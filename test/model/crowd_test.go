@@ -23,8 +23,9 @@ const crowdSize = 1500
 
 // answer is that of one read, and how long it took.
 type answer struct {
-	err  error
-	took time.Duration
+	response *logical.Response
+	err      error
+	took     time.Duration
 }
 
 // TestManyReadsAtOnce reads more users at once than the default limits of a mount allow. Those that
@@ -60,6 +61,40 @@ func TestManyReadsAtOnce(t *testing.T) {
 	})
 }
 
+// TestStormsLeaveRoom makes a read while as many leases are revoked as Vault revokes at once, and revokes a lease while
+// as many reads wait.
+func TestStormsLeaveRoom(t *testing.T) {
+	const revocationsAtOnce, soon = 180, 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop(false)
+		w.configureByDefault()
+		leases := w.readAtOnce(revocationsAtOnce + 1)
+		var storm sync.WaitGroup
+		for _, lease := range leases[1:] {
+			storm.Go(func() { require.NoError(t, w.revoke(lease.response.Secret).err) })
+		}
+		synctest.Wait()
+		read := w.readAtOnce(1)[0]
+		require.NoError(t, read.err)
+		require.Less(t, read.took, soon, "a read while leases are revoked")
+		storm.Wait()
+
+		storm.Go(func() { w.readAtOnce(crowdSize) })
+		synctest.Wait()
+		revoked := w.revoke(leases[0].response.Secret)
+		require.NoError(t, revoked.err)
+		require.Less(t, revoked.took, soon, "a revocation while users are read")
+		storm.Wait()
+	})
+}
+
+func (w *world) revoke(secret *logical.Secret) answer {
+	began := time.Now()
+	_, err := w.request(&logical.Request{Operation: logical.RevokeOperation, Path: "creds/ci", Secret: secret})
+	return answer{nil, err, time.Since(began)}
+}
+
 // configureByDefault writes a config without any limit of its own, and a role with one group.
 func (w *world) configureByDefault() {
 	w.must(w.write("config", map[string]any{
@@ -79,8 +114,8 @@ func (w *world) readAtOnce(count int) []answer {
 	for n := range answers {
 		group.Go(func() {
 			began := time.Now()
-			_, err := w.request(&logical.Request{Operation: logical.ReadOperation, Path: "creds/ci"})
-			answers[n] = answer{err, time.Since(began)}
+			response, err := w.request(&logical.Request{Operation: logical.ReadOperation, Path: "creds/ci"})
+			answers[n] = answer{response, err, time.Since(began)}
 		})
 	}
 	group.Wait()

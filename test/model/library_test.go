@@ -26,7 +26,7 @@ import (
 func TestLibrary(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newLibrary(rt)
-		rt.Repeat(map[string]func(*rapid.T){
+		play(rt, map[string]func(*rapid.T){
 			"":                    m.checkAll,
 			"check out":           m.checkOut,
 			"check out again":     m.checkOut,
@@ -55,6 +55,7 @@ func TestLibrary(t *testing.T) {
 // library is the machine whose steps are those of a history.
 type library struct {
 	*core
+	rt   *rapid.T
 	size int
 	role map[string]any
 	// seen are the secrets that were returned, by username.
@@ -78,7 +79,7 @@ type libraryEntry struct {
 }
 
 func newLibrary(rt *rapid.T) *library {
-	m := &library{core: newCore(newWorld(rt)), size: 2, seen: map[string][]seenSecrets{}, returned: map[string]bool{}}
+	m := &library{core: newCore(newWorld(rt)), rt: rt, size: 2, seen: map[string][]seenSecrets{}, returned: map[string]bool{}}
 	m.configure()
 	m.role = map[string]any{"groups": "testers", "user_attributes": map[string]string{"nickname": "robot"}}
 	m.must(m.writeRole())
@@ -313,10 +314,10 @@ func (m *library) checkFree(rt *rapid.T, entries []libraryEntry) {
 		}
 		for _, seen := range m.seen[entry.Username] {
 			if seen.password == entry.Password || m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, seen.password) {
-				rt.Fatalf("user %q is free with a password that somebody has seen", entry.Username)
+				fail(rt, "a user is free with a password that somebody has seen", entry.Username)
 			}
 			if !m.isBroken && m.isOpen(seen.accessToken) {
-				rt.Fatalf("user %q is free, and a session of a holder is open", entry.Username)
+				fail(rt, "a user is free, and a session of a holder is open", entry.Username)
 			}
 		}
 	}
@@ -333,7 +334,7 @@ func (m *library) isOpen(accessToken string) bool {
 func (m *library) checkLost(rt *rapid.T, entries []libraryEntry) {
 	for name := range m.users() {
 		if !slices.ContainsFunc(entries, func(e libraryEntry) bool { return e.RequestedName == name || e.Username == name }) {
-			rt.Fatalf("user %q at Cognito is lost", name)
+			fail(rt, "a user at Cognito is lost", name)
 		}
 	}
 }
@@ -347,14 +348,14 @@ func (m *library) checkLiving(rt *rapid.T, entries []libraryEntry) {
 			continue
 		}
 		if other := holders[l.username]; other != 0 {
-			rt.Fatalf("leases %d and %d have the same user %q", other, id, l.username)
+			fail(rt, "two leases have the same user", other, id, l.username)
 		}
 		holders[l.username] = id
 		isLent := func(e libraryEntry) bool {
 			return e.State == "lent" && e.CheckOut == checkOutOf(l) && e.Username == l.username
 		}
 		if !slices.ContainsFunc(entries, isLent) {
-			rt.Fatalf("user %q is no longer lent, and lease %d of it lives for another %s: %+v", l.username, id, l.timer-m.elapsed(), entries)
+			fail(rt, "the user of a living lease is no longer lent", l.username, id, l.timer-m.elapsed(), entries)
 		}
 	}
 }
@@ -367,7 +368,7 @@ func (m *library) finish() {
 	m.must(m.writeSet())
 	m.pass(longest+26*time.Hour, 4*time.Minute, func() {})
 	if len(m.leases) > 0 {
-		m.rt.Fatalf("leases %v never ended", m.ids())
+		fail(m.rt, "leases never ended", m.ids())
 	}
 	m.settle()
 	for _, entry := range m.entries() { // what an administrator did to a free user shows when it is used
@@ -376,7 +377,7 @@ func (m *library) finish() {
 	}
 	entries := m.entries()
 	if len(entries) != m.size {
-		m.rt.Fatalf("the set has %d of %d users: %+v", len(entries), m.size, entries)
+		fail(m.rt, "the set has another number of users", len(entries), m.size, entries)
 	}
 	for _, entry := range entries {
 		m.checkReady(entry)
@@ -389,7 +390,7 @@ func (m *library) finish() {
 // checkReady requires that a user is free, signs in, and is as the role says.
 func (m *library) checkReady(entry libraryEntry) {
 	if entry.State != "available" {
-		m.rt.Fatalf("a user is not free after everything has ended: %+v", entry)
+		fail(m.rt, "a user is not free after everything has ended", entry)
 	}
 	out, err := m.olderPlugin().api.AdminListGroupsForUser(context.Background(), &cip.AdminListGroupsForUserInput{UserPoolId: &m.seed.UserPoolID, Username: &entry.Username})
 	m.must(err)
@@ -399,7 +400,7 @@ func (m *library) checkReady(entry libraryEntry) {
 	}
 	slices.Sort(groups)
 	if wanted := m.roleGroups(); !slices.Equal(groups, wanted) {
-		m.rt.Fatalf("user %q is in groups %v, and its role says %v", entry.Username, groups, wanted)
+		fail(m.rt, "a user is not in the groups of its role", entry.Username, groups, wanted)
 	}
 	if !m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, entry.Password) {
 		m.rt.Fatalf("user %q is free, and Cognito does not have its password", entry.Username)
@@ -409,7 +410,7 @@ func (m *library) checkReady(entry libraryEntry) {
 	nickname := m.role["user_attributes"].(map[string]string)["nickname"]
 	hasNickname := func(a types.AttributeType) bool { return *a.Name == "nickname" && *a.Value == nickname }
 	if !user.Enabled || !slices.ContainsFunc(user.UserAttributes, hasNickname) {
-		m.rt.Fatalf("user %q is not as its role says", entry.Username)
+		fail(m.rt, "a user is not as its role says", entry.Username)
 	}
 }
 
@@ -426,13 +427,13 @@ func (m *library) checkEnd() {
 	keys, err := logical.CollectKeysWithPrefix(context.Background(), m.storage, "issued/")
 	m.must(err)
 	if len(keys) > 0 {
-		m.rt.Fatalf("records are left: %v", keys)
+		fail(m.rt, "records are left", keys)
 	}
 	_, err = m.request(&logical.Request{Operation: logical.DeleteOperation, Path: "library/e2e"})
 	m.must(err)
 	m.pass(10*time.Minute, time.Minute, func() {})
 	m.settle()
 	if left, stored := m.users(), m.entries(); len(left)+len(stored) > 0 {
-		m.rt.Fatalf("the set was deleted, and users %v and entries %v are left", left, stored)
+		fail(m.rt, "the set was deleted, and users or entries are left", left, stored)
 	}
 }

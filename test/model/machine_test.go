@@ -248,7 +248,7 @@ func (m *machine) changeRole(rt *rapid.T) {
 
 func (m *machine) setClock(rt *rapid.T) {
 	by := rapid.SampledFrom([]time.Duration{-24 * time.Hour, -20 * time.Minute, 20 * time.Minute, 3 * time.Hour, 26 * time.Hour}).Draw(rt, "by")
-	m.clockSet += by
+	m.clockSet.add(by)
 	m.set += by.Abs()
 }
 

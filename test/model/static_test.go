@@ -294,7 +294,7 @@ func (m *statics) reload(rt *rapid.T) {
 
 func (m *statics) setClock(rt *rapid.T) {
 	by := rapid.SampledFrom([]time.Duration{-30 * time.Hour, -20 * time.Minute, 20 * time.Minute, 26 * time.Hour}).Draw(rt, "by")
-	m.clockSet += by
+	m.clockSet.add(by)
 	if by > 0 {
 		m.forward = time.Now()
 	}

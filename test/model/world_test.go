@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +197,13 @@ func (n mortalNetwork) RoundTrip(r *http.Request) (response *http.Response, err 
 	return response, err
 }
 
+// sum is a sum of durations, which the engine reads in the background.
+type sum struct{ nanoseconds atomic.Int64 }
+
+func (s *sum) add(d time.Duration) { s.nanoseconds.Add(int64(d)) }
+
+func (s *sum) get() time.Duration { return time.Duration(s.nanoseconds.Load()) }
+
 // world is what the engine runs in: AWS, a machine with clocks, and the storage of its mount.
 type world struct {
 	tb      rapid.TB
@@ -203,9 +211,9 @@ type world struct {
 	seed    emulator.Seed
 	began   time.Time
 	// clockSet is by how much the wall clock of Vault's machine is ahead of AWS's.
-	clockSet time.Duration
+	clockSet sum
 	// suspended is for how long the machine was suspended. Monotonic clocks stand still meanwhile.
-	suspended time.Duration
+	suspended sum
 
 	storage *logical.InmemStorage
 	system  *logical.StaticSystemView
@@ -237,7 +245,7 @@ func (w *world) must(err error) {
 }
 
 // now is the wall clock of Vault's machine, and elapsed its monotonic clock.
-func (w *world) now() time.Time { return time.Now().Add(w.clockSet) }
+func (w *world) now() time.Time { return time.Now().Add(w.clockSet.get()) }
 
 func (w *world) elapsed() time.Duration { return time.Since(w.began) }
 
@@ -245,7 +253,7 @@ func (w *world) elapsed() time.Duration { return time.Since(w.began) }
 func (w *world) start() {
 	w.life = &life{}
 	options := backend.Options{
-		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine", Suspended: func() time.Duration { return w.suspended },
+		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine", Suspended: w.suspended.get,
 		Transport: mortalNetwork{emulatortest.Transport(w.cognito), w.life},
 	}
 	engine, err := backend.Factory(options)(context.Background(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: w.system})
@@ -273,10 +281,11 @@ func (w *world) request(req *logical.Request) (*logical.Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
+	life := w.life // another process may have begun when the response comes
 	req.Storage, req.MountPoint, req.DisplayName = w.served, "cognito/", "token"
 	response, err := w.engine.HandleRequest(ctx, req)
 	switch {
-	case w.life.isOver():
+	case life.isOver():
 		return nil, errDead
 	case err == nil && response.IsError():
 		return nil, response.Error()
