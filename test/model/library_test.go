@@ -403,7 +403,7 @@ func (m *library) checkReady(entry libraryEntry) {
 		fail(m.rt, "a user is not in the groups of its role", entry.Username, groups, wanted)
 	}
 	if !m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, entry.Password) {
-		m.rt.Fatalf("user %q is free, and Cognito does not have its password", entry.Username)
+		fail(m.rt, "a user is free, and Cognito does not have its password", entry.Username)
 	}
 	user, err := m.olderPlugin().api.AdminGetUser(context.Background(), &cip.AdminGetUserInput{UserPoolId: &m.seed.UserPoolID, Username: &entry.Username})
 	m.must(err)
