@@ -60,6 +60,9 @@ package backend
 //	if the record is missing as well: the next process resets the user;
 //	between the end of a reset and the deletion of the record: the end is repeated with a stale id.
 //
+// A restored snapshot may say of a user that somebody has by now that it is available, with a password
+// that works. Nothing in storage shows that: an operator resets such users with a forced check-in.
+//
 // Sets belong to one cluster. Users are lent on the primary only, because leases and issued records
 // are local to a cluster and an entry has one writer; a secondary refuses. A local mount has its own.
 //

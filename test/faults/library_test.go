@@ -4,7 +4,6 @@
 package faults
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,19 +75,28 @@ func lends(size int) func(*env) {
 // count of calls.
 func (e *env) awaitLibrary() error {
 	e.T.Helper()
-	ctx, cancel := context.WithTimeout(e.T.Context(), libraryPatience)
-	defer cancel()
-	for {
-		done, err := e.libraryIsDone()
-		if done || err != nil {
-			return err
-		}
+	var failure error
+	done := eventually(func() (done bool) {
+		done, failure = e.libraryIsDone()
+		return done || failure != nil
+	})
+	if !done {
+		return fmt.Errorf("the set has %v", e.libraryEntries())
+	}
+	return failure
+}
+
+// eventually reports whether a condition holds before the patience of a cell is over.
+func eventually(condition func() bool) bool {
+	over := time.After(libraryPatience)
+	for !condition() {
 		select {
 		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("the set has %v", e.libraryEntries())
+		case <-over:
+			return false
 		}
 	}
+	return true
 }
 
 // libraryIsDone reports whether all users of the set are free or lent. It returns the error of one that is not.
@@ -160,7 +168,12 @@ func writeSet(data map[string]any, wanted int) func(*env) error {
 }
 
 func libraries() []operation {
-	none := func(e *env) { e.lending = &lending{mayEnd: true} }
+	none := func(e *env) {
+		e.lending = &lending{mayEnd: true}
+		require.NoError(e.T, issueUser(e)) // the account is known by then, which is looked up behind a request
+		require.NoError(e.T, e.revoke(e.leases[0]))
+		e.leases = nil
+	}
 	lost := func(e *env) {
 		misused(e)
 		e.leases[0].ending = true // its check-out ends without the lease
@@ -226,8 +239,12 @@ func (e *env) checkLibrary() {
 	} else if !e.lending.mayEnd {
 		e.lose(counters.UsersLeft, "the set is gone")
 	}
-	if err := e.awaitLibrary(); err != nil { // work behind the requests may be under way
-		e.lose(counters.UsersLeft, "the set is not as it should be: %v", err)
+	isDone := func() bool { // work behind the requests may be under way
+		done, _ := e.libraryIsDone() // a user that is being reset has an error until it is free
+		return done
+	}
+	if !eventually(isDone) {
+		e.lose(counters.UsersLeft, "the set has %v", e.libraryEntries())
 	}
 	entries := e.libraryEntries()
 	for _, entry := range entries {
