@@ -61,9 +61,7 @@ func (l *lender) status() map[string]any {
 // requireReady waits for the work behind the requests.
 func (l *lender) requireReady(free int) {
 	l.T.Helper()
-	for began := time.Now(); l.status()["available"] != free; time.Sleep(5 * time.Millisecond) {
-		require.Less(l.T, time.Since(began), 10*time.Second, "%d users must be free: %v", free, l.status())
-	}
+	require.Eventually(l.T, func() bool { return l.status()["available"] == free }, 10*time.Second, 5*time.Millisecond, "%d users must be free", free)
 }
 
 // as makes a request as an entity with a token.

@@ -4,6 +4,7 @@
 package faults
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,20 +76,33 @@ func lends(size int) func(*env) {
 // count of calls.
 func (e *env) awaitLibrary() error {
 	e.T.Helper()
-	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
-		entries := e.libraryEntries()
-		done := !slices.ContainsFunc(entries, func(u libraryEntry) bool { return u.State != "available" && u.State != "lent" })
-		if done && len(entries) == e.lending.wanted {
-			return nil
+	ctx, cancel := context.WithTimeout(e.T.Context(), libraryPatience)
+	defer cancel()
+	for {
+		done, err := e.libraryIsDone()
+		if done || err != nil {
+			return err
 		}
-		failed := slices.IndexFunc(entries, func(u libraryEntry) bool { return u.LastError != "" })
-		if failed >= 0 {
-			return errors.New(entries[failed].LastError)
-		}
-		if time.Since(began) > libraryPatience {
-			return fmt.Errorf("the set has %v", entries)
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the set has %v", e.libraryEntries())
 		}
 	}
+}
+
+// libraryIsDone reports whether all users of the set are free or lent. It returns the error of one that is not.
+func (e *env) libraryIsDone() (bool, error) {
+	e.T.Helper()
+	entries := e.libraryEntries()
+	open := slices.ContainsFunc(entries, func(u libraryEntry) bool { return u.State != "available" && u.State != "lent" })
+	if !open && len(entries) == e.lending.wanted {
+		return true, nil
+	}
+	if failed := slices.IndexFunc(entries, func(u libraryEntry) bool { return u.LastError != "" }); failed >= 0 {
+		return false, errors.New(entries[failed].LastError)
+	}
+	return false, nil
 }
 
 // checkedOut prepares a set of which one user is lent.
