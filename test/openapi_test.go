@@ -116,7 +116,7 @@ func (e *env) servedOpenAPI() map[string]any {
 	e.Helper()
 	response, err := e.client.Logical().ReadRawWithContext(e.Context(), "sys/internal/specs/openapi")
 	require.NoError(e, err)
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
 	require.NoError(e, err)
 	var document map[string]any
