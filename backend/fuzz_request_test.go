@@ -294,7 +294,7 @@ func (m *hostileMount) names(p fieldUse, text string) bool {
 			return true
 		}
 	}
-	for _, what := range []string{p.field, "role", "config", "Exception", "rotat"} {
+	for _, what := range []string{p.field, "role", "library set", "config", "Exception", "rotat"} {
 		if strings.Contains(text, what) {
 			return true
 		}

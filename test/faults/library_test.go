@@ -170,7 +170,7 @@ func writeSet(data map[string]any, wanted int) func(*env) error {
 func libraries() []operation {
 	none := func(e *env) {
 		e.lending = &lending{mayEnd: true}
-		require.NoError(e.T, issueUser(e)) // the account is known by then, which is looked up behind a request
+		require.NoError(e.T, issue(e)) // the account is known by then, which is looked up behind a request
 		require.NoError(e.T, e.revoke(e.leases[0]))
 		e.leases = nil
 	}
