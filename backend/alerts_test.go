@@ -123,7 +123,8 @@ func (h *history) goOn(d time.Duration) {
 	}
 }
 
-// during lets time pass: each minute something happens, Vault makes its tick, and Prometheus scrapes.
+// during lets time pass: each minute something happens, Vault makes its tick, and Prometheus
+// scrapes.
 func (h *history) during(d time.Duration, happens func()) {
 	h.T.Helper()
 	for range int(d / time.Minute) {
@@ -172,8 +173,9 @@ func (h *history) requireFiring(alerts ...string) {
 	require.NoError(h.T, err, "%s", output)
 }
 
-// TestAlerts breaks what each alert of examples/monitoring is about and lets promtool say which alerts fire. What Prometheus
-// would have seen is scraped from the mount, while the mount's clock runs ahead.
+// TestAlerts breaks what each alert of examples/monitoring is about and lets promtool say which
+// alerts fire. What Prometheus would have seen is scraped from the mount, while the mount's clock
+// runs ahead.
 func TestAlerts(t *testing.T) {
 	nothing := func() {}
 

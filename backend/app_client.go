@@ -51,8 +51,8 @@ const (
 	longestSearchPause  = 4 * time.Hour
 	// searchBudget is how long one tick may list app clients. A pool of 10,000 takes half a minute.
 	searchBudget = 45 * time.Second
-	// lastSearchBudget bounds the searches before an unmount. Cognito's lists are seconds behind, as far
-	// as is known. firstSearchPause is the first pause between them, and doubles.
+	// lastSearchBudget bounds the searches before an unmount. Cognito's lists are seconds behind,
+	// as far as is known. firstSearchPause is the first pause between them, and doubles.
 	lastSearchBudget = 30 * time.Second
 	firstSearchPause = 250 * time.Millisecond
 )
@@ -213,8 +213,9 @@ func (r *reconciliation) findClients(ctx context.Context, target cognito.Target,
 	return pool.FindAppClients(ctx, slices.Compact(slices.Sorted(slices.Values(names)))...)
 }
 
-// searchAgain repeats the search before an unmount, after which none follows, for app clients that were
-// created so shortly before that no earlier search was made. It logs the names of those that stay lost.
+// searchAgain repeats the search before an unmount, after which none follows, for app clients that
+// were created so shortly before that no earlier search was made. It logs the names of those that
+// stay lost.
 func (r *reconciliation) searchAgain(ctx context.Context, records []*issuedRecord) {
 	ctx, cancel := context.WithTimeout(ctx, lastSearchBudget)
 	defer cancel()
@@ -253,7 +254,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // isLostClient reports whether the record is of an app client whose id is not known.
 func (r *issuedRecord) isLostClient() bool { return r.Kind == kindAppClient && r.ClientID == "" }
 
-// searchPause grows with the age of a lost app client. The last search is at the end of searchPeriod.
+// searchPause grows with the age of a lost app client. The last search is at the end of
+// searchPeriod.
 func searchPause(age time.Duration) time.Duration {
 	pause := min(max(age/2, shortestSearchPause), longestSearchPause)
 	return max(min(pause, searchPeriod-age), time.Minute)

@@ -194,7 +194,8 @@ func TestAppClientLease(t *testing.T) {
 	})
 }
 
-// emptyList lets Cognito list no app clients, as it may do while they are new; 0 times is until that is healed.
+// emptyList lets Cognito list no app clients, as it may do while they are new; 0 times is until
+// that is healed.
 func emptyList(times int) control.Fault {
 	return control.Fault{
 		Operation: "ListUserPoolClients", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1", Body: `{"UserPoolClients":[]}`, Times: times,

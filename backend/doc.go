@@ -45,11 +45,11 @@
 //	configMu                a write of the config, or a rotation of its key
 //	roleLocks, by hash      a write or deletion of roles
 //
-// The locks above the last one may be held during calls to AWS; requests that issue credentials wait
-// for none that another object holds. They are locked in this order: a record, then a member or a
-// library user; a library set, then its users, or its role. The record of a new object may be locked
-// at any time, because no other request knows its key. All other mutexes are held only for work in
-// memory or in storage.
+// The locks above the last one may be held during calls to AWS; requests that issue credentials
+// wait for none that another object holds. They are locked in this order: a record, then a member
+// or a library user; a library set, then its users, or its role. The record of a new object may be
+// locked at any time, because no other request knows its key. All other mutexes are held only for
+// work in memory or in storage.
 //
 // # Stored keys
 //

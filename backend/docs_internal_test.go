@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tables of the API reference are generated from the framework's schema, so that they always match
-// what the engine accepts and returns.
+// The tables of the API reference are generated from the framework's schema, so that they always
+// match what the engine accepts and returns.
 //
 //go:generate go test -count=1 -run ^TestAPIReferenceTables$ . -update
 
@@ -61,7 +61,8 @@ func (p documentedPath) tables() map[string]string {
 	return tables
 }
 
-// httpMethods holds the methods in the order of the reference. Create and update are the same in HTTP.
+// httpMethods holds the methods in the order of the reference. Create and update are the same in
+// HTTP.
 var httpMethods = []struct {
 	operation logical.Operation
 	method    string
@@ -105,7 +106,8 @@ func (p documentedPath) fieldsTable() string {
 	})
 }
 
-// byType returns a table of the fields; for roles, one for each group of fields that the same types have.
+// byType returns a table of the fields; for roles, one for each group of fields that the same types
+// have.
 func (p documentedPath) byType(fields map[string]*framework.FieldSchema, tableOf func(names []string) string) string {
 	if p.name != "roles/<name>" {
 		return tableOf(fieldOrder(fields))
@@ -138,7 +140,8 @@ func rank(schema *framework.FieldSchema) int {
 	return 1
 }
 
-// typeName returns the type as vault path-help shows it, with the JSON terms for slices and keypairs.
+// typeName returns the type as vault path-help shows it, with the JSON terms for slices and
+// keypairs.
 func typeName(schema *framework.FieldSchema) string {
 	switch name := schema.Type.String(); name {
 	case "slice":
@@ -285,8 +288,8 @@ func withTables(reference string, tables map[string]string) string {
 	})
 }
 
-// TestAPIReferenceSections requires in the section of each path its tables, a sample request of each
-// operation, and its errors.
+// TestAPIReferenceSections requires in the section of each path its tables, a sample request of
+// each operation, and its errors.
 func TestAPIReferenceSections(t *testing.T) {
 	reference := readAPIReference(t)
 	for _, path := range documentedPaths() {
@@ -322,8 +325,8 @@ func (p documentedPath) requireSamples(t *testing.T, section string) {
 // jsonSample matches the sample responses of the reference.
 var jsonSample = regexp.MustCompile("(?s)```json\n(.*?)```")
 
-// TestAPIReferenceAnswers requires that the sample responses of a path hold only fields of its schema,
-// and together every required one.
+// TestAPIReferenceAnswers requires that the sample responses of a path hold only fields of its
+// schema, and together every required one.
 func TestAPIReferenceAnswers(t *testing.T) {
 	reference := readAPIReference(t)
 	for _, path := range documentedPaths() {

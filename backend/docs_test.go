@@ -42,7 +42,8 @@ var (
 	notInAnchor  = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 )
 
-// anchorsOf returns the anchors of a document as GitHub names them: a repeated heading gets a number.
+// anchorsOf returns the anchors of a document as GitHub names them: a repeated heading gets a
+// number.
 func anchorsOf(document string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, heading := range headingLine.FindAllStringSubmatch(codeBlock.ReplaceAllString(document, ""), -1) {
@@ -245,8 +246,8 @@ func matcher(documented string) *regexp.Regexp {
 	return regexp.MustCompile(strings.Join(parts, ".*"))
 }
 
-// says reports whether the source holds a text. A colon may join parts from several places: what was being
-// done, the code of AWS, and the rest.
+// says reports whether the source holds a text. A colon may join parts from several places: what
+// was being done, the code of AWS, and the rest.
 func (s *source) says(documented string) bool {
 	if s.saysOne(documented) {
 		return true
@@ -272,8 +273,8 @@ func (s *source) saysOne(documented string) bool {
 // ofCognito is the key of the texts in troubleshooting.md that come from Cognito.
 const ofCognito = "troubleshooting.md, of Cognito"
 
-// quotedTexts returns the texts that the documents quote: code in headings of troubleshooting.md, in lists
-// below them that hold nothing else, and in the error tables of api.md.
+// quotedTexts returns the texts that the documents quote: code in headings of troubleshooting.md,
+// in lists below them that hold nothing else, and in the error tables of api.md.
 func quotedTexts(t *testing.T) map[string][]string {
 	t.Helper()
 	quoted := map[string][]string{}
@@ -302,8 +303,8 @@ func spansOf(line string) []string {
 	return spans
 }
 
-// TestQuotedTexts requires that every text in the documents exists in the plugin or, for Cognito, in the
-// emulator.
+// TestQuotedTexts requires that every text in the documents exists in the plugin or, for Cognito,
+// in the emulator.
 func TestQuotedTexts(t *testing.T) {
 	quoted := quotedTexts(t)
 	require.Len(t, quoted, 3)
@@ -319,7 +320,8 @@ func TestQuotedTexts(t *testing.T) {
 	}
 }
 
-// TestTroubleshootingIsComplete requires that the document quotes every refusal, warning and log line.
+// TestTroubleshootingIsComplete requires that the document quotes every refusal, warning and log
+// line.
 func TestTroubleshootingIsComplete(t *testing.T) {
 	quoted := quotedTexts(t)["troubleshooting.md"]
 	for text, position := range readSource(t, plugin).texts {

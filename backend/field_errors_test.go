@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFieldsOfAnotherType requires that an error names the field and what is allowed, and repeats no value
-// that may be a secret.
+// TestFieldsOfAnotherType requires that an error names the field and what is allowed, and repeats
+// no value that may be a secret.
 func TestFieldsOfAnotherType(t *testing.T) {
 	hush := map[string]any{"hush-key": "hush-value"}
 	for field, c := range map[string]struct {
@@ -53,8 +53,8 @@ func TestFieldsOfAnotherType(t *testing.T) {
 	})
 }
 
-// TestExistenceCheckRepeatsNothing requires that the existence check fails without repeating values, which
-// Vault would log.
+// TestExistenceCheckRepeatsNothing requires that the existence check fails without repeating
+// values, which Vault would log.
 func TestExistenceCheckRepeatsNothing(t *testing.T) {
 	m := backendtest.New(t)
 	for path, field := range map[string]string{

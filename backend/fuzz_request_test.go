@@ -26,8 +26,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// marker is part of every secret in a hostile request, and stored of those that the mount holds. No error
-// may show either.
+// marker is part of every secret in a hostile request, and stored of those that the mount holds. No
+// error may show either.
 const (
 	marker = "MARK-3f9a"
 	stored = "STORED-77c1"
@@ -39,8 +39,8 @@ const hangs = 30 * time.Second
 // storageKeys are the storage prefixes that the engine may write.
 var storageKeys = regexp.MustCompile(`^(config|(roles|static-roles)/\w(([\w-.]+)?\w)?|wal/[0-9a-f-]{36}|library/sets/\w(([\w-.]+)?\w)?|library/users/\w(([\w-.]+)?\w)?/[a-z2-7]{12}|issued/heartbeat|issued/records/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4}/[a-z2-7]{12}|issued/due/[0-9]{8}/[0-9]{4}/\w(([\w-.]+)?\w)?/[0-9]{8}-[0-9]{4}-[a-z2-7]{4})$`)
 
-// fieldUse is one field of one operation of one path, with the rest of a valid request. The schema of the
-// backend yields all of them.
+// fieldUse is one field of one operation of one path, with the rest of a valid request. The schema
+// of the backend yields all of them.
 type fieldUse struct {
 	path  *framework.Path
 	op    logical.Operation
@@ -71,8 +71,8 @@ func (p fieldUse) url() string {
 	})
 }
 
-// places returns the fields of all paths. For a path without a valid request here, every field is tried
-// alone, on every role.
+// places returns the fields of all paths. For a path without a valid request here, every field is
+// tried alone, on every role.
 func places(h *hostile) []fieldUse {
 	var all []fieldUse
 	b := newBackend(Options{Now: time.Now})
@@ -98,8 +98,8 @@ func places(h *hostile) []fieldUse {
 	return all
 }
 
-// hostile is an engine with a role of every kind, and an AWS that accepts every valid request. Each request
-// gets a copy of its storage.
+// hostile is an engine with a role of every kind, and an AWS that accepts every valid request. Each
+// request gets a copy of its storage.
 type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
@@ -224,8 +224,8 @@ func writes(op logical.Operation) bool {
 	return op == logical.CreateOperation || op == logical.UpdateOperation || op == logical.PatchOperation
 }
 
-// requireExistenceCheck makes the existence check that Vault makes before a write. Vault logs its error and
-// returns a 500.
+// requireExistenceCheck makes the existence check that Vault makes before a write. Vault logs its
+// error and returns a 500.
 func (m *hostileMount) requireExistenceCheck(tb testing.TB, p fieldUse, data map[string]any) {
 	tb.Helper()
 	if p.op != logical.CreateOperation && p.op != logical.UpdateOperation {
@@ -323,8 +323,8 @@ var shapes = []func(text string) any{
 	func(text string) any { return json.Number(text) },
 }
 
-// shapeFor returns the plain text for most operations, and the other forms for operations that share a
-// handler.
+// shapeFor returns the plain text for most operations, and the other forms for operations that
+// share a handler.
 func shapeFor(op logical.Operation, n int) func(string) any {
 	if op == logical.UpdateOperation || op == logical.PatchOperation {
 		return shapes[n%len(shapes)]
@@ -393,8 +393,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// blockNetwork makes every DNS lookup fail, so that an invented domain or endpoint reaches no one, and sets
-// credentials for an engine without any.
+// blockNetwork makes every DNS lookup fail, so that an invented domain or endpoint reaches no one,
+// and sets credentials for an engine without any.
 func blockNetwork(tb testing.TB) {
 	tb.Helper()
 	before := net.DefaultResolver

@@ -81,8 +81,8 @@ func FuzzStored(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, text string) { h.damage(t, int(which)%len(entriesToDamage), text) })
 }
 
-// damage replaces one entry and requires that every request is answered, the other entries work, and a
-// delete removes the damaged one.
+// damage replaces one entry and requires that every request is answered, the other entries work,
+// and a delete removes the damaged one.
 func (h *hostile) damage(tb testing.TB, which int, text string) {
 	tb.Helper()
 	key, remedy := entriesToDamage[which].key, entriesToDamage[which].remedy
@@ -109,7 +109,8 @@ func (h *hostile) damage(tb testing.TB, which int, text string) {
 	require.Empty(tb, m.aws.takeBroken(), "Cognito's rules were broken")
 }
 
-// remove deletes a damaged entry. Only a static role whose password is in doubt is kept, as long as it is.
+// remove deletes a damaged entry. Only a static role whose password is in doubt is kept, as long as
+// it is.
 func (m *hostileMount) remove(tb testing.TB, path, key string) {
 	tb.Helper()
 	response, err := m.request(tb, logical.DeleteOperation, path, nil)
@@ -127,8 +128,8 @@ func (m *hostileMount) mustWork(tb testing.TB, op logical.Operation, path string
 	require.False(tb, response.IsError(), "%s of %q: %v", op, path, response)
 }
 
-// useAll makes every request that may read the entry, and a tick. Errors must name the entry or what is in
-// it, and hold no secret.
+// useAll makes every request that may read the entry, and a tick. Errors must name the entry or
+// what is in it, and hold no secret.
 func (m *hostileMount) useAll(tb testing.TB, key string) {
 	tb.Helper()
 	requests := []*logical.Request{
@@ -151,7 +152,8 @@ func (m *hostileMount) useAll(tb testing.TB, key string) {
 	}
 }
 
-// withTestEndpoints sets the endpoints of a config to the AWS of the test, so that no other is called.
+// withTestEndpoints sets the endpoints of a config to the AWS of the test, so that no other is
+// called.
 func (h *hostile) withTestEndpoints(text string) string {
 	var config map[string]any
 	if jsonutil.DecodeJSON([]byte(text), &config) != nil { // as the storage does: it takes the first value of two

@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// FuzzUsernameTemplate tries any template: none may panic, run without end, or render a username that
-// Cognito refuses.
+// FuzzUsernameTemplate tries any template: none may panic, run without end, or render a username
+// that Cognito refuses.
 func FuzzUsernameTemplate(f *testing.F) {
 	for _, text := range []string{
 		"{{.RoleName}}-{{random 20}}", "{{random_digits 9}}", "{{uuid}}", "{{", "{{.DisplayName | uppercase | truncate 3}}", "{{random -1}}",

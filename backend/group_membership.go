@@ -15,10 +15,11 @@ package backend
 //	yes                        no                         notes it as one that existed before
 //
 // Memberships that existed before are never removed. The end of a record removes the groups that it
-// grants and that no other record of the user grants: so the last of several leases removes them, in
-// whatever order they end. A record counts from before its user is added until its end has succeeded,
-// in every state. What an administrator adds or removes meanwhile looks no different to Cognito: an
-// added membership that a record grants is removed with it, and one that was removed is not restored.
+// grants and that no other record of the user grants: so the last of several leases removes them,
+// in whatever order they end. A record counts from before its user is added until its end has
+// succeeded, in every state. What an administrator adds or removes meanwhile looks no different to
+// Cognito: an added membership that a record grants is removed with it, and one that was removed is
+// not restored.
 //
 // A user is its sub. If the name belongs to another user by now, there is nothing to remove.
 //
@@ -30,7 +31,8 @@ package backend
 //	end:   lock the user; read the others; remove; delete the entry; unlock; delete the record
 //
 // The lock of a user is held while AWS responds, because it belongs to this user alone. It is taken
-// after the lock of a record; an issue takes the lock of its own record later, which is new and free.
+// after the lock of a record; an issue takes the lock of its own record later, which is new and
+// free.
 //
 // If the process dies
 //
@@ -45,8 +47,8 @@ package backend
 // Answers that are lost: a removal can be repeated. An addition whose outcome is not known may take
 // effect after it was undone, so its record stays, and the reconciler removes it again.
 //
-// A lease without a record was ended: it is neither renewed nor ended again, because a membership that
-// is there by now belongs to somebody else.
+// A lease without a record was ended: it is neither renewed nor ended again, because a membership
+// that is there by now belongs to somebody else.
 
 import (
 	"context"
@@ -117,8 +119,8 @@ func (r *roleEntry) membershipData() map[string]any {
 	}
 }
 
-// memberName returns the username that a role names for the caller of a request. Each template needs
-// a value: what is left without one could be the name of another user.
+// memberName returns the username that a role names for the caller of a request. Each template
+// needs a value: what is left without one could be the name of another user.
 func (b *backend) memberName(req *logical.Request, role *roleEntry) (string, error) {
 	var failure error
 	name := identityTemplate.ReplaceAllStringFunc(role.Username, func(template string) string {
@@ -180,7 +182,8 @@ type grants struct {
 
 func (g grants) has(group string) bool { return g.all || g.groups[group] }
 
-// otherGrants returns what the other records of the user of a record grant. The user must be locked.
+// otherGrants returns what the other records of the user of a record grant. The user must be
+// locked.
 func otherGrants(ctx context.Context, s logical.Storage, r *issuedRecord) (grants, error) {
 	found := grants{groups: map[string]bool{}}
 	entries, err := listSorted(ctx, s, r.memberPrefix())
@@ -231,8 +234,8 @@ func (b *backend) endMembership(ctx context.Context, req *logical.Request, r *is
 	return b.endMembershipAt(ctx, req, pool, r)
 }
 
-// endMembershipAt ends a record whose user is locked. Without an entry nothing was added for it, or all
-// was removed: what is there now is not the lease's.
+// endMembershipAt ends a record whose user is locked. Without an entry nothing was added for it, or
+// all was removed: what is there now is not the lease's.
 func (b *backend) endMembershipAt(ctx context.Context, req *logical.Request, pool userPool, r *issuedRecord) error {
 	entry, err := req.Storage.Get(ctx, r.memberKey())
 	if err != nil {
@@ -266,8 +269,8 @@ func (b *backend) removeOwn(ctx context.Context, req *logical.Request, pool user
 }
 
 // removeMemberships removes the user of a record from groups, unless the user is gone: then another
-// user may have the name. That a user or pool is not found is not believed before a removal says so,
-// too.
+// user may have the name. That a user or pool is not found is not believed before a removal says
+// so, too.
 func (b *backend) removeMemberships(ctx context.Context, req *logical.Request, pool userPool, r *issuedRecord, groups []string) error {
 	user, gone := pool.User(ctx, r.Username)
 	switch {

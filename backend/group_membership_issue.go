@@ -147,7 +147,8 @@ func (i *membershipIssue) join(ctx context.Context) error {
 	return err
 }
 
-// deliver stores that the memberships are about to be returned. If they cannot be, they are removed.
+// deliver stores that the memberships are about to be returned. If they cannot be, they are
+// removed.
 func (i *membershipIssue) deliver(ctx context.Context) error {
 	i.aws.learnAccount(ctx, &i.record.place)
 	i.times = i.b.leaseTimes(i.role, i.ttl)

@@ -35,8 +35,8 @@ func (b *backend) renewMembership(ctx context.Context, req *logical.Request, l *
 	return b.confirmLease(ctx, req, l, role)
 }
 
-// checkMembership refuses a lease whose memberships have ended or begun to end, and one whose user is
-// gone or disabled.
+// checkMembership refuses a lease whose memberships have ended or begun to end, and one whose user
+// is gone or disabled.
 func (b *backend) checkMembership(ctx context.Context, req *logical.Request, l *lease) error {
 	record, err := getRecord(ctx, req.Storage, l.Role, l.ID)
 	if err != nil {

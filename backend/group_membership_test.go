@@ -32,7 +32,8 @@ func membershipRole(more map[string]any) map[string]any {
 	return role
 }
 
-// elevator is a mount whose role "ci" puts user ann into the groups admins and oncall. She is a tester.
+// elevator is a mount whose role "ci" puts user ann into the groups admins and oncall. She is a
+// tester.
 type elevator struct{ *issuer }
 
 func newElevator(t *testing.T, more map[string]any) *elevator {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hideSecret replaces the secret that the machine app client was created with, so that Cognito shows none.
+// hideSecret replaces the secret that the machine app client was created with, so that Cognito
+// shows none.
 func (p *pool) hideSecret() {
 	p.T.Helper()
 	client := &cip.ListUserPoolClientSecretsInput{UserPoolId: &p.Seed.UserPoolID, ClientId: &p.Seed.M2MClientID}

@@ -73,8 +73,8 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// allowedAs reports whether Cognito itself allows a name: groups and usernames may hold any printable
-// character, and scopes any printable ASCII character.
+// allowedAs reports whether Cognito itself allows a name: groups and usernames may hold any
+// printable character, and scopes any printable ASCII character.
 func allowedAs(field, name string) bool {
 	if field == "cognito_pool_domain" && len(name) > 128 {
 		return true // the name of a host may be that long

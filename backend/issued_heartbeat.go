@@ -216,8 +216,8 @@ func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// age returns how long ago at least the object of a record was created, whatever the clock was set to
-// since.
+// age returns how long ago at least the object of a record was created, whatever the clock was set
+// to since.
 func (w *leaseWatch) age(r *issuedRecord) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

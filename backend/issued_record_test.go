@@ -897,8 +897,8 @@ func (s *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) er
 	return s.Storage.Put(ctx, entry)
 }
 
-// TestRecordStoredDuringATick stores a record after a tick has listed its batch, and ends its creation before the
-// tick is done with the batch.
+// TestRecordStoredDuringATick stores a record after a tick has listed its batch, and ends its
+// creation before the tick is done with the batch.
 func TestRecordStoredDuringATick(t *testing.T) {
 	i := newIssuer(t, map[string]any{"ttl": "1m", "max_ttl": "24h"})
 	i.issue()

@@ -47,7 +47,8 @@ func (s *countingStorage) reset() {
 	s.writes.Store(0)
 }
 
-// TestHundredThousandLivingUsers bounds what 100,000 living users cost. docs/scale.md has the figures.
+// TestHundredThousandLivingUsers bounds what 100,000 living users cost. docs/scale.md has the
+// figures.
 func TestHundredThousandLivingUsers(t *testing.T) {
 	const users, minutes = 100_000, 480
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -93,7 +94,8 @@ func TestHundredThousandLivingUsers(t *testing.T) {
 	require.Less(t, grown, int64(100<<20))
 }
 
-// TestTickIsBounded leaves more due than one tick looks at: nothing is lost, and no tick reads all of it.
+// TestTickIsBounded leaves more due than one tick looks at: nothing is lost, and no tick reads all
+// of it.
 func TestTickIsBounded(t *testing.T) {
 	const batches, perBatch = 120, 100
 	const readsMax = 5 * 2100 // a record is read again under its lock, and with it its role

@@ -24,26 +24,29 @@ package backend
 //
 //	 any state, of a user that the set no longer wants: retiring ─── the user is deleted at Cognito ───▶ (none)
 //
-// creating: the name is stored before the call that creates the user, so a repetition finds the user.
+// creating: the name is stored before the call that creates the user, so a repetition finds the
+// user.
 //
-// resetting: the next password is stored as pending before Cognito gets it. A reset is a fixed list of
-// steps, see userReset. Each of them may be repeated, and all are repeated after any failure, with the
-// same password: an answer that was lost and comes late changes nothing. If Cognito refuses the
-// pending password because the user had it before, a new one is stored first.
+// resetting: the next password is stored as pending before Cognito gets it. A reset is a fixed list
+// of steps, see userReset. Each of them may be repeated, and all are repeated after any failure,
+// with the same password: an answer that was lost and comes late changes nothing. If Cognito
+// refuses the pending password because the user had it before, a new one is stored first.
 //
-// available: the password has never been returned, and the user is as the role said at the reset. If the
-// role has changed since, the user is reset before it is lent.
+// available: the password has never been returned, and the user is as the role said at the reset.
+// If the role has changed since, the user is reset before it is lent.
 //
 // lent: the entry has the id of the check-out, which is the id of its issued record. It is stored
 // before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
 // renewal is refused, and the end does nothing.
 //
-// retiring: a lent user that is no longer wanted is marked instead, and retires when it is returned. A
-// user of usernames is not deleted: it keeps the password of a completed reset, which nobody knows.
+// retiring: a lent user that is no longer wanted is marked instead, and retires when it is
+// returned. A user of usernames is not deleted: it keeps the password of a completed reset, which
+// nobody knows.
 //
-// A check-out ends when its lease ends, when it is checked in, or when the reconciler ends its record;
-// all of them call endCheckOut. The record is deleted after the user is available, so a failed reset
-// fails the revocation and Vault repeats it, as the reconciler and the periodic task do.
+// A check-out ends when its lease ends, when it is checked in, or when the reconciler ends its
+// record; all of them call endCheckOut. The record is deleted after the user is available, so a
+// failed reset fails the revocation and Vault repeats it, as the reconciler and the periodic task
+// do.
 //
 // What is stored, replicated, and sealed because it holds passwords:
 //
@@ -60,13 +63,16 @@ package backend
 //	if the record is missing as well: the next process resets the user;
 //	between the end of a reset and the deletion of the record: the end is repeated with a stale id.
 //
-// A restored snapshot may say of a user that somebody has by now that it is available, with a password
-// that works. Nothing in storage shows that: an operator resets such users with a forced check-in.
+// A restored snapshot may say of a user that somebody has by now that it is available, with a
+// password that works. Nothing in storage shows that: an operator resets such users with a forced
+// check-in.
 //
 // Sets belong to one cluster. Users are lent on the primary only, because leases and issued records
-// are local to a cluster and an entry has one writer; a secondary refuses. A local mount has its own.
+// are local to a cluster and an entry has one writer; a secondary refuses. A local mount has its
+// own.
 //
-// What is free, who waits, and what is due is in memory, in checkOutQueues, and read from storage once.
+// What is free, who waits, and what is due is in memory, in checkOutQueues, and read from storage
+// once.
 
 import (
 	"cmp"
@@ -147,8 +153,8 @@ type libraryUser struct {
 	Baseline       map[string]string `json:"baseline"`
 	BaselineGroups []string          `json:"baseline_groups,omitempty"`
 
-	// Password is in force while the user is available or lent, and Pending is the next one while it
-	// is reset.
+	// Password is in force while the user is available or lent, and Pending is the next one while
+	// it is reset.
 	Password string `json:"password,omitempty"`
 	Pending  string `json:"pending,omitempty"`
 	Email    string `json:"email,omitempty"`
@@ -170,8 +176,8 @@ type libraryUser struct {
 	Since time.Time `json:"since,omitzero"`
 	Shape string    `json:"shape,omitempty"`
 
-	// LastError is why the last attempt to create, reset or delete the user failed, and FailingSince
-	// when the first one did.
+	// LastError is why the last attempt to create, reset or delete the user failed, and
+	// FailingSince when the first one did.
 	LastError    string    `json:"last_error,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
@@ -237,8 +243,8 @@ func getLibraryUser(ctx context.Context, s logical.Storage, set, id string) (*li
 	return u, nil
 }
 
-// putLibraryUser stores a user. The queue learns of it; after a failure the entry must be read again,
-// because the storage may have either one.
+// putLibraryUser stores a user. The queue learns of it; after a failure the entry must be read
+// again, because the storage may have either one.
 func (b *backend) putLibraryUser(ctx context.Context, s logical.Storage, u *libraryUser) error {
 	u.Version = libraryUserVersion
 	if err := putJSON(ctx, s, u.key(), u); err != nil {
@@ -283,7 +289,8 @@ func usersOf(ctx context.Context, s logical.Storage, name string, set *librarySe
 	return slices.DeleteFunc(users, func(u *libraryUser) bool { return !u.belongsTo(set) }), err
 }
 
-// libraryUserSets returns the names under which users are stored: those of sets that exist or existed.
+// libraryUserSets returns the names under which users are stored: those of sets that exist or
+// existed.
 func libraryUserSets(ctx context.Context, s logical.Storage) ([]string, error) {
 	names, err := listSorted(ctx, s, libraryUserStoragePrefix)
 	for i, name := range names {
@@ -382,8 +389,8 @@ func (b *backend) refuseRoleDeletion(ctx context.Context, s logical.Storage, nam
 	return err
 }
 
-// refuseForSets returns an error if library sets use a role that is changed in a way that their users
-// cannot follow.
+// refuseForSets returns an error if library sets use a role that is changed in a way that their
+// users cannot follow.
 func (b *backend) refuseForSets(ctx context.Context, s logical.Storage, aws *connection, name, mountPoint string, before, after *roleEntry) error {
 	if before == nil || before.CredentialType != credentialTypeUser {
 		return nil
@@ -455,7 +462,8 @@ func checkLibraryTemplates(aws *connection, role, mountPoint string, entry *role
 	return nil
 }
 
-// trialUsername renders the template of usernames, if there is one. The engine's own form has no caller.
+// trialUsername renders the template of usernames, if there is one. The engine's own form has no
+// caller.
 func (r *roleEntry) trialUsername(aws *connection, data templateData) (string, error) {
 	if cmp.Or(r.UsernameTemplate, aws.usernameTemplate) == "" {
 		return "username", nil

@@ -119,8 +119,8 @@ func TestLibraryRoleChanges(t *testing.T) {
 	})
 }
 
-// TestLibraryChallenge lets an administrator give a free user a second factor: one such user must not
-// block the set.
+// TestLibraryChallenge lets an administrator give a free user a second factor: one such user must
+// not block the set.
 func TestLibraryChallenge(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 2})
 	_, err := l.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{

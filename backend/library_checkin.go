@@ -102,16 +102,16 @@ func (c *checkIn) chooseOwn(all []*libraryUser) error {
 	return nil
 }
 
-// isBorrowedBy reports whether the caller of a request has checked the user out, by its entity or its
-// token.
+// isBorrowedBy reports whether the caller of a request has checked the user out, by its entity or
+// its token.
 func (u *libraryUser) isBorrowedBy(req *logical.Request) bool {
 	sameEntity := req.EntityID != "" && req.EntityID == u.BorrowerEntityID
 	sameToken := req.ClientToken != "" && tokenDigest(req) == u.BorrowerToken
 	return sameEntity || sameToken
 }
 
-// returnUser ends the check-out of a user. The lease finds that it has ended. If the reset fails, the
-// user is not free and not the caller's any more: the caller gets a warning.
+// returnUser ends the check-out of a user. The lease finds that it has ended. If the reset fails,
+// the user is not free and not the caller's any more: the caller gets a warning.
 func (c *checkIn) returnUser(ctx context.Context, u *libraryUser) error {
 	end := c.resetFree
 	if u.CheckOut != "" {

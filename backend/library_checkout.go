@@ -22,8 +22,8 @@ import (
 const (
 	// libraryWaitMax bounds how long a check-out waits for a free user.
 	libraryWaitMax = 30 * time.Second
-	// brokenUsersMax is how many users of one check-out may be refused a sign-in: more of them point to
-	// the set-up.
+	// brokenUsersMax is how many users of one check-out may be refused a sign-in: more of them
+	// point to the set-up.
 	brokenUsersMax = 2
 )
 
@@ -201,8 +201,8 @@ func (c *checkOut) signIn(ctx context.Context) error {
 	return nil
 }
 
-// judge decides what a refused sign-in says. If it is about the user, the user is reset, and another
-// one is tried.
+// judge decides what a refused sign-in says. If it is about the user, the user is reset, and
+// another one is tried.
 func (c *checkOut) judge(ctx context.Context, refusal error) error {
 	u := c.user
 	if !isWrongCredentials(refusal) && !cognito.IsChallenge(refusal) {

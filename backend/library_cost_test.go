@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestLibraryCosts requires what docs/faq.md says of the price of a library set: its users are billed once,
-// and a check-in takes one request of UserAccountRecovery and one of UserUpdate.
+// TestLibraryCosts requires what docs/faq.md says of the price of a library set: its users are
+// billed once, and a check-in takes one request of UserAccountRecovery and one of UserUpdate.
 func TestLibraryCosts(t *testing.T) {
 	const users, jobs, runners = 20, 1000, 20
 	l := newLender(t, hourly(), map[string]any{"size": users})

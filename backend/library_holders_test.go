@@ -230,7 +230,8 @@ func TestLibraryHolderKeeps(t *testing.T) {
 	})
 }
 
-// TestLibraryCrowd lends 8 users to 64 callers who wait for them, and return them in different ways.
+// TestLibraryCrowd lends 8 users to 64 callers who wait for them, and return them in different
+// ways.
 func TestLibraryCrowd(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 8})
 	var holders sync.Map
@@ -278,8 +279,8 @@ func TestLibraryActiveUsers(t *testing.T) {
 	require.Equal(t, 20, counts[0].Users)
 }
 
-// TestLibraryStorm ends all check-outs at once, with AWS's quotas and the engine's own limits. As for
-// users, no end may need a second attempt within the 90 seconds that Vault gives to one.
+// TestLibraryStorm ends all check-outs at once, with AWS's quotas and the engine's own limits. As
+// for users, no end may need a second attempt within the 90 seconds that Vault gives to one.
 func TestLibraryStorm(t *testing.T) {
 	size := 40
 	if os.Getenv("RELIABILITY") == "long" {

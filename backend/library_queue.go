@@ -76,7 +76,8 @@ func (q *checkOutQueues) user(set, id string) *queuedUser {
 	return queue.users[id]
 }
 
-// note learns what was stored of a user. A user that became free goes to the first request that waits.
+// note learns what was stored of a user. A user that became free goes to the first request that
+// waits.
 func (q *checkOutQueues) note(u *libraryUser) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -177,7 +178,8 @@ func (q *checkOutQueues) unfilled() (names []string) {
 	return names
 }
 
-// claim takes the user that has been free longest, or waits for one in turn. The caller releases it.
+// claim takes the user that has been free longest, or waits for one in turn. The caller releases
+// it.
 func (q *checkOutQueues) claim(ctx context.Context, set string, wait time.Duration, now time.Time) (id string, err error) {
 	q.mu.Lock()
 	queue := q.of(set)
@@ -359,8 +361,8 @@ func (b *backend) loadLibraries(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// loadLibraryUsers reads the users of a set. The periodic task looks at all of them: the record of a lent
-// one may be lost, and the role of a free one may have changed.
+// loadLibraryUsers reads the users of a set. The periodic task looks at all of them: the record of
+// a lent one may be lost, and the role of a free one may have changed.
 func (b *backend) loadLibraryUsers(ctx context.Context, s logical.Storage, set string) error {
 	ids, err := listSorted(ctx, s, libraryUserStoragePrefix+set+"/")
 	if err != nil {

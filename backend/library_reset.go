@@ -16,9 +16,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userReset makes a user of a library set one that nobody has used. The user is locked. Its steps are
-// in the order in which a holder loses the account: the password, then the sessions, then what the
-// holder could change while it had a session.
+// userReset makes a user of a library set one that nobody has used. The user is locked. Its steps
+// are in the order in which a holder loses the account: the password, then the sessions, then what
+// the holder could change while it had a session.
 type userReset struct {
 	b    *backend
 	req  *logical.Request
@@ -134,8 +134,8 @@ func (r *userReset) read(ctx context.Context) (err error) {
 	return r.pool.EnableUser(ctx, u.name())
 }
 
-// restoreAttributes sets the attributes that the role says, and for the rest those that the user had
-// before it was ever lent.
+// restoreAttributes sets the attributes that the role says, and for the rest those that the user
+// had before it was ever lent.
 func (r *userReset) restoreAttributes(ctx context.Context) error {
 	rendered, err := r.rendered()
 	if err != nil {
@@ -245,9 +245,9 @@ func (r *userReset) forgetDevices(ctx context.Context) error {
 	return r.pool.ForgetDevices(ctx, r.user.name())
 }
 
-// restoreFactors gives the user a new authenticator if the role says so, and otherwise no second factor. An
-// authenticator that a holder set up is replaced before: with it, the holder could complete a sign-in
-// that it left half way.
+// restoreFactors gives the user a new authenticator if the role says so, and otherwise no second
+// factor. An authenticator that a holder set up is replaced before: with it, the holder could
+// complete a sign-in that it left half way.
 func (r *userReset) restoreFactors(ctx context.Context) error {
 	u := r.user
 	switch {
@@ -284,8 +284,8 @@ func (r *userReset) finish(ctx context.Context) error {
 	return r.b.putLibraryUser(ctx, r.req.Storage, u)
 }
 
-// create creates a user of a set at Cognito. Its name is stored before, so that a repetition after a
-// lost answer or a crash finds the user instead of making another one.
+// create creates a user of a set at Cognito. Its name is stored before, so that a repetition after
+// a lost answer or a crash finds the user instead of making another one.
 func (r *userReset) create(ctx context.Context) error {
 	u := r.user
 	isNew := u.RequestedName == ""
@@ -327,8 +327,8 @@ func (r *userReset) chooseName(ctx context.Context) (err error) {
 	return r.b.putLibraryUser(ctx, r.req.Storage, u)
 }
 
-// adopt takes the user that an earlier attempt created. A name that is taken at the first attempt is
-// that of another user.
+// adopt takes the user that an earlier attempt created. A name that is taken at the first attempt
+// is that of another user.
 func (r *userReset) adopt(ctx context.Context, isNew bool, taken error) error {
 	u := r.user
 	if isNew {

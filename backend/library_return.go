@@ -104,8 +104,8 @@ func (r *userReset) make(ctx context.Context) error {
 	return r.run(ctx)
 }
 
-// replaceGone lets a user that was deleted at Cognito be created again, and reports whether to create
-// it. A user of usernames was not made by the engine and is not made again.
+// replaceGone lets a user that was deleted at Cognito be created again, and reports whether to
+// create it. A user of usernames was not made by the engine and is not made again.
 func (r *userReset) replaceGone(ctx context.Context, gone error) (again bool, err error) {
 	u := r.user
 	switch {

@@ -25,8 +25,8 @@ const (
 	libraryLastBudget = 15 * time.Second
 )
 
-// tendLibraries is the periodic task: it makes the users that sets lack, and resets, creates and deletes
-// those that need it.
+// tendLibraries is the periodic task: it makes the users that sets lack, and resets, creates and
+// deletes those that need it.
 func (b *backend) tendLibraries(ctx context.Context, req *logical.Request) error {
 	if err := b.loadLibraries(ctx, req.Storage); err != nil {
 		return err
@@ -90,8 +90,8 @@ func (b *backend) tendUser(ctx context.Context, req *logical.Request, ref librar
 	return b.resetLibraryUser(ctx, req, u)
 }
 
-// isIdle reports whether a user needs nothing: it is free and as its role says by now, or lent and its
-// check-out has a record.
+// isIdle reports whether a user needs nothing: it is free and as its role says by now, or lent and
+// its check-out has a record.
 func (b *backend) isIdle(ctx context.Context, req *logical.Request, u *libraryUser) (bool, error) {
 	switch u.State {
 	case libraryAvailable:
@@ -145,7 +145,8 @@ func (w *libraryWorker) next() bool {
 	return w.running
 }
 
-// wait waits until the worker has ended, or ctx ends. No other one begins after the end of the lifetime.
+// wait waits until the worker has ended, or ctx ends. No other one begins after the end of the
+// lifetime.
 func (w *libraryWorker) wait(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
@@ -294,8 +295,8 @@ func (f *libraryFill) add(ctx context.Context, u *libraryUser) error {
 	return nil
 }
 
-// setRetire marks a user that is no longer wanted, or wanted again, and reports whether the set keeps
-// it: one that is being deleted cannot be wanted again.
+// setRetire marks a user that is no longer wanted, or wanted again, and reports whether the set
+// keeps it: one that is being deleted cannot be wanted again.
 func (f *libraryFill) setRetire(ctx context.Context, u *libraryUser, retire bool) (stays bool, err error) {
 	if u.Retire == retire {
 		return !retire, nil
@@ -328,8 +329,8 @@ func (f *libraryFill) place(ctx context.Context) (place, error) {
 	return newPlace(role.target(aws.region)), nil
 }
 
-// retireLibraries deletes the users that the engine created, before the mount is unmounted or moved.
-// After a move the sets get new ones.
+// retireLibraries deletes the users that the engine created, before the mount is unmounted or
+// moved. After a move the sets get new ones.
 func (b *backend) retireLibraries(ctx context.Context, req *logical.Request) error {
 	if !b.mayWrite() {
 		return nil

@@ -277,7 +277,8 @@ func (l *lender) waiting() int {
 	return int(waiting.(float64))
 }
 
-// cognitoCalls returns the calls to Cognito. The account is asked for at STS in the background, once.
+// cognitoCalls returns the calls to Cognito. The account is asked for at STS in the background,
+// once.
 func cognitoCalls(log *control.CallLog) []control.Call {
 	return slices.DeleteFunc(slices.Clone(log.Calls), func(c control.Call) bool { return c.Operation == "GetCallerIdentity" })
 }
@@ -637,8 +638,8 @@ func TestLibraryOtherProcesses(t *testing.T) {
 }
 
 // TestLibraryStorageFails fails each storage call of a check-out and of its end, before or after it
-// takes effect, and once kills the process there. The user is never lent twice, never lost and never
-// free with a password that somebody has.
+// takes effect, and once kills the process there. The user is never lent twice, never lost and
+// never free with a password that somebody has.
 func TestLibraryStorageFails(t *testing.T) {
 	for _, fault := range []backendtest.StorageFault{{}, {Afterwards: true}, {ForGood: true}, {ForGood: true, Afterwards: true}} {
 		for _, dies := range []bool{false, true} {
@@ -687,7 +688,8 @@ func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool
 	return met
 }
 
-// TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its effect.
+// TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its
+// effect.
 func TestLibraryAWSFails(t *testing.T) {
 	role := hourly()
 	role["mfa"] = "totp"

@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// lentUsers are the users of a library set that the caller of a request has checked out: tokens/ gives
-// tokens to no others.
+// lentUsers are the users of a library set that the caller of a request has checked out: tokens/
+// gives tokens to no others.
 type lentUsers struct {
 	req  *logical.Request
 	name string

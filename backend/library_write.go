@@ -239,7 +239,8 @@ func (b *backend) refuseOwned(ctx context.Context, req *logical.Request, where p
 	return err
 }
 
-// store stores the set under the lock of its role, which a deletion or change of the role holds, too.
+// store stores the set under the lock of its role, which a deletion or change of the role holds,
+// too.
 func (w *libraryWrite) store(ctx context.Context) error {
 	lock := locksutil.LockForKey(w.b.roleLocks, w.set.Role)
 	lock.Lock()
@@ -268,8 +269,8 @@ func (w *libraryWrite) fill(ctx context.Context) error {
 	return nil
 }
 
-// deleteLibrary deletes a set whose users are not lent. Its users are deleted, or given up, behind the
-// request.
+// deleteLibrary deletes a set whose users are not lent. Its users are deleted, or given up, behind
+// the request.
 func (b *backend) deleteLibrary(ctx context.Context, req *logical.Request, name string) error {
 	unlock, err := b.libraryLocks.lock(ctx, librarySetStoragePrefix+name)
 	if err != nil {

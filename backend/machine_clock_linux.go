@@ -25,8 +25,8 @@ func readMachineClock() (boot string, age time.Duration) {
 	return strings.TrimSpace(string(id)), age
 }
 
-// readSuspended returns for how long the machine was suspended since its boot, or 0 if that is unknown.
-// CLOCK_BOOTTIME goes on meanwhile, and CLOCK_MONOTONIC does not.
+// readSuspended returns for how long the machine was suspended since its boot, or 0 if that is
+// unknown. CLOCK_BOOTTIME goes on meanwhile, and CLOCK_MONOTONIC does not.
 func readSuspended() time.Duration {
 	awake, err := readClock(unix.CLOCK_MONOTONIC)
 	all, failed := readClock(unix.CLOCK_BOOTTIME)

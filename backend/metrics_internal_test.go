@@ -269,7 +269,8 @@ func handle(tb testing.TB, b *backend, s logical.Storage, op logical.Operation, 
 	return response
 }
 
-// fill gives a mount 1,000 roles, 10,000 static roles and 100,000 living users, as far as its memory goes.
+// fill gives a mount 1,000 roles, 10,000 static roles and 100,000 living users, as far as its
+// memory goes.
 func fill(b *backend) {
 	now := b.now()
 	for n := range 1000 {
@@ -308,7 +309,8 @@ func TestMetricsOfALargeMountReadNoStorage(t *testing.T) {
 	require.Contains(t, text, `vault_cognito_rotated_objects{kind="user_password"} 10000`)
 }
 
-// BenchmarkMetricsScrape reads the metrics of a mount with 1,000 roles, 10,000 static roles and 100,000 living users.
+// BenchmarkMetricsScrape reads the metrics of a mount with 1,000 roles, 10,000 static roles and
+// 100,000 living users.
 func BenchmarkMetricsScrape(b *testing.B) {
 	mount, storage := newMeasuredBackend(b)
 	fill(mount)
@@ -319,7 +321,8 @@ func BenchmarkMetricsScrape(b *testing.B) {
 	b.ReportMetric(float64(storage.calls.Load()), "storage-calls")
 }
 
-// BenchmarkCachedTokenRead is a whole read of a cached machine token, of which BenchmarkMetricsTokenRead is a part.
+// BenchmarkCachedTokenRead is a whole read of a cached machine token, of which
+// BenchmarkMetricsTokenRead is a part.
 func BenchmarkCachedTokenRead(b *testing.B) {
 	mount, storage := newMeasuredBackend(b)
 	handle(b, mount, storage, logical.CreateOperation, "config", map[string]any{"region": "eu-west-1"})

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// openAPI is the part that the tests read of the document that Vault generates from the engine's paths and
-// serves to user interfaces and client generators.
+// openAPI is the part that the tests read of the document that Vault generates from the engine's
+// paths and serves to user interfaces and client generators.
 type openAPI struct {
 	Paths map[string]map[string]json.RawMessage `json:"paths"`
 }
@@ -203,8 +203,8 @@ func TestOpenAPIDurations(t *testing.T) {
 	}
 }
 
-// TestOpenAPIReadsTakeParameters requires the query parameters of reads, which a generated client could not
-// send otherwise.
+// TestOpenAPIReadsTakeParameters requires the query parameters of reads, which a generated client
+// could not send otherwise.
 func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	operations := readOpenAPI(t).operations(t)
 	for name, want := range map[string][]string{
@@ -220,7 +220,8 @@ func TestOpenAPIReadsTakeParameters(t *testing.T) {
 	}
 }
 
-// TestOpenAPIMarksSecrets requires that every secret is marked as sensitive, in requests and responses.
+// TestOpenAPIMarksSecrets requires that every secret is marked as sensitive, in requests and
+// responses.
 func TestOpenAPIMarksSecrets(t *testing.T) {
 	secrets := []string{
 		"access_token", "app_client_secret", "aws_secret_access_key", "aws_session_token", "id_token", "password",

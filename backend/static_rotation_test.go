@@ -444,7 +444,8 @@ func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
 	k.requireEqualAtBothEnds(role)
 }
 
-// TestWrongSignInsAreBounded demands rotations, writes guesses and reads tokens of a user whose password somebody reset.
+// TestWrongSignInsAreBounded demands rotations, writes guesses and reads tokens of a user whose
+// password somebody reset.
 func TestWrongSignInsAreBounded(t *testing.T) {
 	for _, kind := range []string{"a password", "a self-managed password"} {
 		t.Run(kind, func(t *testing.T) {

@@ -198,8 +198,8 @@ func (e restrictedExchange) exchangeTokens(ctx context.Context, pool userPool) (
 	return tokens, err == nil && !allowed, err
 }
 
-// mayTellWhy reports whether an error is about the state of a user whose right password was sent. Who has
-// that may learn why it does not work.
+// mayTellWhy reports whether an error is about the state of a user whose right password was sent.
+// Who has that may learn why it does not work.
 func (e restrictedExchange) mayTellWhy(err error) bool {
 	var aws *cognito.Error
 	return e.refreshToken == "" && e.users.knowsPassword() && errors.As(err, &aws) &&

@@ -170,8 +170,8 @@ func TestTokensOfAStaticRoleAreForItsUser(t *testing.T) {
 	require.NotEmpty(t, p.OK(logical.UpdateOperation, "tokens/ann", map[string]any{"username": "ann", "password": creds["password"]}).Data["access_token"])
 }
 
-// TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused is about states of the user that an operator has
-// to end. Who has no right password does not learn of them.
+// TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused is about states of the user that an
+// operator has to end. Who has no right password does not learn of them.
 func TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused(t *testing.T) {
 	p := newPool(t)
 	p.makePerson("ann", "hush-Right-1")
@@ -195,8 +195,8 @@ func TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused(t *testing.T) {
 	require.Contains(t, text, "tokens/ann refused the request")
 }
 
-// TestTokensOfAStaticRoleTryNoPasswords requires that nobody locks out the user of a static role by way of
-// tokens/: Vault knows the password, so no other one has to be tried at Cognito.
+// TestTokensOfAStaticRoleTryNoPasswords requires that nobody locks out the user of a static role by
+// way of tokens/: Vault knows the password, so no other one has to be tried at Cognito.
 func TestTokensOfAStaticRoleTryNoPasswords(t *testing.T) {
 	p := newPool(t)
 	p.makePerson("ann", "hush-Right-1")
@@ -230,7 +230,8 @@ func TestTokensOfAStaticRoleTryNoPasswords(t *testing.T) {
 	require.Equal(t, before+2, p.authCalls(), "a password that somebody changed is tried twice at most")
 }
 
-// TestTokensOfTwoRoles requires that the rights on a static role's tokens/ are not those on a role's.
+// TestTokensOfTwoRoles requires that the rights on a static role's tokens/ are not those on a
+// role's.
 func TestTokensOfTwoRoles(t *testing.T) {
 	p := newPool(t)
 	p.makePerson("ann", "hush-Right-1")

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// drawn is how many passwords are generated: every symbol occurs at every place at least 200 times.
+	// drawn is how many passwords are generated: every symbol occurs at every place at least 200
+	// times.
 	drawn = 20_000
 	// falseAlarm is the probability that TestPasswordsAreEven fails by chance.
 	falseAlarm = 1e-10
@@ -38,7 +39,8 @@ func TestPasswordsHaveEveryClass(t *testing.T) {
 }
 
 // TestPasswordsAreEven compares the frequency of each character at each place with what newPassword
-// promises: the first is a letter; the others hold one of each class, and the rest are of all classes.
+// promises: the first is a letter; the others hold one of each class, and the rest are of all
+// classes.
 func TestPasswordsAreEven(t *testing.T) {
 	counts := [passwordLength]map[byte]int{}
 	for place := range counts {
@@ -87,8 +89,8 @@ func chiSquare(count map[byte]int, expected map[byte]float64) float64 {
 	return sum
 }
 
-// chiSquareLimit returns a value that a chi-square exceeds with less than the probability, by the bound of
-// Laurent and Massart.
+// chiSquareLimit returns a value that a chi-square exceeds with less than the probability, by the
+// bound of Laurent and Massart.
 func chiSquareLimit(degrees int, probability float64) float64 {
 	x, d := -math.Log(probability), float64(degrees)
 	return d + 2*math.Sqrt(d*x) + 2*x

@@ -24,8 +24,8 @@ func TestNoPathIsOpen(t *testing.T) {
 	require.Empty(t, special.WriteForwardedStorage)
 }
 
-// TestEventsHoldNoSecret searches the events of successful and failed rotations for secrets. Community Vault
-// offers no subscription, so the test takes the place of Vault.
+// TestEventsHoldNoSecret searches the events of successful and failed rotations for secrets.
+// Community Vault offers no subscription, so the test takes the place of Vault.
 func TestEventsHoldNoSecret(t *testing.T) {
 	eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 		events := logical.NewMockEventSender()

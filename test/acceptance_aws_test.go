@@ -24,14 +24,14 @@ const (
 	accExternalIDVariable = "VAULT_ACC_EXTERNAL_ID"
 )
 
-// TestAcceptanceAWS runs the table on the AWS account of the environment. It creates everything that it
-// needs there, and deletes it again.
+// TestAcceptanceAWS runs the table on the AWS account of the environment. It creates everything
+// that it needs there, and deletes it again.
 func TestAcceptanceAWS(t *testing.T) {
 	accept(t, realAWS(t))
 }
 
-// TestSecondOpinionAWS asks AWS where the emulator and moto disagree and where the documentation leaves a
-// question open, and prints all answers.
+// TestSecondOpinionAWS asks AWS where the emulator and moto disagree and where the documentation
+// leaves a question open, and prints all answers.
 func TestSecondOpinionAWS(t *testing.T) {
 	account, emulator := makeFixture(t, realAWS(t)), makeFixture(t, emulatedForProbes(t))
 	asked := slices.Clone(probes)
@@ -55,8 +55,8 @@ var lacksOfAWS = map[need]string{
 	needPromptIAM: "they take seconds",
 }
 
-// realAWS returns the AWS account of the environment after it has deleted what older runs left there, or
-// skips the test. AWS_ENDPOINT_URL replaces AWS by a stand-in.
+// realAWS returns the AWS account of the environment after it has deleted what older runs left
+// there, or skips the test. AWS_ENDPOINT_URL replaces AWS by a stand-in.
 func realAWS(t *testing.T) *provider {
 	t.Helper()
 	if os.Getenv(accVariable) != "1" {

@@ -15,7 +15,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/sandbox"
 )
 
-// motoVariable names the environment variable with the path of moto_server, which scripts/moto.sh installs.
+// motoVariable names the environment variable with the path of moto_server, which scripts/moto.sh
+// installs.
 const motoVariable = "MOTO_SERVER"
 
 const absent = "it does not know the operation"

@@ -81,8 +81,8 @@ func (p *provider) endpoint() string { return aws.ToString(p.config.BaseEndpoint
 
 func (p *provider) cognito() *cip.Client { return cip.NewFromConfig(p.config) }
 
-// iam returns a client with the one region for which IAM accepts signatures. The SDK knows that region
-// for AWS's own endpoints only.
+// iam returns a client with the one region for which IAM accepts signatures. The SDK knows that
+// region for AWS's own endpoints only.
 func (p *provider) iam() *iam.Client {
 	return iam.NewFromConfig(p.config, func(o *iam.Options) {
 		if o.BaseEndpoint != nil {
@@ -124,7 +124,8 @@ func (p *provider) assumed() *provider {
 // app is an app client.
 type app struct{ id, secret string }
 
-// fixture is what the tests have at a provider. All of it is in user pools and is deleted with them.
+// fixture is what the tests have at a provider. All of it is in user pools and is deleted with
+// them.
 type fixture struct {
 	*provider
 	pool string
@@ -218,8 +219,8 @@ func (b *builder) makeScope() {
 	require.NoError(b, err)
 }
 
-// machineClient creates a client for machine tokens. Cognito allows GetClientToken only to clients without
-// another flow.
+// machineClient creates a client for machine tokens. Cognito allows GetClientToken only to clients
+// without another flow.
 func (b *builder) machineClient(flows ...types.ExplicitAuthFlowsType) app {
 	b.Helper()
 	return b.makeClient(&cip.CreateUserPoolClientInput{
@@ -228,7 +229,8 @@ func (b *builder) machineClient(flows ...types.ExplicitAuthFlowsType) app {
 	})
 }
 
-// deletePool deletes a pool with everything in it, if it exists. Its domain has to be deleted first.
+// deletePool deletes a pool with everything in it, if it exists. Its domain has to be deleted
+// first.
 func (p *provider) deletePool(ctx context.Context, poolID string) error {
 	out, err := p.cognito().DescribeUserPool(ctx, &cip.DescribeUserPoolInput{UserPoolId: &poolID})
 	if codeOf(err) == "ResourceNotFoundException" {
@@ -246,8 +248,8 @@ func (p *provider) deletePool(ctx context.Context, poolID string) error {
 	return err
 }
 
-// sweep deletes the pools and IAM users of acceptance tests that are older than age: their runs were
-// interrupted.
+// sweep deletes the pools and IAM users of acceptance tests that are older than age: their runs
+// were interrupted.
 func (p *provider) sweep(ctx context.Context, age time.Duration) error {
 	var failures []error
 	pools := cip.NewListUserPoolsPaginator(p.cognito(), &cip.ListUserPoolsInput{MaxResults: aws.Int32(60)})
@@ -290,8 +292,8 @@ const (
 	rootUserPolicy = "rotate-own-key"
 )
 
-// makeRootKey creates an IAM user with the permissions of docs/iam.md and an access key, and waits until
-// AWS accepts both.
+// makeRootKey creates an IAM user with the permissions of docs/iam.md and an access key, and waits
+// until AWS accepts both.
 func makeRootKey(t *testing.T, p *provider) (user string, key aws.Credentials) {
 	t.Helper()
 	client := p.iam()

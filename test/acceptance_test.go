@@ -28,16 +28,16 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
-// acceptanceCase is a line of the acceptance table: something that is done through the plugin on a real
-// server, and what must hold afterwards at any Cognito.
+// acceptanceCase is a line of the acceptance table: something that is done through the plugin on a
+// real server, and what must hold afterwards at any Cognito.
 type acceptanceCase struct {
 	does, must string
 	needs      []need
 	try        func(a *acceptance)
 }
 
-// acceptance is what one case uses: its own mount, and the fixture that all cases share. Its env has no
-// emulator.
+// acceptance is what one case uses: its own mount, and the fixture that all cases share. Its env
+// has no emulator.
 type acceptance struct {
 	*env
 	*fixture
@@ -50,15 +50,15 @@ func TestAcceptance(t *testing.T) {
 
 var lacksOfEmulator = map[need]string{needAccounts: "all is in one"}
 
-// emulated starts an emulator for one test, which allows exactly the actions that docs/acceptance.md asks
-// of an account.
+// emulated starts an emulator for one test, which allows exactly the actions that
+// docs/acceptance.md asks of an account.
 func emulated(t *testing.T) *provider {
 	t.Helper()
 	return providerOf(t, emulatortest.Start(t))
 }
 
-// emulatedForProbes starts an emulator that may be sent requests which AWS's model does not allow, to see
-// how it refuses them.
+// emulatedForProbes starts an emulator that may be sent requests which AWS's model does not allow,
+// to see how it refuses them.
 func emulatedForProbes(t *testing.T) *provider {
 	t.Helper()
 	emulator := emulatortest.Start(t)
@@ -248,7 +248,8 @@ func (a *acceptance) refresh(token any) error {
 	return err
 }
 
-// claims returns the claims of a token that the pool has signed, like a service that knows the issuer only.
+// claims returns the claims of a token that the pool has signed, like a service that knows the
+// issuer only.
 func (a *acceptance) claims(pool string, token any) map[string]any {
 	a.Helper()
 	resp, err := http.Get(a.issuer(pool) + "/.well-known/jwks.json")
@@ -269,8 +270,8 @@ func groupsIn(claims map[string]any) []any {
 	return groups
 }
 
-// usersNamed returns the users of the pool with a prefix. ListUsers may return deleted users, so each of
-// them is read.
+// usersNamed returns the users of the pool with a prefix. ListUsers may return deleted users, so
+// each of them is read.
 func (e *fixture) usersNamed(t *testing.T, prefix string) []string {
 	t.Helper()
 	var names []string

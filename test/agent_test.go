@@ -30,8 +30,8 @@ template {
 }
 `
 
-// TestVaultAgent lets the server's own agent keep a token in a file. Only the fields of the answer make
-// it read again: there is no lease, and its own interval is an hour.
+// TestVaultAgent lets the server's own agent keep a token in a file. Only the fields of the answer
+// make it read again: there is no lease, and its own interval is an hour.
 func TestVaultAgent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

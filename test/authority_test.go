@@ -25,8 +25,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
-// These tests are the rows of the table in SECURITY.md: each attacker has a token with a policy of exactly
-// its rights.
+// These tests are the rows of the table in SECURITY.md: each attacker has a token with a policy of
+// exactly its rights.
 
 // attacker returns a client whose token may do what the rules say, and nothing else.
 func (e *env) attacker(rules ...string) *api.Client {
@@ -301,7 +301,8 @@ func TestAuthorityOfAStaticReader(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, status)
 }
 
-// TestAuthorityOfADomain answers a role writer's machine role as a hostile server and as a hostile network do.
+// TestAuthorityOfADomain answers a role writer's machine role as a hostile server and as a hostile
+// network do.
 func TestAuthorityOfADomain(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -345,7 +346,8 @@ func TestAuthorityOfADomain(t *testing.T) {
 	e.read("creds/machine")
 }
 
-// TestAuthorityOverOwnedUsers requires that a role writer cannot take over the user of a static role.
+// TestAuthorityOverOwnedUsers requires that a role writer cannot take over the user of a static
+// role.
 func TestAuthorityOverOwnedUsers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -366,7 +368,8 @@ func TestAuthorityOverOwnedUsers(t *testing.T) {
 	require.Equal(t, password, e.read("static-creds/ann").Data["password"])
 }
 
-// TestAuthorityOfANeighbourMount may do everything on one mount and nothing on another, which reaches the same pool.
+// TestAuthorityOfANeighbourMount may do everything on one mount and nothing on another, which
+// reaches the same pool.
 func TestAuthorityOfANeighbourMount(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -437,8 +440,8 @@ func TestAuthorityOfATemplate(t *testing.T) {
 	e.revoke(e.read("creds/ci").LeaseID)
 }
 
-// TestAuthorityOfACognitoUser has a user of the pool whose name and attributes are meant to do harm where Vault
-// reads or shows them.
+// TestAuthorityOfACognitoUser has a user of the pool whose name and attributes are meant to do harm
+// where Vault reads or shows them.
 func TestAuthorityOfACognitoUser(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -474,7 +477,8 @@ func TestAuthorityOfACognitoUser(t *testing.T) {
 	e.revoke(e.read("creds/ci").LeaseID)
 }
 
-// TestAuthorityOfTheNetwork puts a server with a certificate of its own in the way to AWS and to a pool's domain.
+// TestAuthorityOfTheNetwork puts a server with a certificate of its own in the way to AWS and to a
+// pool's domain.
 func TestAuthorityOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -523,8 +527,8 @@ func TestAuthorityOfAnAnswer(t *testing.T) {
 	require.Less(t, sent.Load(), int64(answerMax), "the rest is not read")
 }
 
-// TestAuthorityOfAnAssumedRole names an IAM role of its own: its trust policy, which the attacker writes, must not
-// learn the external ID by which other accounts recognize this engine.
+// TestAuthorityOfAnAssumedRole names an IAM role of its own: its trust policy, which the attacker
+// writes, must not learn the external ID by which other accounts recognize this engine.
 func TestAuthorityOfAnAssumedRole(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

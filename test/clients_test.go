@@ -14,7 +14,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// TestClientLibraries signs users of the engine in with the libraries that applications use, at the public client of the seed.
+// TestClientLibraries signs users of the engine in with the libraries that applications use, at the
+// public client of the seed.
 func TestClientLibraries(t *testing.T) {
 	t.Parallel()
 	tools := os.Getenv(testToolsVariable)

@@ -28,8 +28,8 @@ type clusterEnv struct {
 	cluster *sandbox.Cluster
 }
 
-// TestCluster runs three servers that share their data. On Vault's community edition only the active
-// one runs the plugin. On OpenBao the standbys run it, too, and forward what writes.
+// TestCluster runs three servers that share their data. On Vault's community edition only the
+// active one runs the plugin. On OpenBao the standbys run it, too, and forward what writes.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	cluster, err := sandbox.StartCluster(t.Context(), sandbox.ServerOptions{
@@ -55,8 +55,8 @@ func (e *env) writeFollower(scope string) {
 	e.write("roles/follower", map[string]any{"static_role": "client", "cognito_pool_domain": e.Seed.Domain, "scopes": scope})
 }
 
-// patient makes a client retry while there is no leader, as clients do by default: a busy machine may
-// elect a new leader at any time.
+// patient makes a client retry while there is no leader, as clients do by default: a busy machine
+// may elect a new leader at any time.
 func patient(client *api.Client) *api.Client {
 	client.SetMaxRetries(50)
 	client.SetMinRetryWait(100 * time.Millisecond)
@@ -64,8 +64,8 @@ func patient(client *api.Client) *api.Client {
 	return client
 }
 
-// checkStandbys mounts the engine through each server that is not active, and sends a request to every
-// path of it through the same server.
+// checkStandbys mounts the engine through each server that is not active, and sends a request to
+// every path of it through the same server.
 func (c *clusterEnv) checkStandbys(count *counters.Counter) {
 	c.Helper()
 	standbys := c.cluster.Standbys(c.Context())

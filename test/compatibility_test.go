@@ -24,8 +24,8 @@ const (
 	updateVariable = "UPDATE_DOCS"
 )
 
-// compatibilityRow is a line of the table in docs/compatibility.md. Its cell for a server is "yes" if
-// problem returns an empty text, else "no: " and the text.
+// compatibilityRow is a line of the table in docs/compatibility.md. Its cell for a server is "yes"
+// if problem returns an empty text, else "no: " and the text.
 type compatibilityRow struct {
 	what    string
 	problem func(vault *sandbox.Vault, probed map[string]any) string

@@ -30,12 +30,12 @@ const (
 	// crashModes is the number of ways in which TestCrashes ends something.
 	crashModes = 7
 
-	// briefTTL is the longest life of a lease: a user whose lease was never stored lives as long, and
-	// one minute more.
+	// briefTTL is the longest life of a lease: a user whose lease was never stored lives as long,
+	// and one minute more.
 	briefTTL = 20 * time.Second
 
-	// settleLimit is how long it may take to clean up: the lease of a user that no client received has
-	// to expire, and the engine looks once a minute.
+	// settleLimit is how long it may take to clean up: the lease of a user that no client received
+	// has to expire, and the engine looks once a minute.
 	settleLimit = 5 * time.Minute
 
 	// hangLimit is longer than the server lets any request take.
@@ -51,14 +51,15 @@ const (
 // crashMode is one way to end something in the middle of work.
 type crashMode struct {
 	name string
-	// atSignIn is set for a mode that only matters while a user is signed in before its lease is stored.
+	// atSignIn is set for a mode that only matters while a user is signed in before its lease is
+	// stored.
 	atSignIn bool
 	// crash ends something and returns when the server is back.
 	crash func() error
 }
 
-// TestCrashes ends the plugin and the server while they create, revoke and rotate. What clients were
-// saw before must hold afterwards.
+// TestCrashes ends the plugin and the server while they create, revoke and rotate. What clients
+// were saw before must hold afterwards.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, sandbox.VaultOptions{PluginDir: filepath.Dir(binaries.fastPlugin), LogLevel: "trace"})
@@ -128,8 +129,8 @@ type issuedUser struct {
 	lent bool
 }
 
-// rootMount is a mount with its own IAM user: after a rotation that crashed, its key cannot be rotated
-// again before the roll-back.
+// rootMount is a mount with its own IAM user: after a rotation that crashed, its key cannot be
+// rotated again before the roll-back.
 type rootMount struct {
 	*env
 	user string
@@ -207,8 +208,8 @@ func (c *crashEnv) runAll(suite string, modes []crashMode) {
 // task is a request that a crash may interrupt.
 type task func(context.Context, *api.Client) error
 
-// round starts some tasks, crashes in the middle, and checks the result. It reports whether the server
-// came back.
+// round starts some tasks, crashes in the middle, and checks the result. It reports whether the
+// server came back.
 func (c *crashEnv) round(count *counters.Counter, mode crashMode) bool {
 	c.Helper()
 	count.Tried(1)
@@ -355,8 +356,8 @@ func (c *crashEnv) try(ctx context.Context, client *api.Client, task task, sum *
 
 // moment is when to crash.
 type moment struct {
-	// calls is the number of calls to AWS that have started, or with signIns the number of users that
-	// have signed in: then the server is about to store their lease.
+	// calls is the number of calls to AWS that have started, or with signIns the number of users
+	// that have signed in: then the server is about to store their lease.
 	calls   int
 	signIns bool
 	// pause is the time to wait after that.
@@ -521,8 +522,8 @@ func (c *crashEnv) keysOf(root *rootMount) []string {
 	return ids
 }
 
-// settle revokes all leases and waits until everything is cleaned up: only the users of static roles
-// are left, and every IAM user has one key.
+// settle revokes all leases and waits until everything is cleaned up: only the users of static
+// roles are left, and every IAM user has one key.
 func (c *crashEnv) settle(counts []*counters.Counter) {
 	c.Helper()
 	_, err := c.client.Logical().WriteWithContext(c.Context(), "sys/leases/revoke-prefix/"+c.mount, map[string]any{"sync": true})

@@ -31,7 +31,8 @@ import (
 
 const secretKey = "hush-secret-access-key"
 
-// env is what one test has to itself: a mount on a server, and the emulator that it is configured for.
+// env is what one test has to itself: a mount on a server, and the emulator that it is configured
+// for.
 type env struct {
 	*testing.T
 	*emulatortest.Cognito
@@ -112,15 +113,17 @@ func awaitMount(t *testing.T, client *api.Client, mount string) {
 	}, hangLimit, 10*time.Millisecond, "the server does not know the mount %s", mount)
 }
 
-// watchLeaks makes leakscan watch a server's logs and all answers to its clients. The server must be
-// unsealed and active. Every server that a test starts is watched; watching it twice has no effect.
+// watchLeaks makes leakscan watch a server's logs and all answers to its clients. The server must
+// be unsealed and active. Every server that a test starts is watched; watching it twice has no
+// effect.
 func watchLeaks(t testing.TB, vault *sandbox.Vault) *sandbox.Vault {
 	t.Helper()
 	require.NoError(t, leaks.WatchAnswers(vault))
 	return watchLogs(t, vault)
 }
 
-// watchLogs makes leakscan watch a server's logs only. The 2021 plugin returns secrets from every read.
+// watchLogs makes leakscan watch a server's logs only. The 2021 plugin returns secrets from every
+// read.
 func watchLogs(t testing.TB, vault *sandbox.Vault) *sandbox.Vault {
 	t.Helper()
 	require.NoError(t, leaks.WatchLogs(t.Context(), vault))
@@ -214,8 +217,8 @@ func (e *env) awaitCall(operation string) {
 	require.Eventually(e, func() bool { return len(e.Calls().Of(operation)) > 0 }, 20*time.Second, 5*time.Millisecond, "no call of %s", operation)
 }
 
-// awaitPlugin waits until requests reach the plugin again after its process ended: the server answers
-// with one or two errors before it starts another.
+// awaitPlugin waits until requests reach the plugin again after its process ended: the server
+// answers with one or two errors before it starts another.
 func awaitPlugin(ctx context.Context, client *api.Client, mount string) error {
 	for end := time.Now().Add(hangLimit); ; <-time.After(20 * time.Millisecond) {
 		_, err := client.Logical().ReadWithContext(ctx, mount+"/config")

@@ -30,7 +30,8 @@ const (
 	circleOrg        = "7f3e2a51-0c55-4d4b-9a93-1d1c2f7b6a10"
 	circleProject    = "c2b8a1de-55f0-4a3e-8f6e-0f4d7f0a9b21"
 
-	// installStep downloads the vault command. The tests have one, so they leave out this step only.
+	// installStep downloads the vault command. The tests have one, so they leave out this step
+	// only.
 	installStep = "Install Vault"
 	// apiStep is the first step that uses the credentials.
 	apiStep      = "Test the API"
@@ -45,7 +46,8 @@ const (
 type issuer struct {
 	*httptest.Server
 	t *testing.T
-	// request is the token with which a GitHub job requests its identity token, repository its repository.
+	// request is the token with which a GitHub job requests its identity token, repository its
+	// repository.
 	request, repository string
 }
 
@@ -142,7 +144,8 @@ type ciSystem interface {
 	own(dir string) map[string]string
 	// shell returns the command that runs a script in a file.
 	shell() []string
-	// after adds what a step leaves for the next ones to variables, and returns the output as the log shows it.
+	// after adds what a step leaves for the next ones to variables, and returns the output as the
+	// log shows it.
 	after(variables map[string]string, output string) string
 	// secrets returns the secrets that the system gave the job.
 	secrets() []string
@@ -257,8 +260,8 @@ func (g *github) own(dir string) map[string]string {
 
 func (*github) shell() []string { return []string{"bash", "-e"} }
 
-// after reads the NAME=value lines of the file that the step may have written, starts a new file, and
-// removes the masked values from the log, like the runner.
+// after reads the NAME=value lines of the file that the step may have written, starts a new file,
+// and removes the masked values from the log, like the runner.
 func (g *github) after(variables map[string]string, output string) (log string) {
 	g.Helper()
 	if exported, err := os.ReadFile(g.envFile); err == nil {
@@ -345,7 +348,8 @@ func (e *exampleEnv) parse(path string, into any) {
 	require.NoError(e, yaml.Unmarshal(text, into))
 }
 
-// TestCIExamples runs the jobs of the examples with all their steps, except the one that installs Vault.
+// TestCIExamples runs the jobs of the examples with all their steps, except the one that installs
+// Vault.
 func TestCIExamples(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "bash", "curl", "jq")
@@ -439,8 +443,8 @@ func (e *exampleEnv) calledAPI(t *testing.T, r jobRun, api *service) {
 	require.ElementsMatch(t, []string{"testers", "admins"}, callers[0].Groups)
 }
 
-// keptSecrets checks that the job's log shows no secret, that all of them were masked, and that what the
-// job got from the server no longer works.
+// keptSecrets checks that the job's log shows no secret, that all of them were masked, and that
+// what the job got from the server no longer works.
 func (e *exampleEnv) keptSecrets(t *testing.T, r jobRun, ci ciSystem) {
 	t.Helper()
 	token := r.variables["VAULT_TOKEN"]

@@ -24,8 +24,8 @@ const audience = "https://vault.example.com"
 // documentedCommand matches a command of Vault in a comment, with its continuation lines.
 var documentedCommand = regexp.MustCompile(`(?m)^(?:#|//) +(vault (?:.*\\\n)*.*)$`)
 
-// runDocumented runs the commands that an example has in its comments, with the test's issuer in the place of
-// the real one.
+// runDocumented runs the commands that an example has in its comments, with the test's issuer in
+// the place of the real one.
 func (e *exampleEnv) runDocumented(file, issuer string) {
 	e.Helper()
 	text, err := os.ReadFile(file)
@@ -41,8 +41,8 @@ func (e *exampleEnv) runDocumented(file, issuer string) {
 	}
 }
 
-// vaultAction runs the workflow that uses hashicorp/vault-action. A script does what the action's documentation
-// says: log in, read each path once, export what was selected.
+// vaultAction runs the workflow that uses hashicorp/vault-action. A script does what the action's
+// documentation says: log in, read each path once, export what was selected.
 type vaultAction struct{ github }
 
 func (v *vaultAction) job() (map[string]string, []step) {
@@ -98,7 +98,8 @@ export VAULT_TOKEN "$token"
 	return script
 }
 
-// gitlab runs jobs like GitLab's runner: before_script and script in one shell, after_script in another.
+// gitlab runs jobs like GitLab's runner: before_script and script in one shell, after_script in
+// another.
 type gitlab struct {
 	*exampleEnv
 	// project is the project of the job.
@@ -162,7 +163,8 @@ func takeVaultToken(variables map[string]string, file string) {
 	}
 }
 
-// jenkins runs the scripts of a pipeline as Jenkins does, with a trace. It does not read the rest of the pipeline.
+// jenkins runs the scripts of a pipeline as Jenkins does, with a trace. It does not read the rest
+// of the pipeline.
 type jenkins struct {
 	*exampleEnv
 	// run is the subject of the run's ID token.
@@ -210,7 +212,8 @@ func (j *jenkins) secrets() []string { return []string{j.token} }
 
 func (j *jenkins) intrude() { j.run = "https://jenkins.example.com/job/another/" }
 
-// TestJobFilesMatchTheirSchemas checks the files of the CI systems that publish a schema. Jenkins has none.
+// TestJobFilesMatchTheirSchemas checks the files of the CI systems that publish a schema. Jenkins
+// has none.
 func TestJobFilesMatchTheirSchemas(t *testing.T) {
 	t.Parallel()
 	tools := os.Getenv(testToolsVariable)

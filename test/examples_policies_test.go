@@ -122,14 +122,15 @@ func TestPolicyExamples(t *testing.T) {
 	}
 }
 
-// operatorCommand matches a command of the vault CLI that a page has for operators, up to its pipe or the end of its line.
+// operatorCommand matches a command of the vault CLI that a page has for operators, up to its pipe
+// or the end of its line.
 var operatorCommand = regexp.MustCompile("\\bvault ((?:read|list|write|patch|delete|lease) [^`|\n]*)")
 
 // ownRights are paths that pages name with the policy that they take: they are not the mount's.
 var ownRights = []string{"identity/", "sys/plugins/", "sys/mounts/"}
 
-// TestOperatorPolicyAllowsDocumentedCommands asks the server whether the operator's policy allows what the pages for
-// operators say.
+// TestOperatorPolicyAllowsDocumentedCommands asks the server whether the operator's policy allows
+// what the pages for operators say.
 func TestOperatorPolicyAllowsDocumentedCommands(t *testing.T) {
 	t.Parallel()
 	e := newBareEnv(t)
@@ -158,7 +159,8 @@ func TestOperatorPolicyAllowsDocumentedCommands(t *testing.T) {
 	}
 }
 
-// neededCapability returns the path that a command of the CLI asks for, and the capabilities that it takes.
+// neededCapability returns the path that a command of the CLI asks for, and the capabilities that
+// it takes.
 func neededCapability(command string) (path string, needed []string) {
 	words := strings.Fields(command)
 	verb, words := words[0], words[1:]

@@ -28,8 +28,9 @@ import (
 
 const awsModule = "../examples/terraform/aws"
 
-// terraform evaluates a module and creates what it declares. It implements what the AWS example needs,
-// because the AWS provider cannot be downloaded here. A resource is created after all that it refers to.
+// terraform evaluates a module and creates what it declares. It implements what the AWS example
+// needs, because the AWS provider cannot be downloaded here. A resource is created after all that
+// it refers to.
 type terraform struct {
 	*testing.T
 	dir       string
@@ -260,8 +261,9 @@ type infrastructure struct {
 	mayAssume, mayDo []string
 }
 
-// applyAWS creates the AWS module in the env's emulator and allows exactly the module's IAM actions. It
-// returns the outputs, with the emulator as the domain, and points the env at the module's pool.
+// applyAWS creates the AWS module in the env's emulator and allows exactly the module's IAM
+// actions. It returns the outputs, with the emulator as the domain, and points the env at the
+// module's pool.
 func applyAWS(i *infrastructure) map[string]cty.Value {
 	i.Helper()
 	e := i.env
@@ -391,7 +393,8 @@ func (*infrastructure) makeRole(in roleArguments) map[string]cty.Value {
 
 func (*infrastructure) makeRolePolicy(rolePolicyArguments) map[string]cty.Value { return nil }
 
-// TestTerraformExamples sets up AWS and the server like the examples, and uses everything that they set up.
+// TestTerraformExamples sets up AWS and the server like the examples, and uses everything that they
+// set up.
 func TestTerraformExamples(t *testing.T) {
 	t.Parallel()
 	e := newExampleEnv(t)

@@ -117,8 +117,8 @@ func (e *exampleEnv) testers() []control.User {
 	})
 }
 
-// awaitNoUsers waits until the users that the engine created and their leases are gone, and those that it
-// lent are back.
+// awaitNoUsers waits until the users that the engine created and their leases are gone, and those
+// that it lent are back.
 func (e *exampleEnv) awaitNoUsers() {
 	e.Helper()
 	gone := func() bool {
@@ -243,7 +243,8 @@ func TestVaultAgentExample(t *testing.T) {
 	e.requireNoSecretIn(output.String())
 }
 
-// writeAppRole creates an AppRole with the policy of a service, and writes its credentials into a directory.
+// writeAppRole creates an AppRole with the policy of a service, and writes its credentials into a
+// directory.
 func (e *exampleEnv) writeAppRole(dir string) {
 	e.Helper()
 	require.NoError(e, e.client.Sys().EnableAuthWithOptionsWithContext(e.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
@@ -265,7 +266,8 @@ func (e *env) writeAppRoleFiles(dir string, fields map[string]any) {
 	}
 }
 
-// awaitFile waits for a file that only its owner may read. It is renamed into place, so it is complete.
+// awaitFile waits for a file that only its owner may read. It is renamed into place, so it is
+// complete.
 func (e *exampleEnv) awaitFile(path string) {
 	e.Helper()
 	require.Eventually(e, func() bool {

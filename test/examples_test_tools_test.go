@@ -23,14 +23,15 @@ import (
 )
 
 const (
-	// testToolsVariable names the environment variable with the directory that scripts/test-tools.sh fills.
+	// testToolsVariable names the environment variable with the directory that
+	// scripts/test-tools.sh fills.
 	testToolsVariable = "TEST_TOOLS"
 	testToolsExample  = "../examples/test-tools"
 	nodeModules       = "node_modules"
 )
 
-// testTools runs examples/test-tools against a mount, an API and a web application, with a token that
-// has the policy of the example.
+// testTools runs examples/test-tools against a mount, an API and a web application, with a token
+// that has the policy of the example.
 type testTools struct {
 	*env
 	// dir is a copy of the example, with the installed packages.
@@ -161,8 +162,8 @@ func TestPlaywrightExampleFails(t *testing.T) {
 	tools.leftNothing(output)
 }
 
-// TestTypesOfExamples checks the types of the Playwright and the Cypress examples. Cypress itself has not run here: its
-// binary comes from a server that the tests do not use.
+// TestTypesOfExamples checks the types of the Playwright and the Cypress examples. Cypress itself
+// has not run here: its binary comes from a server that the tests do not use.
 func TestTypesOfExamples(t *testing.T) {
 	t.Parallel()
 	tools := newTestTools(t)

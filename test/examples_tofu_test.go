@@ -27,8 +27,8 @@ const (
 	thingsToDo  = 2
 )
 
-// tofu is OpenTofu in a directory. It uses the provider that was built beside it and cannot download
-// another: it has no registry, and its proxy does not exist.
+// tofu is OpenTofu in a directory. It uses the provider that was built beside it and cannot
+// download another: it has no registry, and its proxy does not exist.
 type tofu struct {
 	*testing.T
 	dir string
@@ -149,7 +149,8 @@ func (tf *tofu) endpoints() map[string]map[string]any {
 	return all
 }
 
-// TestTerraformExampleOfVault checks OpenTofu's own results. TestTerraformExamples uses what it set up.
+// TestTerraformExampleOfVault checks OpenTofu's own results. TestTerraformExamples uses what it set
+// up.
 func TestTerraformExampleOfVault(t *testing.T) {
 	t.Parallel()
 	e := newExampleEnv(t)

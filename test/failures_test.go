@@ -15,8 +15,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// TestHalfWay makes each step of a read fail in each way. The error names the step, no user is left, and
-// the next read works.
+// TestHalfWay makes each step of a read fail in each way. The error names the step, no user is
+// left, and the next read works.
 func TestHalfWay(t *testing.T) {
 	t.Parallel()
 	steps := map[string]string{
@@ -131,15 +131,16 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// TestPluginDiesHalfWay kills the plugin while it creates a user. No client receives that user, so the
-// engine has to delete it.
+// TestPluginDiesHalfWay kills the plugin while it creates a user. No client receives that user, so
+// the engine has to delete it.
 func TestPluginDiesHalfWay(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"AdminCreateUser", "AdminSetUserPassword", "AdminInitiateAuth"} {
 		t.Run("a user is rolled back if the plugin is killed in "+operation, func(t *testing.T) {
 			t.Parallel()
 			e := newIsolatedEnv(t)
-			// The first attempt hangs after the user was created. The server repeats the request with the next process.
+			// The first attempt hangs after the user was created. The server repeats the request
+			// with the next process.
 			e.Fault(control.Fault{Operation: operation, Kind: control.FaultHangAfter, Times: 1})
 			read := make(chan *api.Secret, 1)
 			go func() {
@@ -156,7 +157,8 @@ func TestPluginDiesHalfWay(t *testing.T) {
 			}
 			require.NotEqual(t, orphan, returned)
 
-			// The age limit is five seconds in this build, and the engine looks once a minute: at its second look at the latest.
+			// The age limit is five seconds in this build, and the engine looks once a minute: at
+			// its second look at the latest.
 			require.Eventually(t, func() bool { return !containsUser(e.Users(), orphan) }, 150*time.Second, 100*time.Millisecond)
 			if returned != "" {
 				require.True(t, containsUser(e.Users(), returned), "the user of the second attempt has a lease and must stay")

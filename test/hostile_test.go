@@ -20,15 +20,15 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// residentMax is how much memory the plugin may use after values of ten megabytes: it allows for a few
-// copies that are not yet collected.
+// residentMax is how much memory the plugin may use after values of ten megabytes: it allows for a
+// few copies that are not yet collected.
 const residentMax = 600 << 20
 
 // hostileRequest is a request that the plugin or the server must reject.
 type hostileRequest struct {
 	name, method, path, body string
-	// wants lists the acceptable statuses. Where 500 is one of them, the server itself rejects the request
-	// before the plugin receives it.
+	// wants lists the acceptable statuses. Where 500 is one of them, the server itself rejects the
+	// request before the plugin receives it.
 	wants []int
 }
 

@@ -353,7 +353,8 @@ func (e *iamEnv) revokes(leaseID string) bool {
 	return err == nil
 }
 
-// becomesFree reports whether the user of the set e2e becomes free. It waits until that or a failure.
+// becomesFree reports whether the user of the set e2e becomes free. It waits until that or a
+// failure.
 func (e *iamEnv) becomesFree() bool {
 	e.Helper()
 	require.Eventually(e, func() bool { return e.countOf("available")+e.countOf("broken") == 1 }, libraryPatience, 10*time.Millisecond)
@@ -374,8 +375,8 @@ func (e *iamEnv) writeTOTPRole(name string, mfa types.UserPoolMfaType) {
 	})
 }
 
-// writeRolesToCheck writes roles whose checks need all permissions: one with an authenticator, one whose
-// secret differs from the one that Cognito shows, and one with the name of a domain.
+// writeRolesToCheck writes roles whose checks need all permissions: one with an authenticator, one
+// whose secret differs from the one that Cognito shows, and one with the name of a domain.
 func (e *iamEnv) writeRolesToCheck() {
 	e.Helper()
 	e.writeTOTPRole("optional", types.UserPoolMfaTypeOptional)

@@ -63,7 +63,8 @@ func (e *env) readPath(path string) *api.Secret {
 	return secret
 }
 
-// TestSecretsOperatorContract checks what the Vault Secrets Operator 0.10 needs of each secret of the example.
+// TestSecretsOperatorContract checks what the Vault Secrets Operator 0.10 needs of each secret of
+// the example.
 func TestSecretsOperatorContract(t *testing.T) {
 	t.Parallel()
 	e := newKubernetesEnv(t)
@@ -83,8 +84,8 @@ func TestSecretsOperatorContract(t *testing.T) {
 	}
 }
 
-// requireStaticSemantics checks the fields by which the operator takes a secret for a static one and schedules the
-// next read. It reads again each second if one of them is missing.
+// requireStaticSemantics checks the fields by which the operator takes a secret for a static one
+// and schedules the next read. It reads again each second if one of them is missing.
 func requireStaticSemantics(t *testing.T, secret *api.Secret) {
 	t.Helper()
 	require.Empty(t, secret.LeaseID)
@@ -125,8 +126,8 @@ func requireField(t *testing.T, data map[string]any, name *regexp.Regexp) {
 	require.Fail(t, "no field of the answer matches "+name.String())
 }
 
-// TestSecretsOperatorKeepsTokensValid reads when the operator does: half a second after the ttl of the last answer whose fields in
-// the example had changed. It must never hold an expired token.
+// TestSecretsOperatorKeepsTokensValid reads when the operator does: half a second after the ttl of
+// the last answer whose fields in the example had changed. It must never hold an expired token.
 func TestSecretsOperatorKeepsTokensValid(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -169,7 +170,8 @@ func fields(secret *api.Secret, includes []*regexp.Regexp) map[string]string {
 	return found
 }
 
-// TestExternalSecretsContract checks what the generator and the CSI provider need: a read by GET without a lease, whose fields are text.
+// TestExternalSecretsContract checks what the generator and the CSI provider need: a read by GET
+// without a lease, whose fields are text.
 func TestExternalSecretsContract(t *testing.T) {
 	t.Parallel()
 	e := newKubernetesEnv(t)

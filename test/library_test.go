@@ -254,8 +254,8 @@ func requireDifferentUsers(t *testing.T, lent []*api.Secret) {
 	require.Len(t, slices.Compact(slices.Clone(names)), len(names), "no user has two holders: %v", names)
 }
 
-// TestLibraryInAgent lets the server's own agent borrow a user: a path with a parameter is a write. The
-// role's lease is short, so the agent has to borrow again.
+// TestLibraryInAgent lets the server's own agent borrow a user: a path with a parameter is a write.
+// The role's lease is short, so the agent has to borrow again.
 func TestLibraryInAgent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -281,8 +281,8 @@ func TestLibraryInAgent(t *testing.T) {
 	require.Len(t, e.Users(), 2)
 }
 
-// spoil does to a lent user of another pool what its holder and an administrator can do. Its holder signs
-// in by itself through another app client.
+// spoil does to a lent user of another pool what its holder and an administrator can do. Its holder
+// signs in by itself through another app client.
 func (e *env) spoil(poolID string, user map[string]any) {
 	e.Helper()
 	ctx := e.Context()
@@ -330,8 +330,8 @@ func (e *env) enrolAuthenticator(token *string) {
 	require.NoError(e, err)
 }
 
-// makeRichPool creates a pool whose users can have devices and authenticators, with the groups testers and
-// admins.
+// makeRichPool creates a pool whose users can have devices and authenticators, with the groups
+// testers and admins.
 func (e *env) makeRichPool() (poolID string) {
 	e.Helper()
 	poolID = e.MakePool(&cip.CreateUserPoolInput{DeviceConfiguration: &types.DeviceConfigurationType{}})

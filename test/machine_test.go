@@ -281,7 +281,8 @@ func TestEveryPathHasHelp(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecret uses all features and then searches the trace log and all read answers for secrets.
+// TestSecretsStaySecret uses all features and then searches the trace log and all read answers for
+// secrets.
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
 	e := newIsolatedEnv(t)

@@ -5,8 +5,8 @@
 // through a real server (Vault or OpenBao), against a Cognito emulator that it reaches over HTTP.
 //
 // An env is what one test has to itself: a mount on a server, and an emulator. Most tests share one
-// server; a test that kills or reloads something starts its own. Package leakscan searches everything
-// that all of them left behind for secrets, when the last test has ended.
+// server; a test that kills or reloads something starts its own. Package leakscan searches
+// everything that all of them left behind for secrets, when the last test has ended.
 package test
 
 import (
@@ -91,8 +91,8 @@ func startLeakscan(dir string) (*leakscan.Recorder, error) {
 	return leakscan.New(dir)
 }
 
-// reportLeaks searches for all secrets of the run, prints and counts the result, and returns an error
-// if one was found. All servers must have stopped.
+// reportLeaks searches for all secrets of the run, prints and counts the result, and returns an
+// error if one was found. All servers must have stopped.
 func reportLeaks() error {
 	report, err := leaks.Scan()
 	if err != nil || report.Secrets == 0 {

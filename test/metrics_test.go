@@ -178,8 +178,8 @@ func monitoring(t *testing.T, dir, name string, values map[string]string) string
 	return path
 }
 
-// newMonitoredEnv is an env at cognito/, as the examples have it, on a server with metrics of its own. Prometheus scrapes
-// both with a token that has the policy of the example.
+// newMonitoredEnv is an env at cognito/, as the examples have it, on a server with metrics of its
+// own. Prometheus scrapes both with a token that has the policy of the example.
 func newMonitoredEnv(t *testing.T) (*env, *prometheus) {
 	t.Helper()
 	needsCommands(t, "prometheus", "promtool")
@@ -204,7 +204,8 @@ func newMonitoredEnv(t *testing.T) (*env, *prometheus) {
 	return e.env, startPrometheus(t, config)
 }
 
-// TestPrometheus lets a real Prometheus scrape a real server with the configuration of examples/monitoring.
+// TestPrometheus lets a real Prometheus scrape a real server with the configuration of
+// examples/monitoring.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	e, p := newMonitoredEnv(t)

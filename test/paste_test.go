@@ -28,7 +28,8 @@ type page struct {
 	pasted map[string]bool
 }
 
-// openPage reads a document of docs/, in which every block of commands but the first unnamed ones must have a name.
+// openPage reads a document of docs/, in which every block of commands but the first unnamed ones
+// must have a name.
 func openPage(t *testing.T, name string, unnamed int) *page {
 	t.Helper()
 	path := filepath.Join("../docs", name)
@@ -51,7 +52,8 @@ func (p *page) requireAllPasted(t *testing.T) {
 	}
 }
 
-// terminal is where a reader pastes: a directory and a shell that finds vault and an aws that calls the emulator.
+// terminal is where a reader pastes: a directory and a shell that finds vault and an aws that calls
+// the emulator.
 type terminal struct {
 	env   *env
 	page  *page
@@ -66,8 +68,8 @@ type terminal struct {
 // keepVariables lets blocks use the variables that the blocks before them set, as in one terminal.
 func (t *terminal) keepVariables() { t.saved = filepath.Join(t.dir, ".variables") }
 
-// awsWrapper calls the real AWS CLI with the emulator in the place of AWS. The commands of AWS Secrets Manager, which the
-// emulator does not have, are answered from a file.
+// awsWrapper calls the real AWS CLI with the emulator in the place of AWS. The commands of AWS
+// Secrets Manager, which the emulator does not have, are answered from a file.
 const awsWrapper = `#!/bin/sh
 if [ "$1" = secretsmanager ]; then
     echo "$2" >>"%[1]s/secretsmanager.log"
@@ -80,7 +82,8 @@ fi
 exec "%[2]s" --endpoint-url "%[3]s" "$@"
 `
 
-// newTerminal opens a terminal for the commands of a page. It skips the test if a command that they need is missing.
+// newTerminal opens a terminal for the commands of a page. It skips the test if a command that they
+// need is missing.
 func newTerminal(e *env, p *page) *terminal {
 	e.Helper()
 	needsCommands(e.T, "bash", "aws", "jq", "curl")

@@ -23,8 +23,8 @@ type pathRequest struct {
 	data         map[string]any
 }
 
-// pathRequests returns requests for every path of the engine, in an order in which each finds what it
-// needs. user is a user that the role ci issued.
+// pathRequests returns requests for every path of the engine, in an order in which each finds what
+// it needs. user is a user that the role ci issued.
 func (e *env) pathRequests(user *api.Secret) []pathRequest {
 	e.Helper()
 	account := map[string]any{
@@ -79,8 +79,8 @@ func (e *env) issuedID(role string) (id string) {
 	return id
 }
 
-// requestEveryPath sends a request to every path of the engine, and returns how many succeeded. It fails
-// if a documented path has no request here. The mount is configured again afterwards.
+// requestEveryPath sends a request to every path of the engine, and returns how many succeeded. It
+// fails if a documented path has no request here. The mount is configured again afterwards.
 func (e *env) requestEveryPath() int {
 	e.Helper()
 	e.addUser("ann")
@@ -139,8 +139,8 @@ func (e *env) trySend(r pathRequest) error {
 	return response.Body.Close()
 }
 
-// documentedPaths returns the paths of the mount in the server's OpenAPI document, with parameters in
-// braces.
+// documentedPaths returns the paths of the mount in the server's OpenAPI document, with parameters
+// in braces.
 func (e *env) documentedPaths() []string {
 	e.Helper()
 	document, err := e.client.Logical().ReadWithContext(e.Context(), "sys/internal/specs/openapi")

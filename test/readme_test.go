@@ -24,8 +24,8 @@ import (
 
 var readmeBlock = regexp.MustCompile("(?s)\n## ([^\n]+)\n|```sh\n(.*?)```")
 
-// readmeScript returns the first block of commands under a heading of README.md, with the given values
-// in place of the ones that the reader has to replace.
+// readmeScript returns the first block of commands under a heading of README.md, with the given
+// values in place of the ones that the reader has to replace.
 func readmeScript(t *testing.T, heading string, values map[string]string) string {
 	t.Helper()
 	return replaced(t, readmeScripts(t, heading)[0], values)
@@ -147,8 +147,9 @@ func (e *exampleEnv) writeSecret(dir, name, secret string) {
 	require.NoError(e, os.WriteFile(filepath.Join(dir, name), []byte(secret+"\n"), 0o600))
 }
 
-// pasteBlock pastes a whole block into a shell on a pseudo-terminal. A command that reads its standard
-// input swallows the rest, and with it the line that proves that the shell read all of the block.
+// pasteBlock pastes a whole block into a shell on a pseudo-terminal. A command that reads its
+// standard input swallows the rest, and with it the line that proves that the shell read all of the
+// block.
 func (e *exampleEnv) pasteBlock(dir, block string) {
 	e.Helper()
 	const wholeBlock = "whole-block-was-read"

@@ -148,8 +148,8 @@ func TestRootConfig(t *testing.T) {
 // deleteOldKeyLimit bounds how long a rotation may leave the old key: a few roll-backs.
 const deleteOldKeyLimit = 5 * time.Minute
 
-// TestRootRotationDies kills the plugin in the middle of a rotation. The roll-back leaves one key that
-// works.
+// TestRootRotationDies kills the plugin in the middle of a rotation. The roll-back leaves one key
+// that works.
 func TestRootRotationDies(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"CreateAccessKey", "GetCallerIdentity", "DescribeUserPool", "DeleteAccessKey"} {

@@ -26,8 +26,8 @@ import (
 
 const runbooksKey, runbooksSecret = "AKIARUNBOOKS00000001", "hush-runbooks-key"
 
-// newRunbooksEnv is what docs/runbooks.md describes: the roles ci-user and machine and the static role ann at cognito/, with
-// a terminal.
+// newRunbooksEnv is what docs/runbooks.md describes: the roles ci-user and machine and the static
+// role ann at cognito/, with a terminal.
 func newRunbooksEnv(t *testing.T, p *page) (*env, *terminal) {
 	t.Helper()
 	e := newBareEnvWith(t, sandbox.VaultOptions{Config: telemetry}).env
@@ -48,7 +48,8 @@ func (t *terminal) requireIn(block, want string) {
 	require.Contains(t.env, t.paste(block), want, "%s: %s", t.page.path, block)
 }
 
-// TestRunbooks breaks what each section of docs/runbooks.md is about, pastes its commands, and looks whether it works again.
+// TestRunbooks breaks what each section of docs/runbooks.md is about, pastes its commands, and
+// looks whether it works again.
 func TestRunbooks(t *testing.T) {
 	t.Parallel()
 	p := openPage(t, "runbooks.md", 1) // the first block says what the variables are
@@ -184,8 +185,8 @@ func TestRunbookOfLostPool(t *testing.T) {
 	require.NotEmpty(t, e.read("static-creds/ann").Data["password"])
 }
 
-// TestIrrevocableLeases takes the plugin away from Vault, which gives a lease up at once then, and looks for the alert.
-// With the plugin back, the runbook ends the lease.
+// TestIrrevocableLeases takes the plugin away from Vault, which gives a lease up at once then, and
+// looks for the alert. With the plugin back, the runbook ends the lease.
 func TestIrrevocableLeases(t *testing.T) {
 	t.Parallel()
 	needsCommands(t, "promtool")
@@ -218,7 +219,8 @@ func TestIrrevocableLeases(t *testing.T) {
 	require.Empty(t, e.Users())
 }
 
-// requireIrrevocableAlert lets promtool say whether the alert of the example fires if the server's own metric stays as it is.
+// requireIrrevocableAlert lets promtool say whether the alert of the example fires if the server's
+// own metric stays as it is.
 func requireIrrevocableAlert(e *env, fires bool) {
 	e.Helper()
 	metric := regexp.MustCompile(`(?m)^vault_expire_num_irrevocable_leases ([0-9.]+)$`)
@@ -325,7 +327,8 @@ func (e *env) setPassword(username, password string) {
 	require.NoError(e, err)
 }
 
-// TestEveryRunbookIsPasted sees to it that no block of docs/runbooks.md is left out by all of the tests above.
+// TestEveryRunbookIsPasted sees to it that no block of docs/runbooks.md is left out by all of the
+// tests above.
 func TestEveryRunbookIsPasted(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("runbooks_test.go")

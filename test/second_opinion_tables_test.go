@@ -100,7 +100,8 @@ var differences = map[string]difference{
 	},
 }
 
-// openPoint is a question that AWS's documentation leaves open or answers twice. The emulator had to choose.
+// openPoint is a question that AWS's documentation leaves open or answers twice. The emulator had
+// to choose.
 type openPoint struct {
 	probe
 	chosen string
@@ -170,7 +171,8 @@ func (b *prober) grant(client app, secret, scope string) int {
 	return resp.StatusCode
 }
 
-// secondSecret adds a secret to an app client, and returns the id of the first and the value of the second.
+// secondSecret adds a secret to an app client, and returns the id of the first and the value of the
+// second.
 func (b *prober) secondSecret(client app) (firstID, second string) {
 	b.Helper()
 	firstID = b.secretIDs(client)[0]

@@ -38,7 +38,8 @@ type difference struct {
 	says string
 }
 
-// prober is what a probe uses: a fixture, and a client that never retries, so that failures are visible.
+// prober is what a probe uses: a fixture, and a client that never retries, so that failures are
+// visible.
 type prober struct {
 	*builder
 	has *fixture

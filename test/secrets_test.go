@@ -95,8 +95,8 @@ func TestAuditShowsSecretsAsHashesOnly(t *testing.T) {
 	e.requireHashed(e.audited("request", "roles/machine")[0].Request.Data["app_client_secret"], e.Seed.M2MClientSecret)
 }
 
-// TestSecretsOfTheWrongTypeAreNotRepeated sends secrets inside values that the SDK cannot convert to a
-// string. The SDK's own error would repeat them.
+// TestSecretsOfTheWrongTypeAreNotRepeated sends secrets inside values that the SDK cannot convert
+// to a string. The SDK's own error would repeat them.
 func TestSecretsOfTheWrongTypeAreNotRepeated(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -120,8 +120,8 @@ func TestSecretsOfTheWrongTypeAreNotRepeated(t *testing.T) {
 	}
 }
 
-// TestLeakscanKnowsEverySecret shows that the scan searches for the secrets that exist. Otherwise it
-// would find nothing because it searches for nothing.
+// TestLeakscanKnowsEverySecret shows that the scan searches for the secrets that exist. Otherwise
+// it would find nothing because it searches for nothing.
 func TestLeakscanKnowsEverySecret(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -155,8 +155,8 @@ func TestLeakscanKnowsEverySecret(t *testing.T) {
 	}
 }
 
-// TestLeakscanRecordsAnswers shows that the scan searches errors and answers that must not hold a secret,
-// and not the answers whose purpose is to return one.
+// TestLeakscanRecordsAnswers shows that the scan searches errors and answers that must not hold a
+// secret, and not the answers whose purpose is to return one.
 func TestLeakscanRecordsAnswers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -109,11 +109,12 @@ func TestStaticRoles(t *testing.T) {
 	})
 }
 
-// TestPluginDiesInARotation kills the plugin in every call of a rotation, before Cognito receives the call
-// and after Cognito has done it but not answered.
+// TestPluginDiesInARotation kills the plugin in every call of a rotation, before Cognito receives
+// the call and after Cognito has done it but not answered.
 func TestPluginDiesInARotation(t *testing.T) {
 	t.Parallel()
-	// A lost sign-in counts against the limit of two wrong ones within 15 minutes, so each has its own user.
+	// A lost sign-in counts against the limit of two wrong ones within 15 minutes, so each has its
+	// own user.
 	roles := map[string][]string{
 		"ann":    {"AdminSetUserPassword"},
 		"abe":    {"AdminInitiateAuth"},
@@ -149,17 +150,17 @@ func TestPluginDiesInARotation(t *testing.T) {
 	}
 }
 
-// staticCredsHold reports whether static-creds returns a value that works, or warns that the value is in
-// doubt: the result of an interrupted change is unknown until the engine's next attempt.
+// staticCredsHold reports whether static-creds returns a value that works, or warns that the value
+// is in doubt: the result of an interrupted change is unknown until the engine's next attempt.
 func (e *env) staticCredsHold(role string) bool {
 	e.Helper()
 	warnings := e.read("static-creds/" + role).Warnings
 	return e.staticCredsWork(role) || strings.Contains(strings.Join(warnings, "\n"), "is in doubt")
 }
 
-// rotateAfterCrash rotates a static role and reports whether it did. For a self-managed role the engine
-// may refuse, because the lost sign-in and the one that tried the other password used up the limit of
-// wrong sign-ins.
+// rotateAfterCrash rotates a static role and reports whether it did. For a self-managed role the
+// engine may refuse, because the lost sign-in and the one that tried the other password used up the
+// limit of wrong sign-ins.
 func (e *env) rotateAfterCrash(role string, selfManaged bool) bool {
 	e.Helper()
 	_, err := e.client.Logical().WriteWithContext(e.Context(), e.mount+"/rotate-role/"+role, nil)
@@ -210,7 +211,8 @@ func (e *env) ownPasswordSelfManaged(name, username, password string) {
 	})
 }
 
-// TestReadersDuringRotations reads continuously, as services do, while values rotate as fast as possible.
+// TestReadersDuringRotations reads continuously, as services do, while values rotate as fast as
+// possible.
 func TestReadersDuringRotations(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -241,8 +243,8 @@ func TestReadersDuringRotations(t *testing.T) {
 	}
 }
 
-// TestVaultAgentFollowsRotations lets the server's own agent keep a password in a file while it rotates on
-// schedule.
+// TestVaultAgentFollowsRotations lets the server's own agent keep a password in a file while it
+// rotates on schedule.
 func TestVaultAgentFollowsRotations(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -53,14 +53,14 @@ type storm struct {
 	ends time.Time
 }
 
-// TestStorm ends all leases at once, with AWS's default quotas and the default limits of a mount. No
-// revocation may need a second attempt, AWS may throttle hardly any call, and every read is served
-// meanwhile, as fast as if only one other client were reading.
+// TestStorm ends all leases at once, with AWS's default quotas and the default limits of a mount.
+// No revocation may need a second attempt, AWS may throttle hardly any call, and every read is
+// served meanwhile, as fast as if only one other client were reading.
 //
-// The quotas, the limits, the server's 200 workers, the 90 seconds of an attempt and the pause before
-// the next one are real, and 180 leases occupy all workers that one mount may use. So an attempt takes
-// as long as it would among any number of leases. Only the duration of the storm is shorter in the short
-// run. The tests of the limiters go through 50,000 leases with a fake clock.
+// The quotas, the limits, the server's 200 workers, the 90 seconds of an attempt and the pause
+// before the next one are real, and 180 leases occupy all workers that one mount may use. So an
+// attempt takes as long as it would among any number of leases. Only the duration of the storm is
+// shorter in the short run. The tests of the limiters go through 50,000 leases with a fake clock.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(s *storm){
@@ -189,7 +189,8 @@ func (s *storm) left() (n int) {
 	return n
 }
 
-// makeUsersWhileItLasts creates one user after the other, each in two groups, until the storm is over.
+// makeUsersWhileItLasts creates one user after the other, each in two groups, until the storm is
+// over.
 func (s *storm) makeUsersWhileItLasts() (usernames []string, slowest time.Duration) {
 	s.Helper()
 	for patience := time.Now().Add(stormPatience); s.left() > 0 && time.Now().Before(patience); {
@@ -201,8 +202,8 @@ func (s *storm) makeUsersWhileItLasts() (usernames []string, slowest time.Durati
 	return usernames, slowest
 }
 
-// requireCalm checks that no revocation was retried and hardly any call was throttled. Calls below a quota
-// can still exceed it when a machine stalls for seconds and then sends all of them at once.
+// requireCalm checks that no revocation was retried and hardly any call was throttled. Calls below
+// a quota can still exceed it when a machine stalls for seconds and then sends all of them at once.
 func (s *storm) requireCalm() (throttled int) {
 	s.Helper()
 	require.NotContains(s, s.vault.LogText(), "failed to revoke lease")
@@ -215,9 +216,10 @@ func (s *storm) requireCalm() (throttled int) {
 	return throttled
 }
 
-// requireFair checks that no user waited for all revocations that were queued before it. In order of
-// arrival, that would be as many as the server has workers. If reads get every second slot, the two groups
-// of a user wait for two or three. The bound between the two allows for machines that stall.
+// requireFair checks that no user waited for all revocations that were queued before it. In order
+// of arrival, that would be as many as the server has workers. If reads get every second slot, the
+// two groups of a user wait for two or three. The bound between the two allows for machines that
+// stall.
 func (s *storm) requireFair(made []string) (overtook int) {
 	s.Helper()
 	calls := s.Calls()

@@ -28,8 +28,8 @@ import (
 // pathParameter matches a parameter in a path of an OpenAPI document.
 var pathParameter = regexp.MustCompile(`\{[^}]+\}`)
 
-// apiPaths returns the documented paths of the mount, with an existing name in place of every parameter,
-// and the HTTP methods of each.
+// apiPaths returns the documented paths of the mount, with an existing name in place of every
+// parameter, and the HTTP methods of each.
 func (e *env) apiPaths() map[string][]string {
 	e.Helper()
 	document, err := e.client.Logical().ReadWithContext(e.Context(), "sys/internal/specs/openapi")
@@ -204,8 +204,8 @@ func TestProxiesCarryNothingInTheClear(t *testing.T) {
 	})
 }
 
-// TestMlock runs a server that locks its memory and lets its plugins do so, as in production, and one that
-// does not.
+// TestMlock runs a server that locks its memory and lets its plugins do so, as in production, and
+// one that does not.
 func TestMlock(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/status"); err != nil {

@@ -14,8 +14,8 @@ import (
 
 const tutorialKey = "AKIATUTORIAL00000001"
 
-// TestTutorial pastes docs/tutorial.md. The blocks that create and delete the IAM user have no name and are
-// not run: the emulator has no such operations.
+// TestTutorial pastes docs/tutorial.md. The blocks that create and delete the IAM user have no name
+// and are not run: the emulator has no such operations.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	p := openPage(t, "tutorial.md", 2)

@@ -53,7 +53,8 @@ func TestUpgradePage(t *testing.T) {
 	p.requireAllPasted(t)
 }
 
-// newVersionedEnv starts a server whose mount runs the plugin in a version that is registered as such.
+// newVersionedEnv starts a server whose mount runs the plugin in a version that is registered as
+// such.
 func newVersionedEnv(t *testing.T, dir string) *env {
 	t.Helper()
 	content, err := os.ReadFile(binaries.plugin)

@@ -41,7 +41,8 @@ import (
 )
 
 const (
-	// olderName is the name of the 2021 plugin: of its binary, and so of its catalog entry, and of the mount.
+	// olderName is the name of the 2021 plugin: of its binary, and so of its catalog entry, and of
+	// the mount.
 	olderName = "cognito"
 	// olderVersion is chosen by the operator, because the 2021 plugin reports no version.
 	olderVersion = "v0.0.1"
@@ -72,8 +73,8 @@ func buildPlugins(t *testing.T) plugins {
 	return plugins{dir, strings.TrimSpace(string(version)), map[string]string{olderName: sumOf(t, older), newFile: sumOf(t, newer)}}
 }
 
-// upgrade is an env whose mount is served by the 2021 plugin first. That plugin stored no endpoints, so
-// the emulator is reached under the host names of AWS.
+// upgrade is an env whose mount is served by the 2021 plugin first. That plugin stored no
+// endpoints, so the emulator is reached under the host names of AWS.
 type upgrade struct {
 	*env
 	plugins
@@ -537,8 +538,9 @@ func upgradeIncompleteRoles(t *testing.T, u *upgrade) {
 	})
 }
 
-// inPlaceOfAWS makes an emulator answer under the host name of Cognito's API. Processes with the returned
-// environment use a proxy that leads all of AWS to the emulator, and trust a certificate for that name.
+// inPlaceOfAWS makes an emulator answer under the host name of Cognito's API. Processes with the
+// returned environment use a proxy that leads all of AWS to the emulator, and trust a certificate
+// for that name.
 func inPlaceOfAWS(t *testing.T, emulatorURL string) (env []string) {
 	t.Helper()
 	emulator, err := url.Parse(emulatorURL)

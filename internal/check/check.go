@@ -3,9 +3,10 @@
 
 // Package check finds what would stop a role from working.
 //
-// A subject (User, Machine, Issuer, Member, Library, StaticPassword, StaticSecret) is plain values: what a
-// role says and what it would issue. Its Run method reads the user pool and returns findings, in a
-// fixed order. A check changes nothing at Cognito and signs in no user. A finding holds no secret.
+// A subject (User, Machine, Issuer, Member, Library, StaticPassword, StaticSecret) is plain values:
+// what a role says and what it would issue. Its Run method reads the user pool and returns
+// findings, in a fixed order. A check changes nothing at Cognito and signs in no user. A finding
+// holds no secret.
 //
 // The package imports internal/cognito only; it knows neither Vault nor how roles are stored.
 package check
@@ -67,8 +68,8 @@ func skipped(name, because string) Finding {
 }
 
 // lookupFailed returns a finding for a value that could not be read. It is a failure only if AWS
-// said that the object does not exist or that the request is invalid. The remedy is for a wrong name:
-// other refusals say themselves what they are about.
+// said that the object does not exist or that the request is invalid. The remedy is for a wrong
+// name: other refusals say themselves what they are about.
 func lookupFailed(name string, err error, remedy string) Finding {
 	detail := sentence(err.Error())
 	if action := cognito.DeniedAction(err); action != "" {

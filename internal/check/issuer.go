@@ -36,8 +36,8 @@ type issuerCheck struct {
 	clients Result[int]
 }
 
-// Run compares the role with its user pool. It creates and deletes no app client, so whether IAM allows
-// that is not compared.
+// Run compares the role with its user pool. It creates and deletes no app client, so whether IAM
+// allows that is not compared.
 func (i Issuer) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	if pool == nil {
 		return []Finding{skipped("user_pool", "role")}
@@ -71,7 +71,8 @@ func (c *issuerCheck) read(ctx context.Context, aws AWS, pool Pool) {
 	r.wait()
 }
 
-// resourceServer returns the identifier of a scope's resource server, or "" for a scope of no server.
+// resourceServer returns the identifier of a scope's resource server, or "" for a scope of no
+// server.
 func resourceServer(scope string) string { return scope[:max(0, strings.LastIndex(scope, "/"))] }
 
 func (c *issuerCheck) checkScopes() Finding {

@@ -28,7 +28,8 @@ type Library struct {
 	Broken map[string]string
 }
 
-// Run compares the set with its user pool, and reports users that are not free. It signs in no user.
+// Run compares the set with its user pool, and reports users that are not free. It signs in no
+// user.
 func (l Library) Run(ctx context.Context, aws AWS, pool Pool) []Finding {
 	role := l.Role.read(ctx, aws, pool)
 	return append(role.findings(), checkPasskeys(role.rules), checkRecovery(role.rules), l.checkUsers())

@@ -19,8 +19,8 @@ const (
 // errLinkLocal is the error for a domain or endpoint that resolves to a link-local address.
 var errLinkLocal = errors.New("link-local addresses are not allowed")
 
-// hostServicesIPv6 has the addresses of AWS's services on each host, which are not link-local: those of
-// instance metadata, of EKS Pod Identity, and others.
+// hostServicesIPv6 has the addresses of AWS's services on each host, which are not link-local:
+// those of instance metadata, of EKS Pod Identity, and others.
 var hostServicesIPv6 = netip.MustParsePrefix("fd00:ec2::/32")
 
 // newDialer returns a dialer that refuses link-local addresses, whatever name resolved to them: the

@@ -271,7 +271,8 @@ func (p *Pool) ScopesOf(ctx context.Context, identifier string) ([]string, error
 	return scopes, nil
 }
 
-// CountAppClients counts the app clients of the pool, and ends with the first page that has more than most.
+// CountAppClients counts the app clients of the pool, and ends with the first page that has more
+// than most.
 func (p *Pool) CountAppClients(ctx context.Context, most int) (count int, err error) {
 	pages := cip.NewListUserPoolClientsPaginator(p.api, &cip.ListUserPoolClientsInput{
 		UserPoolId: &p.target.UserPoolID, MaxResults: aws.Int32(pageSize),

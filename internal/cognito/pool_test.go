@@ -42,7 +42,8 @@ func newFixture(t *testing.T, maxRetries int) *fixture {
 	return f
 }
 
-// settings give all limits, the default ones, so that no quotas are read between the calls of a test.
+// settings give all limits, the default ones, so that no quotas are read between the calls of a
+// test.
 func (f *fixture) settings(maxRetries int, timeout time.Duration) cognito.Settings {
 	return cognito.Settings{
 		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", CognitoEndpoint: f.Seed.Domain, STSEndpoint: f.Seed.Domain, IAMEndpoint: f.Seed.Domain,

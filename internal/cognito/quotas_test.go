@@ -177,7 +177,8 @@ func TestLimitsAreOfAccountsAndRegions(t *testing.T) {
 	}
 }
 
-// TestLimitsOfTheOwnAccount is about a role of the account that the engine's own credentials belong to.
+// TestLimitsOfTheOwnAccount is about a role of the account that the engine's own credentials belong
+// to.
 func TestLimitsOfTheOwnAccount(t *testing.T) {
 	own := cognito.Target{Region: "eu-west-1"}
 	role := cognito.Target{Region: "eu-west-1", AssumeRoleARN: "arn:aws:iam::123456789012:role/a"}

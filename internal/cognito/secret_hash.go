@@ -14,8 +14,8 @@ type AppClient struct {
 	ID, Secret string
 }
 
-// secretHash returns the SECRET_HASH of a call that sends this username. A call
-// of a public client must not have one.
+// secretHash returns the SECRET_HASH of a call that sends this username. A call of a public client
+// must not have one.
 // https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html#cognito-user-pools-computing-secret-hash
 func (c AppClient) secretHash(username string) string {
 	mac := hmac.New(sha256.New, []byte(c.Secret))

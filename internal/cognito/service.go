@@ -117,8 +117,8 @@ type Service struct {
 	// assumesRoles is set once a role was assumed: only then may the engine's own
 	// account be counted twice.
 	assumesRoles atomic.Bool
-	// merged holds by region how the limiters call the account of the engine's own credentials, once
-	// they know it. It is written under merging.
+	// merged holds by region how the limiters call the account of the engine's own credentials,
+	// once they know it. It is written under merging.
 	merged  sync.Map
 	merging sync.Mutex
 	quotas  *quotaCache

@@ -48,7 +48,8 @@ type storm struct {
 	perSecond float64
 	// callsEach is how many calls end one user.
 	callsEach int
-	// creators make users meanwhile, one after the other, and rotators make calls in the background.
+	// creators make users meanwhile, one after the other, and rotators make calls in the
+	// background.
 	creators, rotators int
 
 	limiters *ratelimit.Limiters
@@ -90,7 +91,8 @@ func (s *storm) run(t *testing.T) stormResult {
 	return s.result
 }
 
-// revokeAll does as Vault does: a queue, a number of workers, and another attempt later for what failed.
+// revokeAll does as Vault does: a queue, a number of workers, and another attempt later for what
+// failed.
 func (s *storm) revokeAll() {
 	queue := make(chan int, s.leases)
 	for range s.leases {
@@ -213,13 +215,15 @@ func (s *storm) joinGroups(ctx context.Context) error {
 	return work.wait()
 }
 
-// TestStorms lets all of Vault's workers meet the limits of a mount, as they do when many leases end at once. Nothing
-// is scaled down, because the clock is a fake one. No attempt fails, so that no lease comes nearer to being irrevocable,
-// and users are created meanwhile as fast as half of the slots allow.
+// TestStorms lets all of Vault's workers meet the limits of a mount, as they do when many leases
+// end at once. Nothing is scaled down, because the clock is a fake one. No attempt fails, so that
+// no lease comes nearer to being irrevocable, and users are created meanwhile as fast as half of
+// the slots allow.
 func TestStorms(t *testing.T) {
 	for name, c := range map[string]struct {
 		storm *storm
-		// took is the number of slots by the limit, and twice that when creates take every other slot.
+		// took is the number of slots by the limit, and twice that when creates take every other
+		// slot.
 		took time.Duration
 	}{
 		"revocations alone":                   {&storm{leases: 2_000, perSecond: 12.5, callsEach: 1}, 160 * time.Second},
@@ -247,8 +251,8 @@ func TestStorms(t *testing.T) {
 	}
 }
 
-// slowestFairCreate is how long a user takes at most if every second slot is for creates: its last group waits for
-// all groups of all others.
+// slowestFairCreate is how long a user takes at most if every second slot is for creates: its last
+// group waits for all groups of all others.
 func (s *storm) slowestFairCreate() time.Duration {
 	slots := float64(2 * createGroups * s.creators)
 	if s.rotators > 0 {
@@ -257,9 +261,10 @@ func (s *storm) slowestFairCreate() time.Duration {
 	return time.Duration(slots/s.perSecond*float64(time.Second)) + answerTime
 }
 
-// TestStormsUnderLowLimits has limits under which Vault's workers cannot all have a slot within the time of an attempt.
-// Attempts fail then, but no slot is lost: what takes longer is Vault's pause before the last attempt, and at most one
-// lease in a hundred fails so often that Vault gives up on it.
+// TestStormsUnderLowLimits has limits under which Vault's workers cannot all have a slot within the
+// time of an attempt. Attempts fail then, but no slot is lost: what takes longer is Vault's pause
+// before the last attempt, and at most one lease in a hundred fails so often that Vault gives up on
+// it.
 func TestStormsUnderLowLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		storm *storm

@@ -35,7 +35,8 @@ func (f *fixture) awaitOpen(operation string) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// requireDeletedLast checks that the user is gone, and was deleted after all other calls for it had ended.
+// requireDeletedLast checks that the user is gone, and was deleted after all other calls for it had
+// ended.
 func (f *fixture) requireDeletedLast() {
 	f.Helper()
 	require.Empty(f, f.Users())
@@ -68,7 +69,8 @@ func TestSiblingsThatHaveNotBegunAreNotStarted(t *testing.T) {
 	require.LessOrEqual(t, len(f.Calls().Of("AdminSetUserPassword")), 1, "no attempt is made for a user that will be deleted")
 }
 
-// TestIssueEndsWithItsContext is about callers that go away and mounts that end: the context is cancelled at some call.
+// TestIssueEndsWithItsContext is about callers that go away and mounts that end: the context is
+// cancelled at some call.
 func TestIssueEndsWithItsContext(t *testing.T) {
 	for _, operation := range []string{"AdminCreateUser", "AdminSetUserPassword", "AdminAddUserToGroup", "AdminInitiateAuth"} {
 		t.Run("a user is deleted if its context ends during "+operation, func(t *testing.T) {

@@ -94,7 +94,8 @@ func pluginDir(t *testing.T) string {
 	return dir
 }
 
-// fakeServer writes a shell script that answers "version" as a server does, and otherwise runs text.
+// fakeServer writes a shell script that answers "version" as a server does, and otherwise runs
+// text.
 func fakeServer(t *testing.T, text string) string {
 	t.Helper()
 	return script(t, "[ \"$1\" != version ] || { echo 'Vault v1.0.0'; exit; }\n"+text)

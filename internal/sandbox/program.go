@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// WriteProgram writes an executable file while no process is started: a new process would hold the file
-// open for a moment, and a file that is open for writing cannot be executed
+// WriteProgram writes an executable file while no process is started: a new process would hold the
+// file open for a moment, and a file that is open for writing cannot be executed
 // (https://go.dev/issue/22315).
 func WriteProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()

@@ -22,8 +22,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/counters"
 )
 
-// startWithPlugin starts a dev server with the test plugin mounted at "test", and returns it and the
-// process id of the plugin.
+// startWithPlugin starts a dev server with the test plugin mounted at "test", and returns it and
+// the process id of the plugin.
 func startWithPlugin(t *testing.T) (*Vault, int) {
 	t.Helper()
 	v, err := StartVault(t.Context(), VaultOptions{Binary: serverBinary(t), PluginDir: pluginDir(t)})

@@ -20,7 +20,8 @@ import (
 type options struct {
 	vault, plugin, emulator, log string
 	demo                         bool
-	// port is the server's; the emulator has the one after the next, because a server takes two. 0 means free ports.
+	// port is the server's; the emulator has the one after the next, because a server takes two. 0
+	// means free ports.
 	port int
 }
 

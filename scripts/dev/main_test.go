@@ -48,7 +48,8 @@ func TestDemo(t *testing.T) {
 	require.NotContains(t, out.String(), "\033", "no colours outside a terminal")
 }
 
-// serverExcept returns a server binary that runs a script for one command and is the real one otherwise.
+// serverExcept returns a server binary that runs a script for one command and is the real one
+// otherwise.
 func serverExcept(t *testing.T, vault, command, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vault")

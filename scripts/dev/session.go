@@ -25,13 +25,15 @@ import (
 // lineWidth is the number of characters of a line that are shown.
 const lineWidth = 80
 
-// The access key in the config belongs to a user of the emulator's IAM, so that the engine can rotate it.
+// The access key in the config belongs to a user of the emulator's IAM, so that the engine can
+// rotate it.
 const (
 	accessKeyID     = "AKIAEMULATOR"
 	secretAccessKey = "emulator"
 )
 
-// account is the existing user whose password the static role batch rotates, and whom the role elevate-batch puts into a group.
+// account is the existing user whose password the static role batch rotates, and whom the role
+// elevate-batch puts into a group.
 const account = "batch"
 
 // session is what runs during `make dev`.
@@ -73,7 +75,8 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 	return s, nil
 }
 
-// emulatorPort returns the port of the emulator beside a server with a port, which also takes the next one.
+// emulatorPort returns the port of the emulator beside a server with a port, which also takes the
+// next one.
 func emulatorPort(port int) int {
 	if port == 0 {
 		return 0
@@ -110,7 +113,8 @@ func (s *session) setUp(ctx context.Context, plugin string) error {
 	return nil
 }
 
-// setUpAWS creates what the engine finds in AWS: the IAM user of its access key, and the account of the static role.
+// setUpAWS creates what the engine finds in AWS: the IAM user of its access key, and the account of
+// the static role.
 func (s *session) setUpAWS(ctx context.Context) error {
 	key := control.AccessKey{User: "vault", ID: accessKeyID, Secret: secretAccessKey}
 	if err := control.New(s.emulator.Endpoint).PlantAccessKey(ctx, key); err != nil {
@@ -224,7 +228,8 @@ func (s *session) userExists(ctx context.Context, username string) (bool, error)
 	return err == nil, err
 }
 
-// cognito returns a client of the emulator with a key of its own, because the engine's may be rotated.
+// cognito returns a client of the emulator with a key of its own, because the engine's may be
+// rotated.
 func (s *session) cognito() *cognitoidentityprovider.Client {
 	return cognitoidentityprovider.New(cognitoidentityprovider.Options{
 		Region:       s.emulator.Seed.Region,
@@ -233,7 +238,8 @@ func (s *session) cognito() *cognitoidentityprovider.Client {
 	})
 }
 
-// tour returns the arguments of the commands that show everything, in an order in which all of them succeed.
+// tour returns the arguments of the commands that show everything, in an order in which all of them
+// succeed.
 func tour(lease string) []string {
 	return []string{
 		"read cognito/creds/ci-user",

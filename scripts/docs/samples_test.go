@@ -275,8 +275,8 @@ func replaceSample(document string, n int, answer map[string]any) string {
 	return document
 }
 
-// randomKey matches the ids of issued records and the usernames that the engine makes, which differ from
-// run to run.
+// randomKey matches the ids of issued records and the usernames that the engine makes, which differ
+// from run to run.
 var randomKey = regexp.MustCompile(`^(\d{8}-\d{4}-[a-z2-7]{4}-[a-z2-7]{12}|vault-.*[a-z2-7]{26}@.*)$`)
 
 // shapeOf is a value with types in the place of what differs from run to run:

@@ -1,8 +1,9 @@
 // Copyright (c) The vault-plugin-secrets-cognito authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Kubernetes checks manifests: custom resources against the published definitions of their operators, Kubernetes' own kinds
-// against their types. Unknown fields are errors. It prints one line for each object.
+// Kubernetes checks manifests: custom resources against the published definitions of their
+// operators, Kubernetes' own kinds against their types. Unknown fields are errors. It prints one
+// line for each object.
 //
 //	kubernetes FILE…
 package main

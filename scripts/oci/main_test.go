@@ -30,8 +30,8 @@ import (
 
 const (
 	version = "v1.2.3"
-	// binaryVariable and baoVariable name the environment variables with the paths of a built plugin and
-	// of OpenBao. make dist sets both.
+	// binaryVariable and baoVariable name the environment variables with the paths of a built
+	// plugin and of OpenBao. make dist sets both.
 	binaryVariable, baoVariable = "PLUGIN_BIN", "BAO_BIN"
 )
 

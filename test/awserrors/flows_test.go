@@ -153,7 +153,8 @@ func lostUser(m *mount) string {
 	return "the user is gone"
 }
 
-// rootKey makes the key of the config one of an IAM user, and a role whose pool a new key has to reach.
+// rootKey makes the key of the config one of an IAM user, and a role whose pool a new key has to
+// reach.
 func rootKey(m *mount) {
 	userRole(nil)(m)
 	m.PlantKey("vault", pluginKey, pluginSecret)

@@ -48,7 +48,8 @@ type clock struct {
 	now time.Time
 }
 
-// Now returns the time, which moves with each call: some of the engine's cached values must not be young for ever.
+// Now returns the time, which moves with each call: some of the engine's cached values must not be
+// young for ever.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +74,8 @@ func newMount(t *testing.T, maxRetries int) *mount {
 		"aws_access_key_id": pluginKey, "aws_secret_access_key": pluginSecret, "region": emulatortest.Region,
 		"cognito_endpoint": m.Seed.Domain, "sts_endpoint": m.Seed.Domain, "iam_endpoint": m.Seed.Domain,
 		"max_retries": maxRetries, "request_timeout": 30,
-		// Those that AWS raises are given, too, so that quotas are read by check/ only, and not in the background.
+		// Those that AWS raises are given, too, so that quotas are read by check/ only, and not in
+		// the background.
 		"rate_limits": map[string]any{
 			"UserPoolClientRead": 1000, "UserPoolClientUpdate": 1000, "UserUpdate": 1000, "UserAccountRecovery": 1000,
 			"UserAuthentication": 120, "UserCreation": 50, "UserRead": 120, "UserResourceRead": 50, "UserToken": 120,

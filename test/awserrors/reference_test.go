@@ -50,7 +50,8 @@ type observation struct {
 }
 
 // TestErrorReference lets each call of each flow answer each error that AWS documents for its
-// operation, once without and once with retries, and compares what the engine does with docs/errors.md.
+// operation, once without and once with retries, and compares what the engine does with
+// docs/errors.md.
 func TestErrorReference(t *testing.T) {
 	seen := &observations{}
 	t.Run("flows", func(t *testing.T) {
@@ -125,8 +126,8 @@ func (f flow) effectOf(t *testing.T, operation, code string, usual []string) eff
 	return e
 }
 
-// failures returns how many calls fail; 0 means all. A check makes the same call more than once at a time,
-// and which of them would fail is chance.
+// failures returns how many calls fail; 0 means all. A check makes the same call more than once at
+// a time, and which of them would fail is chance.
 func (f flow) failures() int {
 	if strings.HasPrefix(f.name, "`check/`") || strings.HasPrefix(f.name, "check/") {
 		return 0
@@ -145,8 +146,8 @@ func (f flow) isRetried(t *testing.T, operation, code string, usual []string) bo
 
 var undoing = []string{"AdminDeleteUser", "AdminDisableUser", "DeleteUserPoolClient", "AdminRemoveUserFromGroup", "DeleteUserPoolClientSecret", "DeleteAccessKey"}
 
-// undone returns the calls that undo something and that the flow does not make when all is well. Other
-// calls of the operation that failed are retries.
+// undone returns the calls that undo something and that the flow does not make when all is well.
+// Other calls of the operation that failed are retries.
 func undone(failed string, usual, calls []string) string {
 	var names []string
 	for _, name := range undoing {

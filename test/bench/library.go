@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// setSizes has the number of users of each library set by mount. A slice of the measurement lends most of
-// the users of the first mount.
+// setSizes has the number of users of each library set by mount. A slice of the measurement lends
+// most of the users of the first mount.
 var setSizes = map[string]int{engineMount: 500, watchedMount: 25}
 
 // ownedUsers is the number of users that stay: those of two static roles and of all library sets.
@@ -65,8 +65,8 @@ func (m *meter) checkOut(ctx context.Context, mount string, k kind) error {
 	return nil
 }
 
-// lendAll measures check-outs. What was lent is returned after each slice, without being measured and
-// with AWS close by.
+// lendAll measures check-outs. What was lent is returned after each slice, without being measured
+// and with AWS close by.
 func (m *meter) lendAll(ctx context.Context, slice, latency time.Duration) error {
 	for _, k := range lentKinds {
 		for _, clients := range crowds {

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// runAt returns a run in which the floor takes a millisecond and everything else its ideal times factor.
+// runAt returns a run in which the floor takes a millisecond and everything else its ideal times
+// factor.
 func runAt(factor float64) *results {
 	r := &results{Latency: 30 * time.Millisecond, Duration: time.Second, Requests: map[subject]*samples{}, Efforts: map[kind]effort{kindFloor: {Objects: 7}}}
 	for _, clients := range crowds {

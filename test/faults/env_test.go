@@ -35,8 +35,8 @@ const (
 
 var errPanicked = errors.New("the request panicked")
 
-// env is one cell of the matrix: a mount with a Cognito of its own, in which one fault happens, and what
-// it returned.
+// env is one cell of the matrix: a mount with a Cognito of its own, in which one fault happens, and
+// what it returned.
 type env struct {
 	*fixture
 	count *counters.Counter
@@ -225,8 +225,8 @@ func (e *env) callNames() []string {
 	return names
 }
 
-// dieAtCall lets the process die in its n-th call to AWS: no later call is made. The call itself has its
-// effect or not.
+// dieAtCall lets the process die in its n-th call to AWS: no later call is made. The call itself
+// has its effect or not.
 func (e *env) dieAtCall(n int, effect bool) {
 	e.T.Helper()
 	e.responsesLost = true

@@ -13,8 +13,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// otherErrors are the errors that AWS documents for the operations of other services than Cognito, but for
-// failures and throttles, which anyErrors has. Those of IAM and STS are as their service models declare them.
+// otherErrors are the errors that AWS documents for the operations of other services than Cognito,
+// but for failures and throttles, which anyErrors has. Those of IAM and STS are as their service
+// models declare them.
 var otherErrors = map[string][]string{
 	"CreateAccessKey":   {"LimitExceeded", "NoSuchEntity"},
 	"DeleteAccessKey":   {"LimitExceeded", "NoSuchEntity"},
@@ -27,7 +28,8 @@ var otherErrors = map[string][]string{
 	control.OperationToken: strings.Fields(`invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope`),
 }
 
-// documentedErrors returns the errors of an operation that AWS's model of Cognito declares, or otherErrors.
+// documentedErrors returns the errors of an operation that AWS's model of Cognito declares, or
+// otherErrors.
 func documentedErrors(operation string) []string {
 	if codes, ok := otherErrors[operation]; ok {
 		return codes
@@ -37,7 +39,8 @@ func documentedErrors(operation string) []string {
 	})
 }
 
-// trustedErrors say that there is nothing left to do. The engine trusts them, so false ones are not tried.
+// trustedErrors say that there is nothing left to do. The engine trusts them, so false ones are not
+// tried.
 var trustedErrors = map[string][]string{
 	"AdminDeleteUser":  {"UserNotFoundException", "ResourceNotFoundException"},
 	"AdminDisableUser": {"UserNotFoundException", "ResourceNotFoundException"},

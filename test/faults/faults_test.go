@@ -25,8 +25,8 @@ type operation struct {
 	name string
 	// prepare creates what the operation needs.
 	prepare func(e *env)
-	// run makes the request. It is called once with a fault, and again after the repair: then it must
-	// succeed.
+	// run makes the request. It is called once with a fault, and again after the repair: then it
+	// must succeed.
 	run func(e *env) error
 	// hangTimeout is longer where the engine waits for AWS also without a fault.
 	hangTimeout time.Duration
@@ -49,8 +49,8 @@ type fault struct {
 }
 
 // TestFaults injects one fault into every call of every operation. After one injected fault and
-// recovery: no orphaned user, every returned credential works, every lease can be revoked, no secret is
-// logged.
+// recovery: no orphaned user, every returned credential works, every lease can be revoked, no
+// secret is logged.
 func TestFaults(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", "") // the SDK reads one for every mount
 	for family, operations := range families() {
@@ -161,8 +161,8 @@ func (e *env) checkInvariants(o operation, f fault) {
 	e.checkTexts()
 }
 
-// faultsAtAWS returns the faults of the calls to AWS: each call fails in every way, once or with all
-// calls after it, or the process dies in it.
+// faultsAtAWS returns the faults of the calls to AWS: each call fails in every way, once or with
+// all calls after it, or the process dies in it.
 func faultsAtAWS(calls []string) []fault {
 	var faults []fault
 	for i, name := range calls {
@@ -182,8 +182,8 @@ func faultsAtAWS(calls []string) []fault {
 	return faults
 }
 
-// faultsOfMode returns the faults of one call that fails in one way. Before it there are other calls, some
-// of them of the same operation.
+// faultsOfMode returns the faults of one call that fails in one way. Before it there are other
+// calls, some of them of the same operation.
 func faultsOfMode(at, name string, sameBefore, before int, mode failureMode) []fault {
 	once, forGood := mode.fault, mode.fault
 	once.Operation, once.Skip, once.Times = name, sameBefore, 1
@@ -207,8 +207,8 @@ func faultsOfMode(at, name string, sameBefore, before int, mode failureMode) []f
 	})
 }
 
-// faultsAtStorage returns the faults of the calls to storage: each fails once, with all after it, or after
-// its effect; or the process dies before it, or before the response is sent.
+// faultsAtStorage returns the faults of the calls to storage: each fails once, with all after it,
+// or after its effect; or the process dies before it, or before the response is sent.
 func faultsAtStorage(calls []string) []fault {
 	var faults []fault
 	for i := range len(calls) + 1 {

@@ -27,8 +27,8 @@ const (
 	rootKey         = "AKIAROOT000000000000"
 )
 
-// fixture is a mount with an emulated Cognito, a role "ci" that issues users, a user for static roles,
-// and a clock that stands still until it is moved.
+// fixture is a mount with an emulated Cognito, a role "ci" that issues users, a user for static
+// roles, and a clock that stands still until it is moved.
 type fixture struct {
 	*backendtest.Mount
 	*emulatortest.Cognito

@@ -84,7 +84,8 @@ func (e *env) renew(lease *heldLease) error {
 	return err
 }
 
-// checkLeases requires that each returned user works, and that each lease can be renewed and revoked.
+// checkLeases requires that each returned user works, and that each lease can be renewed and
+// revoked.
 func (e *env) checkLeases() {
 	e.T.Helper()
 	for _, lease := range e.leases {
@@ -287,8 +288,8 @@ func (e *env) accepts(object *staticObject, value string) bool {
 	return err == nil
 }
 
-// checkStaticsAtOnce is for the moment of the repair: a returned value must work unless it is said to be
-// in doubt. A secret must work in any case, because two are valid at a time.
+// checkStaticsAtOnce is for the moment of the repair: a returned value must work unless it is said
+// to be in doubt. A secret must work in any case, because two are valid at a time.
 func (e *env) checkStaticsAtOnce() {
 	e.T.Helper()
 	for name, object := range e.statics {

@@ -24,8 +24,8 @@ import (
 const (
 	librarySet   = "library/e2e"
 	libraryUsers = "library/users/e2e/"
-	// libraryPatience is how long a cell waits for work behind a request. A fault may keep it from ever
-	// being complete.
+	// libraryPatience is how long a cell waits for work behind a request. A fault may keep it from
+	// ever being complete.
 	libraryPatience = 2 * time.Second
 )
 
@@ -71,8 +71,8 @@ func lends(size int) func(*env) {
 	}
 }
 
-// awaitLibrary waits until all users of the set are free or lent. It reads the storage without a trace in the
-// count of calls.
+// awaitLibrary waits until all users of the set are free or lent. It reads the storage without a
+// trace in the count of calls.
 func (e *env) awaitLibrary() error {
 	e.T.Helper()
 	var failure error
@@ -99,7 +99,8 @@ func eventually(condition func() bool) bool {
 	return true
 }
 
-// libraryIsDone reports whether all users of the set are free or lent. It returns the error of one that is not.
+// libraryIsDone reports whether all users of the set are free or lent. It returns the error of one
+// that is not.
 func (e *env) libraryIsDone() (bool, error) {
 	e.T.Helper()
 	entries := e.libraryEntries()
@@ -226,7 +227,8 @@ func libraries() []operation {
 	}
 }
 
-// checkLibrary requires that no user is lost, and that none is free with a password that somebody has seen.
+// checkLibrary requires that no user is lost, and that none is free with a password that somebody
+// has seen.
 func (e *env) checkLibrary() {
 	e.T.Helper()
 	if e.lending == nil {

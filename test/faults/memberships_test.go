@@ -17,13 +17,14 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// ownGroup is a group that the elevated user was in before any lease, and elevatedGroups are those of
-// role "ci", which names it, too.
+// ownGroup is a group that the elevated user was in before any lease, and elevatedGroups are those
+// of role "ci", which names it, too.
 const ownGroup = "testers"
 
 var elevatedGroups = []string{"admins", "oncall", ownGroup}
 
-// elevating prepares a role that puts a user into two groups that are new to it, and into one that is not.
+// elevating prepares a role that puts a user into two groups that are new to it, and into one that
+// is not.
 func elevating(more map[string]any) func(*env) {
 	return func(e *env) {
 		_, err := e.Admin.CreateGroup(e.T.Context(), &cip.CreateGroupInput{UserPoolId: &e.Seed.UserPoolID, GroupName: aws.String("oncall")})
@@ -122,7 +123,8 @@ func (e *env) checkMember(lease *heldLease) {
 	}
 }
 
-// checkMemberships requires that the user is in the group from before, and in no other without a lease.
+// checkMemberships requires that the user is in the group from before, and in no other without a
+// lease.
 func (e *env) checkMemberships() {
 	e.T.Helper()
 	if !e.elevates {

@@ -298,8 +298,8 @@ func staticRotations() []operation {
 	return operations
 }
 
-// besideForeign replaces the previous secret by one that the engine did not make, so that there is no
-// room for a new one.
+// besideForeign replaces the previous secret by one that the engine did not make, so that there is
+// no room for a new one.
 func besideForeign(e *env) {
 	e.own("x", aSecret, nil)
 	client := &cip.ListUserPoolClientSecretsInput{UserPoolId: &e.Seed.UserPoolID, ClientId: &e.Seed.M2MClientID}

@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAppClients checks the invariants of issued records with app clients: a living lease never loses
-// its app client, and none is left without a lease.
+// TestAppClients checks the invariants of issued records with app clients: a living lease never
+// loses its app client, and none is left without a lease.
 func TestAppClients(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newAppClients(rt)
@@ -52,7 +52,8 @@ func (m *appClients) breakable() []string {
 	return []string{"CreateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients"}
 }
 
-// listLate keeps new app clients out of Cognito's lists, for less long than the engine looks for them.
+// listLate keeps new app clients out of Cognito's lists, for less long than the engine looks for
+// them.
 func (m *appClients) listLate(rt *rapid.T) {
 	m.lag = rapid.SampledFrom([]time.Duration{0, 10 * time.Second, 20 * time.Minute, 5 * time.Hour, 20 * time.Hour}).Draw(rt, "lag")
 	m.cognito.SetLateClients(m.lag)
@@ -90,7 +91,8 @@ func (m *appClients) checkLiving(rt *rapid.T) {
 	}
 }
 
-// checkGone forgives what an unmount cannot find: an app client that is in no list for longer than it waits.
+// checkGone forgives what an unmount cannot find: an app client that is in no list for longer than
+// it waits.
 func (m *appClients) checkGone(rt *rapid.T, when string) {
 	leased := map[string]bool{}
 	for _, l := range m.leases {

@@ -28,7 +28,8 @@ const (
 type lease struct {
 	secret logical.Secret
 	role   string
-	// username, clientID, groups and existing, the groups from before, are those of the response, if it has them.
+	// username, clientID, groups and existing, the groups from before, are those of the response,
+	// if it has them.
 	username, clientID string
 	groups, existing   []string
 	// issued and expires are by the wall clock; timer is when the lease expires by the monotonic

@@ -61,8 +61,8 @@ func TestManyReadsAtOnce(t *testing.T) {
 	})
 }
 
-// TestStormsLeaveRoom makes a read while as many leases are revoked as Vault revokes at once, and revokes a lease while
-// as many reads wait.
+// TestStormsLeaveRoom makes a read while as many leases are revoked as Vault revokes at once, and
+// revokes a lease while as many reads wait.
 func TestStormsLeaveRoom(t *testing.T) {
 	const revocationsAtOnce, soon = 180, 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {

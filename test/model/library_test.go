@@ -21,8 +21,8 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// TestLibrary checks the invariants of library sets: no user has two holders, none is free with a password
-// or a session that somebody has seen, and none is lost.
+// TestLibrary checks the invariants of library sets: no user has two holders, none is free with a
+// password or a session that somebody has seen, and none is lost.
 func TestLibrary(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newLibrary(rt)

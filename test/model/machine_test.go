@@ -30,7 +30,8 @@ type subject interface {
 	// takeSnapshot and restoreSnapshot are called when storage is copied and was replaced.
 	takeSnapshot()
 	restoreSnapshot()
-	// checkLiving requires each living lease to have its object, and checkGone that no other object is left.
+	// checkLiving requires each living lease to have its object, and checkGone that no other object
+	// is left.
 	checkLiving(rt *rapid.T)
 	checkGone(rt *rapid.T, when string)
 }
@@ -42,7 +43,8 @@ type machine struct {
 	subject subject
 	// times are the TTLs of each role.
 	times map[string]ttls
-	// set is how far the clock was set in all, in both directions, and for how long the machine paused.
+	// set is how far the clock was set in all, in both directions, and for how long the machine
+	// paused.
 	set      time.Duration
 	snapshot *snapshot
 	// guessed says that the engine may have bounded a lease by more than the mount allows.

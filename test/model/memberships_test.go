@@ -21,9 +21,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
-// TestMemberships checks the invariants of leases that put users into groups, while administrators add
-// and remove memberships: what was there before a lease is never removed, what a living lease granted
-// is there, and nothing that a lease granted outlives the last lease.
+// TestMemberships checks the invariants of leases that put users into groups, while administrators
+// add and remove memberships: what was there before a lease is never removed, what a living lease
+// granted is there, and nothing that a lease granted outlives the last lease.
 func TestMemberships(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newMemberships(rt)
@@ -185,8 +185,8 @@ func (m *memberships) groupsOfRecord(entry string) []string {
 
 func (m *memberships) takeSnapshot() {}
 
-// restoreSnapshot judges memberships by the restored records: the engine takes what they do not grant
-// for what was there before, and removes what they grant.
+// restoreSnapshot judges memberships by the restored records: the engine takes what they do not
+// grant for what was there before, and removes what they grant.
 func (m *memberships) restoreSnapshot() {
 	for _, username := range memberNames {
 		for _, group := range memberGroups {
@@ -199,7 +199,8 @@ func (m *memberships) restoreSnapshot() {
 	}
 }
 
-// missing returns what a lease granted or found and is not there, although no administrator removed it.
+// missing returns what a lease granted or found and is not there, although no administrator removed
+// it.
 func (m *memberships) missing(id int) (groups []string) {
 	l := m.leases[id]
 	for _, group := range append(slices.Clone(l.groups), l.existing...) {

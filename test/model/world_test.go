@@ -57,8 +57,8 @@ func check(t *testing.T, property func(rt *rapid.T)) {
 	})
 }
 
-// fail ends a history. Details that differ from run to run, such as random usernames, are only logged: rapid shrinks a
-// history as long as it fails with the same text.
+// fail ends a history. Details that differ from run to run, such as random usernames, are only
+// logged: rapid shrinks a history as long as it fails with the same text.
 func fail(tb rapid.TB, what string, details ...any) {
 	tb.Helper()
 	tb.Logf("%s: %+v", what, details)
@@ -68,7 +68,8 @@ func fail(tb rapid.TB, what string, details ...any) {
 // stepsMin is how many steps a history has at least, until it shrinks.
 const stepsMin = 30
 
-// play makes random steps. The last draw lets a history shrink to less than stepsMin; by chance it never does.
+// play makes random steps. The last draw lets a history shrink to less than stepsMin; by chance it
+// never does.
 func play(rt *rapid.T, steps map[string]func(*rapid.T)) {
 	made := 0
 	counted := maps.Clone(steps)
@@ -84,7 +85,8 @@ func play(rt *rapid.T, steps map[string]func(*rapid.T)) {
 	}
 }
 
-// isInvalid reports whether a panic is the way in which rapid ends a history that it cannot continue.
+// isInvalid reports whether a panic is the way in which rapid ends a history that it cannot
+// continue.
 func isInvalid(failure any) bool { return fmt.Sprintf("%T", failure) == "rapid.invalidData" }
 
 // wait lets time pass in the bubble of a history, where that takes none.
