@@ -171,7 +171,7 @@ func newBackend(options Options) *backend {
 		kindMembership: b.endMembership,
 		kindLibrary:    b.endLibraryRecord,
 	}
-	b.periodicTasks = []periodicTask{b.rotateDue, b.tendLibraries, b.rotateRootWhenDue}
+	b.periodicTasks = []periodicTask{b.rotateDue, b.maintainLibraries, b.rotateRootWhenDue}
 	b.walRollbacks = map[string]walRollbackFunc{walKindRootKey: b.rollbackRootKey}
 	// The context of the factory ends when the factory returns.
 	b.lifetime, b.end = context.WithCancel(context.Background())

@@ -12,7 +12,7 @@ package backend
 //	the user is in the group   another record grants it   the new record
 //	no                         no                         grants it
 //	no, or yes                 yes                        grants it, too
-//	yes                        no                         notes it as one that existed before
+//	yes                        no                         records it as one that existed before
 //
 // Memberships that existed before are never removed. The end of a record removes the groups that it
 // grants and that no other record of the user grants: so the last of several leases removes them,

@@ -248,19 +248,19 @@ func getLibraryUser(ctx context.Context, s logical.Storage, set, id string) (*li
 func (b *backend) putLibraryUser(ctx context.Context, s logical.Storage, u *libraryUser) error {
 	u.Version = libraryUserVersion
 	if err := putJSON(ctx, s, u.key(), u); err != nil {
-		b.checkOuts.doubt(u.Set, u.ID, b.now())
+		b.checkOuts.invalidate(u.Set, u.ID, b.now())
 		return err
 	}
-	b.checkOuts.note(u)
+	b.checkOuts.update(u)
 	return nil
 }
 
 func (b *backend) deleteLibraryUser(ctx context.Context, s logical.Storage, u *libraryUser) error {
 	if err := s.Delete(ctx, u.key()); err != nil {
-		b.checkOuts.doubt(u.Set, u.ID, b.now())
+		b.checkOuts.invalidate(u.Set, u.ID, b.now())
 		return fmt.Errorf("deleting %q: %w", u.key(), err)
 	}
-	b.checkOuts.forget(u.Set, u.ID)
+	b.checkOuts.remove(u.Set, u.ID)
 	return nil
 }
 
@@ -425,10 +425,10 @@ func (b *backend) refitLibraries(ctx context.Context, req *logical.Request, role
 		return
 	}
 	for _, set := range sets {
-		b.checkOuts.lookAtAll(set, b.now())
+		b.checkOuts.scheduleAll(set, b.now())
 	}
 	if len(sets) > 0 {
-		b.tendSoon(req)
+		b.maintainSoon(req)
 	}
 }
 

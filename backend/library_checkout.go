@@ -137,8 +137,8 @@ func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
 		c.user = u
 		return true, nil
 	}
-	c.b.checkOuts.doubt(c.name, id, c.b.now())
-	c.b.tendSoon(c.req)
+	c.b.checkOuts.invalidate(c.name, id, c.b.now())
+	c.b.maintainSoon(c.req)
 	return false, err
 }
 
@@ -151,13 +151,13 @@ func (c *checkOut) lendUser(ctx context.Context) error {
 	defer attempt.done()
 	if err := c.signIn(lending); err != nil {
 		attempt.fail(lending, true, err, nil)
-		return c.judge(lending, err)
+		return c.handleRefusal(lending, err)
 	}
 	if err := c.lend(lending, attempt); err != nil {
 		// The user may be stored as lent. Without its record it is reset before it is lent again.
 		attempt.fail(lending, true, err, nil)
-		c.b.checkOuts.doubt(c.name, c.user.ID, c.b.now())
-		c.b.tendSoon(c.req)
+		c.b.checkOuts.invalidate(c.name, c.user.ID, c.b.now())
+		c.b.maintainSoon(c.req)
 		return err
 	}
 	c.creation = attempt
@@ -201,9 +201,9 @@ func (c *checkOut) signIn(ctx context.Context) error {
 	return nil
 }
 
-// judge decides what a refused sign-in says. If it is about the user, the user is reset, and
+// handleRefusal decides what a refused sign-in means. If it is about the user, the user is reset, and
 // another one is tried.
-func (c *checkOut) judge(ctx context.Context, refusal error) error {
+func (c *checkOut) handleRefusal(ctx context.Context, refusal error) error {
 	u := c.user
 	if !isWrongCredentials(refusal) && !cognito.IsChallenge(refusal) {
 		if u.TOTPSecret != "" { // the one-time code may be used up
@@ -217,8 +217,8 @@ func (c *checkOut) judge(ctx context.Context, refusal error) error {
 		return err
 	}
 	c.b.Logger().Warn("a user of a library set could not sign in and is reset", "library", c.name, "username", u.Username, "error", refusal)
-	c.b.checkOuts.lookAt(c.name, u.ID, c.b.now())
-	c.b.tendSoon(c.req)
+	c.b.checkOuts.schedule(c.name, u.ID, c.b.now())
+	c.b.maintainSoon(c.req)
 	if c.broken >= brokenUsersMax {
 		return roleError(c.set.Role, refusal)
 	}

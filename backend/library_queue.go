@@ -76,9 +76,9 @@ func (q *checkOutQueues) user(set, id string) *queuedUser {
 	return queue.users[id]
 }
 
-// note learns what was stored of a user. A user that became free goes to the first request that
+// update records what was stored of a user. A user that became free goes to the first request that
 // waits.
-func (q *checkOutQueues) note(u *libraryUser) {
+func (q *checkOutQueues) update(u *libraryUser) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	known := q.user(u.Set, u.ID)
@@ -92,23 +92,23 @@ func (q *checkOutQueues) note(u *libraryUser) {
 	q.of(u.Set).serve()
 }
 
-// doubt learns that it is not known what is stored of a user.
-func (q *checkOutQueues) doubt(set, id string, now time.Time) {
+// invalidate records that it is not known what is stored of a user.
+func (q *checkOutQueues) invalidate(set, id string, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	known := q.user(set, id)
 	known.state, known.wake = libraryUnknown, now
 }
 
-// lookAt makes the periodic task look at a user at a time.
-func (q *checkOutQueues) lookAt(set, id string, at time.Time) {
+// schedule makes the periodic task look at a user at a time.
+func (q *checkOutQueues) schedule(set, id string, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.user(set, id).wake = at
 }
 
-// lookAtAll makes the periodic task look at all users of a set.
-func (q *checkOutQueues) lookAtAll(set string, at time.Time) {
+// scheduleAll makes the periodic task look at all users of a set.
+func (q *checkOutQueues) scheduleAll(set string, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, known := range q.of(set).users {
@@ -116,13 +116,13 @@ func (q *checkOutQueues) lookAtAll(set string, at time.Time) {
 	}
 }
 
-func (q *checkOutQueues) forget(set, id string) {
+func (q *checkOutQueues) remove(set, id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.of(set).users, id)
 }
 
-// drop forgets a set that has no users any more. Requests that wait find that it is gone.
+// drop removes a set that has no users any more. Requests that wait find that it is gone.
 func (q *checkOutQueues) drop(set string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -146,7 +146,7 @@ func (q *checkOutQueues) beginLoad() (reloads int) {
 	return q.reloads
 }
 
-// endLoad notes that all was read, unless another node wrote meanwhile.
+// endLoad records that all was read, unless another node wrote meanwhile.
 func (q *checkOutQueues) endLoad(reloads int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -373,11 +373,11 @@ func (b *backend) loadLibraryUsers(ctx context.Context, s logical.Storage, set s
 		switch {
 		case err != nil:
 			b.Logger().Error("a user of a library set cannot be read; it is not lent", "library", set, "id", id, "error", err)
-			b.checkOuts.doubt(set, id, b.now().Add(unreadablePause))
+			b.checkOuts.invalidate(set, id, b.now().Add(unreadablePause))
 		case u == nil:
 		default:
-			b.checkOuts.note(u)
-			b.checkOuts.lookAt(set, id, b.now())
+			b.checkOuts.update(u)
+			b.checkOuts.schedule(set, id, b.now())
 		}
 	}
 	return nil

@@ -81,7 +81,7 @@ func (r *userReset) passwordPolicy() string {
 	return r.role.passwordPolicy(r.aws)
 }
 
-// dropBorrower forgets who has the user. The id of the check-out stays until the reset is complete.
+// dropBorrower clears who has the user. The id of the check-out stays until the reset is complete.
 func (u *libraryUser) dropBorrower() {
 	u.BorrowerEntityID, u.BorrowerToken = "", ""
 	u.CheckedOut, u.Due = time.Time{}, time.Time{}
@@ -273,8 +273,8 @@ func (r *userReset) replaceAuthenticator(ctx context.Context) (*cognito.TOTP, er
 	return r.pool.ResetTOTP(ctx, r.role.appClient(), login, r.role.ClientMetadata)
 }
 
-// finish stores that the user is free.
-func (r *userReset) finish(ctx context.Context) error {
+// setFree stores that the user is free.
+func (r *userReset) setFree(ctx context.Context) error {
 	u := r.user
 	u.State, u.Password, u.Pending = libraryAvailable, u.Pending, ""
 	u.Email = r.attributes[attributeEmail]

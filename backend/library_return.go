@@ -54,7 +54,7 @@ func (b *backend) resetLibraryUser(ctx context.Context, req *logical.Request, u 
 	err := b.tryResetLibraryUser(ctx, req, u)
 	if err != nil {
 		err = fmt.Errorf("library set %q: %w", u.Set, err)
-		b.noteLibraryFailure(ctx, req.Storage, u, err)
+		b.storeLibraryFailure(ctx, req.Storage, u, err)
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 	if !u.belongsTo(set) || u.Retire {
 		return b.deleteLibraryUser(ctx, req.Storage, u)
 	}
-	return r.finish(ctx)
+	return r.setFree(ctx)
 }
 
 // make brings a user to Cognito that is not there, and resets one that is.
@@ -125,10 +125,10 @@ func (r *userReset) replaceGone(ctx context.Context, gone error) (again bool, er
 	return true, r.b.putLibraryUser(ctx, r.req.Storage, u)
 }
 
-// noteLibraryFailure stores why a user is not free, and when to try again.
-func (b *backend) noteLibraryFailure(ctx context.Context, s logical.Storage, u *libraryUser, failure error) {
+// storeLibraryFailure stores why a user is not free, and when to try again.
+func (b *backend) storeLibraryFailure(ctx context.Context, s logical.Storage, u *libraryUser, failure error) {
 	now := b.now().Round(0)
-	b.checkOuts.lookAt(u.Set, u.ID, now.Add(u.retryPause(now)))
+	b.checkOuts.schedule(u.Set, u.ID, now.Add(u.retryPause(now)))
 	if !wasTried(ctx, failure) || u.LastError == failure.Error() || u.State == libraryLent {
 		return
 	}
@@ -142,7 +142,7 @@ func (b *backend) noteLibraryFailure(ctx context.Context, s logical.Storage, u *
 	if err := b.putLibraryUser(ctx, s, stored); err != nil {
 		b.Logger().Warn("why a user of a library set is not free could not be stored", "library", u.Set, "username", u.name(), "error", err)
 	}
-	b.checkOuts.lookAt(u.Set, u.ID, now.Add(stored.retryPause(now)))
+	b.checkOuts.schedule(u.Set, u.ID, now.Add(stored.retryPause(now)))
 }
 
 // retryPause grows with the time since the first failure.

@@ -48,7 +48,7 @@ func (w *libraryWrite) run(ctx context.Context) error {
 			return err
 		}
 	}
-	w.b.tendSoon(w.req)
+	w.b.maintainSoon(w.req)
 	return nil
 }
 
@@ -264,7 +264,7 @@ func (w *libraryWrite) fill(ctx context.Context) error {
 	}
 	w.b.checkOuts.setFilled(w.name, true)
 	if w.stored != nil && w.stored.Role != w.set.Role {
-		w.b.checkOuts.lookAtAll(w.name, w.b.now())
+		w.b.checkOuts.scheduleAll(w.name, w.b.now())
 	}
 	return nil
 }
@@ -298,8 +298,8 @@ func (b *backend) deleteLibrary(ctx context.Context, req *logical.Request, name 
 		return fmt.Errorf("deleting library set %q: %w", name, err)
 	}
 	b.librarySets.Drop(name)
-	b.checkOuts.lookAtAll(name, b.now())
+	b.checkOuts.scheduleAll(name, b.now())
 	b.checkOuts.setFilled(name, true)
-	b.tendSoon(req)
+	b.maintainSoon(req)
 	return nil
 }

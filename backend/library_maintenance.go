@@ -25,20 +25,20 @@ const (
 	libraryLastBudget = 15 * time.Second
 )
 
-// tendLibraries is the periodic task: it makes the users that sets lack, and resets, creates and
+// maintainLibraries is the periodic task: it makes the users that sets lack, and resets, creates and
 // deletes those that need it.
-func (b *backend) tendLibraries(ctx context.Context, req *logical.Request) error {
+func (b *backend) maintainLibraries(ctx context.Context, req *logical.Request) error {
 	if err := b.loadLibraries(ctx, req.Storage); err != nil {
 		return err
 	}
 	began := time.Now()
 	failures := []error{b.fillLibraries(ctx, req)}
-	failures = append(failures, b.tendDue(ctx, req, func() bool { return time.Since(began) < libraryTickBudget }))
+	failures = append(failures, b.maintainDue(ctx, req, func() bool { return time.Since(began) < libraryTickBudget }))
 	return errors.Join(failures...)
 }
 
-// tendDue works on the users that are due, several at a time, while it may start.
-func (b *backend) tendDue(ctx context.Context, req *logical.Request, mayStart func() bool) error {
+// maintainDue works on the users that are due, several at a time, while it may start.
+func (b *backend) maintainDue(ctx context.Context, req *logical.Request, mayStart func() bool) error {
 	ctx = inBackground(ctx)
 	var mu sync.Mutex
 	var failures []error
@@ -51,7 +51,7 @@ func (b *backend) tendDue(ctx context.Context, req *logical.Request, mayStart fu
 			}
 			attempt, cancel := context.WithTimeout(ctx, libraryUserTimeout)
 			defer cancel()
-			if err := b.tendUser(attempt, req, ref); err != nil {
+			if err := b.maintainUser(attempt, req, ref); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, err)
@@ -63,20 +63,20 @@ func (b *backend) tendDue(ctx context.Context, req *logical.Request, mayStart fu
 	return errors.Join(failures[:min(len(failures), reportedFailures)]...)
 }
 
-// tendUser does what one user needs, unless a request works on it: that looks again by itself.
-func (b *backend) tendUser(ctx context.Context, req *logical.Request, ref libraryRef) error {
+// maintainUser does what one user needs, unless a request works on it: that looks again by itself.
+func (b *backend) maintainUser(ctx context.Context, req *logical.Request, ref libraryRef) error {
 	unlock, free := b.libraryLocks.tryLock(libraryUserKey(ref.set, ref.id))
 	if !free {
 		return nil
 	}
 	defer unlock()
-	b.checkOuts.lookAt(ref.set, ref.id, b.now().Add(shortestRetry)) // if this attempt does not say when
+	b.checkOuts.schedule(ref.set, ref.id, b.now().Add(shortestRetry)) // if this attempt does not say when
 	u, err := getLibraryUser(ctx, req.Storage, ref.set, ref.id)
 	if err != nil {
 		return err
 	}
 	if u == nil {
-		b.checkOuts.forget(ref.set, ref.id)
+		b.checkOuts.remove(ref.set, ref.id)
 		return nil
 	}
 	isIdle, err := b.isIdle(ctx, req, u)
@@ -84,7 +84,7 @@ func (b *backend) tendUser(ctx context.Context, req *logical.Request, ref librar
 		return err
 	}
 	if isIdle {
-		b.checkOuts.note(u)
+		b.checkOuts.update(u)
 		return nil
 	}
 	return b.resetLibraryUser(ctx, req, u)
@@ -117,8 +117,8 @@ type libraryWorker struct {
 	done    sync.WaitGroup
 }
 
-// tendSoon starts work on the users that are due, unless it is under way.
-func (b *backend) tendSoon(req *logical.Request) {
+// maintainSoon starts work on the users that are due, unless it is under way.
+func (b *backend) maintainSoon(req *logical.Request) {
 	w := &b.libraryWorker
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -130,7 +130,7 @@ func (b *backend) tendSoon(req *logical.Request) {
 	later := &logical.Request{Storage: req.Storage, MountPoint: req.MountPoint}
 	w.done.Go(func() {
 		for w.next() {
-			if err := b.tendInBackground(later); err != nil {
+			if err := b.maintainInBackground(later); err != nil {
 				b.Logger().Warn("users of library sets are not free yet; the next tick tries again", "error", err)
 			}
 		}
@@ -159,14 +159,14 @@ func (w *libraryWorker) wait(ctx context.Context) {
 	}
 }
 
-func (b *backend) tendInBackground(req *logical.Request) error {
+func (b *backend) maintainInBackground(req *logical.Request) error {
 	if !b.mayWrite() || b.System().Tainted() {
 		return nil
 	}
 	if err := b.loadLibraries(b.lifetime, req.Storage); err != nil {
 		return err
 	}
-	return errors.Join(b.fillLibraries(b.lifetime, req), b.tendDue(b.lifetime, req, func() bool { return true }))
+	return errors.Join(b.fillLibraries(b.lifetime, req), b.maintainDue(b.lifetime, req, func() bool { return true }))
 }
 
 // fillLibraries stores the entries that sets lack, and marks those that they no longer want.
@@ -189,7 +189,7 @@ func (b *backend) fillLibrary(ctx context.Context, req *logical.Request, name st
 		return err
 	}
 	if set == nil {
-		b.checkOuts.lookAtAll(name, b.now())
+		b.checkOuts.scheduleAll(name, b.now())
 		b.checkOuts.setFilled(name, true)
 		b.checkOuts.drop(name)
 		return nil
@@ -291,7 +291,7 @@ func (f *libraryFill) add(ctx context.Context, u *libraryUser) error {
 	if err := f.b.putLibraryUser(ctx, f.req.Storage, u); err != nil {
 		return err
 	}
-	f.b.checkOuts.lookAt(u.Set, u.ID, f.b.now())
+	f.b.checkOuts.schedule(u.Set, u.ID, f.b.now())
 	return nil
 }
 
@@ -315,7 +315,7 @@ func (f *libraryFill) setRetire(ctx context.Context, u *libraryUser, retire bool
 		return false, err
 	}
 	if current.State != libraryLent {
-		f.b.checkOuts.lookAt(u.Set, u.ID, f.b.now())
+		f.b.checkOuts.schedule(u.Set, u.ID, f.b.now())
 	}
 	return !retire, nil
 }
