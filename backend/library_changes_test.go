@@ -154,6 +154,7 @@ func TestLibraryCheck(t *testing.T) {
 	newChecked := func(t *testing.T, recovery types.RecoveryOptionNameType) *lender {
 		t.Helper()
 		l := &lender{newIssuer(t, hourly())}
+		l.OK(logical.PatchOperation, "config", map[string]any{"rate_limits": nil}) // those of the tests exceed the account's quotas
 		pool := l.MakePool(&cip.CreateUserPoolInput{AccountRecoverySetting: &types.AccountRecoverySettingType{
 			RecoveryMechanisms: []types.RecoveryOptionType{{Name: recovery, Priority: aws.Int32(1)}},
 		}})

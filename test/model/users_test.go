@@ -81,8 +81,7 @@ func (m *users) restoreSnapshot() {
 		m.orphans[username] = m.orphans[username] || !had
 	}
 	for _, l := range m.leases {
-		_, exists := present[l.username]
-		l.stale = l.stale || !exists
+		l.stale = l.stale || !present[l.username] // deleted or disabled since
 	}
 }
 
