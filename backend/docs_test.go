@@ -58,6 +58,10 @@ func anchorsOf(document string) map[string]bool {
 	return anchors
 }
 
+// hostPage matches links to pages of the repository's host, which stand beside the files: from
+// blob/main they are two levels up.
+var hostPage = regexp.MustCompile(`^(\.\./)+(actions|releases|issues|security)(/|$)`)
+
 // TestDocumentLinks follows every link within the repository, including its anchor.
 func TestDocumentLinks(t *testing.T) {
 	for _, path := range documents(t) {
@@ -66,6 +70,9 @@ func TestDocumentLinks(t *testing.T) {
 			for _, link := range markdownLink.FindAllStringSubmatch(prose, -1) {
 				if strings.Contains(link[1], "://") {
 					require.Regexp(t, "^https://", link[1])
+					continue
+				}
+				if hostPage.MatchString(link[1]) {
 					continue
 				}
 				requireTarget(t, path, link[1])

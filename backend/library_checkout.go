@@ -201,8 +201,8 @@ func (c *checkOut) signIn(ctx context.Context) error {
 	return nil
 }
 
-// handleRefusal decides what a refused sign-in means. If it is about the user, the user is reset, and
-// another one is tried.
+// handleRefusal decides what a refused sign-in means. If it is about the user, the user is reset,
+// and another one is tried.
 func (c *checkOut) handleRefusal(ctx context.Context, refusal error) error {
 	u := c.user
 	if !isWrongCredentials(refusal) && !cognito.IsChallenge(refusal) {

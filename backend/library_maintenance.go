@@ -25,8 +25,8 @@ const (
 	libraryLastBudget = 15 * time.Second
 )
 
-// maintainLibraries is the periodic task: it makes the users that sets lack, and resets, creates and
-// deletes those that need it.
+// maintainLibraries is the periodic task: it makes the users that sets lack, and resets, creates
+// and deletes those that need it.
 func (b *backend) maintainLibraries(ctx context.Context, req *logical.Request) error {
 	if err := b.loadLibraries(ctx, req.Storage); err != nil {
 		return err

@@ -156,9 +156,9 @@ stored records are absent until the engine has read these once after its start.
 
     vault read cognito/metrics
 
-With format=prometheus or format=openmetrics the response is text that Prometheus
-scrapes from /v1/cognito/metrics with a Vault token as bearer. Labels name
-roles, kinds, AWS operations and error codes, and never a user. Reading the
-metrics reads no storage and calls nothing at AWS.
+With format=prometheus or format=openmetrics the response is text that
+Prometheus scrapes from /v1/cognito/metrics with a Vault token as bearer. Labels
+name roles, kinds, AWS operations and error codes, and never a user. Reading the
+metrics reads no storage and makes no call to AWS.
 `
 )

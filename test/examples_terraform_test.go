@@ -375,7 +375,7 @@ func (i *infrastructure) writeDocument(in documentArguments) map[string]cty.Valu
 		case s.Principals != nil:
 			i.mayAssume = append(i.mayAssume, s.Actions...)
 			continue
-		case slices.Equal(s.Actions, []string{"cognito-idp:DescribeUserPoolDomain"}):
+		case slices.Equal(s.Actions, []string{"cognito-idp:DescribeUserPoolDomain"}), slices.Equal(s.Actions, []string{"cognito-idp:GetProvisionedLimit"}):
 			require.Equal(i, []string{"*"}, s.Resources)
 		default:
 			require.Equal(i, []string{i.poolARN}, s.Resources, "it is wider than it must be")
