@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
@@ -85,57 +84,23 @@ func (b *backend) pathRoleRead(ctx context.Context, req *logical.Request, data *
 }
 
 func (b *backend) pathRoleWrite(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	name := roleName(data)
-	lock := locksutil.LockForKey(b.roleLocks, name)
+	w := &roleWrite{b: b, req: req, name: roleName(data), in: newInput(req, data)}
+	lock := locksutil.LockForKey(b.roleLocks, w.name)
 	lock.Lock()
 	defer lock.Unlock()
-
-	role, err := getRole(ctx, req.Storage, name)
-	if err != nil {
+	if err := w.load(ctx); err != nil {
 		return nil, err
 	}
-	var maxTTL time.Duration
-	var stored *roleEntry
-	if role != nil {
-		before := *role
-		stored = &before
-		maxTTL = role.longestTTL()
-	} else {
-		if req.Operation == logical.PatchOperation {
-			return nil, notFound("role", name)
-		}
-		role = &roleEntry{CredentialType: credentialTypeClientCredentials}
+	if err := w.change(); err != nil {
+		return toResponse(err)
 	}
-	aws, err := b.connect(ctx, req)
-	if err != nil {
+	if err := w.check(ctx); err != nil {
+		return toResponse(err)
+	}
+	if err := w.store(ctx); err != nil {
 		return nil, err
 	}
-	before, in := role.target(aws.region), newInput(req, data)
-	if err := role.update(in); err != nil {
-		return toResponse(err)
-	}
-	role.addFormerPool(before, role.target(aws.region))
-	role.rememberMaxTTL(maxTTL)
-	if err := b.refuseForSets(ctx, req.Storage, aws, name, req.MountPoint, stored, role); err != nil {
-		return toResponse(err)
-	}
-	if err := role.validate(aws.region); err != nil {
-		return toResponse(err)
-	}
-	if err := b.dryRunRole(ctx, aws, name, req.MountPoint, role); err != nil {
-		return toResponse(err)
-	}
-	// Drop it also after a failure, because the storage may have taken the role.
-	defer func() {
-		b.dropCachedRole(name)
-		if stored != nil {
-			b.refitLibraries(ctx, req, name)
-		}
-	}()
-	if err := putRole(ctx, req.Storage, name, role); err != nil {
-		return nil, err
-	}
-	return writeResponse(req, data, role.warnings(in, aws.region)...), nil
+	return writeResponse(req, data, w.role.warnings(w.in, w.aws.region)...), nil
 }
 
 func (b *backend) pathRoleDelete(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
