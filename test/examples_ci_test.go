@@ -424,12 +424,14 @@ func testJob(t *testing.T, e *exampleEnv, system func(*exampleEnv) ciSystem) {
 func (e *exampleEnv) leftOfUsers(t *testing.T) []time.Duration {
 	t.Helper()
 	var left []time.Duration
-	for _, lease := range e.leases("creds/ci-user") {
-		found, err := e.client.Sys().LookupWithContext(t.Context(), e.mount+"/creds/ci-user/"+lease.(string))
-		require.NoError(t, err)
-		ttl, err := found.Data["ttl"].(json.Number).Int64()
-		require.NoError(t, err)
-		left = append(left, time.Duration(ttl)*time.Second)
+	for _, path := range []string{"creds/ci-user", "library/e2e/check-out"} {
+		for _, lease := range e.leases(path) {
+			found, err := e.client.Sys().LookupWithContext(t.Context(), e.mount+"/"+path+"/"+lease.(string))
+			require.NoError(t, err)
+			ttl, err := found.Data["ttl"].(json.Number).Int64()
+			require.NoError(t, err)
+			left = append(left, time.Duration(ttl)*time.Second)
+		}
 	}
 	return left
 }
