@@ -69,7 +69,8 @@ func (w *roleWrite) check(ctx context.Context) error {
 	return w.b.dryRunRole(ctx, w.aws, w.name, w.req.MountPoint, w.role)
 }
 
-// store stores the role. Caches drop it also after a failure, because the storage may have taken it.
+// store stores the role. Caches drop it also after a failure, because the storage may have taken
+// it.
 func (w *roleWrite) store(ctx context.Context) error {
 	defer func() {
 		w.b.dropCachedRole(w.name)
