@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -645,9 +646,9 @@ func TestLibraryStorageFails(t *testing.T) {
 		for _, dies := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%+v, and the process dies: %t", fault, dies), func(t *testing.T) {
 				t.Parallel()
-				for call, happened := 1, true; happened; call++ {
-					fault.At = call
-					happened = lendWithFault(t, fault, dies)
+				for at, happened := fault, true; happened; {
+					at.At++
+					happened = lendWithFault(t, at, dies)
 				}
 			})
 		}
@@ -659,8 +660,8 @@ func TestLibraryStorageFails(t *testing.T) {
 func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool {
 	t.Helper()
 	l := newLender(t, hourly(), map[string]any{"size": 1})
-	met := false
-	fault.Met = func() { met = true }
+	var met atomic.Bool // work behind the request may meet the fault, too
+	fault.Met = func() { met.Store(true) }
 	l.storage.Fail(fault)
 	lent, err := l.as("anna", "library/e2e/check-out", nil)
 	if err == nil && !lent.IsError() {
@@ -685,7 +686,7 @@ func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool
 	if lent != nil {
 		require.NotEqual(t, lent.Data["password"], next.Data["password"], "a password that was seen is not lent again")
 	}
-	return met
+	return met.Load()
 }
 
 // TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its
