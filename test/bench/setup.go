@@ -234,7 +234,7 @@ func (w *setup) setUpEngine(ctx context.Context, mount string) error {
 func (w *setup) config() map[string]any {
 	return map[string]any{
 		"aws_access_key_id": "AKIABENCH", "aws_secret_access_key": "secret", "region": region,
-		"cognito_endpoint": w.emulator.Endpoint, "rate_limits": rateLimits,
+		"cognito_endpoint": w.emulator.Endpoint, "sts_endpoint": w.emulator.Endpoint, "rate_limits": rateLimits,
 	}
 }
 
