@@ -211,8 +211,8 @@ func userTokens() []operation {
 	}
 }
 
-// isFine reports whether a check finds nothing but that the limits of the fixture exceed the account's
-// quotas.
+// isFine reports whether a check finds nothing but that the limits of the fixture exceed the
+// account's quotas.
 func isFine(findings map[string]any) bool {
 	for name, status := range findings {
 		if status != "ok" && name != "quotas" {
