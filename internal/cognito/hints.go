@@ -62,7 +62,7 @@ func withHint(message, hint string) string {
 // creating maps the operations whose LimitExceededException is about the number of objects that
 // exist to what to do about it. It does not pass with time, unlike that of other operations.
 var creating = map[string]string{
-	"AddUserPoolClientSecret": "an app client has two secrets at most: delete one that nobody uses",
+	"AddUserPoolClientSecret": "an app client has two secrets at most: the engine deletes none that it did not add",
 	"CreateUserPoolClient":    "", // CreateAppClient says it
 }
 

@@ -45,7 +45,7 @@ func TestHints(t *testing.T) {
 			"AddUserPoolClientSecret", "LimitExceededException", func(f *fixture) error {
 				_, err := f.pool().AddClientSecret(t.Context(), f.Seed.M2MClientID, "secretOf24CharactersAtLeast")
 				return err
-			}, cognito.KindInvalid, "delete one that nobody uses",
+			}, cognito.KindInvalid, "the engine deletes none that it did not add",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
