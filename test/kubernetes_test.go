@@ -131,7 +131,7 @@ func requireField(t *testing.T, data map[string]any, name *regexp.Regexp) {
 func TestSecretsOperatorKeepsTokensValid(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.M2MClientID, AccessSeconds: 12}))
+	require.NoError(t, e.Control.SetTokenValidity(t.Context(), control.TokenValidity{ClientID: e.Seed.M2MClientID, AccessSeconds: 20}))
 	e.writeMachineRole("machine", map[string]any{"min_token_ttl": "1s"})
 	includes := includesOf(manifests(t, "vault-secrets-operator.yaml", "VaultDynamicSecret")[0])
 

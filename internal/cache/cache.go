@@ -30,6 +30,9 @@ const (
 	Fresh State = iota
 	// Stale values are returned, and reloaded in the background.
 	Stale
+	// Overdue values are reloaded. They are returned if the load fails or takes longer than
+	// OverdueWait.
+	Overdue
 	// Expired values are reloaded before Get returns.
 	Expired
 )
@@ -40,6 +43,9 @@ type Options[V any] struct {
 	Lifetime context.Context
 	// LoadTimeout bounds one load. Default: one minute.
 	LoadTimeout time.Duration
+	// OverdueWait is how long after the start of a load a caller with an Overdue value waits for
+	// it. Default: callers do not wait.
+	OverdueWait time.Duration
 	// Size is the largest number of entries. A new entry replaces the least recently used one. 0
 	// means no limit.
 	Size int
@@ -73,6 +79,7 @@ func (s Stats) Add(other Stats) Stats {
 
 // loading is a load under way. value and err are written before done is closed.
 type loading[V any] struct {
+	began time.Time
 	done  chan struct{}
 	value V
 	err   error
@@ -116,16 +123,35 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, state func(V) State, load 
 	}
 	pending := c.start(key, load)
 	c.mu.Unlock()
-	if condition == Stale {
+	switch condition {
+	case Stale:
 		return value, nil
+	case Overdue:
+		return pending.replacement(ctx, value, c.options.OverdueWait), nil
+	default:
+		return pending.wait(ctx)
 	}
+}
+
+// wait returns the result of a load.
+func (l *loading[V]) wait(ctx context.Context) (V, error) {
 	select {
-	case <-pending.done:
-		return pending.value, pending.err
+	case <-l.done:
+		return l.value, l.err
 	case <-ctx.Done():
 		var none V
 		return none, ctx.Err()
 	}
+}
+
+// replacement returns the loaded value, or the old one if the load fails or takes too long.
+func (l *loading[V]) replacement(ctx context.Context, old V, limit time.Duration) V {
+	ctx, cancel := context.WithDeadline(ctx, l.began.Add(limit))
+	defer cancel()
+	if value, err := l.wait(ctx); err == nil {
+		return value
+	}
+	return old
 }
 
 // count counts one call of Get.
@@ -149,7 +175,7 @@ func (c *Cache[K, V]) start(key K, load func(context.Context) (V, error)) *loadi
 	if pending, found := c.loads[key]; found {
 		return pending
 	}
-	pending := &loading[V]{done: make(chan struct{})}
+	pending := &loading[V]{began: time.Now(), done: make(chan struct{})}
 	c.loads[key] = pending
 	go c.run(key, pending, load)
 	return pending

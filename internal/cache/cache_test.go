@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,6 +93,31 @@ func TestCache(t *testing.T) {
 		get(t, c, always(cache.Stale), func(context.Context) (int, error) { defer close(failed); return 0, errLoad })
 		<-failed
 		assert.Equal(t, 1, get(t, c, nil, s.load))
+	})
+	t.Run("an overdue value is replaced before Get returns", func(t *testing.T) {
+		c, s := cache.New[string, int](cache.Options[int]{OverdueWait: time.Second}), &source{}
+		get(t, c, nil, s.load)
+		assert.Equal(t, 2, get(t, c, always(cache.Overdue), s.load))
+	})
+	t.Run("an overdue value is returned if the load fails", func(t *testing.T) {
+		c, s := cache.New[string, int](cache.Options[int]{OverdueWait: time.Second}), &source{}
+		get(t, c, nil, s.load)
+		assert.Equal(t, 1, get(t, c, always(cache.Overdue), func(context.Context) (int, error) { return 0, errLoad }))
+	})
+	t.Run("callers with an overdue value wait together for OverdueWait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := cache.New[string, int](cache.Options[int]{OverdueWait: time.Second}), &source{}
+			get(t, c, nil, s.load)
+			slow := func(context.Context) (int, error) { time.Sleep(3 * time.Second); return 9, nil }
+			began := time.Now()
+			for range 5 {
+				assert.Equal(t, 1, get(t, c, always(cache.Overdue), slow))
+				assert.Equal(t, time.Second, time.Since(began), "only the first one waits: the others come too late")
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			assert.Equal(t, 9, get(t, c, nil, s.load), "the load went on")
+		})
 	})
 	t.Run("Update changes a cached value only", func(t *testing.T) {
 		c, s := cache.New[string, int](cache.Options[int]{}), &source{}

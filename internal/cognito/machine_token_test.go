@@ -178,15 +178,15 @@ func TestTokenCache(t *testing.T) {
 	t.Run("a token is shared while it is young", func(t *testing.T) {
 		m := newMint(t)
 		first := m.get(m.request())
-		m.pass(44 * time.Minute)
+		m.pass(41 * time.Minute)
 		require.Equal(t, first, m.get(m.request()))
 		require.EqualValues(t, 1, m.requests.Load())
 	})
 
-	t.Run("after three quarters of its life it is replaced while nobody waits", func(t *testing.T) {
+	t.Run("shortly before three quarters of its life a read replaces it in the background", func(t *testing.T) {
 		m := newMint(t)
 		first := m.get(m.request())
-		m.pass(46 * time.Minute)
+		m.pass(43 * time.Minute)
 		release := m.hold()
 		defer release()
 		for range 10 {
@@ -196,6 +196,27 @@ func TestTokenCache(t *testing.T) {
 		release()
 		require.Eventually(t, func() bool { return m.get(m.request()) != first }, 10*time.Second, time.Millisecond)
 		require.EqualValues(t, 2, m.requests.Load(), "ten readers need one new token")
+	})
+
+	t.Run("a client that reads when it was told to receives the next token", func(t *testing.T) {
+		m := newMint(t)
+		first, err := m.service.MachineToken(t.Context(), m.request())
+		require.NoError(t, err)
+		m.pass(first.Next.Sub(m.now()))
+		next, err := m.service.MachineToken(t.Context(), m.request())
+		require.NoError(t, err)
+		require.NotEqual(t, first.AccessToken, next.AccessToken)
+		require.True(t, next.Next.After(m.now()))
+	})
+
+	t.Run("a reader of an overdue token does not wait long for one that does not come", func(t *testing.T) {
+		m := newMint(t)
+		first := m.get(m.request())
+		m.pass(46 * time.Minute)
+		release := m.hold()
+		defer release()
+		require.Equal(t, first, m.get(m.request()), "returned although the request hangs")
+		m.awaitRequests(2)
 	})
 
 	t.Run("while it cannot be replaced it is served, and that is told once for each pause", func(t *testing.T) {

@@ -27,6 +27,11 @@ const (
 	// https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-caching-tokens.html
 	refreshShare  = 0.75
 	refreshJitter = 0.05
+	// aheadShare is the part of its lifetime before Next in which a read refreshes a token in the
+	// background. From Next on, a read waits for the new token for up to overdueWait: a client that
+	// reads when it was told to receives a token with a Next in the future.
+	aheadShare  = 0.05
+	overdueWait = time.Second
 
 	// youngShare is the part of its lifetime in which a token satisfies every MinTTL, so that a
 	// MinTTL that no token can satisfy does not request a token per read.
@@ -99,15 +104,16 @@ type fetchFunc func(context.Context, MachineTokenRequest) (MachineToken, error)
 func newTokenCache(lifetime context.Context, now func() time.Time, fetch fetchFunc, onFailed func(RefreshFailure)) *tokenCache {
 	return &tokenCache{
 		now: now, random: rand.Float64, fetch: fetch, onFailed: onFailed,
-		options:    cache.Options[cachedToken]{Lifetime: lifetime, LoadTimeout: fetchTimeout, Size: cachedTokensMax},
+		options:    cache.Options[cachedToken]{Lifetime: lifetime, LoadTimeout: fetchTimeout, OverdueWait: overdueWait, Size: cachedTokensMax},
 		partitions: map[string]*tokenPartition{},
 		evictions:  map[string][]time.Time{},
 	}
 }
 
 // get returns the cached token if it satisfies the request, and refreshes it in the background when
-// that is due. Otherwise it waits for a fetch, which all readers of the token share. If the fetch
-// fails, it returns the cached token while that is valid.
+// that is due soon. If it is overdue, get waits a moment for the new one. If the cached token does
+// not satisfy the request, get waits for a fetch, which all readers of the token share. If the
+// fetch fails, it returns the cached token while that is valid.
 func (c *tokenCache) get(ctx context.Context, r MachineTokenRequest) (MachineToken, error) {
 	partition, key := c.partition(r.Partition), keyOf(r)
 	token, err := partition.Get(ctx, key,
@@ -151,6 +157,8 @@ func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
 	case left < r.MinTTL && float64(age) >= youngShare*float64(t.life()):
 		return cache.Expired
 	case !now.Before(t.Next):
+		return cache.Overdue
+	case t.Next.Sub(now) <= time.Duration(aheadShare*float64(t.life())):
 		return cache.Stale
 	default:
 		return cache.Fresh
