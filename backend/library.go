@@ -35,8 +35,8 @@ package backend
 // available: the password has never been returned, and the user is as the role said at the reset.
 // If the role has changed since, the user is reset before it is lent.
 //
-// lent: the entry has the id of the check-out, which is the id of its issued record. It is stored
-// before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
+// lent: the entry has the id of the check-out, which is the id of its issued record. Both are stored
+// at the same time, before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
 // renewal is refused, and the end does nothing.
 //
 // retiring: a lent user that is no longer wanted is marked instead, and retires when it is
@@ -59,8 +59,8 @@ package backend
 //	while a user is created: the create is repeated under the same name, and finds the user;
 //	during a reset: the reset is repeated from its first step;
 //	before a check-out is stored on the user: the user is available, and its record ends nothing;
-//	between that and the answer: the record is "creating", and the reconciler ends the check-out;
-//	if the record is missing as well: the next process resets the user;
+//	between that and the lease: the reconciler ends the check-out at the end of the first ttl;
+//	if the record is missing: the next process resets the user;
 //	between the end of a reset and the deletion of the record: the end is repeated with a stale id.
 //
 // A restored snapshot may say of a user that somebody has by now that it is available, with a
