@@ -36,7 +36,7 @@ func newLender(t *testing.T, role, set map[string]any) *lender {
 	l := &lender{newIssuer(t, role)}
 	limits := maps.Clone(noLimits)
 	limits["UserRead"], limits["UserResourceRead"] = 1000, 1000
-	l.WriteOK("config", map[string]any{"rate_limits": limits})
+	l.WriteOK("config", map[string]any{"rate_limits": limits, "request_timeout": "10s"}) // the machine may be busy
 	if mfa != nil {
 		l.setMFA(types.UserPoolMfaTypeOptional, true)
 		l.WriteOK("roles/ci", map[string]any{"mfa": mfa})
