@@ -12,8 +12,14 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// systemFresh is how long answers of Vault about the mount are cached.
-const systemFresh = time.Second
+const (
+	// replicationFresh is how long the replication state is cached. Vault sets up its mounts again
+	// when it changes.
+	replicationFresh = time.Second
+	// ttlFresh is how long the mount's TTLs are cached: too short for anyone who tunes the mount to
+	// notice, and long enough to answer many requests of a busy mount.
+	ttlFresh = 50 * time.Millisecond
+)
 
 // systemView caches what Vault says about the mount, because each question is a round trip that
 // takes about as long as a read from the cache. The SDK asks for the replication state in every
@@ -41,39 +47,37 @@ func (b *backend) Setup(ctx context.Context, conf *logical.BackendConfig) error 
 	return b.Backend.Setup(ctx, &caching)
 }
 
-// ReplicationState returns the replication state, at most a second old. Vault sets up its mounts
-// again when it changes.
+// ReplicationState returns the replication state, at most a second old.
 func (v *systemView) ReplicationState() consts.ReplicationState { return v.readReplication().state }
 
 // LocalMount reports whether the mount is local to this cluster, as of at most a second ago.
 func (v *systemView) LocalMount() bool { return v.readReplication().local }
 
 func (v *systemView) readReplication() replication {
-	return v.replication.get(v.now(), func() (replication, bool) {
+	return v.replication.get(v.now(), replicationFresh, func() (replication, bool) {
 		state := v.SystemView.ReplicationState()
 		// The SDK returns Unknown for a call to Vault that failed.
 		return replication{state, v.SystemView.LocalMount()}, state != consts.ReplicationUnknown
 	})
 }
 
-// DefaultLeaseTTL returns the mount's default TTL, at most a second old, or 0 if Vault cannot be
-// asked.
+// DefaultLeaseTTL returns the mount's default TTL, or 0 if Vault cannot be asked.
 func (v *systemView) DefaultLeaseTTL() time.Duration {
-	return v.defaultTTL.get(v.now(), func() (time.Duration, bool) {
+	return v.defaultTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
 		ttl := v.SystemView.DefaultLeaseTTL()
 		return ttl, ttl != 0
 	})
 }
 
-// MaxLeaseTTL returns the mount's maximum TTL, at most a second old, or 0 if Vault cannot be asked.
+// MaxLeaseTTL returns the mount's maximum TTL, or 0 if Vault cannot be asked.
 func (v *systemView) MaxLeaseTTL() time.Duration {
-	return v.maxTTL.get(v.now(), func() (time.Duration, bool) {
+	return v.maxTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
 		ttl := v.SystemView.MaxLeaseTTL()
 		return ttl, ttl != 0
 	})
 }
 
-// recent caches a value for systemFresh. It is safe for concurrent use.
+// recent caches a value for a short time. It is safe for concurrent use.
 type recent[T any] struct {
 	cached atomic.Pointer[reading[T]]
 }
@@ -83,9 +87,10 @@ type reading[T any] struct {
 	at    time.Time
 }
 
-// get returns the cached value, or what read returns. A value that read did not get is not cached.
-func (r *recent[T]) get(now time.Time, read func() (value T, ok bool)) T {
-	if cached := r.cached.Load(); cached != nil && now.Sub(cached.at).Abs() < systemFresh {
+// get returns the cached value if it is fresh, or what read returns. A value that read did not get
+// is not cached.
+func (r *recent[T]) get(now time.Time, fresh time.Duration, read func() (value T, ok bool)) T {
+	if cached := r.cached.Load(); cached != nil && now.Sub(cached.at).Abs() < fresh {
 		return cached.value
 	}
 	value, ok := read()

@@ -71,6 +71,7 @@ func (c *core) showTTLs(succeed bool) {
 	if succeed {
 		c.system.DefaultLeaseTTLVal, c.system.MaxLeaseTTLVal = c.tuned.DefaultLeaseTTLVal, c.tuned.MaxLeaseTTLVal
 	}
+	time.Sleep(time.Second) // the engine caches them for a moment
 }
 
 // ttl is what Vault makes of a lease's TTLs. Vault's own code does it, by its own clock.
