@@ -35,9 +35,9 @@ package backend
 // available: the password has never been returned, and the user is as the role said at the reset.
 // If the role has changed since, the user is reset before it is lent.
 //
-// lent: the entry has the id of the check-out, which is the id of its issued record. Both are stored
-// at the same time, before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
-// renewal is refused, and the end does nothing.
+// lent: the entry has the id of the check-out, which is the id of its issued record. Both are
+// stored at the same time, before the answer is sent. A renewal or an end with another id concerns
+// an earlier holder: the renewal is refused, and the end does nothing.
 //
 // retiring: a lent user that is no longer wanted is marked instead, and retires when it is
 // returned. A user of usernames is not deleted: it keeps the password of a completed reset, which

@@ -77,8 +77,8 @@ func atMost(number int, request func(context.Context) error) func(context.Contex
 	}
 }
 
-// lendAll measures leases and check-outs. What was lent is returned after each slice, without being measured
-// and with AWS close by.
+// lendAll measures leases and check-outs. What was lent is returned after each slice, without being
+// measured and with AWS close by.
 func (m *meter) lendAll(ctx context.Context, slice, latency time.Duration) error {
 	for _, k := range append([]kind{kindFloorLease}, lentKinds...) {
 		for _, clients := range crowds {
