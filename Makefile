@@ -20,6 +20,8 @@ RACE = auto
 DEMO =
 # The port of the server of `make dev`, such as 8200; the emulator listens on PORT+2. Empty: free ports.
 PORT =
+# What the issuer of JWTs begins with in `make dev`: local for the emulator's address, or a URL. Empty: as in real tokens.
+ISSUER =
 # How long make fuzz runs each of its targets.
 FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.
@@ -66,7 +68,7 @@ help: ## List the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1 and PORT (dev),'
+	@echo 'Variables: SERVER=vault|openbao and VAULT_BIN=path (which server runs), OUT and WAL_MIN_AGE (build), DEMO=1, PORT and ISSUER (dev),'
 	@echo '  RACE=on|off and TESTFLAGS (tests), ROUNDS and SEED (test-reliability), HISTORIES (test-model), FUZZTIME (fuzz), PROFILES (bench), VERSION'
 
 .PHONY: build
@@ -82,11 +84,11 @@ emulator: ## Build the Cognito emulator
 	@$(GO_BUILD) -ldflags '-s -w' -o '$(EMULATOR_BIN)' ./cmd/cognito-emulator
 
 .PHONY: dev
-dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end; PORT=8200)
+dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end; PORT=8200; ISSUER=local)
 	@scripts/server.sh >/dev/null & server=$$!; trap 'kill $$server 2>/dev/null; exit 1' HUP INT TERM; \
 		{ $(MAKE) --no-print-directory build emulator && go build -o bin/dev ./scripts/dev; } || { kill $$server 2>/dev/null; exit 1; }; \
 		wait $$server && trap - HUP INT TERM && vault=$$(scripts/server.sh 2>/dev/null) && \
-		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(PORT),-port $(PORT)) $(if $(filter-out 0 no false,$(DEMO)),-demo)
+		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(PORT),-port $(PORT)) $(if $(ISSUER),-issuer $(ISSUER)) $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
 # counting TARGET is a shell function that runs a target and prints the counters of its reliability tests. The file is new
 # for each run, so that go test does not use a cached result.

@@ -48,7 +48,7 @@ package backend
 // effect after it was undone, so its record stays, and the reconciler removes it again.
 //
 // A lease without a record was ended: it is neither renewed nor ended again, because a membership
-// that is there by now belongs to somebody else.
+// that is there by now belongs to another lease or to an administrator.
 
 import (
 	"context"

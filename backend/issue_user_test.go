@@ -129,7 +129,7 @@ func TestStorageFailsAtEveryCall(t *testing.T) {
 			p.storage.Fail(backendtest.StorageFault{At: i + 1})
 			_, err := p.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
 			require.Error(t, err)
-			require.Empty(t, p.Users(), "nobody was told of a user, so there must be none")
+			require.Empty(t, p.Users(), "no response named a user, so there must be none")
 
 			p.storage.Repair()
 			require.NoError(t, p.rollBack())

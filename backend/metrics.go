@@ -43,7 +43,7 @@ const (
 	stepTick      = "tick"
 )
 
-// Values of the label "code" for failures that have no code of AWS's.
+// Values of the label "code" for failures without a code from AWS.
 const (
 	codeOK         = "ok"
 	codeBadRequest = "bad_request"

@@ -188,7 +188,7 @@ creates the users, in the background; with "usernames" it takes over existing
 ones, whose passwords it replaces.
 
 A user that comes back gets a new password, loses its sessions, and is again as
-the role says, before it is lent to somebody else. A set whose user pool allows
+the role says, before it is lent again. A set whose user pool allows
 passkeys is refused, because a holder could keep one.
 
 Changes take effect for a user that is checked out when it comes back. A set
@@ -218,11 +218,11 @@ the response is sent; its lease ends later and changes nothing.
     $ vault write cognito/library/e2e/check-in usernames=vault-ci-user-abc
 `
 
-	forceCheckInHelpSynopsis    = `Return a user that somebody else borrowed.`
+	forceCheckInHelpSynopsis    = `Return a user that another caller borrowed.`
 	forceCheckInHelpDescription = `
 An operator returns users of any holder, who lose access at once. A user that
-is free is reset once more: after a snapshot of Vault was restored, somebody may
-know its password.
+is free is reset once more: after a snapshot of Vault was restored, its password
+may be known.
 
     $ vault write cognito/library/manage/e2e/check-in usernames=vault-ci-user-abc
 `

@@ -221,7 +221,7 @@ func TestStaticRole(t *testing.T) {
 		})
 	})
 
-	t.Run("nobody else can own the same", func(t *testing.T) {
+	t.Run("no other static role can own the same", func(t *testing.T) {
 		eachKind(t, func(t *testing.T, k *staticEnv, role map[string]any) {
 			k.WriteOK("static-roles/x", role)
 			value := k.value()
@@ -658,7 +658,7 @@ func TestCheckOfStaticRoles(t *testing.T) {
 			k.WriteOK("static-roles/x", map[string]any{"cognito_pool_domain": k.Seed.Domain})
 			k.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
 		}, "token", "fail"},
-		"a secret that somebody deleted": {"a secret", func(k *staticEnv) {
+		"a secret that was deleted at Cognito": {"a secret", func(k *staticEnv) {
 			k.Fault(control.Fault{Operation: "ListUserPoolClientSecrets", Kind: control.FaultRaw, ContentType: "application/x-amz-json-1.1",
 				Body: `{"ClientSecrets":[{"ClientSecretId":"client--1"}]}`})
 		}, "client_secrets", "fail"},

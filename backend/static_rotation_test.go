@@ -207,7 +207,7 @@ func TestCertainFailuresAreFoundBeforeThePasswordIsSet(t *testing.T) {
 	})
 }
 
-func TestReadsInDoubtSignNobodyIn(t *testing.T) {
+func TestReadsInDoubtSignNoUserIn(t *testing.T) {
 	for _, kind := range []string{"a password", "a self-managed password"} {
 		t.Run(kind, func(t *testing.T) {
 			k := newStaticEnv(t)
@@ -412,7 +412,7 @@ func TestUnchangedWritesKeepTheSchedule(t *testing.T) {
 	})
 }
 
-func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
+func TestSelfManagedPasswordThatWasReset(t *testing.T) {
 	k := newStaticEnv(t)
 	role := k.kinds()["a self-managed password"]
 	k.WriteOK("static-roles/x", role)
@@ -445,7 +445,7 @@ func TestSelfManagedPasswordThatSomebodyReset(t *testing.T) {
 }
 
 // TestWrongSignInsAreBounded demands rotations, writes guesses and reads tokens of a user whose
-// password somebody reset.
+// password was reset.
 func TestWrongSignInsAreBounded(t *testing.T) {
 	for _, kind := range []string{"a password", "a self-managed password"} {
 		t.Run(kind, func(t *testing.T) {

@@ -195,8 +195,8 @@ func TestTokensOfAStaticRoleSayWhyTheRightPasswordIsRefused(t *testing.T) {
 	require.Contains(t, text, "tokens/ann refused the request")
 }
 
-// TestTokensOfAStaticRoleTryNoPasswords requires that nobody locks out the user of a static role by
-// way of tokens/: Vault knows the password, so no other one has to be tried at Cognito.
+// TestTokensOfAStaticRoleTryNoPasswords requires that no caller can lock out the user of a static
+// role through tokens/: Vault knows the password, so no other one has to be tried at Cognito.
 func TestTokensOfAStaticRoleTryNoPasswords(t *testing.T) {
 	p := newPool(t)
 	p.makePerson("ann", "hush-Right-1")
@@ -227,7 +227,7 @@ func TestTokensOfAStaticRoleTryNoPasswords(t *testing.T) {
 	for range 4 {
 		require.NotEmpty(t, p.Refused(logical.UpdateOperation, "tokens/ann", signIn(password)))
 	}
-	require.Equal(t, before+2, p.authCalls(), "a password that somebody changed is tried twice at most")
+	require.Equal(t, before+2, p.authCalls(), "a password that another program changed is tried twice at most")
 }
 
 // TestTokensOfTwoRoles requires that the rights on a static role's tokens/ are not those on a

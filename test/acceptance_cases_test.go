@@ -80,7 +80,7 @@ var acceptanceCases = []acceptanceCase{
 	},
 	{
 		does:  "write a wrong app client secret into a role",
-		must:  "nobody is signed in, and no user is left",
+		must:  "no user is signed in, and none is left",
 		needs: []need{needSecretHash},
 		try: func(a *acceptance) {
 			a.userRole(map[string]any{"app_client_id": a.confidential.id, "app_client_secret": "hush-wrong", "username_template": "wrong-{{uuid}}"})

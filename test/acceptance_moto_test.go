@@ -64,13 +64,13 @@ func TestSweepMoto(t *testing.T) {
 	left := &builder{T: t, provider: p}
 	left.pool = left.makePool(&cip.CreateUserPoolInput{})
 	left.makeDomain()
-	_, err := p.cognito().CreateUserPool(t.Context(), &cip.CreateUserPoolInput{PoolName: aws.String("somebody else's")})
+	_, err := p.cognito().CreateUserPool(t.Context(), &cip.CreateUserPoolInput{PoolName: aws.String("a pool of the account")})
 	require.NoError(t, err)
 
 	require.NoError(t, p.sweep(t.Context(), leftoverAge))
 	require.Len(t, p.poolNames(t), 2, "what is young belongs to a run that may still go on")
 	require.NoError(t, p.sweep(t.Context(), 0))
-	require.Equal(t, []string{"somebody else's"}, p.poolNames(t))
+	require.Equal(t, []string{"a pool of the account"}, p.poolNames(t))
 }
 
 func (p *provider) poolNames(t *testing.T) []string {

@@ -344,7 +344,7 @@ func codeOf(err error) string {
 		return named.ErrorCode()
 	}
 	if err != nil {
-		return "no answer of AWS's: " + err.Error()
+		return "no answer from AWS: " + err.Error()
 	}
 	return ""
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-cognito/internal/counters"
+	"vault-plugin-secrets-cognito/internal/emulator"
+	"vault-plugin-secrets-cognito/internal/emulator/emulatortest"
 )
 
 // TestClientLibraries signs users of the engine in with the libraries that applications use, at the
@@ -22,27 +24,34 @@ func TestClientLibraries(t *testing.T) {
 	if tools == "" {
 		counters.Skip(t, testToolsVariable+" is not set: `make test-tools` installs the tools and sets it")
 	}
-	e := newEnv(t)
-	e.Contract.AllowInvalidRequests()
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS("clients")))
 	require.NoError(t, os.Symlink(filepath.Join(tools, nodeModules), filepath.Join(dir, nodeModules)))
 	python := filepath.Join(tools, "venv", "bin", "python")
-	for name, command := range map[string][]string{
-		"amazon-cognito-identity-js and aws-jwt-verify": {"node", "identity.mjs"},
-		"boto3":     {python, "boto.py"},
-		"pycognito": {python, "srp.py"},
+	real, local := newEnv(t), newEnvWith(t, shared, emulatortest.StartWith(t, emulator.Options{Issuer: emulator.LocalIssuer}))
+	for name, client := range map[string]struct {
+		env     *env
+		command []string
+		more    []string
+	}{
+		"amazon-cognito-identity-js and aws-jwt-verify": {env: real, command: []string{"node", "identity.mjs"}},
+		"boto3":                         {env: real, command: []string{python, "boto.py"}},
+		"pycognito":                     {env: real, command: []string{python, "srp.py"}},
+		"pycognito with a local issuer": {env: local, command: []string{python, "srp.py"}, more: []string{"LOCAL_ISSUER=1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			e := client.env
+			e.Contract.AllowInvalidRequests()
 			user := e.read("creds/ci")
-			client := exec.CommandContext(t.Context(), command[0], command[1:]...)
-			client.Dir = dir
-			client.Env = []string{
-				"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true",
-				"ENDPOINT=" + e.Seed.Domain, "POOL=" + e.Seed.UserPoolID, "CLIENT=" + e.Seed.PublicClientID,
-				"USERNAME=" + user.Data["username"].(string), "PASSWORD=" + user.Data["password"].(string),
-			}
-			output, err := client.CombinedOutput()
+			command := exec.CommandContext(t.Context(), client.command[0], client.command[1:]...)
+			command.Dir = dir
+			command.Env = append(
+				client.more,
+				"HOME="+dir, "PATH="+os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true",
+				"ENDPOINT="+e.Seed.Domain, "POOL="+e.Seed.UserPoolID, "CLIENT="+e.Seed.PublicClientID,
+				"USERNAME="+user.Data["username"].(string), "PASSWORD="+user.Data["password"].(string),
+			)
+			output, err := command.CombinedOutput()
 			require.NoError(t, err, "%s", output)
 		})
 	}

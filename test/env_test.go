@@ -88,9 +88,15 @@ func tryStartServer(t *testing.T, o sandbox.VaultOptions) (*sandbox.Server, erro
 // machine tokens.
 func newEnvOn(t *testing.T, vault *sandbox.Vault) *env {
 	t.Helper()
+	return newEnvWith(t, vault, emulatortest.Start(t))
+}
+
+// newEnvWith does the same with an emulator.
+func newEnvWith(t *testing.T, vault *sandbox.Vault, cognito *emulatortest.Cognito) *env {
+	t.Helper()
 	e := &env{
 		T:       t,
-		Cognito: emulatortest.Start(t),
+		Cognito: cognito,
 		vault:   watchLeaks(t, vault),
 		client:  vault.Client(),
 		mount:   "cognito-" + strings.ToLower(rand.Text()[:8]),

@@ -95,8 +95,8 @@ func TestGroupMembership(t *testing.T) {
 	}
 	require.Equal(t, map[any]any{"ann": e.mount + "-people-ann", "bob": e.mount + "-people-bob"}, who)
 
-	nobody := e.person("eve", policy, map[string]any{"team": "none"})
-	status, text := e.readAs(nobody, "creds/elevate-me")
+	outsider := e.person("eve", policy, map[string]any{"team": "none"})
+	status, text := e.readAs(outsider, "creds/elevate-me")
 	require.Equal(t, http.StatusBadRequest, status)
 	require.Contains(t, text, "names no user for this caller")
 

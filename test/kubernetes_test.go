@@ -227,11 +227,45 @@ func TestKubernetesManifests(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), checker, files...).CombinedOutput()
 	require.NoError(t, err, "%s", output)
 
-	text, err := os.ReadFile("../examples/kubernetes/vault-secrets-operator.yaml")
-	require.NoError(t, err)
+	for _, c := range []struct{ name, file, part, wrong, finding string }{
+		{
+			"an unknown field is an error", "vault-secrets-operator.yaml", "allowStaticCreds", "allowStaticCred",
+			"unknown fields: [spec.allowStaticCred]",
+		},
+		{
+			"an unknown annotation is an error", "agent-injector.yaml", "agent-inject-secret-user", "agent-inject-secrets-user",
+			"the Agent Injector has no annotation vault.hashicorp.com/agent-inject-secrets-user",
+		},
+		{"a wrong value of an annotation is an error", "agent-injector.yaml", `agent-revoke-grace: "5"`, `agent-revoke-grace: "five"`, `parsing "five"`},
+		{"a missing annotation is an error", "agent-injector.yaml", "vault.hashicorp.com/role: app", "", "no Vault role found"},
+		{"a pod that the injector ignores is an error", "agent-injector.yaml", `agent-inject: "true"`, `agent-inject: "false"`, "the Agent Injector ignores the pod"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text, err := os.ReadFile("../examples/kubernetes/" + c.file)
+			require.NoError(t, err)
+			require.Contains(t, string(text), c.part)
+			require.Contains(t, manifestFinding(t, checker, strings.ReplaceAll(string(text), c.part, c.wrong)), c.finding)
+		})
+	}
+	t.Run("a broken rule in CEL is an error", func(t *testing.T) {
+		require.Contains(t, manifestFinding(t, checker, storeThatBreaksARule), "Exactly one of 'secretRef' or 'oidcConfig' must be specified")
+	})
+}
+
+// storeThatBreaksARule matches its schema. No kind in the examples has rules in CEL.
+const storeThatBreaksARule = `
+apiVersion: external-secrets.io/v1
+kind: SecretStore
+metadata: {name: rule}
+spec: {provider: {doppler: {auth: {}}}}
+`
+
+// manifestFinding returns what the checker writes about a manifest that it refuses.
+func manifestFinding(t *testing.T, checker, manifest string) string {
+	t.Helper()
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
-	require.NoError(t, os.WriteFile(broken, bytes.ReplaceAll(text, []byte("allowStaticCreds"), []byte("allowStaticCred")), 0o600))
-	output, err = exec.CommandContext(t.Context(), checker, broken).CombinedOutput()
+	require.NoError(t, os.WriteFile(broken, []byte(manifest), 0o600))
+	output, err := exec.CommandContext(t.Context(), checker, broken).CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(output), "unknown fields: [spec.allowStaticCred]")
+	return string(output)
 }

@@ -53,7 +53,7 @@ var probes = []probe{
 		require.NoError(b, err)
 		return whether(*out.User.Username == valueOf(out.User.Attributes, "sub"), "the sub", *out.User.Username)
 	}},
-	{asks: "AdminCreateUser with an e-mail address that is somebody's verified alias", answer: func(b *prober) string {
+	{asks: "AdminCreateUser with an e-mail address that is another user's verified alias", answer: func(b *prober) string {
 		pool := b.makePool(&cip.CreateUserPoolInput{AliasAttributes: []types.AliasAttributeType{types.AliasAttributeTypeEmail}})
 		var err error
 		for range 2 {
@@ -67,7 +67,7 @@ var probes = []probe{
 		require.NoError(b, b.set(username, goodPassword))
 		return before + ", " + b.status(username)
 	}},
-	{asks: "AdminGetUser of nobody", answer: func(b *prober) string {
+	{asks: "AdminGetUser of a missing user", answer: func(b *prober) string {
 		_, err := b.cognito().AdminGetUser(b.Context(), &cip.AdminGetUserInput{UserPoolId: &b.pool, Username: aws.String("nobody")})
 		return outcome(err)
 	}},
@@ -86,13 +86,13 @@ var probes = []probe{
 		}
 		return outcome(err)
 	}},
-	{asks: "AdminSetUserPassword of nobody", answer: func(b *prober) string { return outcome(b.set("nobody", goodPassword)) }},
+	{asks: "AdminSetUserPassword of a missing user", answer: func(b *prober) string { return outcome(b.set("nobody", goodPassword)) }},
 	{asks: "AdminAddUserToGroup, twice", answer: func(b *prober) string {
 		username := b.user()
 		return outcome(b.join(username, "testers")) + ", " + outcome(b.join(username, "testers"))
 	}},
 	{asks: "AdminAddUserToGroup with a group that is not there", answer: func(b *prober) string { return outcome(b.join(b.user(), "nobodies")) }},
-	{asks: "AdminAddUserToGroup of nobody", answer: func(b *prober) string { return outcome(b.join("nobody", "testers")) }},
+	{asks: "AdminAddUserToGroup of a missing user", answer: func(b *prober) string { return outcome(b.join("nobody", "testers")) }},
 	{asks: "AdminListGroupsForUser of a member, and after AdminRemoveUserFromGroup", answer: func(b *prober) string {
 		username := b.user()
 		require.NoError(b, b.join(username, "testers"))
@@ -100,10 +100,10 @@ var probes = []probe{
 		require.NoError(b, b.leave(username, "testers"))
 		return before + ", then " + b.groups(username)
 	}},
-	{asks: "AdminListGroupsForUser of nobody", answer: func(b *prober) string { return b.groups("nobody") }},
+	{asks: "AdminListGroupsForUser of a missing user", answer: func(b *prober) string { return b.groups("nobody") }},
 	{asks: "AdminRemoveUserFromGroup of a user who is no member", answer: func(b *prober) string { return outcome(b.leave(b.user(), "testers")) }},
 	{asks: "AdminRemoveUserFromGroup with a group that is not there", answer: func(b *prober) string { return outcome(b.leave(b.user(), "nobodies")) }},
-	{asks: "AdminRemoveUserFromGroup of nobody", answer: func(b *prober) string { return outcome(b.leave("nobody", "testers")) }},
+	{asks: "AdminRemoveUserFromGroup of a missing user", answer: func(b *prober) string { return outcome(b.leave("nobody", "testers")) }},
 	{asks: "AdminRemoveUserFromGroup in a pool that is not there", answer: func(b *prober) string { return outcome(b.in(b.nowhere()).leave("nobody", "testers")) }},
 	{asks: "CreateGroup with a name that is taken", answer: func(b *prober) string {
 		_, err := b.cognito().CreateGroup(b.Context(), &cip.CreateGroupInput{UserPoolId: &b.pool, GroupName: aws.String("testers")})
@@ -123,7 +123,7 @@ var probes = []probe{
 	}},
 	{asks: "AdminInitiateAuth", answer: func(b *prober) string { return b.signsIn(b.has.public, b.user(), goodPassword) }},
 	{asks: "AdminInitiateAuth with a wrong password", answer: func(b *prober) string { return b.signsIn(b.has.public, b.user(), otherPassword) }},
-	{asks: "AdminInitiateAuth of nobody", answer: func(b *prober) string { return b.signsIn(b.has.public, "nobody", goodPassword) }},
+	{asks: "AdminInitiateAuth of a missing user", answer: func(b *prober) string { return b.signsIn(b.has.public, "nobody", goodPassword) }},
 	{asks: "AdminInitiateAuth of a disabled user", answer: func(b *prober) string {
 		username := b.user()
 		b.disable(username)

@@ -35,7 +35,7 @@ var differences = map[string]difference{
 		"InvalidParameterException", "ok", guide + "user-pool-settings-attributes.html",
 		"a custom attribute has to be in the pool's schema before it can have a value",
 	},
-	"AdminCreateUser with an e-mail address that is somebody's verified alias": {
+	"AdminCreateUser with an e-mail address that is another user's verified alias": {
 		"AliasExistsException", "ok", apiReference + "AdminCreateUser.html",
 		"without ForceAliasCreation an alias stays whose it is",
 	},

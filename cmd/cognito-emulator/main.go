@@ -13,8 +13,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"vault-plugin-secrets-cognito/internal/emulator"
@@ -33,6 +35,7 @@ func main() {
 type settings struct {
 	listen        string
 	region        string
+	issuer        string
 	seed          bool
 	exitWithStdin bool
 }
@@ -49,6 +52,7 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:0", "address to listen on")
 	flags.StringVar(&s.region, "region", "eu-west-1", "region of the seed")
+	flags.StringVar(&s.issuer, "issuer", "", "`URL` that the issuer of JWTs begins with; \"local\" for the address of the emulator (default the URL of Cognito)")
 	flags.BoolVar(&s.seed, "seed", false, "begin with a user pool, groups and app clients")
 	flags.BoolVar(&s.exitWithStdin, "exit-with-stdin", false, "stop when standard input is closed")
 	if err := flags.Parse(args); err != nil {
@@ -57,7 +61,20 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	if flags.NArg() > 0 {
 		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	return s, nil
+	return s, s.checkIssuer()
+}
+
+// checkIssuer removes a slash at the end, because the issuer of a pool adds one.
+func (s *settings) checkIssuer() error {
+	s.issuer = strings.TrimSuffix(s.issuer, "/")
+	if s.issuer == "" || s.issuer == emulator.LocalIssuer {
+		return nil
+	}
+	issuer, err := url.Parse(s.issuer)
+	if err != nil || issuer.Scheme != "http" && issuer.Scheme != "https" || issuer.Host == "" || issuer.RawQuery != "" || issuer.Fragment != "" {
+		return fmt.Errorf("-issuer is %q: it must be local or a URL such as http://127.0.0.1:8202", s.issuer)
+	}
+	return nil
 }
 
 // run serves until the context ends or, with -exit-with-stdin, until standard input ends.
@@ -66,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	running, err := listen(ctx, s.listen)
+	running, err := listen(ctx, s.listen, s.issuer)
 	if err != nil {
 		return err
 	}
@@ -82,12 +99,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // listen generates the signing key first, so that the first sign-in is as fast as the others.
-func listen(ctx context.Context, address string) (*emulator.Running, error) {
+func listen(ctx context.Context, address, issuer string) (*emulator.Running, error) {
 	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
 	if err != nil {
 		return nil, fmt.Errorf("generating the signing key: %w", err)
 	}
-	return emulator.Listen(ctx, address, emulator.Options{SigningKey: key})
+	return emulator.Listen(ctx, address, emulator.Options{SigningKey: key, Issuer: issuer})
 }
 
 func greet(running *emulator.Running, s settings, stdout io.Writer) error {

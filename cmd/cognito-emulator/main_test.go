@@ -137,6 +137,39 @@ func TestRegionOfTheSeed(t *testing.T) {
 	}
 }
 
+func TestIssuer(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want func(endpoint string) string
+	}{
+		"the issuer is Cognito's by default": {want: func(string) string { return "https://cognito-idp.eu-west-1.amazonaws.com" }},
+		"the issuer is the emulator's own address": {
+			args: []string{"-issuer", "local"},
+			want: func(endpoint string) string { return endpoint },
+		},
+		"the issuer is an address of the user's": {
+			args: []string{"-issuer", "http://cognito.test:9229/"},
+			want: func(string) string { return "http://cognito.test:9229" },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, append(test.args, "-seed")...)
+			hello := p.greeting()
+			endpoint, pool := hello["endpoint"].(string), hello["user_pool_id"].(string)
+			resp, err := http.Get(endpoint + "/" + pool + "/.well-known/openid-configuration")
+			require.NoError(t, err)
+			var described map[string]any
+			require.NoError(t, json.NewDecoder(resp.Body).Decode(&described))
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, test.want(endpoint)+"/"+pool, described["issuer"])
+
+			require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+			_, err = p.rest()
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestEndOfStandardInput(t *testing.T) {
 	p := start(t, "-exit-with-stdin")
 	p.greeting()
@@ -159,9 +192,11 @@ func TestEndOfStandardInputIsIgnoredByDefault(t *testing.T) {
 
 func TestInvalidCommandLines(t *testing.T) {
 	for name, args := range map[string][]string{
-		"an unknown flag is refused":    {"-nonsense"},
-		"an argument is refused":        {"extra"},
-		"an invalid address is refused": {"-listen", "nowhere:none"},
+		"an unknown flag is refused":            {"-nonsense"},
+		"an argument is refused":                {"extra"},
+		"an invalid address is refused":         {"-listen", "nowhere:none"},
+		"an issuer without a scheme is refused": {"-issuer", "localhost:8202"},
+		"an issuer with a query is refused":     {"-issuer", "http://localhost:8202?a=b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, args...)

@@ -1,7 +1,7 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Everybody on call: raises their own user, and nobody else's, because the role takes the username from
+# For each person on call: adds groups to their own user only, because the role takes the username from
 # their entity. Give this policy to all of them; none of them may write to identity/, or they could choose the user.
 
 path "cognito/creds/elevate-me" {

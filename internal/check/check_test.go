@@ -86,7 +86,7 @@ func TestLibrarySetsMustNotBeInAPoolWithPasskeys(t *testing.T) {
 		"Remove WEB_AUTHN from the sign-in policy of the pool, or use roles that create a user for each lease."))
 }
 
-// TestRemediesFitTheRefusal requires that nobody is told to correct a name that AWS did not blame.
+// TestRemediesFitTheRefusal requires that no remedy corrects a name that AWS did not reject.
 func TestRemediesFitTheRefusal(t *testing.T) {
 	const remedy = "Correct app_client_id."
 	for name, c := range map[string]struct {

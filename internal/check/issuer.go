@@ -101,7 +101,7 @@ func (c *issuerCheck) checkScopes() Finding {
 
 func (c *issuerCheck) checkClients() Finding {
 	const name = "app_clients"
-	const remedy = "Delete app clients that nobody needs, shorten ttl and max_ttl, or raise the quota."
+	const remedy = "Delete unused app clients, shorten ttl and max_ttl, or raise the quota."
 	switch n := c.clients.Value; {
 	case c.brokenBy() != "":
 		return skipped(name, c.brokenBy())

@@ -58,7 +58,7 @@ func (s *Service) startQuotas(ctx context.Context, key clientKey, categories []s
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	_, _ = s.quotas.Get(ended, key, alwaysExpired, s.quotaReader(key)) // nobody waits for it
+	_, _ = s.quotas.Get(ended, key, alwaysExpired, s.quotaReader(key)) // without waiting for it
 }
 
 // followsAccount reports whether the limit of a category depends on the account's quota.

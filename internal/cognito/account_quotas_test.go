@@ -54,7 +54,7 @@ func TestLimitsFollowTheAccount(t *testing.T) {
 		f.waitForLimit("UserCreation", 100)
 		require.InDelta(t, 50, f.service.RateLimits()["UserAuthentication"], 0)
 		require.InDelta(t, 150, f.service.RateLimits()["UserAuthentication/challenges"], 0)
-		require.InDelta(t, 12.5, f.service.RateLimits()["UserUpdate"], 0, "AWS raises this for nobody")
+		require.InDelta(t, 12.5, f.service.RateLimits()["UserUpdate"], 0, "AWS raises this for no account")
 		for range 3 {
 			f.readUser(ireland())
 		}

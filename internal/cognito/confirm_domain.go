@@ -85,14 +85,14 @@ func (p *Pool) confirmDomain(ctx context.Context, host string) error {
 	}
 }
 
-// isDomain reports whether a host is one of the domains of the pool: a prefix of AWS's own, or a
+// isDomain reports whether a host is one of the domains of the pool: a prefix domain, or a
 // custom one.
 func (p *Pool) isDomain(host, prefix, custom string) bool {
 	own, _, found := cutOwnDomain(host)
 	return found && prefix != "" && own == prefix && p.isHere(host) || custom != "" && strings.EqualFold(host, custom)
 }
 
-// isHere reports whether a host is not one of AWS's own domains in another region, where the same
+// isHere reports whether a host is not a prefix domain in another region, where the same
 // prefix may belong to another account.
 func (p *Pool) isHere(host string) bool {
 	_, region, found := cutOwnDomain(host)

@@ -14,5 +14,5 @@
 // quota category, see package ratelimit. No response is awaited longer than
 // Settings.RequestTimeout.
 //
-// The package imports internal/cache and internal/cognito/ratelimit, and no package of Vault's.
+// The package imports internal/cache and internal/cognito/ratelimit, and no package of Vault.
 package cognito

@@ -187,7 +187,7 @@ func fail(step string, err error, secrets ...string) *Error {
 }
 
 // explainCredentials leaves out what the SDK says when the last source that it tries, the metadata
-// service of an EC2 instance, gives none: that is nobody's mistake.
+// service of an EC2 instance, gives none: outside EC2 that is normal.
 func explainCredentials(err *credentialsError) string {
 	const remedy = "set them in the mount's config or in the environment of Vault"
 	var operation *smithy.OperationError
@@ -283,7 +283,7 @@ const (
 	withheld = "(AWS's message is withheld, because it may repeat a secret)"
 )
 
-// withoutSecrets returns a message of AWS's without the given secrets. One that
+// withoutSecrets returns a message from AWS without the given secrets. One that
 // contains a short secret is withheld as a whole: replacing the secret would
 // garble the message, and show where the secret is in it.
 func withoutSecrets(message string, secrets []string) string {

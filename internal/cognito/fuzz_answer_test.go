@@ -336,7 +336,7 @@ func TestAnyAnswer(t *testing.T) {
 }
 
 // saysNothing reports whether AWS answers an operation with its status alone, so that
-// nobody reads the rest.
+// the rest is not read.
 func saysNothing(deed string) bool { return deed == "delete" || deed == "delete a secret" }
 
 // stepsOf is after how many sane answers a deed may still ask AWS something.

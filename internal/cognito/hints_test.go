@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// TestHints relies on no text of AWS's: the message is empty.
+// TestHints relies on no text from AWS: the message is empty.
 func TestHints(t *testing.T) {
 	signIn := func(f *fixture) error {
 		_, err := f.pool().IssueUser(t.Context(), f.request())

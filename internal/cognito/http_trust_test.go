@@ -162,7 +162,7 @@ func TestAnswersAreBounded(t *testing.T) {
 				require.Error(t, knock(t.Context(), server.URL))
 				server.Close()
 				require.Positive(t, answers.Load())
-				require.Zero(t, tooLong.Load(), "more was read than any answer of AWS's holds")
+				require.Zero(t, tooLong.Load(), "more was read than any answer of AWS holds")
 			})
 		})
 	}

@@ -19,7 +19,7 @@ import (
 // OperationToken is the Operation of a request to a token endpoint.
 const OperationToken = "Token"
 
-// CodeNoAnswer is the Code of a call that got no response, or none of AWS's.
+// CodeNoAnswer is the Code of a call that got no response, or none from AWS.
 const CodeNoAnswer = "no_answer"
 
 // Observer is called for what a Service does, at once and possibly by several goroutines. Each

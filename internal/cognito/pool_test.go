@@ -110,7 +110,7 @@ func TestIssueUser(t *testing.T) {
 		require.Len(t, users, 1)
 		require.Equal(t, "CONFIRMED", users[0].Status)
 		require.Equal(t, "true", users[0].Attributes["email_verified"])
-		require.Zero(t, users[0].Invitations, "nobody must be sent an invitation")
+		require.Zero(t, users[0].Invitations, "no invitation must be sent")
 	})
 
 	t.Run("it takes three round trips, the second one in parallel", func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestIssueUser(t *testing.T) {
 		require.NoError(t, err)
 	})
 
-	t.Run("without tokens nobody signs in", func(t *testing.T) {
+	t.Run("without tokens no user is signed in", func(t *testing.T) {
 		f := newFixture(t, 0)
 		request := f.request()
 		request.AppClient, request.NoTokens = cognito.AppClient{}, true
@@ -490,7 +490,7 @@ func TestErrorsStayPlain(t *testing.T) {
 		require.Empty(t, f.Users())
 	})
 
-	t.Run("an endpoint where nobody listens is unavailable, and nothing is undone", func(t *testing.T) {
+	t.Run("an endpoint that refuses connections is unavailable, and nothing is undone", func(t *testing.T) {
 		service := cognito.New(context.Background(), cognito.Settings{AccessKeyID: "A", SecretAccessKey: "s", CognitoEndpoint: "http://127.0.0.1:1"})
 		pool, err := service.Pool(t.Context(), cognito.Target{UserPoolID: "eu-west-1_x", Region: "eu-west-1"})
 		require.NoError(t, err)

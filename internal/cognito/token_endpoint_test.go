@@ -197,10 +197,10 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func TestMachineTokenNobodyThere(t *testing.T) {
+func TestMachineTokenEndpointMissing(t *testing.T) {
 	for name, domain := range map[string]string{
-		"a port where nobody listens": "http://127.0.0.1:1",
-		"a host that does not exist":  "https://nobody.invalid",
+		"a port that is closed":      "http://127.0.0.1:1",
+		"a host that does not exist": "https://nobody.invalid",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newService().MachineToken(t.Context(), machineRequest(domain))
@@ -226,7 +226,7 @@ func TestMachineTokenRefusesOldTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(raw(200, "application/json", `{}`))
 	server.StartTLS()
 	defer server.Close()
-	// The certificate is nobody's that this machine trusts.
+	// No authority that this machine trusts signed the certificate.
 	_, err := newService().MachineToken(t.Context(), machineRequest(server.URL))
 	require.Error(t, err)
 	require.Contains(t, err.Error(), "certificate")

@@ -11,9 +11,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// discovery is the OpenID configuration of a user pool. The issuer is the one in its tokens, an
-// address of AWS's; the other URLs lead to the emulator. A client that demands that the issuer is
-// the address it asked cannot use it.
+// discovery is the OpenID configuration of a user pool. The issuer is the one in its tokens; the
+// other URLs lead to the emulator. A client that requires the issuer to be the address it called
+// needs Options.Issuer.
 type discovery struct {
 	Issuer             string   `json:"issuer"`
 	JWKSURI            string   `json:"jwks_uri"`
@@ -38,7 +38,7 @@ func (s *Server) receiveDiscovery(r *http.Request) *exchange {
 }
 
 func (s *Server) performDiscovery(poolID, base string) answer {
-	issuer, ok := s.issuerOf(poolID)
+	issuer, ok := s.issuerOfID(poolID)
 	if !ok {
 		return s.poolNotFound(poolID)
 	}
@@ -59,12 +59,12 @@ func (s *Server) performDiscovery(poolID, base string) answer {
 	return answer{status: http.StatusOK, contentType: "application/json", body: body}
 }
 
-func (s *Server) issuerOf(poolID string) (string, bool) {
+func (s *Server) issuerOfID(poolID string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.state.pools[poolID]
 	if !ok {
 		return "", false
 	}
-	return p.issuer(), true
+	return s.issuerOf(p), true
 }

@@ -27,6 +27,9 @@ type Options struct {
 	// them carry the same RS256 signature, which is computed once. The emulator accepts them; other
 	// verifiers do not. A token then costs microseconds instead of a millisecond.
 	CheapTokens bool
+	// Issuer is what the issuer of JWTs begins with, before a slash and the ID of the pool. The
+	// default is Cognito's address in the pool's region; LocalIssuer is where Listen listens.
+	Issuer string
 	// AccountID is the AWS account that owns everything; the default is 123456789012.
 	AccountID string
 	// Observe is called with each call to Cognito's API that the emulator performed, unless a fault
@@ -34,6 +37,9 @@ type Options struct {
 	// a time.
 	Observe func(Exchange)
 }
+
+// LocalIssuer stands for the address that the emulator listens on.
+const LocalIssuer = "local"
 
 // Exchange is a request to Cognito's JSON API and the emulator's answer.
 type Exchange struct {
@@ -50,6 +56,7 @@ type Exchange struct {
 type Server struct {
 	now       func() time.Time
 	accountID string
+	issuer    string
 	keys      *signingKeys
 	random    random
 
@@ -75,6 +82,7 @@ func New(opts Options) *Server {
 	s := &Server{
 		now:        opts.Now,
 		accountID:  opts.AccountID,
+		issuer:     opts.Issuer,
 		keys:       newSigningKeys(opts.SigningKey, opts.CheapTokens),
 		random:     random{opts.Random},
 		operations: operations(),

@@ -38,9 +38,13 @@ func Listen(ctx context.Context, address string, opts Options) (*Running, error)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the emulator: %w", err)
 	}
+	url := "http://" + listener.Addr().String()
+	if opts.Issuer == LocalIssuer {
+		opts.Issuer = url
+	}
 	server := New(opts)
 	running := &Running{
-		URL:    "http://" + listener.Addr().String(),
+		URL:    url,
 		Server: server,
 		http:   &http.Server{Handler: server, ConnContext: server.ConnContext, ReadHeaderTimeout: time.Minute},
 		done:   make(chan struct{}),

@@ -71,7 +71,7 @@ func (r *request) clientClaims(c *client, scopes []string) claims {
 		"token_use": tokenUseAccess,
 		"scope":     strings.Join(scopes, " "),
 		"auth_time": r.now.Unix(),
-		"iss":       c.pool.issuer(),
+		"iss":       r.server.issuerOf(c.pool),
 		"iat":       r.now.Unix(),
 		"exp":       r.now.Add(r.lifetimesOf(c).access).Unix(),
 		"version":   2,

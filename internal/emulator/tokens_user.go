@@ -73,7 +73,7 @@ func (r *request) sign(c claims) *token {
 func (r *request) userClaims(s *signIn, use string, valid time.Duration) claims {
 	c := claims{
 		"sub":       s.user.sub,
-		"iss":       s.client.pool.issuer(),
+		"iss":       r.server.issuerOf(s.client.pool),
 		"event_id":  s.eventID,
 		"token_use": use,
 		"auth_time": s.at.Unix(),
@@ -151,7 +151,11 @@ func (g *group) rank() int {
 	return *g.precedence
 }
 
-func (p *pool) issuer() string {
+// issuerOf returns the issuer of a pool's tokens.
+func (s *Server) issuerOf(p *pool) string {
+	if s.issuer != "" {
+		return s.issuer + "/" + p.id
+	}
 	return "https://cognito-idp." + p.region + ".amazonaws.com/" + p.id
 }
 

@@ -19,6 +19,8 @@ type EmulatorOptions struct {
 	Region string
 	// Port is where it listens; 0 means a free port.
 	Port int
+	// Issuer is the emulator's -issuer; empty means the issuer of real tokens.
+	Issuer string
 	// Log, if set, gets what the emulator writes after its first line.
 	Log io.Writer
 }
@@ -70,7 +72,7 @@ func StartEmulator(ctx context.Context, o EmulatorOptions) (*Emulator, error) {
 	e.process, err = start(ctx, command{
 		name:   "the emulator",
 		path:   o.Binary,
-		args:   []string{"-listen", fmt.Sprintf("127.0.0.1:%d", o.Port), "-seed", "-region", o.Region, "-exit-with-stdin"},
+		args:   []string{"-listen", fmt.Sprintf("127.0.0.1:%d", o.Port), "-seed", "-region", o.Region, "-issuer", o.Issuer, "-exit-with-stdin"},
 		env:    cleanEnv(os.TempDir()),
 		stdin:  childStdin,
 		stdout: &firstLine{line: first, rest: e.output},

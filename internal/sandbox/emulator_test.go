@@ -15,7 +15,7 @@ const greeting = `{"endpoint":"http://127.0.0.1:1","region":"eu-west-1","user_po
 
 func TestStartEmulator(t *testing.T) {
 	fake := script(t, `echo "$*" >&2; echo '`+greeting+`'; echo later; exec cat`)
-	e, err := StartEmulator(t.Context(), EmulatorOptions{Binary: fake, Region: "us-east-2"})
+	e, err := StartEmulator(t.Context(), EmulatorOptions{Binary: fake, Region: "us-east-2", Issuer: "local"})
 	require.NoError(t, err)
 	t.Cleanup(e.Stop)
 	require.Equal(t, "http://127.0.0.1:1", e.Endpoint)
@@ -23,7 +23,7 @@ func TestStartEmulator(t *testing.T) {
 		Region: "eu-west-1", UserPoolID: "eu-west-1_a", AppClientID: "c", AppClientSecret: "s",
 		Groups: []string{"testers", "admins"}, Scopes: []string{"api/read"},
 	}, e.Seed)
-	for _, line := range []string{"later\n", "-listen 127.0.0.1:0 -seed -region us-east-2 -exit-with-stdin\n"} {
+	for _, line := range []string{"later\n", "-listen 127.0.0.1:0 -seed -region us-east-2 -issuer local -exit-with-stdin\n"} {
 		require.Eventually(t, func() bool { return strings.Contains(e.LogText(), line) }, startLimit, pollInterval)
 	}
 	require.NotContains(t, e.LogText(), "app_client_secret")

@@ -19,7 +19,9 @@ import (
 // options holds the command's flags.
 type options struct {
 	vault, plugin, emulator, log string
-	demo                         bool
+	// issuer is the -issuer of the emulator.
+	issuer string
+	demo   bool
 	// port is the server's; the emulator has the one after the next, because a server takes two. 0
 	// means free ports.
 	port int
@@ -33,6 +35,7 @@ func main() {
 	flag.StringVar(&o.log, "log", "", "the `file` for the logs of the server, the plugin and the emulator")
 	flag.BoolVar(&o.demo, "demo", false, "revoke the lease, show that the user is deleted, and end")
 	flag.IntVar(&o.port, "port", 0, "the `port` of the server; the emulator listens on port+2 (default free ports)")
+	flag.StringVar(&o.issuer, "issuer", "", "the emulator's -issuer: local or a `URL` (default the URL of Cognito)")
 	flag.Parse()
 
 	ctx, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

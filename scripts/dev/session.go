@@ -51,7 +51,7 @@ func start(ctx context.Context, o options, log io.Writer, out screen) (*session,
 	if err != nil {
 		return nil, err
 	}
-	emulator, err := sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Log: log, Port: emulatorPort(o.port)})
+	emulator, err := sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Log: log, Port: emulatorPort(o.port), Issuer: o.issuer})
 	if err != nil {
 		return nil, err
 	}

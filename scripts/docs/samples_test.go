@@ -67,8 +67,7 @@ func blocksOf(document string) []block {
 	return blocks
 }
 
-// reader is somebody who follows the reference with a Vault and a Cognito of
-// its own.
+// reader follows the reference with a Vault and a Cognito of its own.
 type reader struct {
 	*testing.T
 	*emulatortest.Cognito
@@ -146,7 +145,7 @@ func (r *reader) run(script string) string {
 	return string(out)
 }
 
-// answerOf takes the answer of Vault's API, which is the last line, and leaves
+// answerOf takes the answer of Vault, which is the last line, and leaves
 // of it what the reference shows.
 func (r *reader) answerOf(output string) map[string]any {
 	r.Helper()

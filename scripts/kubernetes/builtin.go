@@ -20,7 +20,14 @@ var builtIn = map[string]func() any{
 
 func isBuiltIn(h head) bool { return builtIn[h.APIVersion+" "+h.Kind] != nil }
 
-// checkBuiltIn decodes an object strictly.
+// checkBuiltIn decodes an object strictly, and checks its annotations for the Agent Injector.
 func checkBuiltIn(h head, document []byte) error {
-	return yaml.UnmarshalStrict(document, builtIn[h.APIVersion+" "+h.Kind]())
+	object := builtIn[h.APIVersion+" "+h.Kind]()
+	if err := yaml.UnmarshalStrict(document, object); err != nil {
+		return err
+	}
+	if pod := podOf(object); pod != nil {
+		return checkInjection(pod)
+	}
+	return nil
 }

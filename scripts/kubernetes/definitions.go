@@ -17,9 +17,11 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	v1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
 )
 
@@ -114,7 +116,7 @@ func (d definitions) add(file string) error {
 	return nil
 }
 
-// check checks an object as the API server does, except for rules in CEL.
+// check checks an object as the API server does.
 func (d definitions) check(h head, document []byte) error {
 	props := d[h.APIVersion+" "+h.Kind]
 	if props == nil {
@@ -135,6 +137,12 @@ func (d definitions) check(h head, document []byte) error {
 	}
 	if wrong := validation.ValidateCustomResource(nil, object, validator); len(wrong) > 0 {
 		return wrong.ToAggregate()
+	}
+	if rules := cel.NewValidator(structural, true, celconfig.PerCallLimit); rules != nil {
+		wrong, _ := rules.Validate(context.Background(), nil, structural, object, nil, celconfig.RuntimeCELCostBudget)
+		if len(wrong) > 0 {
+			return wrong.ToAggregate()
+		}
 	}
 	options := schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
 	if unknown := pruning.PruneWithOptions(object, structural, true, options); len(unknown) > 0 {

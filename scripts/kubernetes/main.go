@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // Kubernetes checks manifests: custom resources against the published definitions of their
-// operators, Kubernetes' own kinds against their types. Unknown fields are errors. It prints one
-// line for each object.
+// operators with their rules, Kubernetes' own kinds against their types, and annotations for the
+// Vault Agent Injector with the injector's own code. Unknown fields and annotations are errors. It
+// prints one line for each object.
 //
 //	kubernetes FILE…
 package main

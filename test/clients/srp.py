@@ -18,10 +18,12 @@ user = Cognito(
     secret_key="emulator",
     boto3_client_kwargs={"endpoint_url": endpoint},
 )
-# With an endpoint_url, pycognito expects it as the issuer, but the tokens of the emulator have the issuer of AWS, like real ones.
-user.pool_domain_url = None
-with urllib.request.urlopen(f"{endpoint}/{pool}/.well-known/jwks.json") as answer:
-    user.pool_jwk = json.load(answer)
+# With an endpoint_url, pycognito expects it as the issuer, and fetches the keys there. That suits an emulator with -issuer=local.
+# By default, the tokens of the emulator have the issuer of AWS, like real ones.
+if "LOCAL_ISSUER" not in os.environ:
+    user.pool_domain_url = None
+    with urllib.request.urlopen(f"{endpoint}/{pool}/.well-known/jwks.json") as answer:
+        user.pool_jwk = json.load(answer)
 user.authenticate(password=os.environ["PASSWORD"])
 assert user.access_claims["username"] == os.environ["USERNAME"]
 user.update_profile({"given_name": "Ann"})

@@ -227,8 +227,8 @@ func libraries() []operation {
 	}
 }
 
-// checkLibrary requires that no user is lost, and that none is free with a password that somebody
-// has seen.
+// checkLibrary requires that no user is lost, and that none is free with a password that a
+// holder has seen.
 func (e *env) checkLibrary() {
 	e.T.Helper()
 	if e.lending == nil {

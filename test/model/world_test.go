@@ -274,8 +274,8 @@ func (w *world) stop(kill bool) {
 	w.life.end()
 }
 
-// request makes a request of Vault's. A process that died is replaced by the next request, as
-// Vault does it.
+// request makes a request as Vault does. A process that died is replaced by the next request, as
+// in Vault.
 func (w *world) request(req *logical.Request) (*logical.Response, error) {
 	if w.life.isOver() {
 		w.stop(true)

@@ -111,8 +111,8 @@ func awaitEnd(ctx context.Context, watcher *api.LifetimeWatcher) {
 	}
 }
 
-// take waits for the answer even when ctx ends: else there would be a user of which nobody knows
-// the lease.
+// take waits for the answer even when ctx ends: otherwise a user could exist whose
+// lease is unknown.
 func (p *probe) take(ctx context.Context) (*api.Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
 	defer cancel()

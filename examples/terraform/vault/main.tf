@@ -77,7 +77,7 @@ resource "vault_generic_endpoint" "machine" {
   })
 }
 
-# An account that stays, with a password of Vault's.
+# A permanent account, whose password Vault rotates.
 resource "vault_generic_endpoint" "batch" {
   depends_on           = [vault_generic_endpoint.config]
   path                 = "${vault_mount.cognito.path}/static-roles/batch"

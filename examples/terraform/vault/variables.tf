@@ -19,7 +19,7 @@ variable "users_client_id" {
 }
 
 variable "machine_client_id" {
-  description = "App client whose tokens services get. The engine looks its secret up, so that it is nobody's."
+  description = "App client whose tokens services get. The engine looks up its secret, so that it is stored nowhere else."
   type        = string
 }
 

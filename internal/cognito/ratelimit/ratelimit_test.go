@@ -297,7 +297,7 @@ func TestReserve(t *testing.T) {
 		<-time.After(time.Minute) // the others end
 	})
 
-	bubble(t, "those that wait for another category hold nobody up", func(t *testing.T) {
+	bubble(t, "those that wait for another category delay no others", func(t *testing.T) {
 		l := newLimiters(map[string]float64{"create": 10, "update": 0.1})
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 100 {

@@ -53,8 +53,15 @@ type Cognito struct {
 // Start starts an emulator for a test.
 func Start(t *testing.T) *Cognito {
 	t.Helper()
+	return StartWith(t, emulator.Options{})
+}
+
+// StartWith starts an emulator with options for a test, which shares its key with all others.
+func StartWith(t *testing.T, o emulator.Options) *Cognito {
+	t.Helper()
 	contract := &Contract{}
-	running, err := emulator.Start(emulator.Options{SigningKey: SigningKey(), Observe: contract.Observe})
+	o.SigningKey, o.Observe = SigningKey(), contract.Observe
+	running, err := emulator.Start(o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, running.Close())
