@@ -22,7 +22,7 @@ const (
 	// as of 2026-09-20.
 	machineTokenPrice = 0.00225
 
-	// metricRolesMax bounds how many names of roles and libraries are label values.
+	// metricRolesMax bounds how many names of roles, and how many of libraries, are label values.
 	metricRolesMax = 2000
 	// metricCodesMax bounds how many error codes and operations are label values.
 	metricCodesMax = 100
@@ -288,7 +288,7 @@ func (m *metrics) dropRole(name string) {
 	}
 	label := prometheus.Labels{"role": name}
 	m.tokenReads.drop(name)
-	for _, vec := range []*prometheus.CounterVec{m.issues, m.tokenReads.vec, m.bought, m.cost, m.life} {
+	for _, vec := range []*prometheus.CounterVec{m.issues, m.bought, m.cost, m.life} {
 		vec.DeletePartialMatch(label)
 	}
 	m.roles.drop(name)
@@ -354,12 +354,16 @@ func (l *labelValues) drop(value string) {
 type roleCounters struct {
 	vec   *prometheus.CounterVec
 	known sync.Map // of prometheus.Counter by the name of the role
+	// changes is locked while a counter is made or dropped, so that none that was dropped is known.
+	changes sync.Mutex
 }
 
 func (c *roleCounters) of(roles *labelValues, role string) prometheus.Counter {
 	if found, ok := c.known.Load(role); ok {
 		return found.(prometheus.Counter)
 	}
+	c.changes.Lock()
+	defer c.changes.Unlock()
 	label := roles.bound(role)
 	counter := c.vec.WithLabelValues(label)
 	if label == role {
@@ -368,4 +372,9 @@ func (c *roleCounters) of(roles *labelValues, role string) prometheus.Counter {
 	return counter
 }
 
-func (c *roleCounters) drop(role string) { c.known.Delete(role) }
+func (c *roleCounters) drop(role string) {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	c.known.Delete(role)
+	c.vec.DeleteLabelValues(role)
+}
