@@ -202,7 +202,9 @@ func TestMetricsNamesOfGaugesComeAndGo(t *testing.T) {
 	b := &backend{metrics: newMetrics("v1.2.3", time.Now)}
 	var job string
 	b.metrics.watch(metricSources{
-		records:   func() (recordsState, bool) { return recordsState{living: []livingCount{{"user", job, "confirmed", 1}}}, true },
+		records: func() (recordsState, bool) {
+			return recordsState{living: []livingCount{{"user", job, "confirmed", 1}}}, true
+		},
 		libraries: func() ([]libraryState, bool) { return []libraryState{{name: "set-" + job, free: 1}}, true },
 	})
 	for n := range metricRolesMax + 1 {
