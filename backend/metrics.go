@@ -5,9 +5,11 @@ package backend
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
@@ -47,6 +49,8 @@ const (
 const (
 	codeOK         = "ok"
 	codeBadRequest = "bad_request"
+	codeNoneFree   = "none_free"
+	codeReached    = "limit_reached"
 	codeLimit      = "rate_limit"
 	codeNoAnswer   = cognito.CodeNoAnswer
 	codeInternal   = "internal"
@@ -302,7 +306,7 @@ func failureCode(err error) string {
 	case errors.As(err, &user):
 		return codeBadRequest
 	case !errors.As(err, &aws):
-		return codeInternal
+		return statusWord(err)
 	case aws.Code != "":
 		return aws.Code
 	case aws.Kind == cognito.KindThrottled:
@@ -311,6 +315,22 @@ func failureCode(err error) string {
 		return codeNoAnswer
 	default:
 		return codeBadRequest
+	}
+}
+
+// statusWord returns the word for an error of the engine that has a status of its own.
+func statusWord(err error) string {
+	var coded logical.HTTPCodedError
+	if !errors.As(err, &coded) {
+		return codeInternal
+	}
+	switch coded.Code() {
+	case http.StatusConflict: // of a library set
+		return codeNoneFree
+	case http.StatusTooManyRequests: // max_issued, or too many wrong passwords
+		return codeReached
+	default:
+		return codeInternal
 	}
 }
 
