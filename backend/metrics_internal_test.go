@@ -196,8 +196,8 @@ func TestMetricsLabelsAreBounded(t *testing.T) {
 	require.EqualValues(t, 3*metricRolesMax, issued, "nothing is lost beyond the bound")
 }
 
-// TestMetricsNamesOfGaugesComeAndGo reads the metrics while each of many jobs has a role or a library
-// set of its own for some time.
+// TestMetricsNamesOfGaugesComeAndGo reads the metrics while many jobs, one after another, have a
+// role and a library set of their own.
 func TestMetricsNamesOfGaugesComeAndGo(t *testing.T) {
 	b := &backend{metrics: newMetrics("v1.2.3", time.Now)}
 	var job string
@@ -224,7 +224,8 @@ func TestMetricsNamesOfGaugesComeAndGo(t *testing.T) {
 	require.NotContains(t, text, metricOther)
 }
 
-// TestMetricsTokenReadsDuringDeletions reads a role while it is deleted, and counts what comes later.
+// TestMetricsTokenReadsDuringDeletions reads a role while it is deleted, and counts the reads that
+// come later.
 func TestMetricsTokenReadsDuringDeletions(t *testing.T) {
 	m := newMetrics("v1.2.3", time.Now)
 	for range 200 {
