@@ -329,7 +329,7 @@ func (l *librarySet) validate(name string) error {
 		return badRequest("usernames has %d names: a library set may have %d users", len(l.Usernames), librarySizeMax)
 	}
 	for _, username := range l.Usernames {
-		if !usernamePattern.MatchString(username) {
+		if !isUsername(username) {
 			return badRequest("usernames holds %q: a username must be 1 to 128 characters without spaces", username)
 		}
 	}
