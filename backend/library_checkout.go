@@ -133,8 +133,12 @@ func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
 		return false, err
 	}
 	c.times = c.b.leaseTimes(c.role, c.ttl)
+	beat, err := c.b.watch.current(ctx, c.req.Storage)
+	if err != nil {
+		return false, err
+	}
 	u, err := getLibraryUser(ctx, c.req.Storage, c.name, id)
-	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire && u.Shape == c.role.userShape(c.set.Role) {
+	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire && u.Watch == beat.Watch && u.Shape == c.role.userShape(c.set.Role) {
 		c.user = u
 		return true, nil
 	}

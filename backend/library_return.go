@@ -66,7 +66,11 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 	}
 	isWanted := u.belongsTo(set) && !u.Retire && !b.System().Tainted()
 	if !isWanted && u.State == libraryAvailable && !u.Owned {
-		return b.deleteLibraryUser(ctx, req.Storage, u) // nobody knows its password
+		if unseen, err := b.isUnseen(ctx, req.Storage, u); err != nil {
+			return err
+		} else if unseen {
+			return b.deleteLibraryUser(ctx, req.Storage, u) // nobody knows its password
+		}
 	}
 	r, err := b.newUserReset(ctx, req, set, u)
 	if err != nil {
