@@ -114,9 +114,9 @@ func namesFor(path *framework.Path) []string {
 	}
 }
 
-// hostile is an engine with a role of every kind and two library sets, and an AWS that accepts every
-// valid request. Each request gets a copy of its storage. The caller holds the user "lent" of the
-// set "named", and its user "idle" is free.
+// hostile is an engine with a role of every kind and two library sets, and an AWS that accepts
+// every valid request. Each request gets a copy of its storage. The caller holds the user "lent" of
+// the set "named", and its user "idle" is free.
 type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
@@ -334,8 +334,8 @@ func (p fieldUse) shapesLibraryUsers() bool {
 	}
 }
 
-// useLibrary borrows and returns a user after a request that changed its set or what the set says of
-// users.
+// useLibrary borrows and returns a user after a request that changed its set or what the set says
+// of users.
 func (m *hostileMount) useLibrary(tb testing.TB, p fieldUse) {
 	tb.Helper()
 	if !p.shapesLibraryUsers() {
