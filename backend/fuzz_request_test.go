@@ -114,18 +114,20 @@ func namesFor(path *framework.Path) []string {
 	}
 }
 
-// hostile is an engine with a role of every kind and two library sets, and an AWS that accepts every
-// valid request. Each request gets a copy of its storage. The caller holds the user "lent" of the
-// set "named", and its user "idle" is free.
+// hostile is an engine with a role of every kind and two library sets, and an AWS that accepts
+// every valid request. Each request gets a copy of its storage. The caller holds the user "lent" of
+// the set "named", and its user "idle" is free.
 type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
 	entries  map[string][]byte
+	// began is when the clock of each mount begins, so that its storage is never that of long ago.
+	began time.Time
 }
 
 func newHostile(tb testing.TB) *hostile {
 	tb.Helper()
-	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}}
+	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}, began: time.Now()}
 	h.accepted = map[string]map[string]any{
 		"config": {
 			"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": stored, "region": "eu-west-1",
@@ -197,7 +199,9 @@ type hostileMount struct {
 
 func (h *hostile) mount(tb testing.TB) *hostileMount {
 	tb.Helper()
-	b, err := Factory(Options{})(tb.Context(), &logical.BackendConfig{
+	started := time.Now()
+	now := func() time.Time { return h.began.Add(time.Since(started)) }
+	b, err := Factory(Options{Now: now})(tb.Context(), &logical.BackendConfig{
 		Logger: hclog.NewNullLogger(),
 		System: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
 	})
@@ -334,8 +338,8 @@ func (p fieldUse) shapesLibraryUsers() bool {
 	}
 }
 
-// useLibrary borrows and returns a user after a request that changed its set or what the set says of
-// users.
+// useLibrary borrows and returns a user after a request that changed its set or what the set says
+// of users.
 func (m *hostileMount) useLibrary(tb testing.TB, p fieldUse) {
 	tb.Helper()
 	if !p.shapesLibraryUsers() {

@@ -118,8 +118,8 @@ func (q *checkOutQueues) scheduleAll(set string, at time.Time) {
 	}
 }
 
-// scheduleSeen makes the periodic task look at the free users whose password is of another watch than
-// the present one, and returns how many there are.
+// scheduleSeen makes the periodic task look at the free users whose password is of another watch
+// than the present one, and returns how many there are.
 func (q *checkOutQueues) scheduleSeen(watch string, at time.Time) (seen int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -51,8 +51,8 @@ type library struct {
 	returned, returnedBefore map[string]bool
 	// orphans are users of which a restored snapshot knows nothing; tidy is for them.
 	orphans map[string]bool
-	// restored are the passwords that free users had in a restored snapshot, by username: the engine
-	// must not lend a user with it.
+	// restored are the passwords that free users had in a restored snapshot, by username: the
+	// engine must not lend a user with it.
 	restored map[string]string
 }
 
