@@ -121,11 +121,13 @@ type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
 	entries  map[string][]byte
+	// began is when the clock of each mount begins, so that its storage is never that of long ago.
+	began time.Time
 }
 
 func newHostile(tb testing.TB) *hostile {
 	tb.Helper()
-	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}}
+	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}, began: time.Now()}
 	h.accepted = map[string]map[string]any{
 		"config": {
 			"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": stored, "region": "eu-west-1",
@@ -197,7 +199,9 @@ type hostileMount struct {
 
 func (h *hostile) mount(tb testing.TB) *hostileMount {
 	tb.Helper()
-	b, err := Factory(Options{})(tb.Context(), &logical.BackendConfig{
+	started := time.Now()
+	now := func() time.Time { return h.began.Add(time.Since(started)) }
+	b, err := Factory(Options{Now: now})(tb.Context(), &logical.BackendConfig{
 		Logger: hclog.NewNullLogger(),
 		System: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
 	})

@@ -172,6 +172,17 @@ func TestLibraryAfterRestart(t *testing.T) {
 		l.requireReady(2)
 	})
 
+	t.Run("free users are reset once by a cluster that has no heartbeat of the set, such as a promoted secondary", func(t *testing.T) {
+		l, calls := setUp(t)
+		require.NoError(t, l.storage.Storage.Delete(t.Context(), "issued/heartbeat"))
+		l.sealed(time.Second)
+		require.NoError(t, l.tick())
+		require.Equal(t, calls+3, l.setPasswordCalls())
+		l.sealed(time.Second)
+		require.NoError(t, l.tick())
+		require.Equal(t, calls+3, l.setPasswordCalls())
+	})
+
 	t.Run("free users are reset after the clock was set", func(t *testing.T) {
 		l, calls := setUp(t)
 		for _, by := range []time.Duration{2 * time.Hour, -time.Hour} {
