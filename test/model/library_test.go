@@ -20,7 +20,7 @@ import (
 )
 
 // TestLibrary checks the invariants of library sets: no user has two holders, none is free with a
-// password or a session that a holder has seen, and none is lost.
+// password or a session that somebody has seen, and none is lost.
 func TestLibrary(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newLibrary(rt)
@@ -236,7 +236,7 @@ func (m *library) disableUser(rt *rapid.T) {
 	})
 }
 
-// changePassword lets an administrator set a password, which is then known.
+// changePassword lets an administrator set a password that somebody knows.
 func (m *library) changePassword(rt *rapid.T) {
 	name, password := m.drawUser(rt), fmt.Sprintf("Administrator-%d", len(m.seen[""]))
 	m.seen[""] = append(m.seen[""], seenSecrets{password: password})
@@ -288,14 +288,10 @@ func (m *library) checkLiving(rt *rapid.T) {
 	m.checkHolders(rt, entries)
 }
 
-<<<<<<< HEAD
-// checkFree requires that no holder has seen the secrets of a user that is free.
-=======
 // checkGone requires that no user is left that has no entry.
 func (m *library) checkGone(rt *rapid.T, _ string) { m.checkLost(rt, m.entries()) }
 
 // checkFree requires that nobody has seen the secrets of a user that is free.
->>>>>>> lib
 func (m *library) checkFree(rt *rapid.T, entries []libraryEntry) {
 	for _, entry := range entries {
 		if entry.State != "available" || m.restored[entry.Username] == entry.Password {
@@ -303,7 +299,7 @@ func (m *library) checkFree(rt *rapid.T, entries []libraryEntry) {
 		}
 		for _, seen := range m.seen[entry.Username] {
 			if seen.password == entry.Password || m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, seen.password) {
-				fail(rt, "a user is free with a password that a holder has seen", entry.Username)
+				fail(rt, "a user is free with a password that somebody has seen", entry.Username)
 			}
 			if !m.isBroken && m.isOpen(seen.accessToken) {
 				fail(rt, "a user is free, and a session of a holder is open", entry.Username)
