@@ -17,11 +17,11 @@ COMMIT_TIME = $(shell git show -s --format=%ct HEAD 2>/dev/null || echo 0)
 # The race detector needs a C compiler: on, off, or auto, which is on if there is one.
 RACE = auto
 # `make dev DEMO=1` revokes the lease, shows that the user is deleted, and ends.
-DEMO =
+DEMO ?=
 # The port of the server of `make dev`, such as 8200; the emulator listens on PORT+2. Empty: free ports.
-PORT =
+PORT ?=
 # What the issuer of JWTs begins with in `make dev`: local for the emulator's address, or a URL. Empty: as in real tokens.
-ISSUER =
+ISSUER ?=
 # How long make fuzz runs each of its targets.
 FUZZTIME = 10s
 # How often make test-reliability ends something in the middle of work, and the seed that repeats a run.

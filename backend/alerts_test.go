@@ -247,6 +247,31 @@ func TestAlerts(t *testing.T) {
 		h.requireFiring("CognitoUsersNotEnded")
 	})
 
+	t.Run("CognitoUsersNotEnded does not fire after a short outage, when all users are ended", func(t *testing.T) {
+		h := newHistory(t, map[string]any{"ttl": "24h", "max_ttl": "24h"}, time.Minute)
+		failing := func() (secrets []*logical.Secret) {
+			for range 5 {
+				secret := h.issue()
+				secrets = append(secrets, secret)
+			}
+			h.Deny("cognito-idp:AdminDeleteUser")
+			for _, secret := range secrets {
+				require.Error(t, h.revoke(secret))
+			}
+			return secrets
+		}
+		var living []*logical.Secret
+		h.during(2*time.Minute, func() { // the first failure ever begins a series, and shows no increase
+			living = append(living, failing()...)
+			h.Deny()
+		})
+		for _, secret := range living {
+			require.NoError(t, h.revoke(secret))
+		}
+		h.during(7*time.Minute, nothing)
+		h.requireFiring()
+	})
+
 	t.Run("CognitoQuotaNearlyFull fires when as much is asked as the limit allows", func(t *testing.T) {
 		h := newHistory(t, map[string]any{"groups": "testers,admins"}, time.Second)
 		h.WriteOK("config", map[string]any{"rate_limits": "UserUpdate=2"})

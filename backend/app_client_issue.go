@@ -4,9 +4,7 @@
 package backend
 
 import (
-	"cmp"
 	"context"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -16,30 +14,10 @@ import (
 // clientIssue is one request for an app client. Its methods are called in their order: prepare,
 // begin, create, deliver, response.
 type clientIssue struct {
-	b      *backend
-	req    *logical.Request
-	name   string
-	role   *roleEntry
-	aws    *connection
-	target cognito.Target
-	input  input
+	issueRequest
 
-	ttl        time.Duration
-	pool       userPool
 	clientName string
-	creation   *creation
 	client     cognito.AppClient
-	times      leaseTimes
-}
-
-func (i *clientIssue) run(ctx context.Context) (*logical.Response, error) {
-	began := i.b.now()
-	err := i.issue(ctx)
-	i.b.metrics.issued(credentialTypeAppClient, i.name, i.b.now().Sub(began), err)
-	if err != nil {
-		return toResponse(err)
-	}
-	return i.response()
 }
 
 func (i *clientIssue) issue(ctx context.Context) error {
@@ -58,34 +36,23 @@ func (i *clientIssue) issue(ctx context.Context) error {
 }
 
 func (i *clientIssue) prepare(ctx context.Context) (err error) {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
-		return err
-	}
-	if i.ttl, err = i.b.requestedTTL(i.input, i.role); err != nil {
+	if err := i.readFields(); err != nil {
 		return err
 	}
 	if i.clientName, err = i.role.clientName(i.b.templateData(i.req, i.name, i.target.UserPoolID)); err != nil {
 		return err
 	}
-	i.pool, err = i.aws.Pool(ctx, i.target)
-	return err
+	return i.connect(ctx)
 }
 
 // begin stores the record with the name of the app client, which no other attempt uses.
 func (i *clientIssue) begin(ctx context.Context) (context.Context, error) {
-	place, err := i.aws.place(ctx, i.target)
+	record, err := i.newRecord(ctx, kindAppClient)
 	if err != nil {
 		return nil, err
 	}
-	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: &issuedRecord{
-		Kind:        kindAppClient,
-		Role:        i.name,
-		place:       place,
-		ClientName:  i.clientName,
-		DisplayName: i.req.DisplayName,
-		EntityID:    i.req.EntityID,
-	}}
-	return i.creation.begin(ctx)
+	record.ClientName = i.clientName
+	return i.storeRecord(ctx, record)
 }
 
 // create creates the app client. The record is deleted only if Cognito certainly created none.
@@ -102,11 +69,8 @@ func (i *clientIssue) create(ctx context.Context) (err error) {
 // deliver stores the id of the app client, and that it is about to be returned. One that cannot be
 // returned is deleted.
 func (i *clientIssue) deliver(ctx context.Context) error {
-	record := i.creation.record
-	record.ClientID = i.client.ID
-	i.aws.learnAccount(ctx, &record.place)
-	i.times = i.b.leaseTimes(i.role, i.ttl)
-	err := i.creation.deliver(ctx, i.times)
+	i.creation.record.ClientID = i.client.ID
+	err := i.storeDelivered(ctx)
 	if err != nil {
 		i.deleteUndelivered(ctx, err)
 	}
@@ -114,7 +78,7 @@ func (i *clientIssue) deliver(ctx context.Context) error {
 }
 
 func (i *clientIssue) deleteUndelivered(ctx context.Context, reason error) {
-	ctx, cancel := context.WithTimeout(inBackground(context.WithoutCancel(ctx)), cognito.UndoTimeout)
+	ctx, cancel := undoContext(ctx)
 	defer cancel()
 	err := i.pool.DeleteNewAppClient(ctx, i.client.ID)
 	i.creation.fail(ctx, err == nil, reason, err)
@@ -125,7 +89,7 @@ func (i *clientIssue) response() (*logical.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.b.leaseResponse(i.creation.record, i.ttl, i.times, map[string]any{
+	return i.leaseResponse(map[string]any{
 		"app_client_id":     i.client.ID,
 		"app_client_secret": i.client.Secret,
 		"scopes":            append([]string{}, i.role.Scopes...),
@@ -133,15 +97,4 @@ func (i *clientIssue) response() (*logical.Response, error) {
 		"user_pool_id":      i.target.UserPoolID,
 		"region":            i.target.Region,
 	}), nil
-}
-
-// requestedTTL returns the lease that a request asks for, or 0. It can only be shorter than that of
-// a request without one.
-func (b *backend) requestedTTL(in input, role *roleEntry) (ttl time.Duration, err error) {
-	setDuration(in, "ttl", &ttl)
-	longest := cmp.Or(role.TTL, b.System().DefaultLeaseTTL())
-	if ttl != 0 && longest != 0 && ttl > longest {
-		return 0, badRequest("ttl %s is not allowed: it must not be longer than %s, the lease of the role", cognito.DurationText(ttl), cognito.DurationText(longest))
-	}
-	return ttl, nil
 }

@@ -97,6 +97,15 @@ func (b *backend) warnOfStaticRoles(ctx context.Context, req *logical.Request) (
 	return response, nil
 }
 
+// putConfig stores the config, and shows the times of its rotation in the metrics.
+func (b *backend) putConfig(ctx context.Context, s logical.Storage, config *configEntry) error {
+	if err := putJSON(ctx, s, configStoragePath, config); err != nil {
+		return err
+	}
+	b.rootTimes.Store(config.rotationTimes())
+	return nil
+}
+
 // getConfig reads the config. Without an entry it returns the defaults, which use the SDK's default
 // credential chain.
 func getConfig(ctx context.Context, s logical.Storage) (*configEntry, error) {

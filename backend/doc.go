@@ -10,6 +10,7 @@
 // small type that holds the backend, the request, and the role or set. Its methods stand in the
 // order in which they are called:
 //
+//	issueRequest      has what the following three share                issue.go
 //	userIssue         issues a user                                     user_issue.go
 //	clientIssue       issues an app client                              app_client_issue.go
 //	membershipIssue   adds a user to groups                             group_membership_issue.go

@@ -78,10 +78,10 @@ func places(h *hostile) []fieldUse {
 	b := newBackend(Options{Now: time.Now})
 	for _, path := range b.Paths {
 		for _, op := range slices.Sorted(maps.Keys(path.Operations)) {
-			for _, name := range []string{"user", "machine", "password", "secret"} {
+			for _, name := range namesFor(path) {
 				p := fieldUse{path: path, op: op, name: name}
 				rest, described := h.accepted[p.url()]
-				if !described && (strings.HasPrefix(p.url(), "roles/") || strings.HasPrefix(p.url(), "static-roles/")) && path.Fields != nil {
+				if !described && path.Fields != nil && describedFamily.MatchString(p.url()) {
 					continue
 				}
 				p.rest = rest
@@ -98,17 +98,36 @@ func places(h *hostile) []fieldUse {
 	return all
 }
 
-// hostile is an engine with a role of every kind, and an AWS that accepts every valid request. Each
-// request gets a copy of its storage.
+// describedFamily matches the paths whose valid requests are all in hostile.accepted.
+var describedFamily = regexp.MustCompile(`^(roles|static-roles)/|^library/[^/]+$`)
+
+// namesFor returns the names that a path is tried with: those of roles, or those of library sets.
+func namesFor(path *framework.Path) []string {
+	roles, sets := []string{"user", "machine", "password", "secret"}, []string{"sized", "named"}
+	switch family, _, _ := strings.Cut(strings.TrimPrefix(path.Pattern, "^"), "/"); family {
+	case "library":
+		return sets
+	case "tokens", "check":
+		return append(roles, sets...)
+	default:
+		return roles
+	}
+}
+
+// hostile is an engine with a role of every kind and two library sets, and an AWS that accepts
+// every valid request. Each request gets a copy of its storage. The caller holds the user "lent" of
+// the set "named", and its user "idle" is free.
 type hostile struct {
 	aws      *strictAWS
 	accepted map[string]map[string]any
 	entries  map[string][]byte
+	// began is when the clock of each mount begins, so that its storage is never that of long ago.
+	began time.Time
 }
 
 func newHostile(tb testing.TB) *hostile {
 	tb.Helper()
-	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}}
+	h := &hostile{aws: newStrictAWS(tb), entries: map[string][]byte{}, began: time.Now()}
 	h.accepted = map[string]map[string]any{
 		"config": {
 			"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": stored, "region": "eu-west-1",
@@ -128,16 +147,47 @@ func newHostile(tb testing.TB) *hostile {
 			"credential_type": "app_client_secret", "user_pool_id": "eu-west-1_AbCdEfGhI", "app_client_id": "client",
 			"app_client_secret": stored, "skip_import_rotation": true, "rotation_period": 3600,
 		},
-		"tokens/user": {"username": "anna", "password": stored},
+		"tokens/user":                   {"username": "anna", "password": stored},
+		"tokens/named":                  {"username": "lent", "password": stored},
+		"check/sized":                   {"kind": "library"},
+		"check/named":                   {"kind": "library"},
+		"library/sized":                 {"role": "user", "size": 2},
+		"library/named":                 {"role": "user", "usernames": []any{"lent"}},
+		"library/manage/named/check-in": {"usernames": []any{"lent", "idle"}},
 	}
 	m := h.mount(tb)
-	for _, path := range []string{"config", "roles/user", "roles/machine", "static-roles/password", "static-roles/secret"} {
-		response, err := m.request(tb, logical.CreateOperation, path, h.accepted[path])
-		require.NoError(tb, err)
-		require.False(tb, response.IsError(), "%s: %v", path, response)
+	for _, path := range []string{
+		"config", "roles/user", "roles/machine", "static-roles/password", "static-roles/secret", "library/sized", "library/named",
+	} {
+		m.requireAccepted(tb, logical.CreateOperation, path, h.accepted[path])
 	}
+	m.settle(tb)
+	m.requireAccepted(tb, logical.UpdateOperation, "library/named/check-out", nil)
+	h.accepted["library/named"] = map[string]any{"role": "user", "usernames": []any{"lent", "idle"}}
+	m.requireAccepted(tb, logical.UpdateOperation, "library/named", h.accepted["library/named"])
+	m.settle(tb)
+	status := m.requireAccepted(tb, logical.ReadOperation, "library/named/status", nil)
+	require.Equal(tb, 1, status.Data["available"], status.Data)
+	require.Equal(tb, 1, status.Data["checked_out"], status.Data)
 	h.entries = m.entries(tb)
 	return h
+}
+
+func (m *hostileMount) requireAccepted(tb testing.TB, op logical.Operation, path string, data map[string]any) *logical.Response {
+	tb.Helper()
+	response, err := m.request(tb, op, path, data)
+	require.NoError(tb, err, path)
+	require.False(tb, response.IsError(), "%s: %v", path, response)
+	return response
+}
+
+// settle waits until the work on library users that a request began is done. A set of hundreds of
+// users takes longer, because of the limits of AWS.
+func (m *hostileMount) settle(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Second)
+	defer cancel()
+	m.backend.(*backend).libraryWorker.wait(ctx)
 }
 
 // hostileMount is one mount with a copy of the storage.
@@ -149,11 +199,14 @@ type hostileMount struct {
 
 func (h *hostile) mount(tb testing.TB) *hostileMount {
 	tb.Helper()
-	b, err := Factory(Options{})(tb.Context(), &logical.BackendConfig{
+	started := time.Now()
+	now := func() time.Time { return h.began.Add(time.Since(started)) }
+	b, err := Factory(Options{Now: now})(tb.Context(), &logical.BackendConfig{
 		Logger: hclog.NewNullLogger(),
 		System: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
 	})
 	require.NoError(tb, err)
+	tb.Cleanup(func() { b.Cleanup(context.Background()) })
 	m := &hostileMount{h, b, &logical.InmemStorage{}}
 	for key, value := range h.entries {
 		m.put(tb, key, value)
@@ -184,7 +237,7 @@ func (m *hostileMount) request(tb testing.TB, op logical.Operation, path string,
 	ctx, cancel := context.WithTimeout(tb.Context(), hangs)
 	defer cancel()
 	response, err := m.backend.HandleRequest(ctx, &logical.Request{
-		Operation: op, Path: path, Data: data, Storage: m.storage, MountPoint: "cognito/", DisplayName: "token",
+		Operation: op, Path: path, Data: data, Storage: m.storage, MountPoint: "cognito/", DisplayName: "token", ClientToken: "token",
 	})
 	require.NoError(tb, ctx.Err(), "%s of %q hangs", op, path)
 	return response, err
@@ -195,8 +248,7 @@ func (m *hostileMount) attack(tb testing.TB, p fieldUse, value any) {
 	tb.Helper()
 	url, before := p.url(), m.entries(tb)
 	if p.op == logical.CreateOperation {
-		require.NoError(tb, m.storage.Delete(tb.Context(), url))
-		delete(before, url)
+		m.forget(tb, url, before)
 	}
 	data := maps.Clone(p.rest)
 	if data == nil {
@@ -215,9 +267,24 @@ func (m *hostileMount) attack(tb testing.TB, p fieldUse, value any) {
 	case refusal != "":
 		require.Equal(tb, before, after, "a request that is refused changes nothing")
 	case writes(p.op):
+		m.settle(tb)
 		m.use(tb, p)
+		m.useLibrary(tb, p)
+		m.settle(tb)
 	}
 	require.Empty(tb, m.aws.takeBroken(), "Cognito's rules were broken")
+}
+
+// forget deletes what is stored of a path, so that a request creates it.
+func (m *hostileMount) forget(tb testing.TB, url string, entries map[string][]byte) {
+	tb.Helper()
+	set, isSet := strings.CutPrefix(url, "library/")
+	for key := range entries {
+		if key == url || isSet && (key == librarySetStoragePrefix+set || strings.HasPrefix(key, libraryUserStoragePrefix+set+"/")) {
+			require.NoError(tb, m.storage.Delete(tb.Context(), key))
+			delete(entries, key)
+		}
+	}
 }
 
 func writes(op logical.Operation) bool {
@@ -243,7 +310,7 @@ func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 			if path.Operations[op] == nil {
 				continue
 			}
-			for _, name := range []string{"user", "machine", "password", "secret"} {
+			for _, name := range namesFor(path) {
 				next := fieldUse{path: path, op: op, name: name, field: p.field}
 				if name != p.name && path.Fields["name"] != nil && p.path.Fields["name"] != nil {
 					continue
@@ -253,6 +320,40 @@ func (m *hostileMount) use(tb testing.TB, p fieldUse) {
 				if path.Fields["name"] == nil {
 					break
 				}
+			}
+		}
+	}
+}
+
+// shapesLibraryUsers reports whether a write concerns the users of a library set.
+func (p fieldUse) shapesLibraryUsers() bool {
+	switch {
+	case p.ignored():
+		return false
+	case p.url() == "roles/user":
+		of := []string{"groups", "user_attributes", "username_template", "password_policy", "dummy_email_domain"}
+		return p.op == logical.UpdateOperation && slices.Contains(of, p.field)
+	default:
+		return strings.HasPrefix(p.url(), "library/") && p.path.Fields["role"] != nil
+	}
+}
+
+// useLibrary borrows and returns a user after a request that changed its set or what the set says
+// of users.
+func (m *hostileMount) useLibrary(tb testing.TB, p fieldUse) {
+	tb.Helper()
+	if !p.shapesLibraryUsers() {
+		return
+	}
+	for _, path := range m.backend.(*backend).Paths {
+		for _, step := range []string{"/check-out$", "/check-in$"} {
+			if !strings.HasSuffix(path.Pattern, step) {
+				continue
+			}
+			for _, name := range namesFor(path) {
+				next := fieldUse{path: path, op: logical.UpdateOperation, name: name, field: p.field}
+				response, err := m.request(tb, next.op, next.url(), m.accepted[next.url()])
+				m.requireClearError(tb, next, response, err)
 			}
 		}
 	}
@@ -294,7 +395,7 @@ func (m *hostileMount) names(p fieldUse, text string) bool {
 			return true
 		}
 	}
-	for _, what := range []string{p.field, "role", "library set", "config", "Exception", "rotat"} {
+	for _, what := range []string{p.field, "role", "there is no library set", "config", "Exception", "rotat"} {
 		if strings.Contains(text, what) {
 			return true
 		}
@@ -351,7 +452,7 @@ var hostileTexts = []string{
 	"TZ=UTC", "CRON_TZ=", "TZ=", "TZ=../../etc/passwd * * * * *", "* * * * *", "0 0 31 2 *", "*/0 * * * *", "0-99999999999 * * * *", "@every 1s", "@reboot",
 	"https://user:pw@127.0.0.1", "http://127.0.0.1:1", "http://[::1", "file:///etc/passwd", "http://0x7f.1/", "https://127.0.0.1:99999999", "//x", "javascript:alert(1)",
 	"user", "client_credentials_grant", "app_client_secret", "user_password", "api", "totp", "disable",
-	"eu-west-1", "eu-west-1_XyZ", "arn:aws:iam::123456789012:role/../x", "example.com", strings.Repeat("A", 300), strings.Repeat("é", 9000), strings.Repeat("[", 12000),
+	"lent", "idle", "lent,idle", "manage", "30s", "31s", "eu-west-1", "eu-west-1_XyZ", "arn:aws:iam::123456789012:role/../x", "example.com", strings.Repeat("A", 300), strings.Repeat("é", 9000), strings.Repeat("[", 12000),
 }
 
 // TestEveryFieldOfEveryPath tries every field of the schema with every text above in every form.
@@ -435,21 +536,33 @@ func (s *strictAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	var input struct {
 		Username       string
+		UserPoolID     string
 		UserAttributes []struct{ Name, Value string }
 	}
 	if err := json.NewDecoder(r.Body).Decode(&input); operation != "" && err != nil {
 		s.breaks("a body that is no JSON: %s", err)
 	}
+	if strings.HasPrefix(operation, "Admin") && operation != "AdminInitiateAuth" { // it has the name elsewhere
+		s.checkUser(input.Username)
+	}
+	for _, attribute := range input.UserAttributes {
+		s.checkAttribute(attribute.Name, attribute.Value)
+	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	switch operation {
 	case "AdminCreateUser":
-		s.checkUser(input.Username)
-		for _, attribute := range input.UserAttributes {
-			s.checkAttribute(attribute.Name, attribute.Value)
-		}
-		s.answer(w, map[string]any{"User": map[string]any{"Username": input.Username, "Attributes": []any{map[string]any{"Name": "sub", "Value": "s"}}}})
+		s.answer(w, map[string]any{"User": map[string]any{"Username": input.Username, "Attributes": []any{map[string]any{"Name": "sub", "Value": "sub of " + input.Username}}}})
 	case "AdminGetUser":
-		s.answer(w, map[string]any{"Username": input.Username, "Enabled": true, "UserStatus": "CONFIRMED"})
+		s.answer(w, map[string]any{
+			"Username": input.Username, "Enabled": true, "UserStatus": "CONFIRMED",
+			"UserAttributes": []any{map[string]any{"Name": "sub", "Value": "sub of " + input.Username}},
+		})
+	case "AdminListGroupsForUser":
+		s.answer(w, map[string]any{"Groups": []any{}})
+	case "AdminListDevices":
+		s.answer(w, map[string]any{"Devices": []any{}})
+	case "DescribeUserPool":
+		s.answer(w, map[string]any{"UserPool": map[string]any{"Id": input.UserPoolID}})
 	case "AdminInitiateAuth", "GetTokensFromRefreshToken":
 		s.answer(w, map[string]any{"AuthenticationResult": map[string]any{
 			"AccessToken": "a.b.c", "IdToken": "a.b.c", "RefreshToken": "r", "TokenType": "Bearer", "ExpiresIn": 3600,
@@ -458,7 +571,8 @@ func (s *strictAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, map[string]any{"ClientSecrets": []any{map[string]any{"ClientSecretId": "client--1"}}})
 	case "AddUserPoolClientSecret":
 		s.answer(w, map[string]any{"ClientSecretDescriptor": map[string]any{"ClientSecretId": "client--2"}})
-	case "AdminSetUserPassword", "AdminAddUserToGroup", "AdminDeleteUser", "AdminUserGlobalSignOut", "DeleteUserPoolClientSecret":
+	case "AdminSetUserPassword", "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminDeleteUser", "AdminUserGlobalSignOut",
+		"AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminEnableUser", "AdminSetUserMFAPreference", "DeleteUserPoolClientSecret":
 		s.answer(w, map[string]any{})
 	case "":
 		s.answerElse(w, r)

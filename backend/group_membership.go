@@ -98,7 +98,7 @@ func (r *roleEntry) validateMemberName() error {
 		valid = valid && memberTemplate.MatchString(template)
 		return "x"
 	})
-	if !valid || strings.Contains(text, "{{") || strings.Contains(text, "}}") || !usernamePattern.MatchString(text) {
+	if !valid || strings.Contains(text, "{{") || strings.Contains(text, "}}") || !isUsername(text) {
 		return badRequest("username %q is not allowed: it must be a username without spaces, in which "+
 			"identity templates such as {{identity.entity.metadata.cognito_username}} may stand, and no other templates", r.Username)
 	}
@@ -136,7 +136,7 @@ func (b *backend) memberName(req *logical.Request, role *roleEntry) (string, err
 	switch {
 	case failure != nil:
 		return "", badRequest("username %q names no user for this caller: %s", role.Username, failure)
-	case !usernamePattern.MatchString(name):
+	case !isUsername(name):
 		return "", badRequest("username %q names %q for this caller, which is no username: it has a space or more than %d characters",
 			role.Username, name[:min(len(name), valueTextMax)], usernameMax)
 	}

@@ -6,7 +6,6 @@ package backend
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -16,30 +15,10 @@ import (
 // membershipIssue is one request for memberships. Its methods are called in their order: prepare,
 // find, begin, join, deliver, response.
 type membershipIssue struct {
-	b      *backend
-	req    *logical.Request
-	name   string
-	role   *roleEntry
-	aws    *connection
-	target cognito.Target
-	input  input
+	issueRequest
 
-	ttl       time.Duration
 	requested string
-	pool      userPool
 	record    *issuedRecord
-	creation  *creation
-	times     leaseTimes
-}
-
-func (i *membershipIssue) run(ctx context.Context) (*logical.Response, error) {
-	began := i.b.now()
-	err := i.issue(ctx)
-	i.b.metrics.issued(credentialTypeGroupMembership, i.name, i.b.now().Sub(began), err)
-	if err != nil {
-		return toResponse(err)
-	}
-	return i.response(), nil
 }
 
 func (i *membershipIssue) issue(ctx context.Context) error {
@@ -69,17 +48,13 @@ func (i *membershipIssue) issue(ctx context.Context) error {
 
 // prepare does everything that needs no answer of AWS.
 func (i *membershipIssue) prepare(ctx context.Context) (err error) {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
-		return err
-	}
-	if i.ttl, err = i.b.requestedTTL(i.input, i.role); err != nil {
+	if err := i.readFields(); err != nil {
 		return err
 	}
 	if i.requested, err = i.b.memberName(i.req, i.role); err != nil {
 		return err
 	}
-	i.pool, err = i.aws.Pool(ctx, i.target)
-	return err
+	return i.connect(ctx)
 }
 
 // find finds the user. One that Cognito knows by a name that users choose themselves is refused.
@@ -98,26 +73,16 @@ func (i *membershipIssue) find(ctx context.Context) error {
 	case !subPattern.MatchString(user.Sub):
 		return badRequest("user %q of user pool %q has no sub", user.Username, i.target.UserPoolID)
 	}
-	i.record = &issuedRecord{
-		Kind:          kindMembership,
-		Role:          i.name,
-		place:         newPlace(i.target),
-		Username:      user.Username,
-		RequestedName: i.requested,
-		Sub:           user.Sub,
-		SignOut:       i.role.SignOut,
-		DisplayName:   i.req.DisplayName,
-		EntityID:      i.req.EntityID,
+	if i.record, err = i.newRecord(ctx, kindMembership); err != nil {
+		return err
 	}
+	i.record.Username, i.record.RequestedName, i.record.Sub = user.Username, i.requested, user.Sub
+	i.record.SignOut = i.role.SignOut
 	return nil
 }
 
 // begin stores the record, with what the user has and what the lease grants. The user is locked.
 func (i *membershipIssue) begin(ctx context.Context) (context.Context, error) {
-	var err error
-	if i.record.place, err = i.aws.place(ctx, i.target); err != nil {
-		return nil, err
-	}
 	present, err := i.pool.GroupsOf(ctx, i.record.Username)
 	if err != nil {
 		return nil, roleError(i.name, err)
@@ -133,8 +98,7 @@ func (i *membershipIssue) begin(ctx context.Context) (context.Context, error) {
 			i.record.Groups = append(i.record.Groups, group)
 		}
 	}
-	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: i.record}
-	return i.creation.begin(ctx)
+	return i.storeRecord(ctx, i.record)
 }
 
 // join puts the user into the groups. If that fails, the record is deleted once it is certain that
@@ -150,9 +114,7 @@ func (i *membershipIssue) join(ctx context.Context) error {
 // deliver stores that the memberships are about to be returned. If they cannot be, they are
 // removed.
 func (i *membershipIssue) deliver(ctx context.Context) error {
-	i.aws.learnAccount(ctx, &i.record.place)
-	i.times = i.b.leaseTimes(i.role, i.ttl)
-	err := i.creation.deliver(ctx, i.times)
+	err := i.storeDelivered(ctx)
 	if err != nil {
 		i.undo(ctx, err, true)
 	}
@@ -161,7 +123,7 @@ func (i *membershipIssue) deliver(ctx context.Context) error {
 
 // undo removes the memberships. certain says that no addition can take effect later.
 func (i *membershipIssue) undo(ctx context.Context, reason error, certain bool) {
-	ctx, cancel := context.WithTimeout(inBackground(context.WithoutCancel(ctx)), cognito.UndoTimeout)
+	ctx, cancel := undoContext(ctx)
 	defer cancel()
 	if !certain { // the record stays, and counts
 		err := i.b.removeOwn(ctx, i.req, i.pool, i.record)
@@ -172,13 +134,13 @@ func (i *membershipIssue) undo(ctx context.Context, reason error, certain bool) 
 	i.creation.fail(ctx, err == nil, reason, err)
 }
 
-func (i *membershipIssue) response() *logical.Response {
-	return i.b.leaseResponse(i.record, i.ttl, i.times, map[string]any{
+func (i *membershipIssue) response() (*logical.Response, error) {
+	return i.leaseResponse(map[string]any{
 		"username":          i.record.Username,
 		"sub":               i.record.Sub,
 		"groups":            append([]string{}, i.record.Groups...),
 		"already_member_of": append([]string{}, i.record.Existing...),
 		"user_pool_id":      i.target.UserPoolID,
 		"region":            i.target.Region,
-	})
+	}), nil
 }

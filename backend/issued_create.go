@@ -23,7 +23,8 @@ const issueTimeout = 90 * time.Second
 var errUnmounting = errors.New("the mount is being disabled or moved: nothing is issued any more")
 
 // creation keeps the record of one object while the object is created. Its methods are called in
-// this order: begin, then deliver or fail, then done.
+// this order: begin, then deliver or fail, then done. For an object that exists already, it is
+// open, then storeDelivered or fail, then done.
 type creation struct {
 	b       *backend
 	storage logical.Storage
@@ -40,10 +41,8 @@ type creation struct {
 // begin stores the record. The calls that create the object use the returned context, which ends
 // after issueLimit and when the mount is unmounted.
 func (c *creation) begin(ctx context.Context) (context.Context, error) {
-	creating, cancel := context.WithTimeout(ctx, c.b.issueLimit())
-	c.cancel, c.ended = cancel, make(chan struct{})
-	if err := c.b.creations.add(c, c.b.System().Tainted); err != nil {
-		c.done()
+	creating, err := c.open(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := c.storeRecord(ctx); err != nil {
@@ -53,9 +52,23 @@ func (c *creation) begin(ctx context.Context) (context.Context, error) {
 	return creating, nil
 }
 
-// storeRecord stores the record, after the index entry of its batch: a record that is not indexed
-// would stay for ever. Nothing may be created at Cognito before both are stored.
-func (c *creation) storeRecord(ctx context.Context) error {
+// open registers the creation and makes the record, but does not store it.
+func (c *creation) open(ctx context.Context) (context.Context, error) {
+	creating, cancel := context.WithTimeout(ctx, c.b.issueLimit())
+	c.cancel, c.ended = cancel, make(chan struct{})
+	if err := c.b.creations.add(c, c.b.System().Tainted); err != nil {
+		c.done()
+		return nil, err
+	}
+	if err := c.makeRecord(ctx); err != nil {
+		c.done()
+		return nil, err
+	}
+	return creating, nil
+}
+
+// makeRecord gives the record its id, and counts it.
+func (c *creation) makeRecord(ctx context.Context) error {
 	beat, err := c.b.watch.current(ctx, c.storage)
 	if err != nil {
 		return err
@@ -65,11 +78,14 @@ func (c *creation) storeRecord(ctx context.Context) error {
 	c.batch = c.b.batches.acquire(r.Role, r.Created)
 	r.ID = newRecordID(c.batch.id)
 	c.unlock, _ = c.b.recordLocks.tryLock(r.key()) // the key is new, so it is not locked
-	if err := c.reserve(ctx); err != nil {
-		return err
-	}
-	if err := c.batch.index(ctx, c.storage, r.Created.Add(c.b.createGrace)); err != nil {
-		c.b.issuedCounts.remove(r.Role, r.ID)
+	return c.reserve(ctx)
+}
+
+// storeRecord stores the record, after the index entry of its batch: a record that is not indexed
+// would stay for ever. Nothing may be created at Cognito before both are stored.
+func (c *creation) storeRecord(ctx context.Context) error {
+	if err := c.batch.index(ctx, c.storage, c.record.Created.Add(c.b.createGrace)); err != nil {
+		c.b.issuedCounts.remove(c.record.Role, c.record.ID)
 		return err
 	}
 	if err := c.put(ctx); err != nil {
@@ -77,6 +93,18 @@ func (c *creation) storeRecord(ctx context.Context) error {
 		return fmt.Errorf("storing the record of what is about to be created: %w", err)
 	}
 	return nil
+}
+
+// storeDelivered stores the record of an object that exists already and is about to be returned,
+// in place of begin and deliver.
+func (c *creation) storeDelivered(ctx context.Context, times leaseTimes) error {
+	c.setDelivered(times)
+	return c.storeRecord(ctx)
+}
+
+func (c *creation) setDelivered(times leaseTimes) {
+	c.record.State, c.record.Created = stateDelivered, c.b.now().Round(0)
+	c.b.setFirstDeadline(c.record, times)
 }
 
 // put stores the record, and then its entry in the index of memberships: one without a record would
@@ -114,8 +142,7 @@ func (c *creation) deliver(ctx context.Context, times leaseTimes) error {
 	if found == nil || found.State != stateCreating {
 		return fmt.Errorf("the record %q of role %q was deleted while the object was being created", c.record.ID, c.record.Role)
 	}
-	c.record.State, c.record.Created = stateDelivered, c.b.now().Round(0)
-	c.b.setFirstDeadline(c.record, times)
+	c.setDelivered(times)
 	return c.b.putRecord(ctx, c.storage, c.record)
 }
 

@@ -28,12 +28,12 @@ const (
 	clockStep = time.Minute
 )
 
-// heartbeat is stored once a minute while records exist. It means that this version of the plugin
-// saw every renewal in the period of its watch, which ends at Last so far.
+// heartbeat is stored once a minute while records or library users exist. It means that this
+// version of the plugin saw every renewal in the period of its watch, which ends at Last so far.
 //
 // A watch is a period without a gap between ticks, without another version of the plugin, and
 // without a clock that was set. Outside of a watch Vault may have renewed leases without the
-// engine's knowledge.
+// engine's knowledge, and the storage may have been restored from a snapshot.
 type heartbeat struct {
 	// Watch is the name of the present watch. A record with another name was stored in an earlier
 	// one.
@@ -108,8 +108,8 @@ func (w *leaseWatch) current(ctx context.Context, s logical.Storage) (heartbeat,
 }
 
 // tick continues the watch and returns the heartbeat for the records that are read in this tick. It
-// stores the heartbeat, or deletes it if no records exist.
-func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist bool, maxTTL time.Duration) (heartbeat, error) {
+// stores the heartbeat, or deletes it if neither records nor library users exist.
+func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist, libraryExists bool, maxTTL time.Duration) (heartbeat, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.load(ctx, s); err != nil {
@@ -117,8 +117,11 @@ func (w *leaseWatch) tick(ctx context.Context, s logical.Storage, recordsExist b
 	}
 	w.advance()
 	w.beat.MaxTTL = max(w.beat.MaxTTL, maxTTL)
+	if !recordsExist {
+		w.beat.ClockShift, w.beat.MaxTTL = 0, 0
+	}
 	change := w.delete
-	if recordsExist {
+	if recordsExist || libraryExists {
 		change = w.store
 	}
 	err := change(ctx, s)
@@ -205,7 +208,6 @@ func (w *leaseWatch) store(ctx context.Context, s logical.Storage) error {
 }
 
 func (w *leaseWatch) delete(ctx context.Context, s logical.Storage) error {
-	w.beat.ClockShift, w.beat.MaxTTL = 0, 0
 	if w.stored.IsZero() {
 		return nil
 	}

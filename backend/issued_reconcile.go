@@ -110,7 +110,11 @@ func (r *reconciliation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.beat, err = r.b.watch.tick(ctx, r.storage, anyExist, r.b.System().MaxLeaseTTL()); err != nil {
+	lends, err := r.b.ownsLibraryUsers(ctx, r.storage)
+	if err != nil {
+		return err
+	}
+	if r.beat, err = r.b.watch.tick(ctx, r.storage, anyExist, lends, r.b.System().MaxLeaseTTL()); err != nil {
 		return err
 	}
 	if err := r.loadBatches(ctx, due); err != nil {

@@ -258,6 +258,7 @@ func TestUserWithoutALease(t *testing.T) {
 		i := newIssuer(t, map[string]any{"ttl": "1h", "max_ttl": 0})
 		secret := i.issue()
 		i.System.MaxLeaseTTLVal = 48 * time.Hour
+		i.pass(time.Minute)
 		require.Equal(t, 48*time.Hour, i.renew(secret).MaxTTL)
 		i.pass(47 * time.Hour)
 		i.requireUsers(1, "its lease may be alive")

@@ -30,14 +30,16 @@ package backend
 // resetting: the next password is stored as pending before Cognito gets it. A reset is a fixed list
 // of steps, see userReset. Each of them may be repeated, and all are repeated after any failure,
 // with the same password: an answer that was lost and comes late changes nothing. If Cognito
-// refuses the pending password because the user had it before, a new one is stored first.
+// refuses the pending password because the user had it before, or it is of an earlier watch, a new
+// one is stored first.
 //
 // available: the password has never been returned, and the user is as the role said at the reset.
-// If the role has changed since, the user is reset before it is lent.
+// If the role has changed since, or the watch of the heartbeat has ended, the user is reset before
+// it is lent.
 //
-// lent: the entry has the id of the check-out, which is the id of its issued record. It is stored
-// before the answer is sent. A renewal or an end with another id concerns an earlier holder: the
-// renewal is refused, and the end does nothing.
+// lent: the entry has the id of the check-out, which is the id of its issued record. Both are
+// stored at the same time, before the answer is sent. A renewal or an end with another id concerns
+// an earlier holder: the renewal is refused, and the end does nothing.
 //
 // retiring: a lent user that is no longer wanted is marked instead, and retires when it is
 // returned. A user of usernames is not deleted: it keeps the password of a completed reset, which
@@ -59,13 +61,13 @@ package backend
 //	while a user is created: the create is repeated under the same name, and finds the user;
 //	during a reset: the reset is repeated from its first step;
 //	before a check-out is stored on the user: the user is available, and its record ends nothing;
-//	between that and the answer: the record is "creating", and the reconciler ends the check-out;
-//	if the record is missing as well: the next process resets the user;
+//	between that and the lease: the reconciler ends the check-out at the end of the first ttl;
+//	if the record is missing: the next process resets the user;
 //	between the end of a reset and the deletion of the record: the end is repeated with a stale id.
 //
-// A restored snapshot may say of a user that somebody has by now that it is available, with a
-// password that works. Nothing in storage shows that: an operator resets such users with a forced
-// check-in.
+// A restored snapshot may say of a user that somebody has by now that it is available, or that it
+// is about to get a password that somebody knows by now. A password of an earlier watch therefore
+// counts as seen, see isUnseen.
 //
 // Sets belong to one cluster. Users are lent on the primary only, because leases and issued records
 // are local to a cluster and an entry has one writer; a secondary refuses. A local mount has its
@@ -157,7 +159,9 @@ type libraryUser struct {
 	// it is reset.
 	Password string `json:"password,omitempty"`
 	Pending  string `json:"pending,omitempty"`
-	Email    string `json:"email,omitempty"`
+	// Watch is the watch in which the one that is stored was made, see isUnseen.
+	Watch string `json:"watch,omitempty"`
+	Email string `json:"email,omitempty"`
 	// TOTPStep is the last period whose one-time code was used.
 	TOTPSecret string `json:"totp_secret,omitempty"`
 	TOTPURL    string `json:"totp_url,omitempty"`
@@ -329,7 +333,7 @@ func (l *librarySet) validate(name string) error {
 		return badRequest("usernames has %d names: a library set may have %d users", len(l.Usernames), librarySizeMax)
 	}
 	for _, username := range l.Usernames {
-		if !usernamePattern.MatchString(username) {
+		if !isUsername(username) {
 			return badRequest("usernames holds %q: a username must be 1 to 128 characters without spaces", username)
 		}
 	}

@@ -25,23 +25,28 @@ func (l *lender) requireNoEntries() {
 	require.Eventually(l.T, func() bool { return len(l.entries("library/users/")) == 0 }, 5*time.Second, 5*time.Millisecond)
 }
 
+// newPair returns a mount whose set has taken over two users.
+func newPair(t *testing.T) *lender {
+	t.Helper()
+	l := &lender{newIssuer(t, hourly())}
+	l.plant("worker-1")
+	l.plant("worker-2")
+	l.WriteOK("library/e2e", map[string]any{"role": "ci", "usernames": "worker-1,worker-2"})
+	l.requireReady(2)
+	return l
+}
+
+func otherOfPair(name string) string {
+	return map[string]string{"worker-1": "worker-2", "worker-2": "worker-1"}[name]
+}
+
 // TestLibraryGivesUp ends sets of users that somebody deleted at Cognito.
 func TestLibraryGivesUp(t *testing.T) {
-	newPair := func(t *testing.T) *lender {
-		t.Helper()
-		l := &lender{newIssuer(t, hourly())}
-		l.plant("worker-1")
-		l.plant("worker-2")
-		l.WriteOK("library/e2e", map[string]any{"role": "ci", "usernames": "worker-1,worker-2"})
-		l.requireReady(2)
-		return l
-	}
-
 	t.Run("a lent user that is missing is given up when it comes back, and not made again", func(t *testing.T) {
 		l := newPair(t)
 		lent := l.checkOut("anna", nil)
 		gone := lent.Data["username"].(string)
-		other := map[string]string{"worker-1": "worker-2", "worker-2": "worker-1"}[gone]
+		other := otherOfPair(gone)
 		l.WriteOK("library/e2e", map[string]any{"usernames": other})
 		l.deleteAtCognito(gone)
 		require.NoError(t, l.revoke(lent.Secret))

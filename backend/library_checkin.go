@@ -144,7 +144,8 @@ func (c *checkIn) endCheckOut(ctx context.Context, u *libraryUser) error {
 	return nil
 }
 
-// resetFree resets a user that is not lent: after a restored snapshot its password may be known.
+// resetFree resets a user that is not lent: after a restored snapshot that is younger than
+// restartGap its password may be known.
 func (c *checkIn) resetFree(ctx context.Context, chosen *libraryUser) error {
 	unlock, err := c.b.lockLibraryUser(ctx, chosen.Set, chosen.ID)
 	if err != nil {

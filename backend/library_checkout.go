@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
@@ -132,8 +133,12 @@ func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
 		return false, err
 	}
 	c.times = c.b.leaseTimes(c.role, c.ttl)
+	beat, err := c.b.watch.current(ctx, c.req.Storage)
+	if err != nil {
+		return false, err
+	}
 	u, err := getLibraryUser(ctx, c.req.Storage, c.name, id)
-	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire && u.Shape == c.role.userShape(c.set.Role) {
+	if err == nil && u != nil && u.State == libraryAvailable && u.belongsTo(c.set) && !u.Retire && u.Watch == beat.Watch && u.Shape == c.role.userShape(c.set.Role) {
 		c.user = u
 		return true, nil
 	}
@@ -144,7 +149,7 @@ func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
 
 func (c *checkOut) lendUser(ctx context.Context) error {
 	attempt := c.newCreation()
-	lending, err := attempt.begin(ctx)
+	lending, err := attempt.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,7 @@ func (c *checkOut) lendUser(ctx context.Context) error {
 		return c.handleRefusal(lending, err)
 	}
 	if err := c.lend(lending, attempt); err != nil {
-		// The user may be stored as lent. Without its record it is reset before it is lent again.
+		// The user may be stored as lent, with or without the record: it is reset.
 		attempt.fail(lending, true, err, nil)
 		c.b.checkOuts.invalidate(c.name, c.user.ID, c.b.now())
 		c.b.maintainSoon(c.req)
@@ -225,16 +230,17 @@ func (c *checkOut) handleRefusal(ctx context.Context, refusal error) error {
 	return nil
 }
 
-// lend stores who has the user, and then that it is about to be returned.
+// lend stores who has the user, and the record of the check-out. The order does not matter: one
+// without the other is repaired, see library.go.
 func (c *checkOut) lend(ctx context.Context, attempt *creation) error {
 	u, now := c.user, c.b.now().Round(0)
 	u.State, u.CheckOut, u.RecordRole = libraryLent, attempt.record.ID, attempt.record.Role
 	u.BorrowerEntityID, u.BorrowerToken = c.req.EntityID, tokenDigest(c.req)
 	u.CheckedOut, u.Due = now, now.Add(firstOf(c.times))
-	if err := c.b.putLibraryUser(ctx, c.req.Storage, u); err != nil {
-		return err
-	}
-	return attempt.deliver(ctx, c.times)
+	var stores errgroup.Group
+	stores.Go(func() error { return c.b.putLibraryUser(ctx, c.req.Storage, u) })
+	stores.Go(func() error { return attempt.storeDelivered(ctx, c.times) })
+	return stores.Wait()
 }
 
 // firstOf returns how long a lease lasts that is not renewed.

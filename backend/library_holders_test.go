@@ -259,26 +259,6 @@ func TestLibraryCrowd(t *testing.T) {
 	require.Empty(t, l.records())
 }
 
-// TestLibraryActiveUsers runs 1,000 jobs over a set of 20: Cognito bills 20 users.
-func TestLibraryActiveUsers(t *testing.T) {
-	const jobs, workers = 1000, 20
-	l := newLender(t, hourly(), map[string]any{"size": 20})
-	var work sync.WaitGroup
-	for n := range workers {
-		work.Go(func() {
-			for range jobs / workers {
-				lent := l.checkOut(fmt.Sprintf("job-%d", n), map[string]any{"wait": "30s"})
-				require.NoError(t, l.revoke(lent.Secret))
-			}
-		})
-	}
-	work.Wait()
-	counts, err := l.Control.MonthlyActiveUsers(t.Context(), l.Seed.UserPoolID)
-	require.NoError(t, err)
-	require.Len(t, counts, 1)
-	require.Equal(t, 20, counts[0].Users)
-}
-
 // TestLibraryStorm ends all check-outs at once, with AWS's quotas and the engine's own limits. As
 // for users, no end may need a second attempt within the 90 seconds that Vault gives to one.
 func TestLibraryStorm(t *testing.T) {

@@ -31,10 +31,25 @@ func (b *backend) maintainLibraries(ctx context.Context, req *logical.Request) e
 	if err := b.loadLibraries(ctx, req.Storage); err != nil {
 		return err
 	}
+	if err := b.scheduleSeenUsers(ctx, req.Storage); err != nil {
+		return err
+	}
 	began := time.Now()
 	failures := []error{b.fillLibraries(ctx, req)}
 	failures = append(failures, b.maintainDue(ctx, req, func() bool { return time.Since(began) < libraryTickBudget }))
 	return errors.Join(failures...)
+}
+
+// scheduleSeenUsers schedules the reset of the free users whose password may have been seen.
+func (b *backend) scheduleSeenUsers(ctx context.Context, s logical.Storage) error {
+	beat, err := b.watch.known(ctx, s) // the reconciler has continued the watch in this tick
+	if err != nil {
+		return err
+	}
+	if seen := b.checkOuts.scheduleSeen(beat.Watch, b.now()); seen > 0 {
+		b.Logger().Warn("free users of library sets are reset before they are lent, because the engine did not run for a while, the clock was set, or a snapshot was restored", "users", seen)
+	}
+	return nil
 }
 
 // maintainDue works on the users that are due, several at a time, while it may start.
@@ -97,6 +112,9 @@ func (b *backend) isIdle(ctx context.Context, req *logical.Request, u *libraryUs
 	case libraryAvailable:
 		set, err := b.librarySet(ctx, req.Storage, u.Set)
 		if err != nil || !u.belongsTo(set) || u.Retire {
+			return false, err
+		}
+		if unseen, err := b.isUnseen(ctx, req.Storage, u); err != nil || !unseen {
 			return false, err
 		}
 		role, _, err := b.usableRole(ctx, req, set.Role)

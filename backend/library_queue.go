@@ -43,6 +43,8 @@ type queuedUser struct {
 	// since is when it became free, and due when the check-out ends.
 	since, due time.Time
 	isBroken   bool
+	// watch is the one in which its password was made.
+	watch string
 	// wake is when the periodic task looks at the user, or zero for never.
 	wake time.Time
 }
@@ -82,7 +84,7 @@ func (q *checkOutQueues) update(u *libraryUser) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	known := q.user(u.Set, u.ID)
-	known.state, known.since, known.due, known.isBroken = u.State, u.Since, u.Due, u.LastError != ""
+	known.state, known.since, known.due, known.isBroken, known.watch = u.State, u.Since, u.Due, u.LastError != "", u.Watch
 	if u.State == libraryAvailable && u.Retire {
 		known.state = libraryRetiring
 	}
@@ -114,6 +116,25 @@ func (q *checkOutQueues) scheduleAll(set string, at time.Time) {
 	for _, known := range q.of(set).users {
 		known.wake = at
 	}
+}
+
+// scheduleSeen makes the periodic task look at the free users whose password is of another watch
+// than the present one, and returns how many there are.
+func (q *checkOutQueues) scheduleSeen(watch string, at time.Time) (seen int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, queue := range q.sets {
+		for _, known := range queue.users {
+			if known.state != libraryAvailable || known.watch == watch {
+				continue
+			}
+			seen++
+			if known.wake.IsZero() {
+				known.wake = at
+			}
+		}
+	}
+	return seen
 }
 
 func (q *checkOutQueues) remove(set, id string) {

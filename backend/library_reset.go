@@ -57,7 +57,9 @@ func (b *backend) newUserReset(ctx context.Context, req *logical.Request, set *l
 func (r *userReset) begin(ctx context.Context) error {
 	u := r.user
 	if u.State == libraryResetting && u.Pending != "" {
-		return nil
+		if unseen, err := r.b.isUnseen(ctx, r.req.Storage, u); err != nil || unseen {
+			return err
+		}
 	}
 	return r.storePending(ctx)
 }
@@ -68,7 +70,11 @@ func (r *userReset) storePending(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.State, u.Password, u.Pending = libraryResetting, "", password
+	beat, err := r.b.watch.current(ctx, r.req.Storage)
+	if err != nil {
+		return err
+	}
+	u.State, u.Password, u.Pending, u.Watch = libraryResetting, "", password, beat.Watch
 	u.TOTPSecret, u.TOTPURL, u.TOTPStep = "", "", 0
 	u.dropBorrower()
 	return r.b.putLibraryUser(ctx, r.req.Storage, u)

@@ -65,8 +65,10 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 		return err
 	}
 	isWanted := u.belongsTo(set) && !u.Retire && !b.System().Tainted()
-	if !isWanted && u.State == libraryAvailable && !u.Owned {
-		return b.deleteLibraryUser(ctx, req.Storage, u) // nobody knows its password
+	if !isWanted {
+		if done, err := b.leaveWithItsPassword(ctx, req.Storage, u); done || err != nil {
+			return err
+		}
 	}
 	r, err := b.newUserReset(ctx, req, set, u)
 	if err != nil {
@@ -82,6 +84,19 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 		return b.deleteLibraryUser(ctx, req.Storage, u)
 	}
 	return r.setFree(ctx)
+}
+
+// leaveWithItsPassword deletes the entry of a free user of usernames, if the password of its last
+// reset was never returned. It reports whether it did.
+func (b *backend) leaveWithItsPassword(ctx context.Context, s logical.Storage, u *libraryUser) (done bool, err error) {
+	if u.Owned || u.State != libraryAvailable {
+		return false, nil
+	}
+	unseen, err := b.isUnseen(ctx, s, u)
+	if err != nil || !unseen {
+		return false, err
+	}
+	return true, b.deleteLibraryUser(ctx, s, u)
 }
 
 // make brings a user to Cognito that is not there, and resets one that is.

@@ -68,6 +68,23 @@ func eachLibraryUser(ctx context.Context, s logical.Storage, do func(*libraryUse
 	return nil
 }
 
+// isUnseen reports whether the password that is stored of a user is certainly one that nobody has
+// seen. It is not if the watch in which it was made has ended: the storage may have been restored
+// from a snapshot since, and what happened after the snapshot is unknown.
+func (b *backend) isUnseen(ctx context.Context, s logical.Storage, u *libraryUser) (bool, error) {
+	beat, err := b.watch.current(ctx, s)
+	return u.Watch == beat.Watch, err
+}
+
+// ownsLibraryUsers reports whether this cluster has users of library sets.
+func (b *backend) ownsLibraryUsers(ctx context.Context, s logical.Storage) (bool, error) {
+	if !b.mayWrite() {
+		return false, nil
+	}
+	names, err := libraryUserSets(ctx, s)
+	return len(names) > 0, err
+}
+
 // libraryOwner returns the name of the library set that has a user, other than one set, or "".
 func libraryOwner(ctx context.Context, s logical.Storage, except, poolID string, names ...string) (owner string, err error) {
 	err = eachLibraryUser(ctx, s, func(u *libraryUser) {

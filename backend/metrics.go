@@ -5,9 +5,11 @@ package backend
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vault-plugin-secrets-cognito/internal/cognito"
@@ -22,7 +24,7 @@ const (
 	// as of 2026-09-20.
 	machineTokenPrice = 0.00225
 
-	// metricRolesMax bounds how many names of roles and libraries are label values.
+	// metricRolesMax bounds how many names of roles, and how many of libraries, are label values.
 	metricRolesMax = 2000
 	// metricCodesMax bounds how many error codes and operations are label values.
 	metricCodesMax = 100
@@ -47,6 +49,8 @@ const (
 const (
 	codeOK         = "ok"
 	codeBadRequest = "bad_request"
+	codeNoneFree   = "none_free"
+	codeReached    = "limit_reached"
 	codeLimit      = "rate_limit"
 	codeNoAnswer   = cognito.CodeNoAnswer
 	codeInternal   = "internal"
@@ -288,7 +292,7 @@ func (m *metrics) dropRole(name string) {
 	}
 	label := prometheus.Labels{"role": name}
 	m.tokenReads.drop(name)
-	for _, vec := range []*prometheus.CounterVec{m.issues, m.tokenReads.vec, m.bought, m.cost, m.life} {
+	for _, vec := range []*prometheus.CounterVec{m.issues, m.bought, m.cost, m.life} {
 		vec.DeletePartialMatch(label)
 	}
 	m.roles.drop(name)
@@ -302,7 +306,7 @@ func failureCode(err error) string {
 	case errors.As(err, &user):
 		return codeBadRequest
 	case !errors.As(err, &aws):
-		return codeInternal
+		return statusWord(err)
 	case aws.Code != "":
 		return aws.Code
 	case aws.Kind == cognito.KindThrottled:
@@ -311,6 +315,22 @@ func failureCode(err error) string {
 		return codeNoAnswer
 	default:
 		return codeBadRequest
+	}
+}
+
+// statusWord returns the word for an error of the engine that has a status of its own.
+func statusWord(err error) string {
+	var coded logical.HTTPCodedError
+	if !errors.As(err, &coded) {
+		return codeInternal
+	}
+	switch coded.Code() {
+	case http.StatusConflict: // of a library set
+		return codeNoneFree
+	case http.StatusTooManyRequests: // max_issued, or too many wrong passwords
+		return codeReached
+	default:
+		return codeInternal
 	}
 }
 
@@ -354,12 +374,16 @@ func (l *labelValues) drop(value string) {
 type roleCounters struct {
 	vec   *prometheus.CounterVec
 	known sync.Map // of prometheus.Counter by the name of the role
+	// changes is locked while a counter is made or dropped, so that none that was dropped is known.
+	changes sync.Mutex
 }
 
 func (c *roleCounters) of(roles *labelValues, role string) prometheus.Counter {
 	if found, ok := c.known.Load(role); ok {
 		return found.(prometheus.Counter)
 	}
+	c.changes.Lock()
+	defer c.changes.Unlock()
 	label := roles.bound(role)
 	counter := c.vec.WithLabelValues(label)
 	if label == role {
@@ -368,4 +392,9 @@ func (c *roleCounters) of(roles *labelValues, role string) prometheus.Counter {
 	return counter
 }
 
-func (c *roleCounters) drop(role string) { c.known.Delete(role) }
+func (c *roleCounters) drop(role string) {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	c.known.Delete(role)
+	c.vec.DeleteLabelValues(role)
+}

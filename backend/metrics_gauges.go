@@ -4,6 +4,8 @@
 package backend
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -143,11 +145,14 @@ func call[T any](source func() (T, bool)) (state T, known bool) {
 
 type sendFunc func(desc *prometheus.Desc, value float64, labels ...string)
 
-// sendRecords adds up what roles beyond the bound of the label have.
+// sendRecords adds up what roles beyond the bound of the label have. Each read bounds the names
+// anew, in their order: names that are gone must not use up the bound.
 func (r *gaugeReader) sendRecords(send sendFunc, state recordsState) {
+	slices.SortFunc(state.living, func(a, b livingCount) int { return cmp.Compare(a.role, b.role) })
+	roles := labelValues{max: metricRolesMax}
 	bounded := make(map[livingCount]int, len(state.living))
 	for _, count := range state.living {
-		bounded[livingCount{kind: count.kind, role: r.m.roles.bound(count.role), state: count.state}] += count.number
+		bounded[livingCount{kind: count.kind, role: roles.bound(count.role), state: count.state}] += count.number
 	}
 	for of, number := range bounded {
 		send(r.living, float64(number), of.kind, of.role, of.state)
@@ -171,11 +176,13 @@ func (r *gaugeReader) sendRotations(send sendFunc, states []rotationState) {
 	}
 }
 
-// sendLibraries adds up what libraries beyond the bound of the label have.
+// sendLibraries adds up what libraries beyond the bound of the label have, as sendRecords does.
 func (r *gaugeReader) sendLibraries(send sendFunc, states []libraryState) {
+	slices.SortFunc(states, func(a, b libraryState) int { return cmp.Compare(a.name, b.name) })
+	names := labelValues{max: metricRolesMax}
 	bounded := map[string]libraryState{}
 	for _, state := range states {
-		name := r.m.roles.bound(state.name)
+		name := names.bound(state.name)
 		sum := bounded[name]
 		bounded[name] = libraryState{
 			free: sum.free + state.free, lent: sum.lent + state.lent, broken: sum.broken + state.broken,

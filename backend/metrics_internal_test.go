@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,6 +194,76 @@ func TestMetricsLabelsAreBounded(t *testing.T) {
 	}
 	require.EqualValues(t, 3*metricRolesMax, living2, "nothing is lost beyond the bound")
 	require.EqualValues(t, 3*metricRolesMax, issued, "nothing is lost beyond the bound")
+}
+
+// TestMetricsNamesOfGaugesComeAndGo reads the metrics while many jobs, one after another, have a
+// role and a library set of their own.
+func TestMetricsNamesOfGaugesComeAndGo(t *testing.T) {
+	b := &backend{metrics: newMetrics("v1.2.3", time.Now)}
+	var job string
+	b.metrics.watch(metricSources{
+		records: func() (recordsState, bool) {
+			return recordsState{living: []livingCount{{"user", job, "confirmed", 1}}}, true
+		},
+		libraries: func() ([]libraryState, bool) { return []libraryState{{name: "set-" + job, free: 1}}, true },
+	})
+	for n := range metricRolesMax + 1 {
+		job = fmt.Sprintf("job-%d", n)
+		_, err := b.metrics.registry.Gather()
+		require.NoError(t, err)
+	}
+	b.metrics.issued("user", "ci", time.Second, nil)
+	text := scrape(t, b, formatPrometheus)
+	for _, line := range []string{
+		`vault_cognito_issued_total{kind="user",role="ci"} 1`,
+		fmt.Sprintf(`vault_cognito_living_objects{kind="user",role="job-%d",state="confirmed"} 1`, metricRolesMax),
+		fmt.Sprintf(`vault_cognito_library_users{library="set-job-%d",state="free"} 1`, metricRolesMax),
+	} {
+		require.Contains(t, text, line+"\n")
+	}
+	require.NotContains(t, text, metricOther)
+}
+
+// TestMetricsTokenReadsDuringDeletions reads a role while it is deleted, and counts the reads that
+// come later.
+func TestMetricsTokenReadsDuringDeletions(t *testing.T) {
+	m := newMetrics("v1.2.3", time.Now)
+	for range 200 {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 100 {
+					m.tokenRead("machine")
+				}
+			})
+			all.Go(func() {
+				for range 100 {
+					m.dropRole("machine")
+				}
+			})
+		}
+		all.Wait()
+		before := counted(t, m, "token_reads_total")
+		m.tokenRead("machine")
+		require.InDelta(t, before+1, counted(t, m, "token_reads_total"), 0, "a read is counted where nobody sees it")
+		m.dropRole("machine")
+	}
+}
+
+// counted returns the sum of the values of a counter.
+func counted(t *testing.T, m *metrics, name string) (sum float64) {
+	t.Helper()
+	families, err := m.registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() != metricsPrefix+name {
+			continue
+		}
+		for _, series := range family.GetMetric() {
+			sum += series.GetCounter().GetValue()
+		}
+	}
+	return sum
 }
 
 func TestMetricsForgetDeletedRoles(t *testing.T) {

@@ -100,7 +100,7 @@ func (b *backend) pathConfigWrite(ctx context.Context, req *logical.Request, dat
 	}
 	// Disconnect also after a failure, because the storage may have taken the config.
 	defer b.disconnect()
-	if err := putJSON(ctx, req.Storage, configStoragePath, &config); err != nil {
+	if err := b.putConfig(ctx, req.Storage, &config); err != nil {
 		return nil, err
 	}
 	return writeResponse(req, data), nil
@@ -133,6 +133,7 @@ func (b *backend) pathConfigDelete(ctx context.Context, req *logical.Request, _ 
 	if err := req.Storage.Delete(ctx, configStoragePath); err != nil {
 		return nil, fmt.Errorf("deleting the config: %w", err)
 	}
+	b.rootTimes.Store(nil)
 	return b.warnOfStaticRoles(ctx, req)
 }
 

@@ -108,16 +108,17 @@ func (b *backend) pathCredsRead(ctx context.Context, req *logical.Request, data 
 	if err := in.checkSizes(); err != nil {
 		return toResponse(err)
 	}
-	switch target := role.target(aws.region); role.CredentialType {
+	request := issueRequest{b: b, req: req, name: name, role: role, aws: aws, target: role.target(aws.region), input: in}
+	switch role.CredentialType {
 	case credentialTypeUser:
-		issue := &userIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
-		return issue.run(ctx)
+		i := &userIssue{issueRequest: request}
+		return i.run(ctx, i.issue, i.response)
 	case credentialTypeGroupMembership:
-		issue := &membershipIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
-		return issue.run(ctx)
+		i := &membershipIssue{issueRequest: request}
+		return i.run(ctx, i.issue, i.response)
 	case credentialTypeAppClient:
-		issue := &clientIssue{b: b, req: req, name: name, role: role, aws: aws, target: target, input: in}
-		return issue.run(ctx)
+		i := &clientIssue{issueRequest: request}
+		return i.run(ctx, i.issue, i.response)
 	default:
 		return b.issueMachineToken(ctx, req, aws, name, role, in)
 	}

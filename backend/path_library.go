@@ -221,8 +221,8 @@ the response is sent; its lease ends later and changes nothing.
 	forceCheckInHelpSynopsis    = `Return a user that another caller borrowed.`
 	forceCheckInHelpDescription = `
 An operator returns users of any holder, who lose access at once. A user that
-is free is reset once more: after a snapshot of Vault was restored, its password
-may be known.
+is free is reset once more: after a snapshot of Vault was restored that is
+younger than two minutes, its password may be known.
 
     $ vault write cognito/library/manage/e2e/check-in usernames=vault-ci-user-abc
 `

@@ -243,7 +243,7 @@ func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) erro
 	config.reschedule(now)
 	// Also after a failure, because the storage may have the new config.
 	defer r.b.connections.Drop(configStoragePath)
-	return putJSON(ctx, r.req.Storage, configStoragePath, config)
+	return r.b.putConfig(ctx, r.req.Storage, config)
 }
 
 func (c *configEntry) withKey(key cognito.AccessKey) *configEntry {

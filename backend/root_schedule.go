@@ -138,7 +138,7 @@ func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) er
 	config.reschedule(b.now())
 	b.Logger().Warn("rotation of the root access key was skipped, because its window is over", "due", missed, "next_vault_rotation", config.NextVaultRotation)
 	b.rootRetries.reset()
-	return putJSON(ctx, req.Storage, configStoragePath, config)
+	return b.putConfig(ctx, req.Storage, config)
 }
 
 func (b *backend) logRootRotation(err error) {

@@ -277,7 +277,7 @@ func (r *staticRole) validateType() error {
 	switch {
 	case r.Username == "":
 		return requiredField("username", "the user whose password Vault owns")
-	case !usernamePattern.MatchString(r.Username):
+	case !isUsername(r.Username):
 		return badRequest("username %q is not allowed: it must be 1 to 128 characters without spaces", r.Username)
 	case r.SelfManaged && r.AppClientID == "":
 		return requiredField("app_client_id", "the app client that the user signs in through, which self_managed needs")

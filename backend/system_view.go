@@ -12,26 +12,33 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// replicationFresh is how long the replication state is cached. Vault sets up its mounts again when
-// it changes.
-const replicationFresh = time.Second
+const (
+	// replicationFresh is how long the replication state is cached. Vault sets up its mounts again
+	// when it changes.
+	replicationFresh = time.Second
+	// ttlFresh is how long the mount's TTLs are cached: too short for anyone who tunes the mount to
+	// notice, and long enough to answer many requests of a busy mount.
+	ttlFresh = 50 * time.Millisecond
+)
 
-// systemView caches the replication state. The SDK reads it for every request, to decide whether to
-// forward it, in two round trips to Vault that take longer than a read from the cache.
+// systemView caches what Vault says about the mount, because each question is a round trip that
+// takes about as long as a read from the cache. The SDK asks for the replication state in every
+// request, to decide whether to forward it; each lease needs the mount's TTLs.
 type systemView struct {
 	logical.SystemView
-	now    func() time.Time
-	cached atomic.Pointer[replication]
+	now         func() time.Time
+	replication recent[replication]
+	defaultTTL  recent[time.Duration]
+	maxTTL      recent[time.Duration]
 }
 
-// replication is a mount's replication state at the time when it was read.
+// replication is a mount's place in a cluster.
 type replication struct {
 	state consts.ReplicationState
 	local bool
-	read  time.Time
 }
 
-// Setup replaces the system view with one that caches the replication state.
+// Setup replaces the system view with one that caches.
 func (b *backend) Setup(ctx context.Context, conf *logical.BackendConfig) error {
 	caching := *conf
 	if conf.System != nil {
@@ -41,20 +48,54 @@ func (b *backend) Setup(ctx context.Context, conf *logical.BackendConfig) error 
 }
 
 // ReplicationState returns the replication state, at most a second old.
-func (v *systemView) ReplicationState() consts.ReplicationState { return v.replication().state }
+func (v *systemView) ReplicationState() consts.ReplicationState { return v.readReplication().state }
 
 // LocalMount reports whether the mount is local to this cluster, as of at most a second ago.
-func (v *systemView) LocalMount() bool { return v.replication().local }
+func (v *systemView) LocalMount() bool { return v.readReplication().local }
 
-func (v *systemView) replication() *replication {
-	now := v.now()
-	if cached := v.cached.Load(); cached != nil && now.Sub(cached.read).Abs() < replicationFresh {
-		return cached
+func (v *systemView) readReplication() replication {
+	return v.replication.get(v.now(), replicationFresh, func() (replication, bool) {
+		state := v.SystemView.ReplicationState()
+		// The SDK returns Unknown for a call to Vault that failed.
+		return replication{state, v.SystemView.LocalMount()}, state != consts.ReplicationUnknown
+	})
+}
+
+// DefaultLeaseTTL returns the mount's default TTL, or 0 if Vault cannot be asked.
+func (v *systemView) DefaultLeaseTTL() time.Duration {
+	return v.defaultTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
+		ttl := v.SystemView.DefaultLeaseTTL()
+		return ttl, ttl != 0
+	})
+}
+
+// MaxLeaseTTL returns the mount's maximum TTL, or 0 if Vault cannot be asked.
+func (v *systemView) MaxLeaseTTL() time.Duration {
+	return v.maxTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
+		ttl := v.SystemView.MaxLeaseTTL()
+		return ttl, ttl != 0
+	})
+}
+
+// recent caches a value for a short time. It is safe for concurrent use.
+type recent[T any] struct {
+	cached atomic.Pointer[reading[T]]
+}
+
+type reading[T any] struct {
+	value T
+	at    time.Time
+}
+
+// get returns the cached value if it is fresh, or what read returns. A value that read did not get
+// is not cached.
+func (r *recent[T]) get(now time.Time, fresh time.Duration, read func() (value T, ok bool)) T {
+	if cached := r.cached.Load(); cached != nil && now.Sub(cached.at).Abs() < fresh {
+		return cached.value
 	}
-	current := &replication{v.SystemView.ReplicationState(), v.SystemView.LocalMount(), now}
-	// The SDK returns Unknown for a call to Vault that failed.
-	if current.state != consts.ReplicationUnknown {
-		v.cached.Store(current)
+	value, ok := read()
+	if ok {
+		r.cached.Store(&reading[T]{value, now})
 	}
-	return current
+	return value
 }

@@ -161,10 +161,16 @@ func renderUsername(text string, data templateData) (string, error) {
 		return "", err
 	case len(username) > usernameMax:
 		return "", fmt.Errorf("the username that it renders is longer than the %d characters that Cognito allows", usernameMax)
-	case !utf8.ValidString(username) || !usernamePattern.MatchString(username):
+	case !isUsername(username):
 		return "", errors.New("the username that it renders is empty or holds a space or another character that Cognito refuses")
 	}
 	return username, nil
+}
+
+// isUsername reports whether Cognito accepts a username. In JSON, what is no UTF-8 turns into the
+// replacement character: the name of another user.
+func isUsername(name string) bool {
+	return usernamePattern.MatchString(name) && !strings.ContainsRune(name, utf8.RuneError)
 }
 
 // checkRandomness requires that enough characters of a username come from random, random_digits or

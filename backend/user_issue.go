@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -17,35 +16,14 @@ import (
 // userIssue is one request for a user. Its methods are called in their order: prepare, begin,
 // create, deliver, response.
 type userIssue struct {
-	b      *backend
-	req    *logical.Request
-	name   string
-	role   *roleEntry
-	aws    *connection
-	target cognito.Target
-	input  input
+	issueRequest
 
-	// ttl is the requested ttl, or 0.
-	ttl      time.Duration
-	pool     userPool
-	request  cognito.UserRequest
-	creation *creation
-	user     *cognito.IssuedUser
-	times    leaseTimes
+	request cognito.UserRequest
+	user    *cognito.IssuedUser
 }
 
-// run creates a user for a lease. It stores the record first, so that whenever a user may exist
+// issue creates a user for a lease. It stores the record first, so that whenever a user may exist
 // there is a record that the reconciler can end it by.
-func (i *userIssue) run(ctx context.Context) (*logical.Response, error) {
-	began := i.b.now()
-	err := i.issue(ctx)
-	i.b.metrics.issued(credentialTypeUser, i.name, i.b.now().Sub(began), err)
-	if err != nil {
-		return toResponse(err)
-	}
-	return i.response(), nil
-}
-
 func (i *userIssue) issue(ctx context.Context) error {
 	if err := i.prepare(ctx); err != nil {
 		return err
@@ -63,22 +41,13 @@ func (i *userIssue) issue(ctx context.Context) error {
 
 // prepare does everything that can fail before anything is stored or created.
 func (i *userIssue) prepare(ctx context.Context) error {
-	if err := refuseFields(i.input, i.role, "scopes", "min_ttl", "fresh"); err != nil {
-		return err
-	}
-	var err error
-	if i.ttl, err = i.b.requestedTTL(i.input, i.role); err != nil {
+	if err := i.readFields(); err != nil {
 		return err
 	}
 	if err := i.render(ctx); err != nil {
 		return err
 	}
-	pool, err := i.aws.Pool(ctx, i.target)
-	if err != nil {
-		return err
-	}
-	i.pool = pool
-	return nil
+	return i.connect(ctx)
 }
 
 // render renders the username and the attributes, and generates the passwords.
@@ -106,21 +75,13 @@ func (i *userIssue) render(ctx context.Context) error {
 
 // begin stores the record of the user. The calls that create the user use the returned context.
 func (i *userIssue) begin(ctx context.Context) (context.Context, error) {
-	place, err := i.aws.place(ctx, i.target)
+	record, err := i.newRecord(ctx, kindUser)
 	if err != nil {
 		return nil, err
 	}
-	i.creation = &creation{b: i.b, storage: i.req.Storage, max: i.role.MaxIssued, record: &issuedRecord{
-		Kind:          kindUser,
-		Role:          i.name,
-		place:         place,
-		Username:      i.request.Username,
-		RequestedName: i.request.Username,
-		Revocation:    i.role.revocation(),
-		DisplayName:   i.req.DisplayName,
-		EntityID:      i.req.EntityID,
-	}}
-	return i.creation.begin(ctx)
+	record.Username, record.RequestedName = i.request.Username, i.request.Username
+	record.Revocation = i.role.revocation()
+	return i.storeRecord(ctx, record)
 }
 
 // create creates the user. If that fails and no user is left for certain, the record is deleted.
@@ -144,25 +105,23 @@ func (i *userIssue) create(ctx context.Context) error {
 func (i *userIssue) deliver(ctx context.Context) error {
 	record := i.creation.record
 	record.Username, record.Sub = i.user.Username, i.user.Sub
-	i.aws.learnAccount(ctx, &record.place)
-	i.times = i.b.leaseTimes(i.role, i.ttl)
-	if err := i.creation.deliver(ctx, i.times); err != nil {
+	err := i.storeDelivered(ctx)
+	if err != nil {
 		i.deleteUndelivered(ctx, err)
-		return err
 	}
-	return nil
+	return err
 }
 
 // deleteUndelivered deletes the user through the connection that created it. If that fails, the
 // reconciler ends the user.
 func (i *userIssue) deleteUndelivered(ctx context.Context, reason error) {
-	ctx, cancel := context.WithTimeout(inBackground(context.WithoutCancel(ctx)), cognito.UndoTimeout)
+	ctx, cancel := undoContext(ctx)
 	defer cancel()
 	err := i.pool.DeleteNewUser(ctx, i.user.Username)
 	i.creation.fail(ctx, err == nil || cognito.IsUserGone(err), reason, err)
 }
 
-func (i *userIssue) response() *logical.Response {
+func (i *userIssue) response() (*logical.Response, error) {
 	data := map[string]any{
 		"username":      i.user.Username,
 		"password":      i.request.Password,
@@ -181,5 +140,5 @@ func (i *userIssue) response() *logical.Response {
 	if i.user.Tokens != nil {
 		maps.Copy(data, tokenData(*i.user.Tokens))
 	}
-	return i.b.leaseResponse(i.creation.record, i.ttl, i.times, data)
+	return i.leaseResponse(data), nil
 }

@@ -28,15 +28,15 @@ func TestClientLibraries(t *testing.T) {
 	require.NoError(t, os.CopyFS(dir, os.DirFS("clients")))
 	require.NoError(t, os.Symlink(filepath.Join(tools, nodeModules), filepath.Join(dir, nodeModules)))
 	python := filepath.Join(tools, "venv", "bin", "python")
-	standard, local := newEnv(t), newEnvWith(t, shared, emulatortest.StartWith(t, emulator.Options{Issuer: emulator.LocalIssuer}))
+	asAWS, local := newEnv(t), newEnvWith(t, shared, emulatortest.StartWith(t, emulator.Options{Issuer: emulator.LocalIssuer}))
 	for name, client := range map[string]struct {
 		env     *env
 		command []string
 		more    []string
 	}{
-		"amazon-cognito-identity-js and aws-jwt-verify": {env: standard, command: []string{"node", "identity.mjs"}},
-		"boto3":                         {env: standard, command: []string{python, "boto.py"}},
-		"pycognito":                     {env: standard, command: []string{python, "srp.py"}},
+		"amazon-cognito-identity-js and aws-jwt-verify": {env: asAWS, command: []string{"node", "identity.mjs"}},
+		"boto3":                         {env: asAWS, command: []string{python, "boto.py"}},
+		"pycognito":                     {env: asAWS, command: []string{python, "srp.py"}},
 		"pycognito with a local issuer": {env: local, command: []string{python, "srp.py"}, more: []string{"LOCAL_ISSUER=1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

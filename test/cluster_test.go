@@ -102,6 +102,23 @@ func (c *clusterEnv) checkTerms(count *counters.Counter) {
 	}
 	require.NoError(c, c.cluster.Ready(c.Context()))
 	c.configure(map[string]any{"request_timeout": "10s"})
+	c.checkStandbyMetrics()
+}
+
+// checkStandbyMetrics reads the metrics of standbys that run the plugin. Those that were active had
+// gauges, which would no longer be true, and alerts would go by them.
+func (c *clusterEnv) checkStandbyMetrics() {
+	c.Helper()
+	for _, standby := range c.cluster.Standbys(c.Context()) {
+		if !standby.Product().StandbysRunPlugins() {
+			continue
+		}
+		metrics := c.at(standby).read("metrics").Data
+		require.Contains(c, metrics, "start_timestamp_seconds")
+		for _, gauge := range []string{"last_tick_timestamp_seconds", "living_objects", "records_due", "rotated_objects", "rotations_overdue", "library_users"} {
+			require.NotContains(c, metrics, gauge)
+		}
+	}
 }
 
 // at returns the env as seen through one server.

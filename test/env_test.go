@@ -146,13 +146,13 @@ func learnSecrets(t testing.TB, cognito *control.Client) {
 	}
 }
 
-// configure points the mount at the emulator, with short time-outs.
+// configure points the mount at the emulator. The time-out is long enough for a busy machine.
 func (e *env) configure(more map[string]any) {
 	e.Helper()
 	config := map[string]any{
 		"aws_access_key_id": "AKIAPLUGIN", "aws_secret_access_key": secretKey, "region": emulatortest.Region,
 		"cognito_endpoint": e.Seed.Domain, "sts_endpoint": e.Seed.Domain,
-		"max_retries": 0, "request_timeout": "1s",
+		"max_retries": 0, "request_timeout": "10s",
 	}
 	maps.Copy(config, more)
 	e.write("config", config)

@@ -67,6 +67,7 @@ func TestMigrate(t *testing.T) {
 		require.NotEmpty(t, created, "the read created a user")
 		require.Eventually(t, func() bool { return len(e.Users()) == 1 }, 20*time.Second, 20*time.Millisecond,
 			"the end of the job's token, which revokes its leases in the background, deleted it")
+		terminal.paste("ci: look")
 		terminal.paste("ci: clean")
 		require.Empty(t, e.Users(), "what the old script left behind is gone")
 	})

@@ -108,13 +108,13 @@ func TestCache(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, s := cache.New[string, int](cache.Options[int]{OverdueWait: time.Second}), &source{}
 			get(t, c, nil, s.load)
-			slow := func(context.Context) (int, error) { time.Sleep(3 * time.Second); return 9, nil }
+			slow := func(context.Context) (int, error) { <-time.After(3 * time.Second); return 9, nil }
 			began := time.Now()
 			for range 5 {
 				assert.Equal(t, 1, get(t, c, always(cache.Overdue), slow))
 				assert.Equal(t, time.Second, time.Since(began), "only the first one waits: the others come too late")
 			}
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			synctest.Wait()
 			assert.Equal(t, 9, get(t, c, nil, s.load), "the load went on")
 		})

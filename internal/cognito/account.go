@@ -19,6 +19,9 @@ const (
 	accountTimeout = 10 * time.Second
 	// accountRetry is how long after a failed lookup the next one is made.
 	accountRetry = time.Minute
+	// accountWaitAgain is how long after the start of a lookup that follows a failed one Account
+	// waits for it, so that requests are not held up for long where STS cannot be reached.
+	accountWaitAgain = 2 * time.Second
 )
 
 // caller is the account that the engine's own credentials belong to, or the
@@ -32,13 +35,14 @@ type caller struct {
 type callerCache = cache.Cache[struct{}, caller]
 
 func newCallerCache(lifetime context.Context) *callerCache {
-	return cache.New[struct{}, caller](cache.Options[caller]{Lifetime: lifetime, LoadTimeout: accountTimeout})
+	return cache.New[struct{}, caller](cache.Options[caller]{Lifetime: lifetime, LoadTimeout: accountTimeout, OverdueWait: accountWaitAgain})
 }
 
 // Account returns the id of the AWS account that a target is reached in: that
 // in the ARN of the assumed role, or else that of the engine's own
-// credentials, for which STS is asked once. It waits for STS while ctx lives,
-// for ten seconds at most, and returns "" when the account is not known.
+// credentials, for which STS is asked once. It waits for the first lookup while
+// ctx lives, for ten seconds at most, and returns "" when the account is not
+// known. Once a lookup has failed, it waits for two seconds at most.
 func (s *Service) Account(ctx context.Context, target Target) string {
 	if arn := s.keyOf(target).assumeRoleARN; arn != "" {
 		return accountOfARN(arn)
@@ -79,7 +83,7 @@ func (s *Service) callerState(c caller) cache.State {
 	case s.now().Before(c.retry):
 		return cache.Fresh
 	default:
-		return cache.Expired
+		return cache.Overdue // the last lookup failed
 	}
 }
 

@@ -24,3 +24,15 @@ func (s *Service) CachedTokens(partition string) int { return s.tokens.partition
 func (s *Service) WaitForEndpoint(ctx context.Context, r MachineTokenRequest, host string) error {
 	return s.waitForEndpoint(ctx, r, host)
 }
+
+// Siblings makes calls as IssueUser does for one user.
+func Siblings(ctx context.Context, calls ...func(ctx context.Context) error) error {
+	work := newSiblings(ctx)
+	for _, call := range calls {
+		work.run(call)
+	}
+	return work.wait()
+}
+
+// Stopped is closed when no sibling may start a call any more.
+func Stopped(ctx context.Context) <-chan struct{} { return startContext(ctx).Done() }

@@ -6,6 +6,7 @@ package cognito
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -101,21 +102,42 @@ func (s *Service) observeEndpoint(began time.Time, failure *Error) {
 func (s *Service) waitForSlot(ctx context.Context, account, category string) error {
 	began := time.Now()
 	err := s.limiters.Wait(ctx, account, category)
-	s.settings.Observer.Wait(category, time.Since(began), err != nil && IsOwnLimit(err))
+	s.settings.Observer.Wait(category, time.Since(began)+reservationWaitOf(ctx), err != nil && IsOwnLimit(err))
 	return err
 }
 
-// reserve reserves slots, and reports how long that took. A refusal counts for
-// the category that refused, and the time of a success for UserCreation.
-func (s *Service) reserve(ctx context.Context, account string, needs map[string]int) (*ratelimit.Reservation, error) {
-	began, category := time.Now(), userCreation
+// reserve reserves slots, and returns how long that took. A refusal counts for the category that
+// refused. The time of a success counts with that of the first call, so that each call counts as
+// one wait.
+func (s *Service) reserve(ctx context.Context, account string, needs map[string]int) (*ratelimit.Reservation, *reservationWait, error) {
+	began := time.Now()
 	slots, err := s.limiters.Reserve(ctx, account, needs)
+	wait := &reservationWait{}
+	wait.took.Store(int64(time.Since(began)))
 	var limit *ratelimit.Error
 	if errors.As(err, &limit) {
-		category = limit.Category
+		s.settings.Observer.Wait(limit.Category, time.Since(began), true)
 	}
-	s.settings.Observer.Wait(category, time.Since(began), limit != nil)
-	return slots, err
+	return slots, wait, err
+}
+
+// reservationWait is how long a reservation took, until a call counts it.
+type reservationWait struct{ took atomic.Int64 }
+
+type reservationWaitKey struct{}
+
+// countIn returns a context whose first call counts the wait.
+func (w *reservationWait) countIn(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reservationWaitKey{}, w)
+}
+
+// reservationWaitOf returns the wait that is not counted yet, once.
+func reservationWaitOf(ctx context.Context) time.Duration {
+	wait, found := ctx.Value(reservationWaitKey{}).(*reservationWait)
+	if !found {
+		return 0
+	}
+	return time.Duration(wait.took.Swap(0))
 }
 
 // RateLimits returns the requests per second that the Service allows itself for each account and

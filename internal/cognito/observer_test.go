@@ -5,6 +5,7 @@ package cognito_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -21,12 +22,14 @@ type observed struct {
 	mu      sync.Mutex
 	calls   []cognito.Call
 	waits   map[string]int
+	waited  map[string]time.Duration
 	refused map[string]int
 	tokens  map[string]time.Duration
 }
 
 func (o *observed) observer() cognito.Observer {
 	o.waits, o.refused, o.tokens = map[string]int{}, map[string]int{}, map[string]time.Duration{}
+	o.waited = map[string]time.Duration{}
 	return cognito.Observer{
 		Call: func(call cognito.Call) {
 			o.mu.Lock()
@@ -34,10 +37,11 @@ func (o *observed) observer() cognito.Observer {
 			call.Took = 0
 			o.calls = append(o.calls, call)
 		},
-		Wait: func(category string, _ time.Duration, refused bool) {
+		Wait: func(category string, took time.Duration, refused bool) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.waits[category]++
+			o.waited[category] += took
 			if refused {
 				o.refused[category]++
 			}
@@ -99,6 +103,29 @@ func TestObserver(t *testing.T) {
 		require.Error(t, err)
 		require.Equal(t, 1, s.observed.refused["UserRead"])
 		require.InDelta(t, 0.001, s.service.RateLimits()["UserRead"], 1e-9)
+	})
+
+	t.Run("each call of a new user waits once, the first one also for the reservation of all slots", func(t *testing.T) {
+		s := newScene(t, map[string]float64{"UserCreation": 2})
+		for n := range 5 {
+			_, err := s.pool.IssueUser(t.Context(), cognito.UserRequest{
+				NewUser: cognito.NewUser{Username: fmt.Sprintf("user-%d", n), TemporaryPassword: "Hush-temp-1234"}, Password: "Hush-hush-1234", NoTokens: true, Groups: []string{"testers", "admins"},
+			})
+			require.NoError(t, err)
+		}
+		require.Equal(t, map[string]int{"UserCreation": 5, "UserAccountRecovery": 5, "UserUpdate": 10}, s.observed.waits)
+		require.Greater(t, s.observed.waited["UserCreation"], 500*time.Millisecond, "the queue is in the time of the first call")
+		require.Empty(t, s.observed.refused)
+	})
+
+	t.Run("a user whose slots come too late is one refusal of the category that is full", func(t *testing.T) {
+		s := newScene(t, map[string]float64{"UserUpdate": 0.001})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := s.pool.IssueUser(ctx, cognito.UserRequest{NewUser: cognito.NewUser{Username: "ann", TemporaryPassword: "Hush-temp-1234"}, Password: "Hush-hush-1234", NoTokens: true, Groups: []string{"testers", "admins"}})
+		require.Error(t, err)
+		require.Equal(t, map[string]int{"UserUpdate": 1}, s.observed.refused)
+		require.Equal(t, map[string]int{"UserUpdate": 1}, s.observed.waits)
 	})
 
 	t.Run("a token is reported once, however often it is read", func(t *testing.T) {

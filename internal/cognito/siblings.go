@@ -5,6 +5,7 @@ package cognito
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -44,6 +45,9 @@ type siblings struct {
 	group errgroup.Group
 	ctx   context.Context
 	stop  context.CancelFunc
+
+	failOnce sync.Once
+	failure  error
 }
 
 func newSiblings(ctx context.Context) *siblings {
@@ -56,16 +60,24 @@ func newSiblings(ctx context.Context) *siblings {
 // run makes a call.
 func (s *siblings) run(call func(ctx context.Context) error) {
 	s.group.Go(func() error {
-		err := call(s.ctx)
-		if err != nil {
-			s.stop()
+		if err := call(s.ctx); err != nil {
+			s.fail(err)
 		}
-		return err
+		return nil
+	})
+}
+
+// fail stores the first failure before it stops the others, which then fail because of it.
+func (s *siblings) fail(err error) {
+	s.failOnce.Do(func() {
+		s.failure = err
+		s.stop()
 	})
 }
 
 // wait returns the first failure when all calls have ended.
 func (s *siblings) wait() error {
 	defer s.stop()
-	return s.group.Wait()
+	_ = s.group.Wait() // calls report to fail
+	return s.failure
 }

@@ -70,12 +70,12 @@ func (e *LeftoverError) Unwrap() error { return e.Err }
 // plus UndoTimeout after the end of ctx.
 func (p *Pool) IssueUser(ctx context.Context, r UserRequest) (*IssuedUser, error) {
 	issue := &userIssue{pool: p, request: r, byChallenge: r.AppClient.ID != "" && p.service.denials.recent(p.target, p.service.now())}
-	slots, err := issue.reserve(ctx)
+	slots, wait, err := issue.reserve(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer slots.Release()
-	return issue.run(uninterrupted(slots.Use(ctx)))
+	return issue.run(uninterrupted(wait.countIn(slots.Use(ctx))))
 }
 
 // userIssue is one call of IssueUser. Its methods stand in the order in which they are called.
@@ -93,20 +93,20 @@ type userIssue struct {
 }
 
 // reserve reserves a slot for every call.
-func (i *userIssue) reserve(ctx context.Context) (*ratelimit.Reservation, error) {
+func (i *userIssue) reserve(ctx context.Context) (*ratelimit.Reservation, *reservationWait, error) {
 	if deadline, bounded := ctx.Deadline(); bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(callTime, time.Until(deadline)/2)))
 		defer cancel()
 	}
 	s, target := i.pool.service, i.pool.target
-	slots, err := s.reserve(ctx, s.limiterAccount(ctx, s.keyOf(target).assumeRoleARN, target.Region), i.needs())
+	slots, wait, err := s.reserve(ctx, s.limiterAccount(ctx, s.keyOf(target).assumeRoleARN, target.Region), i.needs())
 	if err != nil {
 		failure := fail(i.pool.step("creating user", i.request.Username), err)
 		failure.Outcome = OutcomeRefused
-		return nil, failure
+		return nil, nil, failure
 	}
-	return slots, nil
+	return slots, wait, nil
 }
 
 // needs returns how many requests of each quota category the user takes.

@@ -5,6 +5,7 @@ package cognito_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -59,14 +60,50 @@ func TestUndoWaitsForOtherCalls(t *testing.T) {
 	require.Equal(t, 200, f.Calls().Of("AdminSetUserPassword")[0].Status, "it was not cut")
 }
 
+// TestSiblingsThatHaveNotBegunAreNotStarted fails one of the eight calls that are made at a time,
+// while the other seven hang and a ninth waits for its turn.
 func TestSiblingsThatHaveNotBegunAreNotStarted(t *testing.T) {
 	f := newFixture(t, 0)
-	settings := f.settings(2, 5*time.Second)
-	f.service = cognito.New(t.Context(), settings)
-	f.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultError, Code: "TooManyRequestsException", Times: 1})
-	_, err := f.pool().IssueUser(t.Context(), f.request("missing"))
-	require.ErrorContains(t, err, `group "missing"`)
-	require.LessOrEqual(t, len(f.Calls().Of("AdminSetUserPassword")), 1, "no attempt is made for a user that will be deleted")
+	held := []string{"g1", "g2", "g3", "g4", "g5", "g6"}
+	f.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultHang})
+	for _, group := range held {
+		f.Fault(control.Fault{Operation: "AdminAddUserToGroup", GroupName: group, Kind: control.FaultHang})
+	}
+	done := f.issueInBackground(t.Context(), f.request(append(held, "missing", "testers")...))
+	ofGroup := func(name string) []control.Call {
+		return slices.DeleteFunc(f.Calls().Of("AdminAddUserToGroup"), func(c control.Call) bool { return c.GroupName != name })
+	}
+	require.Eventually(t, func() bool {
+		calls := ofGroup("missing")
+		return len(calls) == 1 && calls[0].End != 0
+	}, 10*time.Second, time.Millisecond)
+	f.Heal()
+	require.Error(t, <-done)
+	require.Empty(t, ofGroup("testers"), "the user will be deleted")
+	f.requireDeletedLast()
+}
+
+// TestSiblingsAreNotRepeatedAfterAFailure lets a call fail that is usually repeated, after another
+// one has failed.
+func TestSiblingsAreNotRepeatedAfterAFailure(t *testing.T) {
+	f := withUser(t)
+	f.service = cognito.New(t.Context(), f.settings(2, 5*time.Second))
+	require.NoError(t, f.Control.ResetCalls(t.Context()))
+	f.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultHang})
+	failure, fail, stopped, done := errors.New("group missing"), make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- cognito.Siblings(t.Context(),
+			func(ctx context.Context) error { return f.pool().SetPassword(ctx, username, password) },
+			func(context.Context) error { <-fail; return failure },
+			func(ctx context.Context) error { <-cognito.Stopped(ctx); close(stopped); return nil },
+		)
+	}()
+	f.awaitOpen("AdminSetUserPassword")
+	close(fail)
+	<-stopped
+	f.Heal()
+	require.ErrorIs(t, <-done, failure)
+	require.Len(t, f.Calls().Of("AdminSetUserPassword"), 1)
 }
 
 // TestIssueEndsWithItsContext is about callers that go away and mounts that end: the context is

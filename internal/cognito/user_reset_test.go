@@ -126,14 +126,20 @@ func TestForgetDevices(t *testing.T) {
 	})
 
 	t.Run("a user without devices", func(t *testing.T) {
-		f := withUser(t)
+		f := newFixture(t, 0)
+		f.Seed.UserPoolID = f.MakePool(&cip.CreateUserPoolInput{DeviceConfiguration: &types.DeviceConfigurationType{}})
+		request := f.request()
+		request.AppClient = f.clientOf(f.Seed.UserPoolID)
+		_, err := f.pool().IssueUser(t.Context(), request)
+		require.NoError(t, err)
 		require.NoError(t, f.pool().ForgetDevices(t.Context(), username))
+		require.Empty(t, f.Calls().Of("AdminListDevices")[0].Code)
 	})
 
 	t.Run("a pool that remembers no devices", func(t *testing.T) {
 		f := withUser(t)
-		f.Fault(control.Fault{Operation: "AdminListDevices", Kind: control.FaultError, Code: "InvalidUserPoolConfigurationException"})
 		require.NoError(t, f.pool().ForgetDevices(t.Context(), username))
+		require.Equal(t, "InvalidUserPoolConfigurationException", f.Calls().Of("AdminListDevices")[0].Code)
 	})
 
 	t.Run("a denied permission is named", func(t *testing.T) {

@@ -24,6 +24,7 @@ func (s *Server) controlHandler() http.Handler {
 		"PUT iam":            accept(always(s.SetIAM)),
 		"PUT signing_key":    accept(s.keys.replace),
 		"PUT user_status":    accept(s.SetUserStatus),
+		"PUT lambda":         accept(s.SetLambda),
 		"PUT token_validity": accept(s.SetTokenValidity),
 		"GET calls":          show(func(*http.Request) any { return s.Calls() }),
 		"DELETE calls":       run(s.ResetCalls),

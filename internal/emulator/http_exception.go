@@ -18,6 +18,7 @@ const (
 	codeInvalidParameter  = "InvalidParameterException"
 	codeInvalidPassword   = "InvalidPasswordException"
 	codeLimitExceeded     = "LimitExceededException"
+	codeMFAMethodNotFound = "MFAMethodNotFoundException"
 	codeNotAuthorized     = "NotAuthorizedException"
 	codePasswordHistory   = "PasswordHistoryPolicyViolationException"
 	codeRefreshTokenReuse = "RefreshTokenReuseException"
@@ -54,6 +55,10 @@ func notAuthorized(format string, args ...any) *exception {
 
 func resourceNotFound(format string, args ...any) *exception {
 	return newException(codeResourceNotFound, format, args...)
+}
+
+func invalidPoolConfiguration(message string) *exception {
+	return newException("InvalidUserPoolConfigurationException", "%s", message)
 }
 
 func userNotFound() *exception {

@@ -39,6 +39,7 @@ type envelope struct {
 	GroupName          string
 	Username           string
 	ChallengeName      string
+	Session            string
 	AuthParameters     map[string]string
 	ChallengeResponses map[string]string
 	ClientMetadata     map[string]string
@@ -72,7 +73,7 @@ func (s *Server) receiveJSON(r *http.Request, body []byte) *exchange {
 	var e envelope
 	_ = json.Unmarshal(body, &e) // the operation refuses a body that is not JSON
 	signer := readSigner(r)
-	x := &exchange{call: describeJSON(name, signer, e), refuse: s.refuseJSON}
+	x := &exchange{call: describeJSON(name, signer, e), refuse: s.refuseJSON, changes: e.changes(name)}
 	op, known := s.operations[name]
 	if !known {
 		x.perform = func() answer { return s.refuseJSON(unknownOperation(name)) }

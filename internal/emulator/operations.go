@@ -83,6 +83,7 @@ func poolOperations() map[string]operation {
 	return map[string]operation{
 		"CreateUserPool":         signed(userPoolUpdate, (*request).createUserPool),
 		"DescribeUserPool":       signed(userPoolRead, (*request).describeUserPool),
+		"UpdateUserPool":         signed(userPoolUpdate, (*request).updateUserPool),
 		"DeleteUserPool":         signed(userPoolUpdate, (*request).deleteUserPool),
 		"SetUserPoolMfaConfig":   signed(userPoolUpdate, (*request).setUserPoolMfaConfig),
 		"GetUserPoolMfaConfig":   signed(userPoolRead, (*request).getUserPoolMfaConfig),

@@ -27,6 +27,8 @@ const (
 type exchange struct {
 	// call is the entry for the call log.
 	call control.Call
+	// changes is what the call changes, if two such changes at a time are refused.
+	changes string
 	// quotas are the token buckets that the call draws on.
 	quotas []quotaUse
 	// authorize checks the signature and the IAM permission; it is nil for calls that are not
@@ -56,7 +58,7 @@ type delivery func(http.ResponseWriter, answer)
 //
 //	receive       reads the request and finds its protocol and operation
 //	calls.begin   adds it to the call log
-//	handle        waits for half of the latency and looks for a fault
+//	handle        waits for half of the latency and looks for a fault or a conflict
 //	execute       takes from the quotas, checks IAM, performs the operation
 //	handle        waits for the other half of the latency
 //	calls.end     stores the outcome in the call log
@@ -79,8 +81,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	begun := s.conflicts.begin(x.changes)
 	entry := s.calls.begin(x.call)
-	a, deliver := s.handle(r.Context(), x, arrived)
+	a, deliver := s.handle(r.Context(), x, begun, arrived)
 	s.calls.end(entry, a)
 	deliver(w, a)
 }
@@ -114,15 +117,21 @@ func hasMediaType(r *http.Request, mediaType string) bool {
 	return strings.EqualFold(strings.TrimSpace(got), mediaType)
 }
 
-// handle applies latency and faults to a call.
-func (s *Server) handle(ctx context.Context, x *exchange, arrived time.Time) (answer, delivery) {
+// handle applies latency, faults and conflicts to a call. A call with a fault conflicts with no
+// other: it may hang.
+func (s *Server) handle(ctx context.Context, x *exchange, begun *change, arrived time.Time) (answer, delivery) {
+	defer s.conflicts.end(begun)
 	latency := s.latency.of(x.call.Operation)
 	wait(ctx, arrived, latency/2)
 	defer wait(ctx, arrived, latency)
 	fault := s.faults.take(x.call)
+	if begun.refused && fault == nil {
+		return x.refuse(concurrentModification()), deliverAll
+	}
 	if fault == nil {
 		return s.execute(x), deliverAll
 	}
+	s.conflicts.end(begun)
 	switch fault.Kind {
 	case control.FaultError:
 		return x.refuse(exceptionOf(fault)), deliverAll

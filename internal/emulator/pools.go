@@ -4,6 +4,7 @@
 package emulator
 
 import (
+	"cmp"
 	"regexp"
 	"time"
 )
@@ -35,7 +36,9 @@ type pool struct {
 	replicas []string
 	// softwareTokens is whether the pool allows software tokens as a second factor.
 	softwareTokens bool
-	webAuthn       *webAuthnConfiguration
+	// smsMFA are the settings for text messages as a second factor, or nil without them.
+	smsMFA   map[string]any
+	webAuthn *webAuthnConfiguration
 
 	clients         map[string]*client
 	groups          map[string]*group
@@ -62,6 +65,7 @@ type poolSettings struct {
 	AdminCreateUserConfig  map[string]any         `json:",omitempty"`
 	AccountRecoverySetting *accountRecovery       `json:",omitempty"`
 	DeviceConfiguration    *deviceConfiguration   `json:",omitempty"`
+	LambdaConfig           map[string]any         `json:",omitempty"`
 }
 
 type policies struct {
@@ -90,6 +94,12 @@ type createUserPoolInput struct {
 	poolSettings
 	PoolName string
 	Schema   []schemaAttribute
+}
+
+type updateUserPoolInput struct {
+	poolSettings
+	poolInput
+	PoolName string
 }
 
 type poolInput struct {
@@ -200,6 +210,25 @@ func (r *request) describeUserPool(in poolInput) (any, error) {
 		return nil, err
 	}
 	return poolOutput{p.describe()}, nil
+}
+
+// updateUserPool resets every setting that the request leaves out, except the name and those that
+// cannot be changed.
+func (r *request) updateUserPool(in updateUserPoolInput) (any, error) {
+	p, err := r.findPool(in.UserPoolId)
+	if err != nil {
+		return nil, err
+	}
+	in.AliasAttributes, in.UsernameAttributes = p.settings.AliasAttributes, p.settings.UsernameAttributes
+	in.UsernameConfiguration = p.settings.UsernameConfiguration
+	settings, err := in.poolSettings.complete()
+	if err != nil {
+		return nil, err
+	}
+	p.settings = settings
+	p.name = cmp.Or(in.PoolName, p.name)
+	p.modified = r.now
+	return empty{}, nil
 }
 
 // deleteUserPool also deletes the domain, whereas Cognito requires it to be deleted first.

@@ -11,6 +11,7 @@ type softwareTokenConfig struct {
 
 type mfaConfig struct {
 	MfaConfiguration              string
+	SmsMfaConfiguration           map[string]any         `json:",omitempty"`
 	SoftwareTokenMfaConfiguration *softwareTokenConfig   `json:",omitempty"`
 	WebAuthnConfiguration         *webAuthnConfiguration `json:",omitempty"`
 }
@@ -31,6 +32,7 @@ func (r *request) setUserPoolMfaConfig(in setMFAConfigInput) (any, error) {
 	}
 	p.settings.MfaConfiguration = in.MfaConfiguration
 	p.softwareTokens = in.SoftwareTokenMfaConfiguration != nil && in.SoftwareTokenMfaConfiguration.Enabled
+	p.smsMFA = in.SmsMfaConfiguration
 	p.webAuthn = in.WebAuthnConfiguration
 	p.modified = r.now
 	return p.mfaConfig(), nil
@@ -47,6 +49,7 @@ func (r *request) getUserPoolMfaConfig(in poolInput) (any, error) {
 func (p *pool) mfaConfig() mfaConfig {
 	return mfaConfig{
 		MfaConfiguration:              p.settings.MfaConfiguration,
+		SmsMfaConfiguration:           p.smsMFA,
 		SoftwareTokenMfaConfiguration: &softwareTokenConfig{Enabled: p.softwareTokens},
 		WebAuthnConfiguration:         p.webAuthn,
 	}

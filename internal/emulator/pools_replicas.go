@@ -15,7 +15,7 @@ var secondaryRefuses = []string{
 	"AdminUpdateUserAttributes", "AdminUserGlobalSignOut", "AssociateSoftwareToken", "ChangePassword", "ConfirmForgotPassword",
 	"CreateGroup", "CreateResourceServer", "CreateUserPoolClient", "CreateUserPoolReplica", "DeleteGroup", "DeleteUser",
 	"DeleteUserAttributes", "DeleteUserPoolClient", "ForgotPassword", "GlobalSignOut", "SetUserMFAPreference", "SetUserPoolMfaConfig",
-	"SignUp", "UpdateUserAttributes", "UpdateUserPoolClient", "VerifySoftwareToken",
+	"SignUp", "UpdateUserAttributes", "UpdateUserPool", "UpdateUserPoolClient", "VerifySoftwareToken",
 }
 
 type replicaInput struct {

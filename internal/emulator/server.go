@@ -64,12 +64,13 @@ type Server struct {
 	observe    func(Exchange)
 	control    http.Handler
 
-	faults  *faults
-	latency *latency
-	quotas  *quotas
-	iam     *iam
-	calls   *callLog
-	secrets *issuedSecrets
+	faults    *faults
+	latency   *latency
+	conflicts *conflicts
+	quotas    *quotas
+	iam       *iam
+	calls     *callLog
+	secrets   *issuedSecrets
 
 	// mu guards state. It is not held while a fault or latency keeps a call waiting.
 	mu    sync.Mutex
@@ -89,6 +90,7 @@ func New(opts Options) *Server {
 		observe:    opts.Observe,
 		faults:     newFaults(),
 		latency:    &latency{},
+		conflicts:  &conflicts{open: map[string]*change{}},
 		quotas:     newQuotas(opts.Now),
 		iam:        newIAM(opts.AccountID),
 		calls:      &callLog{},

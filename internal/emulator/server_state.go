@@ -27,6 +27,8 @@ type state struct {
 	lateClients time.Duration
 	// tokenValidity overrides the lifetimes of app clients, by client id.
 	tokenValidity map[string]control.TokenValidity
+	// lambdas are the Lambda functions, by ARN.
+	lambdas map[string]control.Lambda
 }
 
 func newState() *state {
@@ -38,6 +40,7 @@ func newState() *state {
 		refreshTokens: map[string]*refreshToken{},
 		challenges:    map[string]*challenge{},
 		tokenValidity: map[string]control.TokenValidity{},
+		lambdas:       map[string]control.Lambda{},
 	}
 }
 

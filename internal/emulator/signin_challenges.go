@@ -122,7 +122,7 @@ func (r *request) respond(c *client, in respondInput) (any, error) {
 		return nil, err
 	}
 	asked.used = true
-	return r.afterChallenge(asked), nil
+	return r.afterChallenge(asked)
 }
 
 // findChallenge returns the challenge of a session if it was opened for the same client and user.
@@ -159,7 +159,7 @@ func (r *request) answerChallenge(asked *challenge, responses map[string]string)
 }
 
 // afterChallenge returns the next challenge after a password, or else the tokens.
-func (r *request) afterChallenge(asked *challenge) authOutput {
+func (r *request) afterChallenge(asked *challenge) (any, error) {
 	if asked.name == newPasswordRequired || asked.name == passwordVerifier {
 		return r.afterPassword(asked.client, asked.user)
 	}

@@ -59,7 +59,7 @@ func (r *request) initiateAuth(in initiateAuthInput) (any, error) {
 	}
 	switch in.AuthFlow {
 	case flowPassword:
-		return r.signInByPassword(c, in)
+		return withoutMFAMethodNotFound(r.signInByPassword(c, in))
 	case flowSRP:
 		return r.signInBySRP(c, in)
 	case flowRefresh, flowRefreshAlias:
@@ -67,6 +67,15 @@ func (r *request) initiateAuth(in initiateAuthInput) (any, error) {
 	default:
 		return nil, methodNotSupported()
 	}
+}
+
+// withoutMFAMethodNotFound replaces the exception that AWS's model does not list for InitiateAuth.
+// The one it returns is a guess.
+func withoutMFAMethodNotFound(out any, err error) (any, error) {
+	if err != nil && asException(err).code == codeMFAMethodNotFound {
+		return nil, invalidPoolConfiguration("The user pool requires MFA and has no MFA method.")
+	}
+	return out, err
 }
 
 // methodNotSupported is also the answer to Cognito's flows that the emulator does not have.
@@ -115,7 +124,7 @@ func (r *request) signInByPassword(c *client, in initiateAuthInput) (any, error)
 	if err := u.checkPassword(in.AuthParameters[parameterPassword], r.now); err != nil {
 		return nil, err
 	}
-	return r.afterPassword(c, u), nil
+	return r.afterPassword(c, u)
 }
 
 func (r *request) userSigningIn(c *client, name string) (*user, error) {
@@ -134,7 +143,7 @@ func (r *request) userSigningIn(c *client, name string) (*user, error) {
 	case u.status == statusResetRequired:
 		return nil, newException("PasswordResetRequiredException", "Password reset required for the user")
 	default:
-		return u, nil
+		return u, r.invoke(c.pool, triggerPreAuthentication)
 	}
 }
 
@@ -143,9 +152,9 @@ func userDisabled() error {
 }
 
 // afterPassword returns the user's next challenge, or the tokens.
-func (r *request) afterPassword(c *client, u *user) authOutput {
+func (r *request) afterPassword(c *client, u *user) (any, error) {
 	if u.status == statusForceChangePassword {
-		return r.challengeNewPassword(c, u)
+		return r.challengeNewPassword(c, u), nil
 	}
 	if name := u.mfaChallenge(); name != "" {
 		return r.challengeMFA(c, u, name)
@@ -166,6 +175,9 @@ func (r *request) signInByRefreshToken(c *client, in initiateAuthInput) (any, er
 		return nil, err
 	}
 	if err := c.checkSecretHash(t.signIn.user.username, in.AuthParameters[parameterSecretHash]); err != nil {
+		return nil, err
+	}
+	if err := r.invoke(c.pool, triggerPreTokenGeneration); err != nil {
 		return nil, err
 	}
 	return authOutput{AuthenticationResult: r.tokensOf(t.signIn), ChallengeParameters: map[string]string{}}, nil

@@ -68,6 +68,9 @@ func (r *request) getTokensFromRefreshToken(in refreshInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.invoke(c.pool, triggerPreTokenGeneration); err != nil {
+		return nil, err
+	}
 	if !c.rotatesRefreshTokens() {
 		return refreshOutput{r.tokensOf(t.signIn)}, nil
 	}

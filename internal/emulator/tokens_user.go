@@ -36,7 +36,10 @@ type signIn struct {
 type claims map[string]any
 
 // signInUser completes a successful authentication.
-func (r *request) signInUser(c *client, u *user) authOutput {
+func (r *request) signInUser(c *client, u *user) (any, error) {
+	if err := r.invoke(c.pool, triggerPostAuthentication, triggerPreTokenGeneration); err != nil {
+		return nil, err
+	}
 	s := &signIn{
 		client:    c,
 		user:      u,
@@ -50,7 +53,7 @@ func (r *request) signInUser(c *client, u *user) authOutput {
 	result := r.tokensOf(s)
 	result.RefreshToken = r.newRefreshToken(s)
 	result.NewDeviceMetadata = r.newDevice(s)
-	return authOutput{AuthenticationResult: result, ChallengeParameters: map[string]string{}}
+	return authOutput{AuthenticationResult: result, ChallengeParameters: map[string]string{}}, nil
 }
 
 // tokensOf returns new access and ID tokens with the user's present groups and attributes.

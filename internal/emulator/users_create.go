@@ -40,6 +40,9 @@ func (r *request) adminCreateUser(in adminCreateUserInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.invoke(p, triggerPreSignUp); err != nil {
+		return nil, err
+	}
 	p.index(u)
 	r.countActive(u)
 	return adminCreateUserOutput{u.describe()}, nil

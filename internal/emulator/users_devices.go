@@ -122,8 +122,17 @@ type devicesOutput struct {
 	PaginationToken string `json:",omitempty"`
 }
 
+// devicesOf returns the user whose devices a request is about. That pools which remember no devices
+// refuse such requests is a guess.
+func devicesOf(u *user, err error) (*user, error) {
+	if err == nil && u.pool.settings.DeviceConfiguration == nil {
+		return nil, invalidPoolConfiguration("The user pool does not remember devices.")
+	}
+	return u, err
+}
+
 func (r *request) listDevices(in ownDevicesInput) (any, error) {
-	u, err := r.userOf(in.AccessToken)
+	u, err := devicesOf(r.userOf(in.AccessToken))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +140,7 @@ func (r *request) listDevices(in ownDevicesInput) (any, error) {
 }
 
 func (r *request) adminListDevices(in adminDevicesInput) (any, error) {
-	u, err := r.findUser(in.userInput)
+	u, err := devicesOf(r.findUser(in.userInput))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +172,7 @@ type adminDeviceInput struct {
 
 // forgetDevice names the user by its access token.
 func (r *request) forgetDevice(in ownDeviceInput) (any, error) {
-	u, err := r.userOf(in.AccessToken)
+	u, err := devicesOf(r.userOf(in.AccessToken))
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +180,7 @@ func (r *request) forgetDevice(in ownDeviceInput) (any, error) {
 }
 
 func (r *request) adminForgetDevice(in adminDeviceInput) (any, error) {
-	u, err := r.findUser(in.userInput)
+	u, err := devicesOf(r.findUser(in.userInput))
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +188,7 @@ func (r *request) adminForgetDevice(in adminDeviceInput) (any, error) {
 }
 
 func (r *request) updateDeviceStatus(in ownDeviceInput) (any, error) {
-	u, err := r.userOf(in.AccessToken)
+	u, err := devicesOf(r.userOf(in.AccessToken))
 	if err != nil {
 		return nil, err
 	}

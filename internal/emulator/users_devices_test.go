@@ -39,6 +39,10 @@ func TestPoolWithoutDevicesNamesNone(t *testing.T) {
 	require.Nil(t, metadata)
 	_, err := h.confirmDevice(access, aws.String("eu-west-1_x"))
 	requireCode(t, err, "ResourceNotFoundException")
+	_, err = h.cognito.ListDevices(h.ctx, &cognitoidentityprovider.ListDevicesInput{AccessToken: access})
+	requireCode(t, err, "InvalidUserPoolConfigurationException")
+	_, err = h.cognito.AdminListDevices(h.ctx, &cognitoidentityprovider.AdminListDevicesInput{UserPoolId: &h.pool, Username: &h.name})
+	requireCode(t, err, "InvalidUserPoolConfigurationException")
 }
 
 func TestDevices(t *testing.T) {

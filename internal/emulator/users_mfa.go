@@ -59,19 +59,29 @@ func (u *user) mfaChallenge() string {
 	}
 }
 
-func (r *request) challengeMFA(c *client, u *user, name string) authOutput {
+// challengeMFA refuses a user who needs a factor in a pool that has none to set up. Apps report
+// this exception from users without a factor; that the pool decides is a guess.
+func (r *request) challengeMFA(c *client, u *user, name string) (any, error) {
 	parameters := map[string]string{}
 	if name == mfaSetup {
-		parameters["MFAS_CAN_SETUP"] = jsonText(u.pool.factorsToSetUp())
+		factors := u.pool.factorsToSetUp()
+		if len(factors) == 0 {
+			return nil, newException(codeMFAMethodNotFound, "No MFA mechanism registered in the account.")
+		}
+		parameters["MFAS_CAN_SETUP"] = jsonText(factors)
 	}
-	return r.challengeUser(c, u, name, parameters)
+	return r.challengeUser(c, u, name, parameters), nil
 }
 
 func (p *pool) factorsToSetUp() []string {
-	if p.softwareTokens {
+	switch {
+	case p.softwareTokens:
 		return []string{mfaSoftwareToken}
+	case p.smsMFA != nil:
+		return []string{mfaSMS}
+	default:
+		return nil
 	}
-	return []string{mfaSMS}
 }
 
 // answerMFA refuses every code for SMS_MFA, because the emulator sends none.

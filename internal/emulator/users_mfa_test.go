@@ -183,10 +183,26 @@ func TestUnfinishedSetUpReturnsNoTokens(t *testing.T) {
 
 func TestPoolWithoutSoftwareTokens(t *testing.T) {
 	b := newMFAEnv(t)
-	b.configure(types.UserPoolMfaTypeOn, false)
+	_, err := b.cognito.SetUserPoolMfaConfig(b.ctx, &cognitoidentityprovider.SetUserPoolMfaConfigInput{
+		UserPoolId: &b.pool, MfaConfiguration: types.UserPoolMfaTypeOn,
+		SmsMfaConfiguration: &types.SmsMfaConfigType{SmsConfiguration: &types.SmsConfigurationType{SnsCallerArn: aws.String("arn:aws:iam::123456789012:role/sms")}},
+	})
+	require.NoError(t, err)
 	session := b.meet(types.ChallengeNameTypeMfaSetup)
-	_, err := b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{Session: session})
+	_, err = b.cognito.AssociateSoftwareToken(b.ctx, &cognitoidentityprovider.AssociateSoftwareTokenInput{Session: session})
 	requireCode(t, err, "SoftwareTokenMFANotFoundException")
+}
+
+func TestPoolThatRequiresMFAWithoutAMethod(t *testing.T) {
+	b := newMFAEnv(t)
+	b.configure(types.UserPoolMfaTypeOn, false)
+	_, err := b.signIn(b.client, "ann", goodPassword)
+	requireCode(t, err, "MFAMethodNotFoundException")
+	_, err = b.cognito.InitiateAuth(b.ctx, &cognitoidentityprovider.InitiateAuthInput{
+		ClientId: b.client.ClientId, AuthFlow: types.AuthFlowTypeUserPasswordAuth,
+		AuthParameters: map[string]string{"USERNAME": "ann", "PASSWORD": goodPassword, "SECRET_HASH": secretHash(b.client, "ann")},
+	})
+	requireCode(t, err, "InvalidUserPoolConfigurationException", "no MFA method")
 }
 
 func TestSignInWithASoftwareToken(t *testing.T) {

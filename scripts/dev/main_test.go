@@ -107,12 +107,13 @@ func TestDevTour(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	commands := regexp.MustCompile(`(?m)^  ((?:export|vault|bao) .*)$`).FindAllStringSubmatch(out.String(), -1)
+	commands := regexp.MustCompile(`(?m)^  ((?:export|alias|vault|bao) .*)$`).FindAllStringSubmatch(out.String(), -1)
 	require.GreaterOrEqual(t, len(commands), 10)
 	script := "set -e\n"
 	for _, command := range commands {
 		script += "echo; echo '$ " + command[1] + "'\n" + command[1] + "\n"
 	}
+	script += "vault read cognito/roles/machine\n" // as README.md and docs have it
 	shell := exec.CommandContext(ctx, "sh", "-c", script)
 	shell.Env = []string{"HOME=" + t.TempDir(), "PATH=" + filepath.Dir(o.vault) + ":" + os.Getenv("PATH")}
 	text, err := shell.CombinedOutput()
@@ -121,6 +122,7 @@ func TestDevTour(t *testing.T) {
 	require.Contains(t, string(text), "Success! Revoked lease")
 	require.Regexp(t, `\nlibrary +e2e\n`, string(text))
 	require.Regexp(t, `\nchecked_out +1\n`, string(text))
+	require.Regexp(t, `\ncognito_pool_domain +http`, string(text), "the commands of the documentation work, too")
 	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d", o.port))
 	require.Contains(t, out.String(), fmt.Sprintf("http://127.0.0.1:%d, emulated", o.port+2))
 	require.Contains(t, out.String(), "public app client ")

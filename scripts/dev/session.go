@@ -264,6 +264,9 @@ func (s *session) invite(lease, log string) {
 	if onPath, err := exec.LookPath(command); err != nil || onPath != s.binary {
 		s.screen.printf("  export PATH=\"%s:$PATH\"\n", filepath.Dir(s.binary))
 	}
+	if command != "vault" { // the documentation's commands are Vault's
+		s.screen.printf("  alias vault=%s\n", command)
+	}
 	for _, arguments := range tour(lease) {
 		s.screen.printf("  %s %s\n", command, arguments)
 	}

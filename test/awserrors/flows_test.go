@@ -4,6 +4,7 @@
 package awserrors_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,8 @@ type flow struct {
 	run     func(m *mount) result
 	// others are operations that the flow calls of another service, which has one of this name.
 	others []string
+	// further are the errors of operations of other services, which the model lacks.
+	further map[string][]string
 	// outcome, if set, says what has become of what the flow changes.
 	outcome func(m *mount) string
 }
@@ -53,6 +56,7 @@ func flows() []flow {
 		{name: "revoke, `revocation=disable`", prepare: leased(map[string]any{"revocation": "disable"}), run: revoke, outcome: userState},
 		{name: "`tidy`", prepare: losing, run: tidy(true), outcome: lostUser},
 		{name: "`tidy` with `dry_run=false`", prepare: losing, run: tidy(false), outcome: lostUser},
+		{name: "`config` with `verify_connection`", run: verifyConnection, outcome: configState, further: map[string][]string{"GetCallerIdentity": stsErrors}},
 		{name: "`config/rotate-root`", prepare: rootKey, run: rotateRoot, others: []string{"GetUser"}},
 		{name: "revoke app client", prepare: issued(clientRole), run: revoke, outcome: clientsLeft},
 		{name: "renew membership", prepare: issued(membershipRole(nil)), run: func(m *mount) result { return m.onLease(logical.RenewOperation) }},
@@ -151,6 +155,26 @@ func lostUser(m *mount) string {
 		}
 	}
 	return "the user is gone"
+}
+
+// stsErrors are what every operation of STS can answer; GetCallerIdentity has no others.
+// https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+var stsErrors = []string{
+	"AccessDenied", "ExpiredToken", "IncompleteSignature", "InternalFailure", "InvalidClientTokenId", "MissingAuthenticationToken",
+	"NotAuthorized", "OptInRequired", "RequestExpired", "ServiceUnavailable", "SignatureDoesNotMatch", "Throttling", "ValidationError",
+}
+
+func verifyConnection(m *mount) result {
+	return m.write("config", map[string]any{"verify_connection": true, "request_timeout": 31})
+}
+
+// configState says whether the new settings are in effect.
+func configState(m *mount) string {
+	m.T.Helper()
+	if fmt.Sprint(m.Read("config")["request_timeout"]) == "31" {
+		return "the config is changed"
+	}
+	return "the config is unchanged"
 }
 
 // rootKey makes the key of the config one of an IAM user, and a role whose pool a new key has to

@@ -90,7 +90,7 @@ func (f flow) observe(t *testing.T, seen *observations) {
 		if slices.Contains(f.others, operation) {
 			continue
 		}
-		for _, code := range awsmodel.Cognito().Operations[operation].Errors {
+		for _, code := range slices.Concat(awsmodel.Cognito().Operations[operation].Errors, f.further[operation]) {
 			t.Run(operation+" answers "+code, func(t *testing.T) {
 				t.Parallel()
 				seen.add(observation{operation, code, f.name, f.effectOf(t, operation, code, usual)})

@@ -25,7 +25,7 @@ type effort struct {
 // effortReads is the number of reads that an effort is averaged over.
 var effortReads = map[kind]int{
 	kindFloor: 1000, kindToken: 1000, kindPassword: 1000, kindSecret: 1000, kindUncached: 20, kindUser0: 20, kindUser2: 20, kindUser5: 20,
-	kindLent: 20, kindLentBare: 20,
+	kindFloorLease: 20, kindLent: 20, kindLentBare: 20,
 }
 
 // measureEfforts reads sequentially through the plugins that can be watched.
@@ -90,7 +90,7 @@ func (m *meter) watchedRequest(k kind) func(context.Context) error {
 
 func (w *setup) watchedAddress(k kind) (string, error) {
 	name := watchedName
-	if k == kindFloor {
+	if k == kindFloor || k == kindFloorLease {
 		name = floorName
 	}
 	pids, err := w.vault.PluginPIDs(name)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,10 +66,21 @@ func (m *meter) checkOut(ctx context.Context, mount string, k kind) error {
 	return nil
 }
 
-// lendAll measures check-outs. What was lent is returned after each slice, without being measured
-// and with AWS close by.
+// atMost makes a request a number of times, so that a slice has as many as one of check-outs.
+func atMost(number int, request func(context.Context) error) func(context.Context) error {
+	var made atomic.Int64
+	return func(ctx context.Context) error {
+		if made.Add(1) > int64(number) {
+			return errNothingLeft
+		}
+		return request(ctx)
+	}
+}
+
+// lendAll measures leases and check-outs. What was lent is returned after each slice, without being
+// measured and with AWS close by.
 func (m *meter) lendAll(ctx context.Context, slice, latency time.Duration) error {
-	for _, k := range lentKinds {
+	for _, k := range append([]kind{kindFloorLease}, lentKinds...) {
 		for _, clients := range crowds {
 			if err := m.measure(ctx, subject{k, clients}, slice); err != nil {
 				return err

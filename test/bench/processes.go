@@ -72,7 +72,7 @@ func (p processes) cpu(k kind) cpuTimes {
 	times := cpuTimes{vault: cpuTime(p.vault), emulator: cpuTime(p.emulator)}
 	switch k {
 	case kindBuiltIn, kindDirect:
-	case kindFloor, kindFloor1K:
+	case kindFloor, kindFloor1K, kindFloorLease:
 		times.owner = cpuTime(p.floor)
 	default:
 		times.owner = cpuTime(p.engine)

@@ -26,17 +26,18 @@ type kind string
 
 // The kinds, by the role or path that they read.
 const (
-	kindBuiltIn  kind = "kv"
-	kindFloor    kind = "floor"
-	kindFloor1K  kind = "floor1k"
-	kindToken    kind = "token"
-	kindPassword kind = "password"
-	kindSecret   kind = "secret"
-	kindUncached kind = "uncached"
-	kindUser0    kind = "user0"
-	kindUser2    kind = "user2"
-	kindUser5    kind = "user5"
-	kindRevoke   kind = "revoke"
+	kindBuiltIn    kind = "kv"
+	kindFloor      kind = "floor"
+	kindFloor1K    kind = "floor1k"
+	kindFloorLease kind = "floor-lease"
+	kindToken      kind = "token"
+	kindPassword   kind = "password"
+	kindSecret     kind = "secret"
+	kindUncached   kind = "uncached"
+	kindUser0      kind = "user0"
+	kindUser2      kind = "user2"
+	kindUser5      kind = "user5"
+	kindRevoke     kind = "revoke"
 	// The kinds of check-outs, by their library set.
 	kindLent     kind = "lent"
 	kindLentBare kind = "lent-bare"
@@ -49,23 +50,24 @@ var (
 	slowKinds  = []kind{kindUncached, kindDirect, kindUser0, kindUser2, kindUser5}
 	// lentKinds are check-outs, which end when no user is free.
 	lentKinds = []kind{kindLent, kindLentBare}
-	allKinds  = slices.Concat(quickKinds, slowKinds, []kind{kindRevoke}, lentKinds)
+	allKinds  = slices.Concat(quickKinds, slowKinds, []kind{kindRevoke, kindFloorLease}, lentKinds)
 
 	titles = map[kind]string{
-		kindBuiltIn:  "KV v1, built into Vault",
-		kindFloor:    "a plugin that does nothing (the floor)",
-		kindFloor1K:  "the same, with an answer as long as a token's",
-		kindToken:    "creds/, a machine token from memory",
-		kindPassword: "static-creds/, a user's password",
-		kindSecret:   "static-creds/, an app client's secret",
-		kindUncached: "creds/, a machine token with cache_tokens=false",
-		kindDirect:   "a user made by the AWS SDK, without Vault",
-		kindUser0:    "creds/, a user without groups",
-		kindUser2:    "creds/, a user in 2 groups",
-		kindUser5:    "creds/, a user in 5 groups",
-		kindRevoke:   "sys/leases/revoke of a user, sync=true",
-		kindLent:     "library/…/check-out of a user with tokens",
-		kindLentBare: "library/…/check-out with issue_tokens=false",
+		kindBuiltIn:    "KV v1, built into Vault",
+		kindFloor:      "a plugin that does nothing (the floor)",
+		kindFloor1K:    "the same, with an answer as long as a token's",
+		kindFloorLease: "a plugin that stores one entry and gives a lease",
+		kindToken:      "creds/, a machine token from memory",
+		kindPassword:   "static-creds/, a user's password",
+		kindSecret:     "static-creds/, an app client's secret",
+		kindUncached:   "creds/, a machine token with cache_tokens=false",
+		kindDirect:     "a user made by the AWS SDK, without Vault",
+		kindUser0:      "creds/, a user without groups",
+		kindUser2:      "creds/, a user in 2 groups",
+		kindUser5:      "creds/, a user in 5 groups",
+		kindRevoke:     "sys/leases/revoke of a user, sync=true",
+		kindLent:       "library/…/check-out of a user with tokens",
+		kindLentBare:   "library/…/check-out with issue_tokens=false",
 	}
 )
 
@@ -151,7 +153,7 @@ func (m *meter) rounds(ctx context.Context, kinds []kind, rounds int, slice time
 // measure adds one slice to a subject.
 func (m *meter) measure(ctx context.Context, s subject, slice time.Duration) error {
 	request := m.request(s.kind)
-	if s.kind != kindRevoke && !slices.Contains(lentKinds, s.kind) { // these use up what there is
+	if s.kind != kindRevoke && s.kind != kindFloorLease && !slices.Contains(lentKinds, s.kind) { // these use up what there is
 		warmUp := time.Duration(float64(slice) * warmUpShare)
 		if _, _, err := drive(ctx, s.clients, warmUp, request); err != nil {
 			return fmt.Errorf("%s: %w", titles[s.kind], err)
@@ -190,6 +192,8 @@ func (m *meter) request(k kind) func(context.Context) error {
 		return m.revoke
 	case kindLent, kindLentBare:
 		return func(ctx context.Context) error { return m.checkOut(ctx, engineMount, k) }
+	case kindFloorLease:
+		return atMost(setSizes[engineMount], m.client.read(pathOf(k, engineMount)))
 	case kindDirect:
 		return m.makeDirectly
 	default:
@@ -206,6 +210,8 @@ func pathOf(k kind, engine string) string {
 		return floorMount + "/nothing"
 	case kindFloor1K:
 		return floorMount + "/token"
+	case kindFloorLease:
+		return floorMount + "/lease"
 	case kindPassword, kindSecret:
 		return engine + "/static-creds/" + string(k)
 	default:

@@ -24,16 +24,25 @@ type results struct {
 // trips is the number of sequential calls to AWS that a request needs.
 var trips = map[kind]int{kindUncached: 1, kindDirect: 3, kindUser0: 3, kindUser2: 3, kindUser5: 3, kindRevoke: 1, kindLent: 1}
 
-// ideal returns the result of a plugin that needs no time itself. For cached answers this is the
-// floor plugin under the same load, otherwise the latency of AWS and one read of the floor plugin
-// without load.
+// ideal returns the result of a plugin that needs no time itself. For what needs no call to AWS
+// this is the floor plugin under the same load, otherwise the latency of AWS and one read of the
+// floor plugin without load.
 func (r *results) ideal(s subject) (p50 time.Duration, perSecond float64) {
 	if trips[s.kind] == 0 {
-		floor := r.Requests[subject{kindFloor, s.clients}]
+		floor := r.Requests[subject{floorOf(s.kind), s.clients}]
 		return floor.quantile(0.5), floor.perSecond()
 	}
 	p50 = time.Duration(trips[s.kind])*r.Latency + r.Requests[subject{kindFloor, 1}].quantile(0.5)
 	return p50, float64(s.clients) / p50.Seconds()
+}
+
+// floorOf returns the floor of a kind that needs no call to AWS. A check-out cannot do without a
+// lease and a write of who has the user.
+func floorOf(k kind) kind {
+	if k == kindLentBare {
+		return kindFloorLease
+	}
+	return kindFloor
 }
 
 // ratios compares a subject with its ideal.

@@ -21,7 +21,7 @@ func runAt(factor float64) *results {
 	for _, clients := range crowds {
 		for _, k := range allKinds {
 			p50 := time.Millisecond + time.Duration(trips[k])*r.Latency
-			if k != kindFloor {
+			if k != kindFloor && k != kindFloorLease {
 				p50 = time.Duration(float64(p50) * factor)
 			}
 			r.Requests[subject{k, clients}] = &samples{took: []time.Duration{p50}, busy: p50 / time.Duration(clients)}

@@ -71,6 +71,7 @@ func (c *core) showTTLs(succeed bool) {
 	if succeed {
 		c.system.DefaultLeaseTTLVal, c.system.MaxLeaseTTLVal = c.tuned.DefaultLeaseTTLVal, c.tuned.MaxLeaseTTLVal
 	}
+	<-time.After(time.Second) // the engine caches them for a moment
 }
 
 // ttl is what Vault makes of a lease's TTLs. Vault's own code does it, by its own clock.
@@ -82,12 +83,12 @@ func (c *core) ttl(increment time.Duration, secret *logical.Secret, issued time.
 	return ttl, err
 }
 
-// issue reads credentials. Vault stores the lease after a delay and after the machine was
-// suspended, or never, because the client has gone away.
-func (c *core) issue(role string, delay, suspended time.Duration, heard bool) error {
-	response, err := c.request(&logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role})
+// issue makes a request for credentials of a role and returns the response. Vault stores the lease
+// after a delay and after the machine was suspended, or never, because the client has gone away.
+func (c *core) issue(request *logical.Request, role string, delay, suspended time.Duration, heard bool) (*logical.Response, error) {
+	response, err := c.request(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	wait(delay)
 	c.clockSet.add(suspended) // by as much as monotonic clocks fall behind
@@ -95,7 +96,7 @@ func (c *core) issue(role string, delay, suspended time.Duration, heard bool) er
 	if heard {
 		c.register(role, response)
 	}
-	return nil
+	return response, nil
 }
 
 func (c *core) register(role string, response *logical.Response) {

@@ -17,53 +17,43 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
 	"pgregory.net/rapid"
-
-	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
 // TestLibrary checks the invariants of library sets: no user has two holders, none is free with a
-// password or a session that a holder has seen, and none is lost.
+// password or a session that somebody has seen, and none is lost.
 func TestLibrary(t *testing.T) {
 	check(t, func(rt *rapid.T) {
 		m := newLibrary(rt)
-		play(rt, map[string]func(*rapid.T){
-			"":                    m.checkAll,
-			"check out":           m.checkOut,
-			"check out again":     m.checkOut,
-			"check in":            m.checkIn,
-			"check in by force":   m.forceCheckIn,
-			"renew":               m.renew,
-			"revoke":              m.revoke,
-			"force-revoke":        m.forceRevoke,
-			"pass":                m.passTime,
-			"pass again":          m.passTime,
-			"arm a crash":         m.armCrash,
-			"seal":                m.seal,
-			"reload":              m.reload,
-			"resize":              m.resize,
-			"change the role":     m.changeRole,
-			"delete at Cognito":   m.deleteUser,
-			"disable at Cognito":  m.disableUser,
-			"change the password": m.changePassword,
-			"break AWS":           m.breakAWS,
-			"repair":              m.repair,
-		})
+		steps := m.steps()
+		steps["arm a crash"] = m.armCrash
+		steps["take snapshot"] = m.takeQuietSnapshot
+		steps["check in"] = m.checkIn
+		steps["check in by force"] = m.forceCheckIn
+		steps["resize"] = m.resize
+		steps["change the users"] = m.changeUsers
+		steps["delete at Cognito"] = m.deleteUser
+		steps["disable at Cognito"] = m.disableUser
+		steps["change the password"] = m.changePassword
+		play(rt, steps)
 		m.finish()
 	})
 }
 
-// library is the machine whose steps are those of a history.
+// library is the subject of leases of check-outs.
 type library struct {
-	*core
-	rt   *rapid.T
+	*machine
 	size int
-	role map[string]any
+	// wanted is what the role says of the users.
+	wanted map[string]any
 	// seen are the secrets that were returned, by username.
 	seen map[string][]seenSecrets
-	// returned are the leases whose user was checked in, or may have been.
-	returned map[string]bool
-	// isBroken says that calls to AWS may fail, also those of the model.
-	isBroken bool
+	// returned are the check-outs whose user was checked in, or may have been.
+	returned, returnedBefore map[string]bool
+	// orphans are users of which a restored snapshot knows nothing; tidy is for them.
+	orphans map[string]bool
+	// restored are the passwords that free users had in a restored snapshot, by username: the
+	// engine must not lend a user with it.
+	restored map[string]string
 }
 
 type seenSecrets struct{ password, accessToken string }
@@ -78,23 +68,44 @@ type libraryEntry struct {
 	LastError     string `json:"last_error"`
 }
 
+func (e libraryEntry) isNamed(name string) bool { return e.RequestedName == name || e.Username == name }
+
+// snapshotAge is more than the engine needs to notice that a snapshot was restored: a younger one
+// looks like a restart, as the runbook says.
+const snapshotAge = 2*time.Minute + time.Second
+
 func newLibrary(rt *rapid.T) *library {
-	m := &library{core: newCore(newWorld(rt)), rt: rt, size: 2, seen: map[string][]seenSecrets{}, returned: map[string]bool{}}
-	m.configure()
-	m.role = map[string]any{"groups": "testers", "user_attributes": map[string]string{"nickname": "robot"}}
-	m.must(m.writeRole())
-	m.must(m.writeSet())
-	m.settle()
+	m := &library{
+		machine: newMachine(rt), size: 2, seen: map[string][]seenSecrets{}, returned: map[string]bool{},
+		orphans: map[string]bool{}, restored: map[string]string{},
+		wanted: map[string]any{"groups": "testers", "user_attributes": map[string]string{"nickname": "robot"}},
+	}
+	m.subject = m
+	m.refusals = append(m.refusals, "NotAuthorizedException")
+	m.mount()
 	return m
 }
 
-func (m *library) writeRole() error {
+func (m *library) roles() map[string]map[string]any {
 	role := map[string]any{
-		"credential_type": "user", "user_pool_id": m.seed.UserPoolID, "ttl": 3600, "max_ttl": 24 * 3600,
-		"app_client_id": m.seed.AppClientID, "app_client_secret": m.seed.AppClientSecret,
+		"credential_type": "user", "app_client_id": m.seed.AppClientID, "app_client_secret": m.seed.AppClientSecret,
 	}
-	maps.Copy(role, m.role)
-	return m.write("roles/lent", role)
+	maps.Copy(role, m.wanted)
+	return map[string]map[string]any{"lent": role}
+}
+
+func (m *library) creating() []string { return []string{"AdminInitiateAuth"} }
+
+func (m *library) breakable() []string {
+	return []string{
+		"AdminCreateUser", "AdminSetUserPassword", "AdminUserGlobalSignOut", "AdminGetUser",
+		"AdminInitiateAuth", "AdminAddUserToGroup", "AdminUpdateUserAttributes", "AdminDeleteUser",
+	}
+}
+
+func (m *library) mounted() {
+	m.must(m.writeSet())
+	m.settle()
 }
 
 func (m *library) writeSet() error {
@@ -122,25 +133,24 @@ func (m *library) as(entity int, path string, data map[string]any) (*logical.Res
 
 func drawEntity(rt *rapid.T) int { return rapid.IntRange(1, 3).Draw(rt, "entity") }
 
-func (m *library) checkOut(rt *rapid.T) {
-	heard := rapid.IntRange(0, 4).Draw(rt, "heard") > 0
+func (m *library) issuance(rt *rapid.T, _ string) *logical.Request {
+	name := fmt.Sprintf("entity-%d", drawEntity(rt))
 	wait := rapid.SampledFrom([]int{0, 0, 20}).Draw(rt, "wait")
-	response, err := m.as(drawEntity(rt), "library/e2e/check-out", map[string]any{"wait": wait})
-	if err != nil {
-		return
-	}
-	text := func(name string) string { return response.Data[name].(string) }
-	m.seen[text("username")] = append(m.seen[text("username")], seenSecrets{text("password"), text("access_token")})
-	if heard {
-		m.register("lent", response)
+	return &logical.Request{
+		Operation: logical.UpdateOperation, Path: "library/e2e/check-out", Data: map[string]any{"wait": wait}, EntityID: name, ClientToken: name,
 	}
 }
 
-func (m *library) drawLease(rt *rapid.T) int {
-	if len(m.leases) == 0 {
-		rt.Skip("there is no lease")
+// answered requires that nobody else knows what a check-out returned.
+func (m *library) answered(rt *rapid.T, response *logical.Response) {
+	text := func(name string) string { return response.Data[name].(string) }
+	username, password := text("username"), text("password")
+	for _, seen := range m.seen[username] {
+		if seen.password == password || m.cognito.HasPassword(m.seed.UserPoolID, username, seen.password) {
+			fail(rt, "a user is lent with a password that somebody has seen", username)
+		}
 	}
-	return rapid.SampledFrom(m.ids()).Draw(rt, "lease")
+	m.seen[username] = append(m.seen[username], seenSecrets{password, text("access_token")})
 }
 
 func checkOutOf(l *lease) string { return l.secret.InternalData["record"].(string) }
@@ -172,36 +182,8 @@ func (m *library) markReturned(username string) {
 	}
 }
 
-func (m *library) renew(rt *rapid.T) { m.core.renew(m.leases[m.drawLease(rt)], 0) }
-
-func (m *library) revoke(rt *rapid.T) { m.core.revoke(m.drawLease(rt)) }
-
-// forceRevoke drops a lease, whether its revocation succeeds or not.
-func (m *library) forceRevoke(rt *rapid.T) {
-	id := m.drawLease(rt)
-	m.core.revoke(id)
-	delete(m.leases, id)
-}
-
-func (m *library) passTime(rt *rapid.T) {
-	times := []time.Duration{time.Minute, 3 * time.Minute, 15 * time.Minute, 70 * time.Minute, 7 * time.Hour}
-	m.pass(rapid.SampledFrom(times).Draw(rt, "time"), time.Minute, func() { m.checkAll(rt) })
-}
-
 func (m *library) armCrash(rt *rapid.T) {
 	m.life.dieAt(rapid.IntRange(1, 24).Draw(rt, "call"), rapid.Bool().Draw(rt, "effect"))
-}
-
-func (m *library) seal(rt *rapid.T) {
-	m.stop(rapid.Bool().Draw(rt, "kill"))
-	wait(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Minute, 2 * time.Hour, 30 * time.Hour}).Draw(rt, "time"))
-	m.start()
-	m.resume()
-}
-
-func (m *library) reload(rt *rapid.T) {
-	m.stop(rapid.Bool().Draw(rt, "kill"))
-	m.start()
 }
 
 func (m *library) resize(rt *rapid.T) {
@@ -220,12 +202,13 @@ func (m *library) storedSize(otherwise int) int {
 	return set.Size
 }
 
-func (m *library) changeRole(rt *rapid.T) {
-	m.role = map[string]any{
+// changeUsers changes what the role says of the users.
+func (m *library) changeUsers(rt *rapid.T) {
+	m.wanted = map[string]any{
 		"groups":          rapid.SampledFrom([]string{"testers", "admins", "admins,testers", ""}).Draw(rt, "groups"),
 		"user_attributes": map[string]string{"nickname": rapid.SampledFrom([]string{"robot", "worker"}).Draw(rt, "nickname")},
 	}
-	_ = m.writeRole() // finish writes it again
+	m.writeRole("lent")
 }
 
 // drawUser draws a user at Cognito.
@@ -253,7 +236,7 @@ func (m *library) disableUser(rt *rapid.T) {
 	})
 }
 
-// changePassword lets an administrator set a password, which is then known.
+// changePassword lets an administrator set a password that somebody knows.
 func (m *library) changePassword(rt *rapid.T) {
 	name, password := m.drawUser(rt), fmt.Sprintf("Administrator-%d", len(m.seen[""]))
 	m.seen[""] = append(m.seen[""], seenSecrets{password: password})
@@ -272,49 +255,51 @@ func (m *library) administer(call func(context.Context, *cip.Client) error) {
 	}
 }
 
-func (m *library) breakAWS(rt *rapid.T) {
-	m.isBroken = true
-	fault := control.Fault{
-		Operation: rapid.SampledFrom([]string{control.OperationAny, "AdminCreateUser", "AdminSetUserPassword", "AdminUserGlobalSignOut", "AdminGetUser",
-			"AdminInitiateAuth", "AdminAddUserToGroup", "AdminUpdateUserAttributes", "AdminDeleteUser"}).Draw(rt, "operation"),
-		Kind: rapid.SampledFrom([]string{control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter,
-			control.FaultCutBefore, control.FaultCutAfter, control.FaultCutBody}).Draw(rt, "kind"),
-		Times: rapid.IntRange(0, 2).Draw(rt, "times"),
-	}
-	switch fault.Kind {
-	case control.FaultErrorAfter: // no refusal comes after the effect
-		fault.Code = "InternalErrorException"
-	case control.FaultError:
-		fault.Code = rapid.SampledFrom([]string{"InternalErrorException", "TooManyRequestsException", "AccessDeniedException", "NotAuthorizedException"}).Draw(rt, "code")
-	}
-	m.must(m.cognito.AddFault(fault))
+// takeQuietSnapshot takes a snapshot while nothing goes on.
+func (m *library) takeQuietSnapshot(rt *rapid.T) {
+	m.settle()
+	m.machine.takeSnapshot(rt)
 }
 
-func (m *library) repair(*rapid.T) { m.heal() }
+func (m *library) takeSnapshot() { m.returnedBefore = maps.Clone(m.returned) }
 
-func (m *library) heal() {
-	m.cognito.ClearFaults()
-	m.life.dieAt(0, false)
-	m.isBroken = false
+func (m *library) restoreSnapshot() {
+	m.returned = maps.Clone(m.returnedBefore)
+	entries := m.entries()
+	m.restored = map[string]string{}
+	for _, entry := range entries {
+		if entry.State == "available" {
+			m.restored[entry.Username] = entry.Password
+		}
+	}
+	for name := range m.users() {
+		if !slices.ContainsFunc(entries, func(e libraryEntry) bool { return e.isNamed(name) }) {
+			m.orphans[name] = true
+		}
+	}
+	wait(snapshotAge)
 }
 
-func (m *library) checkAll(rt *rapid.T) {
+func (m *library) checkLiving(rt *rapid.T) {
 	m.settle()
 	entries := m.entries()
 	m.checkFree(rt, entries)
 	m.checkLost(rt, entries)
-	m.checkLiving(rt, entries)
+	m.checkHolders(rt, entries)
 }
 
-// checkFree requires that no holder has seen the secrets of a user that is free.
+// checkGone requires that no user is left that has no entry.
+func (m *library) checkGone(rt *rapid.T, _ string) { m.checkLost(rt, m.entries()) }
+
+// checkFree requires that nobody has seen the secrets of a user that is free.
 func (m *library) checkFree(rt *rapid.T, entries []libraryEntry) {
 	for _, entry := range entries {
-		if entry.State != "available" {
+		if entry.State != "available" || m.restored[entry.Username] == entry.Password {
 			continue
 		}
 		for _, seen := range m.seen[entry.Username] {
 			if seen.password == entry.Password || m.cognito.HasPassword(m.seed.UserPoolID, entry.Username, seen.password) {
-				fail(rt, "a user is free with a password that a holder has seen", entry.Username)
+				fail(rt, "a user is free with a password that somebody has seen", entry.Username)
 			}
 			if !m.isBroken && m.isOpen(seen.accessToken) {
 				fail(rt, "a user is free, and a session of a holder is open", entry.Username)
@@ -333,14 +318,14 @@ func (m *library) isOpen(accessToken string) bool {
 // checkLost requires that each user at Cognito has an entry.
 func (m *library) checkLost(rt *rapid.T, entries []libraryEntry) {
 	for name := range m.users() {
-		if !slices.ContainsFunc(entries, func(e libraryEntry) bool { return e.RequestedName == name || e.Username == name }) {
+		if !m.orphans[name] && !slices.ContainsFunc(entries, func(e libraryEntry) bool { return e.isNamed(name) }) {
 			fail(rt, "a user at Cognito is lost", name)
 		}
 	}
 }
 
-// checkLiving requires that each living lease has its user, and alone.
-func (m *library) checkLiving(rt *rapid.T, entries []libraryEntry) {
+// checkHolders requires that each living lease has its user, and alone.
+func (m *library) checkHolders(rt *rapid.T, entries []libraryEntry) {
 	holders := map[string]int{}
 	for _, id := range m.ids() {
 		l := m.leases[id]
@@ -363,15 +348,15 @@ func (m *library) checkLiving(rt *rapid.T, entries []libraryEntry) {
 // finish lets every lease end while all is well: then all users must be free and as the role says.
 func (m *library) finish() {
 	m.heal()
-	m.pass(30*time.Minute, time.Minute, func() { m.checkAll(m.rt) })
-	m.must(m.writeRole())
+	m.writeRole("lent")
 	m.must(m.writeSet())
-	m.pass(longest+26*time.Hour, 4*time.Minute, func() {})
-	if len(m.leases) > 0 {
-		fail(m.rt, "leases never ended", m.ids())
-	}
+	m.endLeases()
 	m.settle()
-	for _, entry := range m.entries() { // what an administrator did to a free user shows when it is used
+	for _, entry := range m.entries() {
+		if entry.Password == m.restored[entry.Username] {
+			fail(m.rt, "a user was not reset after a snapshot was restored", entry)
+		}
+		// What an administrator did to a free user shows when it is used.
 		_, err := m.as(9, "library/manage/e2e/check-in", map[string]any{"usernames": entry.Username})
 		m.must(err)
 	}
@@ -382,7 +367,7 @@ func (m *library) finish() {
 	for _, entry := range entries {
 		m.checkReady(entry)
 	}
-	m.checkAll(m.rt)
+	m.checkLiving(m.rt)
 	m.checkEnd()
 	m.stop(false)
 }
@@ -407,7 +392,7 @@ func (m *library) checkReady(entry libraryEntry) {
 	}
 	user, err := m.olderPlugin().api.AdminGetUser(context.Background(), &cip.AdminGetUserInput{UserPoolId: &m.seed.UserPoolID, Username: &entry.Username})
 	m.must(err)
-	nickname := m.role["user_attributes"].(map[string]string)["nickname"]
+	nickname := m.wanted["user_attributes"].(map[string]string)["nickname"]
 	hasNickname := func(a types.AttributeType) bool { return *a.Name == "nickname" && *a.Value == nickname }
 	if !user.Enabled || !slices.ContainsFunc(user.UserAttributes, hasNickname) {
 		fail(m.rt, "a user is not as its role says", entry.Username)
@@ -424,16 +409,13 @@ func (m *library) roleGroups() (groups []string) {
 
 // checkEnd requires that nothing is left of a set that is deleted, nor of its check-outs.
 func (m *library) checkEnd() {
-	keys, err := logical.CollectKeysWithPrefix(context.Background(), m.storage, "issued/")
-	m.must(err)
-	if len(keys) > 0 {
-		fail(m.rt, "records are left", keys)
-	}
-	_, err = m.request(&logical.Request{Operation: logical.DeleteOperation, Path: "library/e2e"})
+	_, err := m.request(&logical.Request{Operation: logical.DeleteOperation, Path: "library/e2e"})
 	m.must(err)
 	m.pass(10*time.Minute, time.Minute, func() {})
 	m.settle()
-	if left, stored := m.users(), m.entries(); len(left)+len(stored) > 0 {
-		fail(m.rt, "the set was deleted, and users or entries are left", left, stored)
+	if stored := m.entries(); len(stored) > 0 {
+		fail(m.rt, "the set was deleted, and entries are left", stored)
 	}
+	m.checkGone(m.rt, "the set was deleted")
+	m.checkRecords()
 }

@@ -24,6 +24,11 @@ const longest = 48 * time.Hour
 type subject interface {
 	// roles returns the fields of each role, but for ttl and max_ttl.
 	roles() map[string]map[string]any
+	// mounted is called when a new mount has its roles.
+	mounted()
+	// issuance is the request for credentials of a role, and answered gets the response.
+	issuance(rt *rapid.T, role string) *logical.Request
+	answered(rt *rapid.T, response *logical.Response)
 	// creating are the operations of AWS that issue an object, and breakable those that may fail.
 	creating() []string
 	breakable() []string
@@ -49,6 +54,10 @@ type machine struct {
 	snapshot *snapshot
 	// guessed says that the engine may have bounded a lease by more than the mount allows.
 	guessed bool
+	// isBroken says that calls to AWS may fail, also those of the model.
+	isBroken bool
+	// refusals are the codes of AWS's with which calls may fail.
+	refusals []string
 }
 
 // ttls are those of a role, in seconds.
@@ -60,7 +69,21 @@ type snapshot struct {
 	leases  map[int]lease
 }
 
-func newMachine(rt *rapid.T) *machine { return &machine{core: newCore(newWorld(rt)), rt: rt} }
+func newMachine(rt *rapid.T) *machine {
+	return &machine{
+		core: newCore(newWorld(rt)), rt: rt,
+		refusals: []string{"InternalErrorException", "TooManyRequestsException", "AccessDeniedException"},
+	}
+}
+
+// mounted, issuance and answered are those of most subjects.
+func (m *machine) mounted() {}
+
+func (m *machine) issuance(_ *rapid.T, role string) *logical.Request {
+	return &logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role}
+}
+
+func (m *machine) answered(*rapid.T, *logical.Response) {}
 
 // steps are those of a history.
 func (m *machine) steps() map[string]func(*rapid.T) {
@@ -97,6 +120,7 @@ func (m *machine) mount() {
 		m.times[name] = []ttls{{3600, 24 * 3600}, {600, 0}}[i%2]
 		m.writeRole(name)
 	}
+	m.subject.mounted()
 }
 
 func (m *machine) roleNames() []string { return slices.Sorted(maps.Keys(m.subject.roles())) }
@@ -129,7 +153,10 @@ func (m *machine) issue(rt *rapid.T) {
 	suspended := rapid.SampledFrom([]time.Duration{0, 0, 0, 50 * time.Second, 12 * time.Minute}).Draw(rt, "suspended")
 	m.set += suspended
 	heard := rapid.IntRange(0, 3).Draw(rt, "heard") > 0
-	_ = m.core.issue(role, delay, suspended, heard) // it may fail
+	response, err := m.core.issue(m.subject.issuance(rt, role), role, delay, suspended, heard)
+	if err == nil { // it may fail
+		m.subject.answered(rt, response)
+	}
 }
 
 func (m *machine) renew(rt *rapid.T) {
@@ -174,8 +201,8 @@ func (m *machine) disable(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "while issuing") {
 		m.must(m.cognito.AddFault(control.Fault{Operation: rapid.SampledFrom(m.subject.creating()).Draw(rt, "in"),
 			Kind: rapid.SampledFrom([]string{control.FaultHang, control.FaultHangAfter}).Draw(rt, "hang"), Times: 1}))
-		role := m.drawRole(rt)
-		go func() { _, _ = m.request(&logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role}) }()
+		request := m.subject.issuance(rt, m.drawRole(rt))
+		go func() { _, _ = m.request(request) }()
 		synctest.Wait()
 	}
 	m.system.TaintedVal = true
@@ -255,6 +282,7 @@ func (m *machine) setClock(rt *rapid.T) {
 }
 
 func (m *machine) breakAWS(rt *rapid.T) {
+	m.isBroken = true
 	fault := control.Fault{
 		Operation: rapid.SampledFrom(append([]string{control.OperationAny}, m.subject.breakable()...)).Draw(rt, "operation"),
 		Kind: rapid.SampledFrom([]string{control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter,
@@ -265,7 +293,7 @@ func (m *machine) breakAWS(rt *rapid.T) {
 	case control.FaultErrorAfter: // no refusal comes after the effect
 		fault.Code = "InternalErrorException"
 	case control.FaultError:
-		fault.Code = rapid.SampledFrom([]string{"InternalErrorException", "TooManyRequestsException", "AccessDeniedException"}).Draw(rt, "code")
+		fault.Code = rapid.SampledFrom(m.refusals).Draw(rt, "code")
 	}
 	m.must(m.cognito.AddFault(fault))
 }
@@ -274,12 +302,21 @@ func (m *machine) repair(*rapid.T) { m.heal() }
 
 func (m *machine) heal() {
 	m.cognito.ClearFaults()
+	m.isBroken = false
 	m.showTTLs(true)
 	m.life.dieAt(0, false)
 }
 
 // finish lets every lease end while all is well: nothing may be left then.
 func (m *machine) finish() {
+	m.endLeases()
+	m.subject.checkGone(m.rt, "everything has ended")
+	m.checkRecords()
+	m.stop(false)
+}
+
+// endLeases lets every lease end while all is well.
+func (m *machine) endLeases() {
 	m.heal()
 	m.pass(30*time.Minute, time.Minute, func() { m.subject.checkLiving(m.rt) })
 	if m.guessed {
@@ -292,11 +329,13 @@ func (m *machine) finish() {
 	if len(m.leases) > 0 {
 		fail(m.rt, "leases never ended", m.ids())
 	}
-	m.subject.checkGone(m.rt, "everything has ended")
+}
+
+// checkRecords requires that no record is left.
+func (m *machine) checkRecords() {
 	keys, err := logical.CollectKeysWithPrefix(context.Background(), m.storage, "issued/")
 	m.must(err)
 	if len(keys) > 0 {
 		fail(m.rt, "records are left", slices.Sorted(slices.Values(keys)))
 	}
-	m.stop(false)
 }

@@ -109,6 +109,11 @@ func (c *Client) SetUserStatus(ctx context.Context, status UserStatus) error {
 	return c.send(ctx, http.MethodPut, "user_status", status, nil)
 }
 
+// SetLambda sets what a Lambda function does.
+func (c *Client) SetLambda(ctx context.Context, function Lambda) error {
+	return c.send(ctx, http.MethodPut, "lambda", function, nil)
+}
+
 // AppClients returns the app clients of a pool by id, or of all pools when poolID is empty.
 func (c *Client) AppClients(ctx context.Context, poolID string) ([]AppClient, error) {
 	list := AppClientList{}

@@ -216,6 +216,23 @@ type UserStatus struct {
 	Status     string `json:"status"`
 }
 
+// What a Lambda function can do.
+const (
+	LambdaSucceeds       = "succeed"
+	LambdaThrows         = "throw"
+	LambdaAnswersRubbish = "answer_rubbish"
+	LambdaTimesOut       = "time_out"
+)
+
+// Lambda sets what the function with an ARN does when a trigger in the LambdaConfig of a pool
+// invokes it. A function that was not set does not exist.
+type Lambda struct {
+	ARN     string `json:"arn"`
+	Outcome string `json:"outcome"`
+	// Message is that of the exception that a function throws.
+	Message string `json:"message,omitempty"`
+}
+
 // AppClient is an app client of a pool, with its secrets.
 type AppClient struct {
 	UserPoolID string         `json:"user_pool_id"`

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -41,15 +42,44 @@ func run() error {
 }
 
 func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
-	b := &framework.Backend{
+	var b *framework.Backend
+	b = &framework.Backend{
 		BackendType: logical.TypeLogical,
 		Paths: []*framework.Path{
 			path("nothing", map[string]any{"done": "nothing"}),
 			path("token", tokenAnswer()),
+			leasePath(func() *framework.Secret { return b.Secret(leaseType) }),
 		},
+		Secrets: []*framework.Secret{{
+			Type: leaseType,
+			Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+				return nil, nil
+			},
+		}},
 	}
 	return b, b.Setup(ctx, conf)
 }
+
+const leaseType = "lease"
+
+// leasePath stores an entry as long as that of a library user, and returns a lease: the least that
+// lending anything takes.
+func leasePath(secret func() *framework.Secret) *framework.Path {
+	entry := &logical.StorageEntry{Key: "lent", Value: bytes.Repeat([]byte("e"), entryLength)}
+	lend := func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+		if err := req.Storage.Put(ctx, entry); err != nil {
+			return nil, err
+		}
+		return secret().Response(map[string]any{"username": "ci", "password": "none"}, map[string]any{"id": "1"}), nil
+	}
+	return &framework.Path{
+		Pattern:   "lease$",
+		Callbacks: map[logical.Operation]framework.OperationFunc{logical.ReadOperation: lend}, //nolint:staticcheck // see path
+	}
+}
+
+// entryLength is about that of a stored library user.
+const entryLength = 900
 
 // path returns a constant answer. It uses the older form, because with Operations the SDK asks the
 // server for its replication state in every request.

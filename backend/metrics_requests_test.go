@@ -1,0 +1,112 @@
+// Copyright (c) The vault-plugin-secrets-cognito authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backend_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/internal/emulator/control"
+)
+
+// TestMetricsCountEveryRequest makes each request that the metrics count, once with and once
+// without success.
+func TestMetricsCountEveryRequest(t *testing.T) {
+	denied := func(step string) string { return "code=AccessDeniedException,step=" + step }
+
+	t.Run("a renewal that is refused", func(t *testing.T) {
+		i := newIssuer(t, map[string]any{"ttl": "1h", "max_ttl": "24h"})
+		secret := i.issue()
+		i.renew(secret)
+		require.NotContains(t, i.Read("metrics"), "failures_total")
+		i.OK(logical.DeleteOperation, "roles/ci", nil)
+		_, err := i.lease(logical.RenewOperation, secret)
+		require.Error(t, err)
+		require.EqualValues(t, 1, i.metric("failures_total", "code=bad_request,step=renew"))
+	})
+
+	t.Run("a role whose limit is reached", func(t *testing.T) {
+		i := newIssuer(t, map[string]any{"max_issued": 1})
+		i.issue()
+		_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		require.Error(t, err)
+		require.EqualValues(t, 1, i.metric("failures_total", "code=limit_reached,step=issue"))
+	})
+
+	t.Run("tokens of a user", func(t *testing.T) {
+		p := newPool(t)
+		response, err := p.signIn("nobody", "hush")
+		require.True(t, err != nil || response.IsError())
+		require.Regexp(t, `step=tokens`, p.Read("metrics")["failures_total"])
+	})
+
+	t.Run("machine tokens", func(t *testing.T) {
+		i := newIssuer(t, nil)
+		i.writeMachine(nil)
+		i.Fault(control.Fault{Operation: control.OperationToken, Kind: control.FaultCutBefore})
+		_, err := i.Request(t.Context(), logical.ReadOperation, "creds/machine", nil)
+		require.Error(t, err)
+		require.EqualValues(t, 1, i.metric("failures_total", "code=no_answer,step=issue"))
+		require.Zero(t, i.metric("token_reads_total", "role=machine"))
+		require.Zero(t, i.metric("tokens_bought_total", "role=machine"))
+	})
+
+	t.Run("app clients", func(t *testing.T) {
+		i := newClientIssuer(t, nil)
+		require.NoError(t, i.revoke(i.issue()))
+		i.Deny("cognito-idp:CreateUserPoolClient")
+		_, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		require.Error(t, err)
+		require.EqualValues(t, 1, i.metric("issued_total", "kind=app_client,role=ci"))
+		require.EqualValues(t, 1, i.metric("ended_total", "cause=lease,kind=app_client"))
+		require.EqualValues(t, 1, i.metric("failures_total", denied("issue")))
+	})
+
+	t.Run("group memberships", func(t *testing.T) {
+		e := newElevator(t, nil)
+		require.NoError(t, e.revoke(e.issue()))
+		e.Deny("cognito-idp:AdminAddUserToGroup")
+		_, err := e.Request(t.Context(), logical.ReadOperation, "creds/ci", nil)
+		require.Error(t, err)
+		require.EqualValues(t, 1, e.metric("issued_total", "kind=group_membership,role=ci"))
+		require.EqualValues(t, 1, e.metric("ended_total", "cause=lease,kind=group_membership"))
+		require.EqualValues(t, 1, e.metric("failures_total", denied("issue")))
+	})
+
+	t.Run("check-outs and check-ins", func(t *testing.T) {
+		l := newLender(t, nil, map[string]any{"size": 1})
+		l.checkOut("ann", nil)
+		require.EqualValues(t, 1, l.metric("issued_total", "kind=library,role=ci"))
+		require.EqualValues(t, 1, l.metric("library_users", "library=e2e,state=lent"))
+		l.noneFree(nil)
+		require.EqualValues(t, 1, l.metric("failures_total", "code=none_free,step=check_out"))
+		l.checkIn("bob", "nobody")
+		require.EqualValues(t, 1, l.metric("failures_total", "code=bad_request,step=check_in"))
+	})
+
+	t.Run("rotations of the access key", func(t *testing.T) {
+		r := newRotatable(t)
+		r.WriteOK("config", map[string]any{"rotation_period": "24h"})
+		r.OK(logical.RollbackOperation, "", nil)
+		require.EqualValues(t, 1, r.metric("rotated_objects", "kind=root_access_key"))
+		require.EqualValues(t, 24*time.Hour/time.Second, r.metric("rotation_until_next_seconds", "kind=root_access_key"))
+		r.Deny("iam:CreateAccessKey")
+		response, err := r.rotate()
+		require.True(t, err != nil || response.IsError())
+		require.EqualValues(t, 1, r.metric("rotations_total", "kind=root_access_key,result=failed"))
+		require.EqualValues(t, 1, r.metric("failures_total", "code=AccessDenied,step=rotate"))
+		r.clock.advance(25 * time.Hour)
+		require.EqualValues(t, 1, r.metric("rotations_overdue", "kind=root_access_key"))
+		r.Deny()
+		_, err = r.rotate()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, r.metric("rotations_total", "kind=root_access_key,result=done"))
+		require.EqualValues(t, 0, r.metric("rotations_overdue", "kind=root_access_key"), "before the next tick, too")
+		r.OK(logical.DeleteOperation, "config", nil)
+		require.NotContains(t, r.Read("metrics"), "rotated_objects", "a deleted config has nothing to rotate")
+	})
+}
