@@ -145,8 +145,8 @@ func call[T any](source func() (T, bool)) (state T, known bool) {
 
 type sendFunc func(desc *prometheus.Desc, value float64, labels ...string)
 
-// sendRecords adds up what roles beyond the bound of the label have. Each read bounds the names anew,
-// in their order: names that are gone must not use up the bound.
+// sendRecords adds up what roles beyond the bound of the label have. Each read bounds the names
+// anew, in their order: names that are gone must not use up the bound.
 func (r *gaugeReader) sendRecords(send sendFunc, state recordsState) {
 	slices.SortFunc(state.living, func(a, b livingCount) int { return cmp.Compare(a.role, b.role) })
 	roles := labelValues{max: metricRolesMax}

@@ -110,3 +110,53 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 		require.NotContains(t, r.Read("metrics"), "rotated_objects", "a deleted config has nothing to rotate")
 	})
 }
+
+// TestMetricsCountCallsUnderFaults compares the counted calls with those that the emulator saw, when
+// a call of a request fails in each way.
+func TestMetricsCountCallsUnderFaults(t *testing.T) {
+	for _, kind := range []string{
+		control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter,
+		control.FaultCutBefore, control.FaultCutAfter, control.FaultCutBody, control.FaultRaw,
+	} {
+		t.Run("a call that ends with "+kind, func(t *testing.T) {
+			t.Parallel()
+			i := newIssuer(t, nil)
+			i.writeMachine(nil)
+			i.WriteOK("config", map[string]any{"request_timeout": 1, "max_retries": 1})
+			i.issue()
+			issued := 1
+			for _, operation := range []string{"AdminCreateUser", "AdminSetUserPassword", "AdminAddUserToGroup", "AdminInitiateAuth", control.OperationToken} {
+				fault := control.Fault{Operation: operation, Kind: kind, Times: 1}
+				switch kind {
+				case control.FaultError, control.FaultErrorAfter:
+					fault.Code = "InternalErrorException"
+				case control.FaultRaw:
+					fault.Status, fault.ContentType, fault.Body = 502, "text/html", "<h1>Bad Gateway</h1>"
+				}
+				i.Fault(fault)
+				if _, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil); err == nil {
+					issued++
+				}
+				_, _ = i.Request(t.Context(), logical.ReadOperation, "creds/machine", nil) // may fail
+				i.Heal()
+			}
+			seen := map[string]float64{}
+			for _, call := range i.Calls().Calls {
+				if call.AccessKey != "AKIAADMIN" {
+					seen[call.Operation]++
+				}
+			}
+			counted := map[string]float64{}
+			for _, series := range i.metrics()["vault_cognito_aws_calls_total"].GetMetric() {
+				for _, label := range series.GetLabel() {
+					if label.GetName() == "operation" {
+						counted[label.GetValue()] += series.GetCounter().GetValue()
+					}
+				}
+			}
+			delete(counted, "GetProvisionedLimit") // Calls leaves out the quotas
+			require.Equal(t, seen, counted)
+			require.EqualValues(t, issued, i.metric("issued_total", "kind=user,role=ci"))
+		})
+	}
+}
