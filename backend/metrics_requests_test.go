@@ -111,8 +111,8 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 	})
 }
 
-// TestMetricsCountCallsUnderFaults compares the counted calls with those that the emulator saw, when
-// a call of a request fails in each way.
+// TestMetricsCountCallsUnderFaults compares the counted calls with those that the emulator saw,
+// while calls of requests fail in each way.
 func TestMetricsCountCallsUnderFaults(t *testing.T) {
 	for _, kind := range []string{
 		control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter,
