@@ -86,6 +86,13 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 		require.EqualValues(t, 1, l.metric("failures_total", "code=none_free,step=check_out"))
 		l.checkIn("bob", "nobody")
 		require.EqualValues(t, 1, l.metric("failures_total", "code=bad_request,step=check_in"))
+
+		l.checkIn("ann")
+		l.requireReady(1)
+		l.OK(logical.DeleteOperation, "library/e2e", nil)
+		l.requireNoEntries()
+		require.Eventually(t, func() bool { return l.Read("metrics")["library_users"] == nil }, 10*time.Second, 10*time.Millisecond,
+			"a deleted set needs no series")
 	})
 
 	t.Run("rotations of the access key", func(t *testing.T) {
