@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
@@ -93,6 +94,35 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 		l.requireNoEntries()
 		require.Eventually(t, func() bool { return l.Read("metrics")["library_users"] == nil }, 10*time.Second, 10*time.Millisecond,
 			"a deleted set needs no series")
+	})
+
+	t.Run("a check-out that waits", func(t *testing.T) {
+		l := newLender(t, nil, map[string]any{"size": 1})
+		l.checkOut("ann", nil)
+		waits := make(chan error, 1)
+		go func() {
+			_, err := l.as("bob", "library/e2e/check-out", map[string]any{"wait": 30})
+			waits <- err
+		}()
+		require.Eventually(t, func() bool { return l.waiting() == 1 }, 10*time.Second, time.Millisecond)
+		l.clocks.advance(7 * time.Second)
+		require.EqualValues(t, 7, l.metric("library_longest_wait_seconds", "library=e2e"))
+		l.checkIn("ann")
+		require.NoError(t, <-waits)
+		require.Zero(t, l.metric("library_longest_wait_seconds", "library=e2e"))
+		require.Zero(t, l.metric("library_waiting", "library=e2e"))
+	})
+
+	t.Run("a tick that cannot read the storage", func(t *testing.T) {
+		i := newIssuer(t, nil)
+		i.storage.Fail(backendtest.StorageFault{At: 1, ForGood: true})
+		require.Error(t, i.tick())
+		require.EqualValues(t, 1, i.metric("failures_total", "code=internal,step=tick"))
+		require.EqualValues(t, i.clocks.now().Unix(), i.metric("last_tick_timestamp_seconds", ""), "Vault does call the engine")
+		require.NotContains(t, i.Read("metrics"), "records_due")
+		i.storage.Repair()
+		require.NoError(t, i.tick())
+		require.Contains(t, i.Read("metrics"), "records_due")
 	})
 
 	t.Run("rotations of the access key", func(t *testing.T) {
