@@ -208,8 +208,7 @@ func (b *backend) fillLibrary(ctx context.Context, req *logical.Request, name st
 	}
 	if set == nil {
 		b.checkOuts.scheduleAll(name, b.now())
-		b.checkOuts.setFilled(name, true)
-		b.checkOuts.drop(name)
+		b.checkOuts.setGone(name)
 		return nil
 	}
 	f := &libraryFill{b: b, req: req, name: name, set: set}

@@ -33,6 +33,8 @@ type checkOutQueue struct {
 	waiters []*checkOutWaiter
 	// isFilled says that the set has entries for the users that it wants.
 	isFilled bool
+	// isGone says that the set was deleted. The queue is dropped after its last user and waiter.
+	isGone bool
 }
 
 // queuedUser is what is known of a user.
@@ -141,13 +143,21 @@ func (q *checkOutQueues) remove(set, id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.of(set).users, id)
+	q.dropLocked(set)
 }
 
-// drop removes a set that has no users any more. Requests that wait find that it is gone.
-func (q *checkOutQueues) drop(set string) {
+// setGone records that a set was deleted. Requests that wait find that it is gone.
+func (q *checkOutQueues) setGone(set string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if queue := q.sets[set]; queue != nil && len(queue.users) == 0 && len(queue.waiters) == 0 {
+	queue := q.of(set)
+	queue.isFilled, queue.isGone = true, true
+	q.dropLocked(set)
+}
+
+// dropLocked drops the queue of a deleted set that nothing needs any more. The caller holds mu.
+func (q *checkOutQueues) dropLocked(set string) {
+	if queue := q.sets[set]; queue != nil && queue.isGone && len(queue.users) == 0 && len(queue.waiters) == 0 {
 		delete(q.sets, set)
 	}
 }
@@ -180,10 +190,12 @@ func (q *checkOutQueues) isLoaded() bool {
 	return q.loaded
 }
 
+// setFilled records that a set exists, and whether it has entries for the users that it wants.
 func (q *checkOutQueues) setFilled(set string, isFilled bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.of(set).isFilled = isFilled
+	queue := q.of(set)
+	queue.isFilled, queue.isGone = isFilled, false
 }
 
 // unfilled returns the names of the sets that may lack users.
@@ -226,14 +238,15 @@ func (q *checkOutQueues) claim(ctx context.Context, set string, wait time.Durati
 	case <-ctx.Done():
 		err = fmt.Errorf("waiting for a user of library set %q: %w", set, ctx.Err())
 	}
-	return q.leave(queue, waiter, err)
+	return q.leave(set, queue, waiter, err)
 }
 
 // leave ends a wait. A user that was given to the request in the meantime is its own, unless the
 // request has gone away.
-func (q *checkOutQueues) leave(queue *checkOutQueue, waiter *checkOutWaiter, failure error) (string, error) {
+func (q *checkOutQueues) leave(set string, queue *checkOutQueue, waiter *checkOutWaiter, failure error) (string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer q.dropLocked(set)
 	queue.waiters = slices.DeleteFunc(queue.waiters, func(other *checkOutWaiter) bool { return other == waiter })
 	select {
 	case id := <-waiter.ready:

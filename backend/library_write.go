@@ -299,7 +299,7 @@ func (b *backend) deleteLibrary(ctx context.Context, req *logical.Request, name 
 	}
 	b.librarySets.Drop(name)
 	b.checkOuts.scheduleAll(name, b.now())
-	b.checkOuts.setFilled(name, true)
+	b.checkOuts.setGone(name)
 	b.maintainSoon(req)
 	return nil
 }

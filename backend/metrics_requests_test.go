@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
@@ -86,6 +87,42 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 		require.EqualValues(t, 1, l.metric("failures_total", "code=none_free,step=check_out"))
 		l.checkIn("bob", "nobody")
 		require.EqualValues(t, 1, l.metric("failures_total", "code=bad_request,step=check_in"))
+
+		l.checkIn("ann")
+		l.requireReady(1)
+		l.OK(logical.DeleteOperation, "library/e2e", nil)
+		l.requireNoEntries()
+		require.Eventually(t, func() bool { return l.Read("metrics")["library_users"] == nil }, 10*time.Second, 10*time.Millisecond,
+			"a deleted set needs no series")
+	})
+
+	t.Run("a check-out that waits", func(t *testing.T) {
+		l := newLender(t, nil, map[string]any{"size": 1})
+		l.checkOut("ann", nil)
+		waits := make(chan error, 1)
+		go func() {
+			_, err := l.as("bob", "library/e2e/check-out", map[string]any{"wait": 30})
+			waits <- err
+		}()
+		require.Eventually(t, func() bool { return l.waiting() == 1 }, 10*time.Second, time.Millisecond)
+		l.clocks.advance(7 * time.Second)
+		require.EqualValues(t, 7, l.metric("library_longest_wait_seconds", "library=e2e"))
+		l.checkIn("ann")
+		require.NoError(t, <-waits)
+		require.Zero(t, l.metric("library_longest_wait_seconds", "library=e2e"))
+		require.Zero(t, l.metric("library_waiting", "library=e2e"))
+	})
+
+	t.Run("a tick that cannot read the storage", func(t *testing.T) {
+		i := newIssuer(t, nil)
+		i.storage.Fail(backendtest.StorageFault{At: 1, ForGood: true})
+		require.Error(t, i.tick())
+		require.EqualValues(t, 1, i.metric("failures_total", "code=internal,step=tick"))
+		require.EqualValues(t, i.clocks.now().Unix(), i.metric("last_tick_timestamp_seconds", ""), "Vault does call the engine")
+		require.NotContains(t, i.Read("metrics"), "records_due")
+		i.storage.Repair()
+		require.NoError(t, i.tick())
+		require.Contains(t, i.Read("metrics"), "records_due")
 	})
 
 	t.Run("rotations of the access key", func(t *testing.T) {
@@ -109,4 +146,54 @@ func TestMetricsCountEveryRequest(t *testing.T) {
 		r.OK(logical.DeleteOperation, "config", nil)
 		require.NotContains(t, r.Read("metrics"), "rotated_objects", "a deleted config has nothing to rotate")
 	})
+}
+
+// TestMetricsCountCallsUnderFaults compares the counted calls with those that the emulator saw,
+// while calls of requests fail in each way.
+func TestMetricsCountCallsUnderFaults(t *testing.T) {
+	for _, kind := range []string{
+		control.FaultError, control.FaultErrorAfter, control.FaultHang, control.FaultHangAfter,
+		control.FaultCutBefore, control.FaultCutAfter, control.FaultCutBody, control.FaultRaw,
+	} {
+		t.Run("a call that ends with "+kind, func(t *testing.T) {
+			t.Parallel()
+			i := newIssuer(t, nil)
+			i.writeMachine(nil)
+			i.WriteOK("config", map[string]any{"request_timeout": 1, "max_retries": 1})
+			i.issue()
+			issued := 1
+			for _, operation := range []string{"AdminCreateUser", "AdminSetUserPassword", "AdminAddUserToGroup", "AdminInitiateAuth", control.OperationToken} {
+				fault := control.Fault{Operation: operation, Kind: kind, Times: 1}
+				switch kind {
+				case control.FaultError, control.FaultErrorAfter:
+					fault.Code = "InternalErrorException"
+				case control.FaultRaw:
+					fault.Status, fault.ContentType, fault.Body = 502, "text/html", "<h1>Bad Gateway</h1>"
+				}
+				i.Fault(fault)
+				if _, err := i.Request(t.Context(), logical.ReadOperation, "creds/ci", nil); err == nil {
+					issued++
+				}
+				_, _ = i.Request(t.Context(), logical.ReadOperation, "creds/machine", nil) // may fail
+				i.Heal()
+			}
+			seen := map[string]float64{}
+			for _, call := range i.Calls().Calls {
+				if call.AccessKey != "AKIAADMIN" {
+					seen[call.Operation]++
+				}
+			}
+			counted := map[string]float64{}
+			for _, series := range i.metrics()["vault_cognito_aws_calls_total"].GetMetric() {
+				for _, label := range series.GetLabel() {
+					if label.GetName() == "operation" {
+						counted[label.GetValue()] += series.GetCounter().GetValue()
+					}
+				}
+			}
+			delete(counted, "GetProvisionedLimit") // Calls leaves out the quotas
+			require.Equal(t, seen, counted)
+			require.EqualValues(t, issued, i.metric("issued_total", "kind=user,role=ci"))
+		})
+	}
 }
