@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/hashicorp/vault/api"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -493,7 +494,79 @@ var acceptanceCases = []acceptanceCase{
 			a.requireTaken(username, password)
 		},
 	},
-	// Lines about the library of users that are lent and taken back belong here, once there is one.
+	{
+		does:  "write a library set of two users, and check both out",
+		must:  "they are two users of the pool, and the pool signed their tokens with the role's groups",
+		needs: []need{needDevices},
+		try: func(a *acceptance) {
+			a.writeSet(2)
+			first, second := a.checkOut(a.client, nil), a.checkOut(a.client, nil)
+			require.NotEqual(a, nameIn(first), nameIn(second))
+			for _, lent := range []*api.Secret{first, second} {
+				a.requireTaken(nameIn(lent), passwordIn(lent))
+				require.ElementsMatch(a, []string{"testers", "admins"}, a.groupsOf(nameIn(lent)))
+				claims := a.claims(a.pool, lent.Data["access_token"])
+				require.Equal(a, lent.Data["sub"], claims["sub"])
+				require.ElementsMatch(a, []any{"testers", "admins"}, groupsIn(claims))
+			}
+			require.ElementsMatch(a, []string{nameIn(first), nameIn(second)}, a.usersNamed(a.T, a.mount))
+		},
+	},
+	{
+		does:  "check a user of a library set in, and check it out again",
+		must:  "the second holder's password is another one, and the first holder's is refused",
+		needs: []need{needDevices},
+		try: func(a *acceptance) {
+			a.writeSet(1)
+			first := a.checkOut(a.client, nil)
+			a.write(checkInPath, nil)
+			second := a.checkOut(a.client, nil)
+			require.Equal(a, nameIn(first), nameIn(second))
+			a.requireRefused(nameIn(second), passwordIn(first))
+			a.requireTaken(nameIn(second), passwordIn(second))
+		},
+	},
+	{
+		does:  "check a user of a library set in, and use the refresh token of its holder",
+		must:  "it worked before, and is refused",
+		needs: []need{needDevices},
+		try: func(a *acceptance) {
+			a.writeSet(1)
+			lent := a.checkOut(a.client, nil)
+			require.NoError(a, a.refresh(lent.Data["refresh_token"]))
+			a.write(checkInPath, nil)
+			require.Equal(a, "NotAuthorizedException", codeOf(a.refresh(lent.Data["refresh_token"])))
+		},
+	},
+	{
+		does:  "check a user of a library set out, put it into another group, and revoke the lease",
+		must:  "it is in the role's groups only, and free for the next holder",
+		needs: []need{needDevices},
+		try: func(a *acceptance) {
+			a.userRole(map[string]any{"groups": "testers", "username_template": a.mount + "-{{uuid}}"})
+			a.write("library/e2e", map[string]any{"role": "ci", "size": 1})
+			a.awaitFree(1)
+			lent := a.checkOut(a.client, nil)
+			_, err := a.cognito().AdminAddUserToGroup(a.Context(), &cip.AdminAddUserToGroupInput{
+				UserPoolId: &a.pool, Username: aws.String(nameIn(lent)), GroupName: aws.String("admins"),
+			})
+			require.NoError(a, err)
+			a.revoke(lent.LeaseID)
+			a.awaitFree(1)
+			require.Equal(a, []string{"testers"}, a.groupsOf(nameIn(lent)))
+		},
+	},
+	{
+		does:  "delete a library set of two users",
+		must:  "they were in the pool, and none of them is left",
+		needs: []need{needDevices},
+		try: func(a *acceptance) {
+			a.writeSet(2)
+			require.Len(a, a.usersNamed(a.T, a.mount), 2)
+			a.delete("library/e2e")
+			require.Eventually(a, func() bool { return len(a.usersNamed(a.T, a.mount)) == 0 }, propagation, 200*time.Millisecond)
+		},
+	},
 	{
 		does: "read metrics after a user was issued and revoked",
 		must: "they count the calls that the pool was asked for",
@@ -552,6 +625,15 @@ func (a *acceptance) appClientAt(id string) (*types.UserPoolClientType, error) {
 		return nil, err
 	}
 	return out.UserPoolClient, nil
+}
+
+// writeSet writes the library set e2e, whose users are named after the mount, and waits until they
+// are free.
+func (a *acceptance) writeSet(size int) {
+	a.Helper()
+	a.userRole(map[string]any{"username_template": a.mount + "-{{uuid}}"})
+	a.write("library/e2e", map[string]any{"role": "ci", "size": size})
+	a.awaitFree(size)
 }
 
 func (a *acceptance) machineRole(role map[string]any) {

@@ -28,6 +28,7 @@ var lacksOfMoto = map[need]string{
 	needClientToken:  absent,
 	needSecrets:      absent,
 	needQuotas:       absent,
+	needDevices:      absent,
 	needMFA:          "a sign-in does not ask for one that is not set up",
 	needSecretHash:   "any hash is taken",
 	needEnforcedKeys: "any access key is taken",

@@ -48,6 +48,7 @@ const (
 	needRootKey      need = "an IAM user"
 	needEnforcedKeys need = "enforced access keys"
 	needQuotas       need = "GetProvisionedLimit"
+	needDevices      need = "AdminListDevices"
 	needPromptIAM    need = "an IAM whose changes arrive at once"
 )
 

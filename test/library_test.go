@@ -45,8 +45,10 @@ func (e *env) writeLibrary(size int, role map[string]any) {
 // awaitFree waits until the set e2e has as many free users.
 func (e *env) awaitFree(want int) {
 	e.Helper()
-	require.Eventually(e, func() bool { return e.countOf("available") == want }, libraryPatience, 20*time.Millisecond,
-		"%d users must be free: %v", want, e.read(libraryStatus).Data)
+	free := func() bool { return e.countOf("available") == want }
+	if !assert.Eventually(e, free, libraryPatience, 20*time.Millisecond) {
+		require.Failf(e, "users are not free", "%d must be: %v", want, e.read(libraryStatus).Data)
+	}
 }
 
 // countOf returns a number of the status of the set e2e.

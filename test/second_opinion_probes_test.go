@@ -164,6 +164,20 @@ var probes = []probe{
 		require.NoError(b, err)
 		return other.signsIn(other.userClient(false, types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth), other.user(), goodPassword)
 	}},
+	{asks: "UpdateUserPool with a Lambda trigger, in a pool with a tag", answer: func(b *prober) string {
+		other := b.in(b.makePool(&cip.CreateUserPoolInput{UserPoolTags: map[string]string{"team": "mine"}}))
+		trigger := "arn:aws:lambda:" + b.config.Region + ":123456789012:function:trigger"
+		_, err := b.cognito().UpdateUserPool(b.Context(), &cip.UpdateUserPoolInput{
+			UserPoolId: &other.pool, LambdaConfig: &types.LambdaConfigType{PreSignUp: &trigger},
+		})
+		if err != nil {
+			return outcome(err)
+		}
+		out, err := b.cognito().DescribeUserPool(b.Context(), &cip.DescribeUserPoolInput{UserPoolId: &other.pool})
+		require.NoError(b, err)
+		shown := out.UserPool.LambdaConfig != nil && aws.ToString(out.UserPool.LambdaConfig.PreSignUp) == trigger
+		return outcome(nil) + whether(shown, ", the trigger is set", ", no trigger") + whether(len(out.UserPool.UserPoolTags) > 0, ", the tag stays", ", the tag is gone")
+	}},
 	{asks: "the life of an access token of an app client that says 10 minutes, in seconds", answer: func(b *prober) string {
 		client := b.makeClient(&cip.CreateUserPoolClientInput{
 			ClientName: aws.String("short"), ExplicitAuthFlows: []types.ExplicitAuthFlowsType{types.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},

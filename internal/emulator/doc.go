@@ -12,12 +12,13 @@
 // prefix:
 //
 //	server_    options, state, randomness, listening, the seed
-//	pipeline, operations   from the request to the handler
+//	pipeline, operations   from the request to the handler; changes that conflict
 //	http_      the protocols: AWS JSON, AWS query (XML), token endpoint, key sets, OpenID
 //	           configuration, browsers (CORS), pages, exceptions
 //	iam_       who signed a call and what they may do; the operations of STS and IAM
 //	control_   the control API for tests: faults, latency, quotas, call log, secrets seen
-//	pools_     user pools: schema, password policy, groups, domains, resource servers, MFA, limits
+//	pools_     user pools: schema, password policy, groups, domains, resource servers, MFA, Lambda
+//	           triggers, limits
 //	clients_   app clients: settings and secrets
 //	users_     users: names, attributes, passwords, recovery, groups, MFA, devices, passkeys, active
 //	           users, and what users do to themselves
@@ -25,9 +26,10 @@
 //	tokens_    JWTs, refresh tokens, client credentials
 //
 // Invariants: state is only touched under Server.mu, which is never held while latency or a fault
-// keeps a call waiting. A call has its whole effect or none. All time except latency comes from
-// Options.Now. An answer points to nothing in the state. Secrets that cross the wire are kept, so
-// that a test can search for them in logs.
+// keeps a call waiting. A call has its whole effect or none; only the answer to a challenge stays
+// given if a Lambda trigger refuses the tokens. All time except latency comes from Options.Now. An
+// answer points to nothing in the state. Secrets that cross the wire are kept, so that a test can
+// search for them in logs.
 //
 // It imports its subpackage control, which describes the control API, and nothing else of this
 // module. Subpackage emulatortest starts emulators for tests.

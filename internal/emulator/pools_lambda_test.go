@@ -87,6 +87,25 @@ func TestLambdaTriggers(t *testing.T) {
 	}
 }
 
+func TestNewPasswordStaysWhenATriggerRefusesTheTokens(t *testing.T) {
+	b := newEnv(t)
+	b.createUser(b.seed.UserPoolID, "ann")
+	asked, err := b.signIn(b.seededClient(), "ann", goodPassword)
+	require.NoError(t, err)
+	b.withTrigger(&types.LambdaConfigType{PostAuthentication: aws.String(functionARN)})
+	b.function(control.LambdaThrows)
+	_, err = b.cognito.AdminRespondToAuthChallenge(b.ctx, &cip.AdminRespondToAuthChallengeInput{
+		UserPoolId: &b.seed.UserPoolID, ClientId: &b.seed.AppClientID, Session: asked.Session, ChallengeName: asked.ChallengeName,
+		ChallengeResponses: map[string]string{
+			"USERNAME": "ann", "NEW_PASSWORD": otherPassword, "SECRET_HASH": secretHash(b.seededClient(), "ann"),
+		},
+	})
+	requireCode(t, err, "UserLambdaValidationException", "PostAuthentication")
+	b.function(control.LambdaSucceeds)
+	_, err = b.signIn(b.seededClient(), "ann", otherPassword)
+	require.NoError(t, err)
+}
+
 func TestUpdateUserPoolResetsWhatItLeavesOut(t *testing.T) {
 	b := newEnv(t)
 	pool := b.createPool(func(in *cip.CreateUserPoolInput) {
