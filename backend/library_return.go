@@ -65,11 +65,9 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 		return err
 	}
 	isWanted := u.belongsTo(set) && !u.Retire && !b.System().Tainted()
-	if !isWanted && u.State == libraryAvailable && !u.Owned {
-		if unseen, err := b.isUnseen(ctx, req.Storage, u); err != nil {
+	if !isWanted {
+		if done, err := b.giveUp(ctx, req.Storage, u); err != nil || done {
 			return err
-		} else if unseen {
-			return b.deleteLibraryUser(ctx, req.Storage, u) // nobody knows its password
 		}
 	}
 	r, err := b.newUserReset(ctx, req, set, u)
@@ -86,6 +84,18 @@ func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request,
 		return b.deleteLibraryUser(ctx, req.Storage, u)
 	}
 	return r.setFree(ctx)
+}
+
+// giveUp drops a user of usernames that needs no reset, because nobody knows its password.
+func (b *backend) giveUp(ctx context.Context, s logical.Storage, u *libraryUser) (done bool, err error) {
+	if u.State != libraryAvailable || u.Owned {
+		return false, nil
+	}
+	unseen, err := b.isUnseen(ctx, s, u)
+	if err != nil || !unseen {
+		return false, err
+	}
+	return true, b.deleteLibraryUser(ctx, s, u)
 }
 
 // make brings a user to Cognito that is not there, and resets one that is.
