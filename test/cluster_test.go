@@ -46,6 +46,7 @@ func TestCluster(t *testing.T) {
 
 	c.checkStandbys(counters.Open(t, "Cluster", "requests to a standby"))
 	c.checkTerms(counters.Open(t, "Cluster", "changes seen by the next leader"))
+	c.checkLibraryAfterFailOver()
 	crashes.runAll("Cluster", c.modes(crashes))
 }
 
@@ -119,6 +120,26 @@ func (c *clusterEnv) checkStandbyMetrics() {
 			require.NotContains(c, metrics, gauge)
 		}
 	}
+}
+
+// checkLibraryAfterFailOver requires that the next leader lends what is free, and resets nothing:
+// its gap of seconds is no restored snapshot.
+func (c *clusterEnv) checkLibraryAfterFailOver() {
+	c.Helper()
+	resets := c.passwordCalls("vault-brief-")
+	require.NotZero(c, resets)
+	leader, err := c.cluster.StepDown(c.Context())
+	require.NoError(c, err)
+	next := c.at(leader)
+	for range crashLibrarySize {
+		require.True(c, next.holds(next.checkOut(next.client, map[string]any{"wait": 10})))
+	}
+	require.Equal(c, resets, c.passwordCalls("vault-brief-"))
+	require.NoError(c, c.cluster.Ready(c.Context()))
+	for name := range next.read(libraryStatus).Data["users"].(map[string]any) {
+		next.write(manageCheckIn, map[string]any{"usernames": name})
+	}
+	next.awaitFree(crashLibrarySize)
 }
 
 // at returns the env as seen through one server.
