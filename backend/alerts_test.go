@@ -230,6 +230,19 @@ func TestAlerts(t *testing.T) {
 		h.requireFiring("CognitoRotationOverdue")
 	})
 
+	t.Run("CognitoRotationOverdue fires when the window of a schedule passed without a rotation, until the next one", func(t *testing.T) {
+		h := newHistory(t, nil, time.Minute)
+		h.own("ann")
+		h.WriteOK("static-roles/ann", map[string]any{"rotation_period": 0, "rotation_schedule": "0 13 * * *", "rotation_window": "1h"})
+		h.Deny("cognito-idp:AdminSetUserPassword")
+		h.during(3*time.Hour, nothing) // from noon
+		h.requireFiring("CognitoRotationOverdue")
+		h.Deny()
+		h.OK(logical.UpdateOperation, "rotate-role/ann", nil)
+		h.during(30*time.Minute, nothing)
+		h.requireFiring()
+	})
+
 	t.Run("CognitoUsersNotEnded fires when a user without a lease cannot be deleted", func(t *testing.T) {
 		h := newHistory(t, map[string]any{"ttl": "5m", "max_ttl": "5m"}, time.Minute)
 		h.issue()

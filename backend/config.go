@@ -59,6 +59,9 @@ type configEntry struct {
 	// LastVaultRotation is when the engine created the access key, or zero if it did not.
 	LastVaultRotation time.Time `json:"last_vault_rotation,omitzero"`
 	NextVaultRotation time.Time `json:"next_vault_rotation,omitzero"`
+	// MissedRotation is the time of the first scheduled rotation since LastVaultRotation whose
+	// window passed without it.
+	MissedRotation time.Time `json:"missed_rotation,omitzero"`
 
 	pluginidentityutil.PluginIdentityTokenParams
 

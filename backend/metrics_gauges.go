@@ -246,6 +246,17 @@ const rotationRootKey = "root_access_key"
 type rotationTimes struct {
 	kind       string
 	last, next time.Time
+	// missed is the first scheduled time since last whose window passed without a rotation.
+	missed time.Time
+}
+
+// late returns for how long a rotation has been overdue, or 0.
+func (t rotationTimes) late(now time.Time) time.Duration {
+	due := t.next
+	if !t.missed.IsZero() {
+		due = t.missed
+	}
+	return max(0, now.Sub(due))
 }
 
 // rotationTimes returns those of the access key, or nil if the engine does not rotate it.
@@ -253,7 +264,7 @@ func (c *configEntry) rotationTimes() *rotationTimes {
 	if !c.rotates() {
 		return nil
 	}
-	return &rotationTimes{rotationRootKey, c.LastVaultRotation, c.NextVaultRotation}
+	return &rotationTimes{rotationRootKey, c.LastVaultRotation, c.NextVaultRotation, c.MissedRotation}
 }
 
 // rotationStates returns what the rotations of each kind amount to, once the static roles are
@@ -290,7 +301,7 @@ func addTimes(byKind map[string]*rotationState, times rotationTimes, now time.Ti
 	if state.next.IsZero() || times.next.Before(state.next) {
 		state.next = times.next
 	}
-	if late := now.Sub(times.next); late > 0 {
+	if late := times.late(now); late > 0 {
 		state.overdue++
 		state.longest = max(state.longest, late)
 	}

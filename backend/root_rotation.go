@@ -239,7 +239,7 @@ func (r *rootRotation) switchTo(ctx context.Context, key cognito.AccessKey) erro
 
 	now := r.b.now()
 	config := r.wal.Before.withKey(key)
-	config.LastVaultRotation = now
+	config.LastVaultRotation, config.MissedRotation = now, time.Time{}
 	config.reschedule(now)
 	// Also after a failure, because the storage may have the new config.
 	defer r.b.connections.Drop(configStoragePath)

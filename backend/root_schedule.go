@@ -93,7 +93,7 @@ func (c *configEntry) reschedule(from time.Time) {
 func (c *configEntry) rescheduleIfChanged(before *configEntry, now time.Time) {
 	sameKey := c.AccessKeyID == before.AccessKeyID
 	if !sameKey {
-		c.LastVaultRotation = time.Time{}
+		c.LastVaultRotation, c.MissedRotation = time.Time{}, time.Time{}
 	}
 	if !sameKey || c.AutomatedRotationParams != before.AutomatedRotationParams {
 		c.reschedule(now)
@@ -135,6 +135,9 @@ func (b *backend) skipRootRotation(ctx context.Context, req *logical.Request) er
 		return err
 	}
 	missed := config.NextVaultRotation
+	if config.MissedRotation.IsZero() {
+		config.MissedRotation = missed
+	}
 	config.reschedule(b.now())
 	b.Logger().Warn("rotation of the root access key was skipped, because its window is over", "due", missed, "next_vault_rotation", config.NextVaultRotation)
 	b.rootRetries.reset()

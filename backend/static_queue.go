@@ -61,7 +61,7 @@ func (q *staticQueue) setLocked(name string, role *staticRole, now time.Time) {
 	if q.times == nil {
 		q.times = map[string]rotationTimes{}
 	}
-	q.times[name] = rotationTimes{role.CredentialType, role.LastRotation, role.NextRotation}
+	q.times[name] = rotationTimes{role.CredentialType, role.LastRotation, role.NextRotation, role.Missed}
 	for _, identity := range role.identities() {
 		q.owners[identity] = name
 	}
@@ -291,6 +291,9 @@ func (b *backend) adjustSchedule(ctx context.Context, req *logical.Request, name
 		return nil
 	}
 	scheduled := role.NextRotation
+	if missed && role.Missed.IsZero() {
+		role.Missed = scheduled
+	}
 	if err := role.reschedule(now); err != nil {
 		return err
 	}

@@ -84,6 +84,9 @@ type staticRole struct {
 	Value        string    `json:"value"`
 	LastRotation time.Time `json:"last_vault_rotation,omitzero"`
 	NextRotation time.Time `json:"next_vault_rotation,omitzero"`
+	// Missed is the time of the first scheduled rotation since LastRotation whose window passed
+	// without it.
+	Missed time.Time `json:"missed_rotation,omitzero"`
 	// Pending is the new value in the state setting, and for a secret also in the state proving. It
 	// is part of the role's entry, so that one write begins a rotation and one write ends it.
 	Pending *pendingValue `json:"pending,omitempty"`

@@ -280,7 +280,8 @@ func (r *staticRotation) stateWithoutPending() staticState {
 func (r *staticRotation) promote(ctx context.Context, next staticState) error {
 	promoted := *r.role
 	promoted.State, promoted.Value, promoted.Pending = next, r.role.Pending.Value, nil
-	promoted.LastRotation, promoted.LastError, promoted.Failures, promoted.RetryAt = r.b.now(), "", 0, time.Time{}
+	promoted.LastRotation, promoted.Missed = r.b.now(), time.Time{}
+	promoted.LastError, promoted.Failures, promoted.RetryAt = "", 0, time.Time{}
 	if err := promoted.reschedule(r.b.now()); err != nil {
 		return err
 	}

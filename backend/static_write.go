@@ -175,7 +175,7 @@ func (w *staticWrite) setFirstValue(ctx context.Context, skip bool) error {
 	if err := prove(ctx, w.role.Value); err != nil {
 		return err
 	}
-	w.role.LastRotation = w.b.now()
+	w.role.LastRotation, w.role.Missed = w.b.now(), time.Time{}
 	if err := w.role.reschedule(w.b.now()); err != nil {
 		return err
 	}
@@ -322,7 +322,8 @@ func (w *staticWrite) updatePresentValue(ctx context.Context) error {
 func (w *staticWrite) setPresentPassword(password string) {
 	w.role.setWrittenDigest(password)
 	w.role.Value, w.role.Pending, w.role.State = password, nil, staticIdle
-	w.role.ProofDue, w.role.SignOutDue, w.role.LastError, w.role.LastRotation = false, false, "", w.b.now()
+	w.role.ProofDue, w.role.SignOutDue, w.role.LastError = false, false, ""
+	w.role.LastRotation, w.role.Missed = w.b.now(), time.Time{}
 }
 
 func (w *staticWrite) store(ctx context.Context) error {
