@@ -44,6 +44,8 @@ type checkOut struct {
 	until  time.Time
 	times  leaseTimes
 	broken int
+	// isUnfit says that the user that is tried must be reset before it can be lent.
+	isUnfit bool
 
 	user     *libraryUser
 	creation *creation
@@ -115,6 +117,7 @@ func (c *checkOut) try(ctx context.Context) error {
 	if id == "" {
 		return c.noneFree()
 	}
+	defer c.maintainUnfit() // after the next two, because nothing works on a user that is claimed or locked
 	defer c.b.checkOuts.release(c.name, id)
 	unlock, err := c.b.lockLibraryUser(ctx, c.name, id)
 	if err != nil {
@@ -125,6 +128,14 @@ func (c *checkOut) try(ctx context.Context) error {
 		return err
 	}
 	return c.lendUser(ctx)
+}
+
+// maintainUnfit starts work on the user that was tried, if it turned out to need it.
+func (c *checkOut) maintainUnfit() {
+	if c.isUnfit {
+		c.isUnfit = false
+		c.b.maintainSoon(c.req)
+	}
 }
 
 // read reads the claimed user, and reports whether it is free and as the role says.
@@ -143,7 +154,7 @@ func (c *checkOut) read(ctx context.Context, id string) (free bool, err error) {
 		return true, nil
 	}
 	c.b.checkOuts.invalidate(c.name, id, c.b.now())
-	c.b.maintainSoon(c.req)
+	c.isUnfit = true
 	return false, err
 }
 
@@ -162,7 +173,7 @@ func (c *checkOut) lendUser(ctx context.Context) error {
 		// The user may be stored as lent, with or without the record: it is reset.
 		attempt.fail(lending, true, err, nil)
 		c.b.checkOuts.invalidate(c.name, c.user.ID, c.b.now())
-		c.b.maintainSoon(c.req)
+		c.isUnfit = true
 		return err
 	}
 	c.creation = attempt
@@ -223,7 +234,7 @@ func (c *checkOut) handleRefusal(ctx context.Context, refusal error) error {
 	}
 	c.b.Logger().Warn("a user of a library set could not sign in and is reset", "library", c.name, "username", u.Username, "error", refusal)
 	c.b.checkOuts.schedule(c.name, u.ID, c.b.now())
-	c.b.maintainSoon(c.req)
+	c.isUnfit = true
 	if c.broken >= brokenUsersMax {
 		return roleError(c.set.Role, refusal)
 	}
