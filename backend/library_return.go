@@ -13,6 +13,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
+// timeToStore is the time that is left to store a failure.
+const timeToStore = 2 * time.Second
+
 // lockLibraryUser locks a user while ctx lives. A record lock is never taken under it.
 func (b *backend) lockLibraryUser(ctx context.Context, set, id string) (unlock func(), err error) {
 	unlock, err = b.libraryLocks.lock(ctx, libraryUserKey(set, id))
@@ -51,12 +54,24 @@ func (b *backend) endCheckOut(ctx context.Context, req *logical.Request, set, id
 // resetLibraryUser makes a locked user free, or ends it if its set does not want it. A failure is
 // stored, and the periodic task tries again.
 func (b *backend) resetLibraryUser(ctx context.Context, req *logical.Request, u *libraryUser) error {
-	err := b.tryResetLibraryUser(ctx, req, u)
+	attempt, cancel := withTimeToStore(ctx)
+	defer cancel()
+	err := b.tryResetLibraryUser(attempt, req, u)
 	if err != nil {
 		err = fmt.Errorf("library set %q: %w", u.Set, err)
 		b.storeLibraryFailure(ctx, req.Storage, u, err)
 	}
 	return err
+}
+
+// withTimeToStore returns a context that ends timeToStore before ctx: the failure of a call that
+// takes until then can still be stored.
+func withTimeToStore(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, found := ctx.Deadline()
+	if !found {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-timeToStore))
 }
 
 func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request, u *libraryUser) error {

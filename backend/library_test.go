@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -689,6 +690,21 @@ func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool
 	l.pass(2 * time.Hour) // longer than the ttl
 	require.Empty(t, l.records(), "no record is left")
 	return met.Load()
+}
+
+// TestLibraryAWSHangs lets AWS not answer until the end of an attempt to reset a user.
+func TestLibraryAWSHangs(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	l.WriteOK("config", map[string]any{"request_timeout": "60s"})
+	lent := l.checkOut("anna", nil)
+	l.Fault(control.Fault{Operation: "AdminListDevices", Kind: control.FaultHang})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err := l.Backend.HandleRequest(ctx, &logical.Request{Operation: logical.RevokeOperation, Path: "library/e2e/check-out", Secret: lent.Secret, Storage: l.Storage})
+	require.ErrorContains(t, err, "no answer in time")
+	info := l.userInfo(lent.Data["username"].(string))
+	require.Contains(t, info["last_error"], "no answer in time", "status says why the user is not free")
 }
 
 // TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its
