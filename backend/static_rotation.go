@@ -115,6 +115,8 @@ type staticRotation struct {
 	name string
 	role *staticRole
 
+	// isNew is set until the role is stored for the first time.
+	isNew bool
 	// manual is set if the rotation was requested. It then ignores the schedule.
 	manual bool
 	// forReader is set for a read of static-creds: the attempt only resolves an earlier set, and
@@ -235,6 +237,7 @@ func (r *staticRotation) begin(ctx context.Context) error {
 		*r.role = before // Cognito does not have the value, even if the role was stored
 		return err
 	}
+	r.isNew = false
 	return nil
 }
 
@@ -318,10 +321,19 @@ func (r *staticRotation) postpone(ctx context.Context, failure error) {
 	if exhausted == nil || r.role.LastError == "" {
 		r.role.LastError = failure.Error() // signInsExhausted is the consequence of an earlier error, which is more useful
 	}
+	r.storeFailure(ctx)
+	r.b.sendEvent(ctx, "rotate-fail", r.name)
+}
+
+// storeFailure stores the role with its failure. A new role without a value is not stored: it would
+// be one if the process died before the request could discard it.
+func (r *staticRotation) storeFailure(ctx context.Context) {
+	if r.isNew {
+		return
+	}
 	if err := r.store(ctx); err != nil {
 		r.b.Logger().Error("the failure of a rotation could not be stored", "name", r.name, "error", err)
 	}
-	r.b.sendEvent(ctx, "rotate-fail", r.name)
 }
 
 // pause returns the time until the next attempt. It doubles with each failure, and half of it

@@ -5,6 +5,7 @@ package backend_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-cognito/backend/backendtest"
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
@@ -338,6 +340,26 @@ func TestSecretsOfOthersAreLeftAlone(t *testing.T) {
 		}
 		require.Contains(t, k.state("last_error"), "as many as Cognito allows")
 		require.NotContains(t, k.state("last_error"), "delete it")
+	})
+
+	t.Run("a role that could not be created adopts no secret that another adds later", func(t *testing.T) {
+		k := newStaticEnv(t)
+		role := withoutDomain(k)
+		k.Deny("cognito-idp:ListUserPoolClientSecrets")
+		// The role cannot be deleted, as if the process had died.
+		k.storage.Fail(backendtest.StorageFault{When: func() bool { return slices.Contains(k.storage.Calls(), "delete static-roles") }})
+		k.tries(logical.CreateOperation, "static-roles/x", role)
+		k.storage.Repair()
+		k.Deny()
+		k.restart()
+		original := k.secretIDs()[0]
+		k.foreign()
+		k.deleteSecret(original)
+		for range 4 {
+			k.pass(2 * time.Hour)
+			k.tick()
+			require.True(t, k.works(role, foreignSecret))
+		}
 	})
 
 	t.Run("a lost response adopts no secret without a proof", func(t *testing.T) {

@@ -42,7 +42,7 @@ func (s *ownedSecret) propose(ctx context.Context) (*pendingValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.role.SecretID == "" && len(ids) == 1 && s.role.LastRotation.IsZero() {
+	if s.isNew && len(ids) == 1 {
 		s.role.SecretID = ids[0] // the secret that the client has when Vault becomes its owner
 	}
 	if err := s.mustHaveRoom(ids); err != nil {

@@ -161,7 +161,7 @@ func (w *staticWrite) refuseLibraryUser(ctx context.Context) error {
 // setFirstValue rotates the value, or with skip proves and stores the present one.
 func (w *staticWrite) setFirstValue(ctx context.Context, skip bool) error {
 	if !skip {
-		r := &staticRotation{b: w.b, req: w.req, name: w.name, role: w.role, manual: true}
+		r := &staticRotation{b: w.b, req: w.req, name: w.name, role: w.role, isNew: true, manual: true}
 		err := r.run(ctx, rotationTimeout)
 		if r.warning != nil {
 			w.warnings = append(w.warnings, r.warning.Error())
