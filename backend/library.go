@@ -43,7 +43,7 @@ package backend
 //
 // retiring: a lent user that is no longer wanted is marked instead, and retires when it is
 // returned. A user of usernames is not deleted: it keeps the password of a completed reset, which
-// nobody knows.
+// was never returned.
 //
 // A check-out ends when its lease ends, when it is checked in, or when the reconciler ends its
 // record; all of them call endCheckOut. The record is deleted after the user is available, so a
@@ -65,9 +65,9 @@ package backend
 //	if the record is missing: the next process resets the user;
 //	between the end of a reset and the deletion of the record: the end is repeated with a stale id.
 //
-// A restored snapshot may say of a user that somebody has by now that it is available, or that it
-// is about to get a password that somebody knows by now. A password of an earlier watch therefore
-// counts as seen, see isUnseen.
+// A restored snapshot may say that a user is available which is lent by now, or that it is about to
+// get a password which a holder has seen by now. A password of an earlier watch therefore counts as
+// seen, see isUnseen.
 //
 // Sets belong to one cluster. Users are lent on the primary only, because leases and issued records
 // are local to a cluster and an entry has one writer; a secondary refuses. A local mount has its

@@ -30,7 +30,7 @@ func libraryFields() map[string]*framework.FieldSchema {
 		},
 		"usernames": {
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Existing users that the set takes over: from then on nobody else knows their passwords. They are not deleted when they are no longer wanted.",
+			Description: "Existing users that the set takes over: from then on their passwords are known to the engine only. They are not deleted when they are no longer wanted.",
 		},
 		"disable_check_in_enforcement": {
 			Type:        framework.TypeBool,

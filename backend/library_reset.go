@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// userReset makes a user of a library set one that nobody has used. The user is locked. Its steps
+// userReset removes what a holder left of a user of a library set. The user is locked. Its steps
 // are in the order in which a holder loses the account: the password, then the sessions, then what
 // the holder could change while it had a session.
 type userReset struct {
