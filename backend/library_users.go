@@ -69,8 +69,8 @@ func eachLibraryUser(ctx context.Context, s logical.Storage, do func(*libraryUse
 }
 
 // isUnseen reports whether the stored password of a user has certainly not been returned to a
-// holder. That is not certain if the watch in which it was made has ended: the storage may have been
-// restored from a snapshot since, and what happened after the snapshot is unknown.
+// holder. That is not certain if the watch in which it was made has ended: the storage may have
+// been restored from a snapshot since, and what happened after the snapshot is unknown.
 func (b *backend) isUnseen(ctx context.Context, s logical.Storage, u *libraryUser) (bool, error) {
 	beat, err := b.watch.current(ctx, s)
 	return u.Watch == beat.Watch, err
