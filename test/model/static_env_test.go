@@ -204,7 +204,8 @@ func (e *staticEnv) deleteSecret(o *staticOwned, id string) {
 		return
 	}
 	delete(e.foreign, id)
-	if stored := e.stored(o); stored != nil && stored.SecretID == id {
+	// After a lost answer two secrets can have the value of the role.
+	if stored := e.stored(o); stored != nil && (stored.SecretID == id || !e.accepts(o, stored.Value)) {
 		o.disturbed = true
 	}
 }
