@@ -692,6 +692,38 @@ func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool
 	return met.Load()
 }
 
+// TestLibraryFailedCheckOutLeavesRoom fails the storage from each call of a check-out on. The
+// check-out that failed does not count towards max_issued once the storage works again.
+func TestLibraryFailedCheckOutLeavesRoom(t *testing.T) {
+	for _, afterwards := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the call takes effect: %t", afterwards), func(t *testing.T) {
+			t.Parallel()
+			for at, happened := 1, true; happened; at++ {
+				happened = failCheckOut(t, backendtest.StorageFault{At: at, ForGood: true, Afterwards: afterwards})
+			}
+		})
+	}
+}
+
+// failCheckOut makes a check-out over a storage that fails, and another one after that. It reports
+// whether the storage failed.
+func failCheckOut(t *testing.T, fault backendtest.StorageFault) bool {
+	t.Helper()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	l.WriteOK("roles/ci", map[string]any{"max_issued": 1})
+	l.storage.Fail(fault)
+	lent, err := l.as("anna", "library/e2e/check-out", nil)
+	l.storage.Repair()
+	if err == nil && !lent.IsError() {
+		return false
+	}
+	l.pass(3 * time.Minute) // longer than a failed reset waits, and shorter than the ttl
+	l.requireReady(1)
+	l.checkOut("ben", nil)
+	require.Len(t, l.records(), 1)
+	return true
+}
+
 // TestLibraryAWSHangs lets AWS not answer until the end of an attempt to reset a user.
 func TestLibraryAWSHangs(t *testing.T) {
 	t.Parallel()
