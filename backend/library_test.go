@@ -739,6 +739,19 @@ func TestLibraryAWSHangs(t *testing.T) {
 	require.Contains(t, info["last_error"], "no answer in time", "status says why the user is not free")
 }
 
+// TestLibraryLittleTime ends a check-out in an attempt that has little time left, as at the end of a
+// tick or of a long wait for a quota.
+func TestLibraryLittleTime(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	lent := l.checkOut("anna", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 1900*time.Millisecond)
+	defer cancel()
+	_, err := l.Backend.HandleRequest(ctx, &logical.Request{Operation: logical.RevokeOperation, Path: "library/e2e/check-out", Secret: lent.Secret, Storage: l.Storage})
+	require.NoError(t, err, "AWS answers in time")
+	l.requireReady(1)
+}
+
 // TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its
 // effect.
 func TestLibraryAWSFails(t *testing.T) {
