@@ -565,6 +565,34 @@ func TestLibraryCheckIn(t *testing.T) {
 	require.Equal(t, []string{lent}, forced.Data["check_ins"], "a free user is reset once more")
 }
 
+// awaitCall waits until AWS has got a call about a user.
+func (l *lender) awaitCall(operation, username string) {
+	l.T.Helper()
+	require.Eventually(l.T, func() bool {
+		return slices.ContainsFunc(l.Calls().Calls, func(c control.Call) bool { return c.Operation == operation && c.Username == username })
+	}, 5*time.Second, 5*time.Millisecond, "%s of %s", operation, username)
+}
+
+// TestLibrarySetsTakeTurns lets AWS not answer about the many users of one set, while another set
+// needs its user reset.
+func TestLibrarySetsTakeTurns(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 20})
+	l.WriteOK("library/small", map[string]any{"role": "ci", "size": 1})
+	require.Eventually(t, func() bool { return l.Read("library/small/status")["available"] == 1 }, 10*time.Second, 5*time.Millisecond)
+	var username string
+	for username = range l.Read("library/small/status")["users"].(map[string]any) {
+		require.NoError(t, l.Control.ResetCalls(t.Context()))
+	}
+	l.sealed(10 * time.Minute)
+	l.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultHang})
+	var work sync.WaitGroup
+	work.Go(func() { _ = l.tick() })
+	l.awaitCall("AdminSetUserPassword", username)
+	l.Heal()
+	work.Wait()
+}
+
 func TestLibraryTokens(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 2})
 	ask := func(who, path string, data map[string]any) *logical.Response {
