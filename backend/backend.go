@@ -89,6 +89,7 @@ type backend struct {
 	// endedBeforeUnmount has the keys of the records that endAll ended. The revocations that follow
 	// skip them.
 	endedBeforeUnmount sync.Map
+	leftRecords        leftRecords
 	// memberLocks locks users whose memberships change, by memberPrefix.
 	memberLocks keyedLocks
 	// ownedUsers has functions that return the users of other features, which tidy must not delete.

@@ -177,11 +177,8 @@ func (c *creation) restoreRecord(ctx context.Context) {
 func (c *creation) deleteRecord(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cognito.UndoTimeout)
 	defer cancel()
-	err := deleteMember(ctx, c.storage, c.record)
-	if err == nil {
-		err = c.b.dropRecord(ctx, c.storage, c.record.Role, c.record.ID)
-	}
-	if err != nil {
+	if err := c.b.deleteRecord(ctx, c.storage, c.record); err != nil {
+		c.b.leftRecords.add(c.record)
 		c.b.Logger().Warn("the record of an object that does not exist is left until the next tick", "id", c.record.ID, "error", err)
 	}
 }

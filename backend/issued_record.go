@@ -29,7 +29,7 @@ package backend
 // except while the request that creates it holds the record's lock.
 //
 // delivered: the response may have been sent; whether Vault stored a lease is unknown. The deadline
-// is the end of the first ttl.
+// is the end of the first ttl. The record of a check-out begins here, because its user exists.
 //
 // confirmed: a renewal proved that a lease exists. The deadline is the end of the longest possible
 // lease: the issue time plus the highest min(role max_ttl, mount maximum) that was seen.
@@ -43,7 +43,8 @@ package backend
 // user of a library set. The state is stored only after a failure: an end that succeeds deletes the
 // record.
 //
-// Who deletes a record: the request that created it, after a create that is undone; a revocation,
+// Who deletes a record: the request that created it, after a create that is undone, or else the next
+// tick of its process, see leftRecords; a revocation,
 // after the object's end; the reconciler, after the object's end. All of them hold the record's
 // lock. A record that cannot be read, or is of an unknown version or kind, is kept and reported.
 //

@@ -29,7 +29,7 @@ const (
 )
 
 // checkOut is one request for a user of a set. Its methods are called in their order: prepare, then
-// for each user that is tried claim, begin, signIn and lend.
+// for each user that is tried read, signIn and lend.
 type checkOut struct {
 	b    *backend
 	req  *logical.Request

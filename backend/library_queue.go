@@ -319,20 +319,38 @@ func (q *checkOutQueues) nextDue(set string) (next time.Time, lent, all int) {
 	return next, lent, all
 }
 
-// dueUsers returns the users that the periodic task must look at by now, in order.
+// dueUsers returns the users that the periodic task must look at by now. The sets take turns, so
+// that one with many users, or in a pool that does not answer, does not delay the others.
 func (q *checkOutQueues) dueUsers(now time.Time) []libraryRef {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var refs []libraryRef
+	type turn struct {
+		libraryRef
+		round int
+	}
+	var turns []turn
 	for name, queue := range q.sets {
-		for id, known := range queue.users {
-			if !known.wake.IsZero() && !known.wake.After(now) && !known.taken {
-				refs = append(refs, libraryRef{name, id})
-			}
+		for round, id := range queue.due(now) {
+			turns = append(turns, turn{libraryRef{name, id}, round})
 		}
 	}
-	slices.SortFunc(refs, func(a, b libraryRef) int { return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.id, b.id)) })
+	slices.SortFunc(turns, func(a, b turn) int { return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.set, b.set)) })
+	refs := make([]libraryRef, len(turns))
+	for i, turn := range turns {
+		refs[i] = turn.libraryRef
+	}
 	return refs
+}
+
+// due returns the ids of the users that are due, in order. The caller holds mu.
+func (q *checkOutQueue) due(now time.Time) (ids []string) {
+	for id, known := range q.users {
+		if !known.wake.IsZero() && !known.wake.After(now) && !known.taken {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // states returns how the users of each set are used, once all of them are known.

@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-cognito/internal/cognito"
 )
 
-// timeToStore is the time that is left to store a failure.
+// timeToStore is the time that is left to store a failure, but at most half of an attempt.
 const timeToStore = 2 * time.Second
 
 // lockLibraryUser locks a user while ctx lives. A record lock is never taken under it.
@@ -64,14 +64,14 @@ func (b *backend) resetLibraryUser(ctx context.Context, req *logical.Request, u 
 	return err
 }
 
-// withTimeToStore returns a context that ends timeToStore before ctx: the failure of a call that
-// takes until then can still be stored.
+// withTimeToStore returns a context that ends timeToStore before ctx, or after half of the time if
+// there is less: the failure of a call that takes until then can still be stored.
 func withTimeToStore(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, found := ctx.Deadline()
 	if !found {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(ctx, deadline.Add(-timeToStore))
+	return context.WithDeadline(ctx, deadline.Add(-min(timeToStore, time.Until(deadline)/2)))
 }
 
 func (b *backend) tryResetLibraryUser(ctx context.Context, req *logical.Request, u *libraryUser) error {

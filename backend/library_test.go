@@ -565,6 +565,34 @@ func TestLibraryCheckIn(t *testing.T) {
 	require.Equal(t, []string{lent}, forced.Data["check_ins"], "a free user is reset once more")
 }
 
+// awaitCall waits until AWS has got a call about a user.
+func (l *lender) awaitCall(operation, username string) {
+	l.T.Helper()
+	require.Eventually(l.T, func() bool {
+		return slices.ContainsFunc(l.Calls().Calls, func(c control.Call) bool { return c.Operation == operation && c.Username == username })
+	}, 5*time.Second, 5*time.Millisecond, "%s of %s", operation, username)
+}
+
+// TestLibrarySetsTakeTurns lets AWS not answer about the many users of one set, while another set
+// needs its user reset.
+func TestLibrarySetsTakeTurns(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 20})
+	l.WriteOK("library/small", map[string]any{"role": "ci", "size": 1})
+	require.Eventually(t, func() bool { return l.Read("library/small/status")["available"] == 1 }, 10*time.Second, 5*time.Millisecond)
+	var username string
+	for username = range l.Read("library/small/status")["users"].(map[string]any) {
+		require.NoError(t, l.Control.ResetCalls(t.Context()))
+	}
+	l.sealed(10 * time.Minute)
+	l.Fault(control.Fault{Operation: "AdminSetUserPassword", Kind: control.FaultHang})
+	var work sync.WaitGroup
+	work.Go(func() { _ = l.tick() })
+	l.awaitCall("AdminSetUserPassword", username)
+	l.Heal()
+	work.Wait()
+}
+
 func TestLibraryTokens(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 2})
 	ask := func(who, path string, data map[string]any) *logical.Response {
@@ -692,6 +720,38 @@ func lendWithFault(t *testing.T, fault backendtest.StorageFault, dies bool) bool
 	return met.Load()
 }
 
+// TestLibraryFailedCheckOutLeavesRoom fails the storage from each call of a check-out on. The
+// check-out that failed does not count towards max_issued once the storage works again.
+func TestLibraryFailedCheckOutLeavesRoom(t *testing.T) {
+	for _, afterwards := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the call takes effect: %t", afterwards), func(t *testing.T) {
+			t.Parallel()
+			for at, happened := 1, true; happened; at++ {
+				happened = failCheckOut(t, backendtest.StorageFault{At: at, ForGood: true, Afterwards: afterwards})
+			}
+		})
+	}
+}
+
+// failCheckOut makes a check-out over a storage that fails, and another one after that. It reports
+// whether the storage failed.
+func failCheckOut(t *testing.T, fault backendtest.StorageFault) bool {
+	t.Helper()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	l.WriteOK("roles/ci", map[string]any{"max_issued": 1})
+	l.storage.Fail(fault)
+	lent, err := l.as("anna", "library/e2e/check-out", nil)
+	l.storage.Repair()
+	if err == nil && !lent.IsError() {
+		return false
+	}
+	l.pass(3 * time.Minute) // longer than a failed reset waits, and shorter than the ttl
+	l.requireReady(1)
+	l.checkOut("ben", nil)
+	require.Len(t, l.records(), 1)
+	return true
+}
+
 // TestLibraryAWSHangs lets AWS not answer until the end of an attempt to reset a user.
 func TestLibraryAWSHangs(t *testing.T) {
 	t.Parallel()
@@ -705,6 +765,19 @@ func TestLibraryAWSHangs(t *testing.T) {
 	require.ErrorContains(t, err, "no answer in time")
 	info := l.userInfo(lent.Data["username"].(string))
 	require.Contains(t, info["last_error"], "no answer in time", "status says why the user is not free")
+}
+
+// TestLibraryLittleTime ends a check-out in an attempt that has little time left, as at the end of a
+// tick or of a long wait for a quota.
+func TestLibraryLittleTime(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	lent := l.checkOut("anna", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 1900*time.Millisecond)
+	defer cancel()
+	_, err := l.Backend.HandleRequest(ctx, &logical.Request{Operation: logical.RevokeOperation, Path: "library/e2e/check-out", Secret: lent.Secret, Storage: l.Storage})
+	require.NoError(t, err, "AWS answers in time")
+	l.requireReady(1)
 }
 
 // TestLibraryAWSFails fails each call to AWS of a check-out and of its end, before or after its

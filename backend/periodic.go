@@ -32,7 +32,7 @@ func (b *backend) runTick(ctx context.Context, req *logical.Request) error {
 	if b.System().Tainted() {
 		return errors.Join(b.endAll(ctx, req), b.retireLibraries(ctx, req), b.takeCensus(ctx, req))
 	}
-	failures := []error{b.reconcile(ctx, req), b.takeCensus(ctx, req)}
+	failures := []error{b.dropLeftRecords(ctx, req), b.reconcile(ctx, req), b.takeCensus(ctx, req)}
 	if b.mayWrite() {
 		for _, task := range b.periodicTasks {
 			if !b.System().Tainted() {
