@@ -43,10 +43,10 @@ package backend
 // user of a library set. The state is stored only after a failure: an end that succeeds deletes the
 // record.
 //
-// Who deletes a record: the request that created it, after a create that is undone, or else the next
-// tick of its process, see leftRecords; a revocation,
-// after the object's end; the reconciler, after the object's end. All of them hold the record's
-// lock. A record that cannot be read, or is of an unknown version or kind, is kept and reported.
+// Who deletes a record: the request that created it, after a create that is undone, or else the
+// next tick of its process, see leftRecords; a revocation, after the object's end; the reconciler,
+// after the object's end. All of them hold the record's lock. A record that cannot be read, or is
+// of an unknown version or kind, is kept and reported.
 //
 // What is stored:
 //

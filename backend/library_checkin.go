@@ -113,16 +113,7 @@ func (u *libraryUser) isBorrowedBy(req *logical.Request) bool {
 // returnUser ends the check-out of a user. The lease finds that it has ended. If the reset fails,
 // the user is not free and not the caller's any more: the caller gets a warning.
 func (c *checkIn) returnUser(ctx context.Context, u *libraryUser) error {
-	end := c.resetFree
-	if u.CheckOut != "" {
-		unlock, err := c.b.recordLocks.lock(ctx, recordKey(u.RecordRole, u.CheckOut))
-		if err != nil {
-			return fmt.Errorf("checking in user %q: %w", u.Username, err)
-		}
-		defer unlock()
-		end = c.endCheckOut
-	}
-	if err := end(ctx, u); err != nil {
+	if err := c.end(ctx, u); err != nil {
 		stored, readErr := getLibraryUser(ctx, c.req.Storage, u.Set, u.ID)
 		if readErr != nil || stored == nil || stored.State != libraryResetting && stored.State != libraryCreating && stored.State != libraryRetiring {
 			return err
@@ -131,6 +122,20 @@ func (c *checkIn) returnUser(ctx context.Context, u *libraryUser) error {
 	}
 	c.returned = append(c.returned, u.name())
 	return nil
+}
+
+// end ends the check-out of a user, or resets a free one. The record's lock is taken before the
+// user's.
+func (c *checkIn) end(ctx context.Context, u *libraryUser) error {
+	if u.CheckOut == "" {
+		return c.endFree(ctx, u)
+	}
+	unlock, err := c.b.recordLocks.lock(ctx, recordKey(u.RecordRole, u.CheckOut))
+	if err != nil {
+		return fmt.Errorf("checking in user %q: %w", u.Username, err)
+	}
+	defer unlock()
+	return c.endCheckOut(ctx, u)
 }
 
 func (c *checkIn) endCheckOut(ctx context.Context, u *libraryUser) error {
@@ -144,17 +149,30 @@ func (c *checkIn) endCheckOut(ctx context.Context, u *libraryUser) error {
 	return nil
 }
 
-// resetFree resets a user that is not lent: after a restored snapshot that is younger than
-// restartGap its password may be known.
-func (c *checkIn) resetFree(ctx context.Context, chosen *libraryUser) error {
+// endFree resets a user that is not lent: after a restored snapshot that is younger than restartGap
+// its password may be known. If the user was lent meanwhile, it ends that check-out.
+func (c *checkIn) endFree(ctx context.Context, chosen *libraryUser) error {
+	lent, err := c.resetFree(ctx, chosen)
+	if err != nil || lent == nil {
+		return err
+	}
+	return c.end(ctx, lent)
+}
+
+// resetFree resets a user, or returns its entry if it is lent by now.
+func (c *checkIn) resetFree(ctx context.Context, chosen *libraryUser) (lent *libraryUser, err error) {
 	unlock, err := c.b.lockLibraryUser(ctx, chosen.Set, chosen.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
 	u, err := getLibraryUser(ctx, c.req.Storage, chosen.Set, chosen.ID)
-	if err != nil || u == nil || u.State == libraryLent {
-		return err
+	switch {
+	case err != nil || u == nil:
+		return nil, err
+	case u.State == libraryLent:
+		return u, nil
+	default:
+		return nil, c.b.resetLibraryUser(ctx, c.req, u)
 	}
-	return c.b.resetLibraryUser(ctx, c.req, u)
 }

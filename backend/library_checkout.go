@@ -220,6 +220,8 @@ func (c *checkOut) signIn(ctx context.Context) error {
 // handleRefusal decides what a refused sign-in means. If it is about the user, the user is reset,
 // and another one is tried.
 func (c *checkOut) handleRefusal(ctx context.Context, refusal error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout) // the caller may be gone
+	defer cancel()
 	u := c.user
 	if !isWrongCredentials(refusal) && !cognito.IsChallenge(refusal) {
 		if u.TOTPSecret != "" { // the one-time code may be used up

@@ -767,8 +767,8 @@ func TestLibraryAWSHangs(t *testing.T) {
 	require.Contains(t, info["last_error"], "no answer in time", "status says why the user is not free")
 }
 
-// TestLibraryLittleTime ends a check-out in an attempt that has little time left, as at the end of a
-// tick or of a long wait for a quota.
+// TestLibraryLittleTime ends a check-out in an attempt that has little time left, as at the end of
+// a tick or of a long wait for a quota.
 func TestLibraryLittleTime(t *testing.T) {
 	t.Parallel()
 	l := newLender(t, hourly(), map[string]any{"size": 1})

@@ -156,6 +156,8 @@ func (t cachedToken) state(r MachineTokenRequest, now time.Time) cache.State {
 		return cache.Fresh
 	case left < r.MinTTL && float64(age) >= youngShare*float64(t.life()):
 		return cache.Expired
+	case !now.Before(t.Next) && left < leastLife+overdueWait:
+		return cache.Expired // too little would be left after the wait
 	case !now.Before(t.Next):
 		return cache.Overdue
 	case t.Next.Sub(now) <= time.Duration(aheadShare*float64(t.life())):
