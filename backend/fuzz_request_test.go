@@ -169,6 +169,7 @@ func newHostile(tb testing.TB) *hostile {
 	require.Equal(tb, 1, status.Data["available"], status.Data)
 	require.Equal(tb, 1, status.Data["checked_out"], status.Data)
 	h.entries = m.entries(tb)
+	h.began = h.began.Add(2 * time.Second) // later than every time that is stored
 	return h
 }
 
