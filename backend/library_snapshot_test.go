@@ -71,7 +71,7 @@ func TestLibraryAfterRestore(t *testing.T) {
 		require.True(t, l.signsIn(anna.username, anna.password))
 	})
 
-	t.Run("a user that nobody asks for is reset by the next tick", func(t *testing.T) {
+	t.Run("a free user is reset by the next tick without a check-out", func(t *testing.T) {
 		l := newLender(t, hourly(), map[string]any{"size": 1})
 		snapshot := l.snapshot()
 		l.pass(10 * time.Minute)

@@ -245,7 +245,7 @@ func TestMetricsTokenReadsDuringDeletions(t *testing.T) {
 		all.Wait()
 		before := counted(t, m, "token_reads_total")
 		m.tokenRead("machine")
-		require.InDelta(t, before+1, counted(t, m, "token_reads_total"), 0, "a read is counted where nobody sees it")
+		require.InDelta(t, before+1, counted(t, m, "token_reads_total"), 0, "a read is counted in a series that is not shown")
 		m.dropRole("machine")
 	}
 }

@@ -141,13 +141,13 @@ func (m *library) issuance(rt *rapid.T, _ string) *logical.Request {
 	}
 }
 
-// answered requires that nobody else knows what a check-out returned.
+// answered requires that what a check-out returned is known to its holder only.
 func (m *library) answered(rt *rapid.T, response *logical.Response) {
 	text := func(name string) string { return response.Data[name].(string) }
 	username, password := text("username"), text("password")
 	for _, seen := range m.seen[username] {
 		if seen.password == password || m.cognito.HasPassword(m.seed.UserPoolID, username, seen.password) {
-			fail(rt, "a user is lent with a password that somebody has seen", username)
+			fail(rt, "a user is lent with a password that was returned before", username)
 		}
 	}
 	m.seen[username] = append(m.seen[username], seenSecrets{password, text("access_token")})

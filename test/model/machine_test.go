@@ -56,7 +56,7 @@ type machine struct {
 	guessed bool
 	// isBroken says that calls to AWS may fail, also those of the model.
 	isBroken bool
-	// refusals are the codes of AWS's with which calls may fail.
+	// refusals are the error codes with which AWS may refuse calls.
 	refusals []string
 }
 
