@@ -45,6 +45,10 @@ EMULATOR_BIN := $(CURDIR)/bin/cognito-emulator
 PLUGIN_BIN := $(CURDIR)/bin/plugins/$(PLUGIN)
 PLUGIN_FAST_WAL_BIN := $(CURDIR)/bin/plugins-fast-wal/$(PLUGIN)
 
+# Nothing here calls AWS over TLS, and reading a bundle of certificates for each mount of a test would double the time of
+# some tests.
+unexport AWS_CA_BUNDLE
+
 # Without VCS stamps, because they would relink every binary at every commit.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
 LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge=$(WAL_MIN_AGE))
