@@ -37,6 +37,7 @@ type settings struct {
 	region        string
 	issuer        string
 	seed          bool
+	cheapTokens   bool
 	exitWithStdin bool
 }
 
@@ -54,6 +55,7 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.region, "region", "eu-west-1", "region of the seed")
 	flags.StringVar(&s.issuer, "issuer", "", "`URL` that the issuer of JWTs begins with; \"local\" for the address of the emulator (default the URL of Cognito)")
 	flags.BoolVar(&s.seed, "seed", false, "begin with a user pool, groups and app clients")
+	flags.BoolVar(&s.cheapTokens, "cheap-tokens", false, "let all JWTs have the same signature, which saves CPU time; only the emulator accepts them")
 	flags.BoolVar(&s.exitWithStdin, "exit-with-stdin", false, "stop when standard input is closed")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -83,7 +85,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	running, err := listen(ctx, s.listen, s.issuer)
+	running, err := listen(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -99,12 +101,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // listen generates the signing key first, so that the first sign-in is as fast as the others.
-func listen(ctx context.Context, address, issuer string) (*emulator.Running, error) {
+func listen(ctx context.Context, s settings) (*emulator.Running, error) {
 	key, err := rsa.GenerateKey(rand.Reader, emulator.SigningKeyBits)
 	if err != nil {
 		return nil, fmt.Errorf("generating the signing key: %w", err)
 	}
-	return emulator.Listen(ctx, address, emulator.Options{SigningKey: key, Issuer: issuer})
+	return emulator.Listen(ctx, s.listen, emulator.Options{SigningKey: key, CheapTokens: s.cheapTokens, Issuer: s.issuer})
 }
 
 func greet(running *emulator.Running, s settings, stdout io.Writer) error {

@@ -76,7 +76,7 @@ func build(ctx context.Context, o options) (w *setup, err error) {
 	if err != nil {
 		return w, err
 	}
-	if w.emulator, err = sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Region: region}); err != nil {
+	if w.emulator, err = sandbox.StartEmulator(ctx, sandbox.EmulatorOptions{Binary: o.emulator, Region: region, CheapTokens: true}); err != nil {
 		return w, err
 	}
 	w.emulatorName = filepath.Base(o.emulator)
