@@ -12,14 +12,10 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-const (
-	// replicationFresh is how long the replication state is cached. Vault sets up its mounts again
-	// when it changes.
-	replicationFresh = time.Second
-	// ttlFresh is how long the mount's TTLs are cached: too short for anyone who tunes the mount to
-	// notice, and long enough to answer many requests of a busy mount.
-	ttlFresh = 50 * time.Millisecond
-)
+// systemFresh is how long an answer of Vault is cached. Vault sets up its mounts again when the
+// replication state changes. A lease always has the TTLs that its record was made with, so that one
+// issued within a second after the mount was tuned has the TTLs from before, and no others.
+const systemFresh = time.Second
 
 // systemView caches what Vault says about the mount, because each question is a round trip that
 // takes about as long as a read from the cache. The SDK asks for the replication state in every
@@ -54,24 +50,24 @@ func (v *systemView) ReplicationState() consts.ReplicationState { return v.readR
 func (v *systemView) LocalMount() bool { return v.readReplication().local }
 
 func (v *systemView) readReplication() replication {
-	return v.replication.get(v.now(), replicationFresh, func() (replication, bool) {
+	return v.replication.get(v.now(), systemFresh, func() (replication, bool) {
 		state := v.SystemView.ReplicationState()
 		// The SDK returns Unknown for a call to Vault that failed.
 		return replication{state, v.SystemView.LocalMount()}, state != consts.ReplicationUnknown
 	})
 }
 
-// DefaultLeaseTTL returns the mount's default TTL, or 0 if Vault cannot be asked.
+// DefaultLeaseTTL returns the mount's default TTL, at most a second old, or 0 if Vault cannot be asked.
 func (v *systemView) DefaultLeaseTTL() time.Duration {
-	return v.defaultTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
+	return v.defaultTTL.get(v.now(), systemFresh, func() (time.Duration, bool) {
 		ttl := v.SystemView.DefaultLeaseTTL()
 		return ttl, ttl != 0
 	})
 }
 
-// MaxLeaseTTL returns the mount's maximum TTL, or 0 if Vault cannot be asked.
+// MaxLeaseTTL returns the mount's maximum TTL, at most a second old, or 0 if Vault cannot be asked.
 func (v *systemView) MaxLeaseTTL() time.Duration {
-	return v.maxTTL.get(v.now(), ttlFresh, func() (time.Duration, bool) {
+	return v.maxTTL.get(v.now(), systemFresh, func() (time.Duration, bool) {
 		ttl := v.SystemView.MaxLeaseTTL()
 		return ttl, ttl != 0
 	})

@@ -32,11 +32,11 @@ func TestMountTTLsAreCachedForAMoment(t *testing.T) {
 	require.Equal(t, 1, vault.asked)
 
 	vault.MaxLeaseTTLVal = 2 * time.Hour
-	now = now.Add(ttlFresh)
+	now = now.Add(systemFresh)
 	require.Equal(t, 2*time.Hour, view.MaxLeaseTTL(), "a tuned mount is noticed")
 
 	vault.MaxLeaseTTLVal = 0
-	now = now.Add(ttlFresh)
+	now = now.Add(systemFresh)
 	require.Zero(t, view.MaxLeaseTTL())
 	vault.MaxLeaseTTLVal = time.Hour
 	require.Equal(t, time.Hour, view.MaxLeaseTTL(), "a failed question is not cached")
