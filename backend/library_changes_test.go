@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-cognito/backend/backendtest"
 )
 
 func (l *lender) deleteAtCognito(username string) {
@@ -313,4 +317,25 @@ func (l *lender) restore(snapshot map[string][]byte) {
 	for key, value := range snapshot {
 		require.NoError(l.T, l.storage.Storage.Put(l.T.Context(), &logical.StorageEntry{Key: key, Value: value}))
 	}
+}
+
+// TestLibraryTickDuringReset runs a tick while the worker stores why it could not create a user: the
+// tick skips the user, because the worker has it locked.
+func TestLibraryTickDuringReset(t *testing.T) {
+	t.Parallel()
+	l := newLender(t, hourly(), map[string]any{"size": 1})
+	require.NoError(t, l.Control.ResetCalls(t.Context()))
+	l.Deny("cognito-idp:AdminCreateUser")
+	var ticked atomic.Bool
+	l.storage.Fail(backendtest.StorageFault{When: func() bool {
+		storage, created := l.storage.Calls(), l.Calls().Of("AdminCreateUser")
+		if storage[len(storage)-1] == "put library" && len(created) > 0 && created[0].Status != 0 && ticked.CompareAndSwap(false, true) {
+			l.Deny()
+			l.clocks.advance(10 * time.Minute)
+			assert.NoError(t, l.tick())
+		}
+		return false
+	}})
+	l.WriteOK("library/e2e", map[string]any{"size": 2})
+	l.requireReady(2)
 }

@@ -36,8 +36,11 @@ func (b *backend) maintainLibraries(ctx context.Context, req *logical.Request) e
 	}
 	began := time.Now()
 	failures := []error{b.fillLibraries(ctx, req)}
-	failures = append(failures, b.maintainDue(ctx, req, func() bool { return time.Since(began) < libraryTickBudget }))
-	return errors.Join(failures...)
+	skipped, err := b.maintainDue(ctx, req, func() bool { return time.Since(began) < libraryTickBudget })
+	if skipped {
+		b.maintainSoon(req) // the worker looks again after what it does now
+	}
+	return errors.Join(append(failures, err)...)
 }
 
 // scheduleSeenUsers schedules the reset of the free users whose password may have been seen.
@@ -52,8 +55,9 @@ func (b *backend) scheduleSeenUsers(ctx context.Context, s logical.Storage) erro
 	return nil
 }
 
-// maintainDue works on the users that are due, several at a time, while it may start.
-func (b *backend) maintainDue(ctx context.Context, req *logical.Request, mayStart func() bool) error {
+// maintainDue works on the users that are due, several at a time, while it may start. It skips the
+// users that something else works on, and reports whether there were any.
+func (b *backend) maintainDue(ctx context.Context, req *logical.Request, mayStart func() bool) (skipped bool, err error) {
 	ctx = inBackground(ctx)
 	var mu sync.Mutex
 	var failures []error
@@ -66,25 +70,32 @@ func (b *backend) maintainDue(ctx context.Context, req *logical.Request, mayStar
 			}
 			attempt, cancel := context.WithTimeout(ctx, libraryUserTimeout)
 			defer cancel()
-			if err := b.maintainUser(attempt, req, ref); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
+			isLocked, err := b.maintainUser(attempt, req, ref)
+			mu.Lock()
+			defer mu.Unlock()
+			skipped = skipped || isLocked
+			if err != nil {
 				failures = append(failures, err)
 			}
 			return nil
 		})
 	}
 	_ = work.Wait() // failures are collected
-	return errors.Join(failures[:min(len(failures), reportedFailures)]...)
+	return skipped, errors.Join(failures[:min(len(failures), reportedFailures)]...)
 }
 
-// maintainUser does what one user needs, unless a request works on it: that looks again by itself.
-func (b *backend) maintainUser(ctx context.Context, req *logical.Request, ref libraryRef) error {
+// maintainUser does what one user needs, unless a request, a tick or the worker has it locked. A
+// request looks again by itself.
+func (b *backend) maintainUser(ctx context.Context, req *logical.Request, ref libraryRef) (isLocked bool, err error) {
 	unlock, free := b.libraryLocks.tryLock(libraryUserKey(ref.set, ref.id))
 	if !free {
-		return nil
+		return true, nil
 	}
 	defer unlock()
+	return false, b.maintainLocked(ctx, req, ref)
+}
+
+func (b *backend) maintainLocked(ctx context.Context, req *logical.Request, ref libraryRef) error {
 	b.checkOuts.schedule(ref.set, ref.id, b.now().Add(shortestRetry)) // if this attempt does not say when
 	u, err := getLibraryUser(ctx, req.Storage, ref.set, ref.id)
 	if err != nil {
@@ -184,7 +195,9 @@ func (b *backend) maintainInBackground(req *logical.Request) error {
 	if err := b.loadLibraries(b.lifetime, req.Storage); err != nil {
 		return err
 	}
-	return errors.Join(b.fillLibraries(b.lifetime, req), b.maintainDue(b.lifetime, req, func() bool { return true }))
+	filled := b.fillLibraries(b.lifetime, req)
+	_, err := b.maintainDue(b.lifetime, req, func() bool { return true })
+	return errors.Join(filled, err)
 }
 
 // fillLibraries stores the entries that sets lack, and marks those that they no longer want.

@@ -57,7 +57,8 @@ func (v *systemView) readReplication() replication {
 	})
 }
 
-// DefaultLeaseTTL returns the mount's default TTL, at most a second old, or 0 if Vault cannot be asked.
+// DefaultLeaseTTL returns the mount's default TTL, at most a second old, or 0 if Vault cannot be
+// asked.
 func (v *systemView) DefaultLeaseTTL() time.Duration {
 	return v.defaultTTL.get(v.now(), systemFresh, func() (time.Duration, bool) {
 		ttl := v.SystemView.DefaultLeaseTTL()

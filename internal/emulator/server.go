@@ -23,9 +23,10 @@ type Options struct {
 	// SigningKey signs the JWTs; by default it is generated when it is first needed. That takes
 	// tenths of a second, so tests with many emulators may share a key.
 	SigningKey *rsa.PrivateKey
-	// CheapTokens is for model tests and benchmarks only: JWTs have a valid header and valid claims, but all of
-	// them carry the same RS256 signature, which is computed once. The emulator accepts them; other
-	// verifiers do not. A token then costs microseconds instead of a millisecond.
+	// CheapTokens is for model tests and benchmarks only: JWTs have a valid header and valid
+	// claims, but all of them carry the same RS256 signature, which is computed once. The emulator
+	// accepts them; other verifiers do not. A token then costs microseconds instead of a
+	// millisecond.
 	CheapTokens bool
 	// Issuer is what the issuer of JWTs begins with, before a slash and the ID of the pool. The
 	// default is Cognito's address in the pool's region; LocalIssuer is where Listen listens.

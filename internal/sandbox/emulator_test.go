@@ -23,7 +23,7 @@ func TestStartEmulator(t *testing.T) {
 		Region: "eu-west-1", UserPoolID: "eu-west-1_a", AppClientID: "c", AppClientSecret: "s",
 		Groups: []string{"testers", "admins"}, Scopes: []string{"api/read"},
 	}, e.Seed)
-	for _, line := range []string{"later\n", "-listen 127.0.0.1:0 -seed -region us-east-2 -issuer local -exit-with-stdin\n"} {
+	for _, line := range []string{"later\n", "-listen 127.0.0.1:0 -seed -region us-east-2 -issuer local -cheap-tokens=false -exit-with-stdin\n"} {
 		require.Eventually(t, func() bool { return strings.Contains(e.LogText(), line) }, startLimit, pollInterval)
 	}
 	require.NotContains(t, e.LogText(), "app_client_secret")
