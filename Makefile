@@ -53,12 +53,11 @@ unexport AWS_CA_BUNDLE
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
 LDFLAGS = -s -w -X main.version=$(VERSION) $(if $(WAL_MIN_AGE),-X main.walMinAge=$(WAL_MIN_AGE))
 
-# Tests that try thousands of cases sequentially. They run without the race detector: it would take ten minutes and find
-# nothing that it does not find in the other tests.
-SWEEPS := ^(Fuzz.*|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
+# Tests that try thousands of cases. They run without the race detector: it would take ten minutes and find nothing that it
+# does not find in the other tests.
+SWEEPS := ^(TestFaults|Fuzz.*|TestEveryFieldOfEveryPath|TestHugeValues|TestManyItems|TestTemplateBombs|TestDamagedStorage|TestAnyAnswer|TestEndlessAnswer|TestPasswordsAre.*)$$
 
-# The same holds for all tests of these packages: every fault of every operation, and random histories.
-SWEEP_PACKAGES := ./test/faults ./test/model
+SWEEP_PACKAGES := ./backend ./internal/cognito ./test/faults
 
 # Tests that start servers. All others need nothing but Go.
 PROCESS_TESTS := ./internal/sandbox/... ./scripts/... ./test
@@ -105,7 +104,7 @@ COUNTING = counting() { \
 
 .PHONY: test
 test: ## Run the unit tests, and the end-to-end tests on the server that is there
-	@$(COUNTING) && counting test-unit test-e2e
+	@$(COUNTING) && counting test-unit test-e2e-and-model
 
 .PHONY: test-reliability
 test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per model, moto (SEED=number repeats a run)
@@ -115,16 +114,22 @@ test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per mo
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
-		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/faults -e /test/model) && set -x && \
-		go test $$race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages
-	$(if $(findstring -run,$(TESTFLAGS)),,go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) ./backend ./internal/cognito)
-	go test -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $(SWEEP_PACKAGES)
+		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/model) && set -x && \
+		go test $$race -parallel $(PARALLEL) -timeout 30m $${race:+-skip '$(SWEEPS)'} $(TESTFLAGS) $$packages && \
+		if [ -n "$$race" ]; then go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) $(SWEEP_PACKAGES); fi
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
 	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
 		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
+
+# The random histories are computed while the end-to-end tests wait for servers.
+.PHONY: test-e2e-and-model
+test-e2e-and-model: test-binaries
+	@output=$$(mktemp) && { nice go test -timeout 30m $(TESTFLAGS) ./test/model >"$$output" 2>&1 & } && model=$$!; \
+		trap 'kill $$model 2>/dev/null; rm -f "$$output"' EXIT; trap 'exit 1' HUP INT TERM; status=0; \
+		$(MAKE) --no-print-directory test-e2e || status=1; wait $$model || status=1; cat "$$output"; exit $$status
 
 .PHONY: test-terraform
 test-terraform: test-binaries terraform-tools ## Run the tests of the examples with OpenTofu, which is built once
@@ -133,7 +138,7 @@ test-terraform: test-binaries terraform-tools ## Run the tests of the examples w
 		set -x && go test -parallel $(PARALLEL) -count=1 -timeout 20m $(TESTFLAGS) -run Example ./test
 
 .PHONY: test-model
-test-model: ## Run HISTORIES random histories of each kind of lease and of static roles
+test-model: ## Run HISTORIES random histories of each kind of lease, of library sets and of static roles
 	@set -x && go test -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
 
 .PHONY: test-moto

@@ -319,8 +319,8 @@ func (l *lender) restore(snapshot map[string][]byte) {
 	}
 }
 
-// TestLibraryTickDuringReset runs a tick while the worker stores why it could not create a user: the
-// tick skips the user, because the worker has it locked.
+// TestLibraryTickDuringReset runs a tick while the worker stores why it could not create a user.
+// The tick skips the user, because the worker has it locked.
 func TestLibraryTickDuringReset(t *testing.T) {
 	t.Parallel()
 	l := newLender(t, hourly(), map[string]any{"size": 1})
