@@ -89,7 +89,7 @@ emulator: ## Build the Cognito emulator
 .PHONY: dev
 dev: ## Start a server with the plugin and an emulated Cognito (DEMO=1: show it and end; PORT=8200; ISSUER=local)
 	@scripts/server.sh >/dev/null & server=$$!; trap 'kill $$server 2>/dev/null; exit 1' HUP INT TERM; \
-		{ $(MAKE) --no-print-directory build emulator && go build -o bin/dev ./scripts/dev; } || { kill $$server 2>/dev/null; exit 1; }; \
+		{ $(MAKE) --no-print-directory build emulator && $(GO_BUILD) -o bin/dev ./scripts/dev; } || { kill $$server 2>/dev/null; exit 1; }; \
 		wait $$server && trap - HUP INT TERM && vault=$$(scripts/server.sh 2>/dev/null) && \
 		exec bin/dev -vault "$$vault" -plugin '$(OUT)' -emulator '$(EMULATOR_BIN)' -log bin/dev.log $(if $(PORT),-port $(PORT)) $(if $(ISSUER),-issuer $(ISSUER)) $(if $(filter-out 0 no false,$(DEMO)),-demo)
 
@@ -113,21 +113,23 @@ test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per mo
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
-	@race=$$(scripts/race-flag.sh $(RACE)) && all=$$(go list ./...) && \
+	@flags=$$(scripts/test-flags.sh $(RACE)) && all=$$(go list ./...) && \
 		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/model) && set -x && \
-		go test $$race -parallel $(PARALLEL) -timeout 30m $${race:+-skip '$(SWEEPS)'} $(TESTFLAGS) $$packages && \
-		if [ -n "$$race" ]; then go test -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) $(SWEEP_PACKAGES); fi
+		if [ "$$flags" = -race ]; then \
+			go test -race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages && \
+			go test -trimpath -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) $(SWEEP_PACKAGES); \
+		else go test $$flags -p 4 -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $$packages; fi
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
-	@race=$$(scripts/race-flag.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
+	@flags=$$(scripts/test-flags.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		set -x && go test $$race -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
+		set -x && go test $$flags -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
 # The random histories are computed while the end-to-end tests wait for servers.
 .PHONY: test-e2e-and-model
 test-e2e-and-model: test-binaries
-	@output=$$(mktemp) && { nice go test -timeout 30m $(TESTFLAGS) ./test/model >"$$output" 2>&1 & } && model=$$!; \
+	@output=$$(mktemp) && { nice go test -trimpath -timeout 30m $(TESTFLAGS) ./test/model >"$$output" 2>&1 & } && model=$$!; \
 		trap 'kill $$model 2>/dev/null; rm -f "$$output"' EXIT; trap 'exit 1' HUP INT TERM; status=0; \
 		$(MAKE) --no-print-directory test-e2e || status=1; wait $$model || status=1; cat "$$output"; exit $$status
 
@@ -139,7 +141,7 @@ test-terraform: test-binaries terraform-tools ## Run the tests of the examples w
 
 .PHONY: test-model
 test-model: ## Run HISTORIES random histories of each kind of lease, of library sets and of static roles
-	@set -x && go test -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
+	@set -x && go test -trimpath -count=1 -timeout 24h $(TESTFLAGS) ./test/model -rapid.checks=$(HISTORIES)
 
 .PHONY: test-moto
 test-moto: test-binaries ## Run the tests that compare with moto, another emulation of Cognito (needs Python 3.10 with venv)

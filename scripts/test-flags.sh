@@ -2,8 +2,9 @@
 # Copyright (c) The vault-plugin-secrets-cognito authors
 # SPDX-License-Identifier: MPL-2.0
 #
-# Usage: race-flag.sh on|off|auto. Prints -race when the tests are to run with the race detector, which needs a C
-# compiler that works. With auto and none it says so; with on it fails.
+# Usage: test-flags.sh on|off|auto. Prints -race when the tests are to run with the race detector, which needs a C
+# compiler that works. With auto and none it says so; with on it fails. Otherwise prints -trimpath, as the Makefile builds:
+# packages are then not compiled twice.
 set -eu
 
 compiler_works() {
@@ -15,7 +16,7 @@ compiler_works() {
 }
 
 case ${1:-auto} in
-off) ;;
+off) echo -trimpath ;;
 on)
     compiler_works || { echo "RACE=on needs a C compiler; \"$(go env CC)\" does not work." >&2; exit 1; }
     echo -race
@@ -25,6 +26,7 @@ auto)
         echo -race
     else
         echo "No C compiler works here (\"$(go env CC)\"): testing without the race detector." >&2
+        echo -trimpath
     fi
     ;;
 *)
