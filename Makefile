@@ -124,7 +124,7 @@ test-unit: ## Run the tests that need nothing but Go
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
 	@flags=$$(scripts/test-flags.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		set -x && go test $$flags -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
+		set -x && go test $$flags -p 4 -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
 # The random histories are computed while the end-to-end tests wait for servers.
 .PHONY: test-e2e-and-model
