@@ -45,8 +45,8 @@ EMULATOR_BIN := $(CURDIR)/bin/cognito-emulator
 PLUGIN_BIN := $(CURDIR)/bin/plugins/$(PLUGIN)
 PLUGIN_FAST_WAL_BIN := $(CURDIR)/bin/plugins-fast-wal/$(PLUGIN)
 
-# Nothing here calls AWS over TLS, and reading a bundle of certificates for each mount of a test would double the time of
-# some tests.
+# The tests call no AWS over TLS, unless VAULT_ACC=1 is set, and reading a bundle of certificates for each mount of a test
+# would double the time of some.
 unexport AWS_CA_BUNDLE
 
 # Without VCS stamps, because they would relink every binary at every commit.
@@ -112,24 +112,24 @@ test-reliability: ## The long run: every fault, ROUNDS crashes, HISTORIES per mo
 		$(COUNTING) && counting test-unit test-model test-e2e test-moto RACE=off
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need nothing but Go
+test-unit: ## Run the tests that need nothing but Go, except the model tests
 	@flags=$$(scripts/test-flags.sh $(RACE)) && all=$$(go list ./...) && \
 		packages=$$(echo "$$all" | grep -v -e /internal/sandbox -e /scripts/ -e '/test$$' -e /test/model) && set -x && \
-		if [ "$$flags" = -race ]; then \
-			go test -race -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages && \
-			go test -trimpath -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) $(SWEEP_PACKAGES); \
-		else go test $$flags -p 4 -parallel $(PARALLEL) -timeout 30m $(TESTFLAGS) $$packages; fi
+		if [ "$$flags" = -race ] && [ -z '$(findstring -run,$(TESTFLAGS))' ]; then \
+			go test -race -vet=off -parallel $(PARALLEL) -timeout 30m -skip '$(SWEEPS)' $(TESTFLAGS) $$packages && \
+			go test -trimpath -vet=off -parallel $(PARALLEL) -timeout 30m -run '$(SWEEPS)' $(TESTFLAGS) $(SWEEP_PACKAGES); \
+		else go test $$flags -vet=off -p 4 -parallel $(PARALLEL) -timeout 60m $(TESTFLAGS) $$packages; fi
 
 .PHONY: test-e2e
 test-e2e: test-binaries ## Run the tests that start a real server with the built plugin (SERVER=vault|openbao)
 	@flags=$$(scripts/test-flags.sh $(RACE)) && VAULT_BIN=$$(scripts/server.sh) && export VAULT_BIN && \
 		export PLUGIN_BIN='$(PLUGIN_BIN)' PLUGIN_FAST_WAL_BIN='$(PLUGIN_FAST_WAL_BIN)' EMULATOR_BIN='$(EMULATOR_BIN)' && \
-		set -x && go test $$flags -p 4 -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
+		set -x && go test $$flags -vet=off -p 4 -parallel $(PARALLEL) -count=1 -timeout 80m $(TESTFLAGS) $(PROCESS_TESTS)
 
 # The random histories are computed while the end-to-end tests wait for servers.
 .PHONY: test-e2e-and-model
-test-e2e-and-model: test-binaries
-	@output=$$(mktemp) && { nice go test -trimpath -timeout 30m $(TESTFLAGS) ./test/model >"$$output" 2>&1 & } && model=$$!; \
+test-e2e-and-model:
+	@output=$$(mktemp) || exit 1; nice go test -trimpath -vet=off -timeout 30m $(TESTFLAGS) ./test/model >"$$output" 2>&1 & model=$$!; \
 		trap 'kill $$model 2>/dev/null; rm -f "$$output"' EXIT; trap 'exit 1' HUP INT TERM; status=0; \
 		$(MAKE) --no-print-directory test-e2e || status=1; wait $$model || status=1; cat "$$output"; exit $$status
 

@@ -471,7 +471,8 @@ func TestEveryFieldOfEveryPath(t *testing.T) {
 				if p.ignored() && n%10 != 0 {
 					continue
 				}
-				if !m.attack(t, p, shapeFor(p.op, n)(withMarker(p, text))) {
+				refused := m.attack(t, p, shapeFor(p.op, n)(withMarker(p, text)))
+				if !refused || strings.HasPrefix(p.url(), "tokens/") { // that counts the refusals of a caller
 					m = h.mount(t)
 				}
 			}

@@ -4,6 +4,7 @@
 package backend_test
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -326,10 +327,16 @@ func TestLibraryTickDuringReset(t *testing.T) {
 	l := newLender(t, hourly(), map[string]any{"size": 1})
 	require.NoError(t, l.Control.ResetCalls(t.Context()))
 	l.Deny("cognito-idp:AdminCreateUser")
+	putsOf := func(calls []string) int {
+		return len(slices.DeleteFunc(calls, func(call string) bool { return call != "put library" }))
+	}
+	var putsBefore atomic.Int64 // before the failure
 	var ticked atomic.Bool
 	l.storage.Fail(backendtest.StorageFault{When: func() bool {
-		storage, created := l.storage.Calls(), l.Calls().Of("AdminCreateUser")
-		if storage[len(storage)-1] == "put library" && len(created) > 0 && created[0].Status != 0 && ticked.CompareAndSwap(false, true) {
+		created, puts := l.Calls().Of("AdminCreateUser"), int64(putsOf(l.storage.Calls()))
+		if len(created) == 0 || created[0].Status == 0 {
+			putsBefore.Store(puts)
+		} else if puts > putsBefore.Load() && ticked.CompareAndSwap(false, true) {
 			l.Deny()
 			l.clocks.advance(10 * time.Minute)
 			assert.NoError(t, l.tick())

@@ -13,8 +13,8 @@ import (
 )
 
 // systemFresh is how long an answer of Vault is cached. Vault sets up its mounts again when the
-// replication state changes. A lease always has the TTLs that its record was made with, so that one
-// issued within a second after the mount was tuned has the TTLs from before, and no others.
+// replication state changes. A lease is issued with the TTLs that its record was made with, so that
+// one issued within a second after the mount was tuned never outlives its record.
 const systemFresh = time.Second
 
 // systemView caches what Vault says about the mount, because each question is a round trip that
