@@ -20,9 +20,9 @@ import (
 	"vault-plugin-secrets-cognito/internal/emulator/control"
 )
 
-// keeper is a holder who tries to keep the account, in a pool that remembers devices, allows second
-// factors, and lets users recover their account.
-type keeper struct {
+// hostileHolder is a holder who tries to keep the account, in a pool that remembers devices, allows
+// second factors, and lets users recover their account.
+type hostileHolder struct {
 	*lender
 	pool, client     string
 	lent             *logical.Response
@@ -32,9 +32,9 @@ type keeper struct {
 	factor string
 }
 
-func newKeeper(t *testing.T, role map[string]any) *keeper {
+func newHostileHolder(t *testing.T, role map[string]any) *hostileHolder {
 	t.Helper()
-	k := &keeper{lender: &lender{newIssuer(t, hourly())}}
+	k := &hostileHolder{lender: &lender{newIssuer(t, hourly())}}
 	k.clocks.set(time.Since(k.clocks.now()))
 	k.pool = k.MakePool(&cip.CreateUserPoolInput{DeviceConfiguration: &types.DeviceConfigurationType{}})
 	_, err := k.Admin.SetUserPoolMfaConfig(t.Context(), &cip.SetUserPoolMfaConfigInput{
@@ -58,7 +58,7 @@ func newKeeper(t *testing.T, role map[string]any) *keeper {
 }
 
 // changeEverything does what Cognito lets a user do with its access token.
-func (k *keeper) changeEverything() {
+func (k *hostileHolder) changeEverything() {
 	k.T.Helper()
 	ctx := k.T.Context()
 	_, err := k.Admin.UpdateUserAttributes(ctx, &cip.UpdateUserAttributesInput{AccessToken: k.token, UserAttributes: []types.AttributeType{
@@ -74,7 +74,7 @@ func (k *keeper) changeEverything() {
 	require.NoError(k.T, err)
 }
 
-func (k *keeper) setUpFactor() {
+func (k *hostileHolder) setUpFactor() {
 	k.T.Helper()
 	ctx := k.T.Context()
 	secret, err := k.Admin.AssociateSoftwareToken(ctx, &cip.AssociateSoftwareTokenInput{AccessToken: k.token})
@@ -91,7 +91,7 @@ func (k *keeper) setUpFactor() {
 }
 
 // rememberDevice confirms the device of a sign-in of its own.
-func (k *keeper) rememberDevice() {
+func (k *hostileHolder) rememberDevice() {
 	k.T.Helper()
 	out, err := k.signIn(k.lent.Data["password"].(string), 1)
 	require.NoError(k.T, err)
@@ -105,7 +105,7 @@ func (k *keeper) rememberDevice() {
 }
 
 // signIn signs in with the holder's authenticator. Each period of its codes may be used once.
-func (k *keeper) signIn(password string, period int) (*types.AuthenticationResultType, error) {
+func (k *hostileHolder) signIn(password string, period int) (*types.AuthenticationResultType, error) {
 	k.T.Helper()
 	out, err := k.Admin.AdminInitiateAuth(k.T.Context(), &cip.AdminInitiateAuthInput{
 		UserPoolId: &k.pool, ClientId: &k.client, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,
@@ -120,7 +120,7 @@ func (k *keeper) signIn(password string, period int) (*types.AuthenticationResul
 	return k.answer(out, period)
 }
 
-func (k *keeper) answer(challenge *cip.AdminInitiateAuthOutput, period int) (*types.AuthenticationResultType, error) {
+func (k *hostileHolder) answer(challenge *cip.AdminInitiateAuthOutput, period int) (*types.AuthenticationResultType, error) {
 	k.T.Helper()
 	code, err := totp.GenerateCode(k.factor, time.Now().Add(time.Duration(period)*30*time.Second))
 	require.NoError(k.T, err)
@@ -135,7 +135,7 @@ func (k *keeper) answer(challenge *cip.AdminInitiateAuthOutput, period int) (*ty
 }
 
 // requireLost tries everything that the holder had or made, at Cognito.
-func (k *keeper) requireLost() {
+func (k *hostileHolder) requireLost() {
 	k.T.Helper()
 	ctx := k.T.Context()
 	_, err := k.Admin.GetUser(ctx, &cip.GetUserInput{AccessToken: k.token})
@@ -154,7 +154,7 @@ func (k *keeper) requireLost() {
 }
 
 // requireNoTokens tries the same through Vault.
-func (k *keeper) requireNoTokens() {
+func (k *hostileHolder) requireNoTokens() {
 	k.T.Helper()
 	for _, data := range []map[string]any{
 		{"username": k.username, "password": k.lent.Data["password"]},
@@ -169,10 +169,10 @@ func (k *keeper) requireNoTokens() {
 
 // TestLibraryHolderKeeps plays a holder who uses its access token to keep the account.
 func TestLibraryHolderKeeps(t *testing.T) {
-	ends := map[string]func(k *keeper){
-		"the lease ends":        func(k *keeper) { require.NoError(k.T, k.revoke(k.lent.Secret)) },
-		"it checks the user in": func(k *keeper) { require.Empty(k.T, k.checkIn("eve").Warnings) },
-		"an operator checks the user in": func(k *keeper) {
+	ends := map[string]func(k *hostileHolder){
+		"the lease ends":        func(k *hostileHolder) { require.NoError(k.T, k.revoke(k.lent.Secret)) },
+		"it checks the user in": func(k *hostileHolder) { require.Empty(k.T, k.checkIn("eve").Warnings) },
+		"an operator checks the user in": func(k *hostileHolder) {
 			response, err := k.as("operator", "library/manage/e2e/check-in", map[string]any{"usernames": k.username})
 			require.NoError(k.T, err)
 			require.Empty(k.T, response.Warnings)
@@ -181,7 +181,7 @@ func TestLibraryHolderKeeps(t *testing.T) {
 	for name, end := range ends {
 		for _, mfa := range []string{"none", "totp"} {
 			t.Run(fmt.Sprintf("nothing is left to the holder when %s, with mfa=%s", name, mfa), func(t *testing.T) {
-				k := newKeeper(t, map[string]any{"mfa": mfa})
+				k := newHostileHolder(t, map[string]any{"mfa": mfa})
 				before := k.userOf(k.username)
 				k.changeEverything()
 				require.NotEmpty(t, k.userOf(k.username).Devices)
@@ -202,7 +202,7 @@ func TestLibraryHolderKeeps(t *testing.T) {
 	}
 
 	t.Run("a code of ForgotPassword is worthless after the check-in", func(t *testing.T) {
-		k := newKeeper(t, nil)
+		k := newHostileHolder(t, nil)
 		_, err := k.Admin.ForgotPassword(t.Context(), &cip.ForgotPasswordInput{ClientId: &k.client, Username: &k.username})
 		require.NoError(t, err)
 		code := k.userOf(k.username).ConfirmationCode
@@ -216,7 +216,7 @@ func TestLibraryHolderKeeps(t *testing.T) {
 	})
 
 	t.Run("a sign-in that the holder left half way cannot be completed after the check-in", func(t *testing.T) {
-		k := newKeeper(t, nil)
+		k := newHostileHolder(t, nil)
 		k.setUpFactor()
 		half, err := k.Admin.AdminInitiateAuth(t.Context(), &cip.AdminInitiateAuthInput{
 			UserPoolId: &k.pool, ClientId: &k.client, AuthFlow: types.AuthFlowTypeAdminUserPasswordAuth,

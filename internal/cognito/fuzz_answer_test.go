@@ -30,15 +30,15 @@ var sentSecrets = []string{clientSecret, "Perm-hush-1!", "Temp-hush-2!", "refres
 // echo stands in an answer for every secret that the request held.
 const echo = "ECHO"
 
-// liar is an AWS that gives sane answers to the first calls and then its own.
-type liar struct {
+// hostileAWS is an AWS that gives sane answers to the first calls and then its own.
+type hostileAWS struct {
 	*httptest.Server
 	mu sync.Mutex
-	lie
+	hostileAnswer
 }
 
-// lie is what is answered when the sane answers are used up.
-type lie struct {
+// hostileAnswer is what is answered when the sane answers are used up.
+type hostileAnswer struct {
 	sane        int
 	status      int
 	contentType string
@@ -48,9 +48,9 @@ type lie struct {
 	gzipped, packed, short bool
 }
 
-func newLiar(tb testing.TB) *liar {
+func newHostileAWS(tb testing.TB) *hostileAWS {
 	tb.Helper()
-	l := &liar{}
+	l := &hostileAWS{}
 	l.Server = httptest.NewUnstartedServer(l)
 	l.Config.SetKeepAlivesEnabled(false)
 	l.Config.ErrorLog = nil
@@ -59,20 +59,20 @@ func newLiar(tb testing.TB) *liar {
 	return l
 }
 
-func (l *liar) tell(t lie) {
+func (l *hostileAWS) answerWith(t hostileAnswer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lie = t
+	l.hostileAnswer = t
 }
 
-func (l *liar) next() (lie, bool) {
+func (l *hostileAWS) next() (hostileAnswer, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sane--
-	return l.lie, l.sane >= 0
+	return l.hostileAnswer, l.sane >= 0
 }
 
-func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *hostileAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, _ := io.ReadAll(r.Body) // a request that breaks off gets its answer all the same
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	answer, sane := l.next()
@@ -88,7 +88,7 @@ func secretsIn(request string) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(sentSecrets), func(s string) bool { return !strings.Contains(request, s) }), " ")
 }
 
-func (a lie) write(w http.ResponseWriter, body []byte) {
+func (a hostileAnswer) write(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", a.contentType)
 	if a.gzipped {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -120,8 +120,8 @@ var saneAnswers = map[string]string{
 	"DescribeUserPool": `{"UserPool":{}}`, "DescribeUserPoolClient": `{"UserPoolClient":{"ClientSecret":"` + clientSecret + `"}}`,
 }
 
-// deeds are all that the engine asks of AWS, each through the call that does it.
-var deeds = map[string]func(ctx context.Context, s *cognito.Service, pool *cognito.Pool) error{
+// operations are all that the engine asks of AWS, each through the call that does it.
+var operations = map[string]func(ctx context.Context, s *cognito.Service, pool *cognito.Pool) error{
 	"issue a user": func(ctx context.Context, _ *cognito.Service, p *cognito.Pool) error {
 		_, err := p.IssueUser(ctx, aUser(false))
 		return err
@@ -235,8 +235,8 @@ func aUser(totp bool) cognito.UserRequest {
 	}
 }
 
-// do does a deed on a service of its own, for as long as a caller would wait.
-func (l *liar) do(tb testing.TB, deed string, timeout time.Duration) error {
+// do runs an operation on a service of its own, for as long as a caller would wait.
+func (l *hostileAWS) do(tb testing.TB, operation string, timeout time.Duration) error {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), timeout)
 	defer cancel()
@@ -244,24 +244,24 @@ func (l *liar) do(tb testing.TB, deed string, timeout time.Duration) error {
 		AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", SessionToken: sentSecrets[4], Region: "eu-west-1",
 		CognitoEndpoint: l.URL, STSEndpoint: l.URL, IAMEndpoint: l.URL, RequestTimeout: timeout,
 	})
-	if deed == endpointDeed {
+	if operation == endpointOperation {
 		_, err := service.MachineToken(ctx, cognito.MachineTokenRequest{Domain: l.URL, AppClient: anApp(), NoCache: true})
 		return err
 	}
 	pool, err := service.Pool(ctx, aTarget())
 	require.NoError(tb, err)
-	return deeds[deed](ctx, service, pool)
+	return operations[operation](ctx, service, pool)
 }
 
-// endpointDeed is the one that goes to the domain of the pool.
-const endpointDeed = "token from the endpoint"
+// endpointOperation is the one that goes to the domain of the pool.
+const endpointOperation = "token from the endpoint"
 
-func allDeeds() []string {
+func allOperations() []string {
 	var names []string
-	for name := range deeds {
+	for name := range operations {
 		names = append(names, name)
 	}
-	names = append(names, endpointDeed)
+	names = append(names, endpointOperation)
 	slices.Sort(names)
 	return names
 }
@@ -269,27 +269,31 @@ func allDeeds() []string {
 // errorMax is how long an error may be: AWS's own words are cut.
 const errorMax = 4096
 
-// mustBeClear holds of every error, whatever AWS answered.
-func mustBeClear(tb testing.TB, deed string, err error) {
+// requireClear holds of every error, whatever AWS answered.
+func requireClear(tb testing.TB, operation string, err error) {
 	tb.Helper()
 	if err == nil {
 		return
 	}
 	var failure *cognito.Error
-	require.ErrorAs(tb, err, &failure, deed)
-	require.NotEmpty(tb, failure.Step, "%s: an error names its step: %s", deed, err)
-	require.Less(tb, len(err.Error()), errorMax, "%s: an error must not repeat a whole answer", deed)
+	require.ErrorAs(tb, err, &failure, operation)
+	require.NotEmpty(tb, failure.Step, "%s: an error names its step: %s", operation, err)
+	require.Less(tb, len(err.Error()), errorMax, "%s: an error must not repeat a whole answer", operation)
 	for _, secret := range sentSecrets {
-		require.NotContains(tb, err.Error(), secret, "%s: an error shows a secret", deed)
+		require.NotContains(tb, err.Error(), secret, "%s: an error shows a secret", operation)
 	}
 }
 
-// lies are tried on every deed each time that the tests run.
-func lies() []lie {
-	ok := func(body string) lie { return lie{status: 200, contentType: "application/x-amz-json-1.1", body: body} }
-	xml := func(body string) lie { return lie{status: 200, contentType: "text/xml", body: body} }
+// hostileAnswers are tried on every operation each time that the tests run.
+func hostileAnswers() []hostileAnswer {
+	ok := func(body string) hostileAnswer {
+		return hostileAnswer{status: 200, contentType: "application/x-amz-json-1.1", body: body}
+	}
+	xml := func(body string) hostileAnswer {
+		return hostileAnswer{status: 200, contentType: "text/xml", body: body}
+	}
 	deep := strings.Repeat("[", 12_000)
-	all := []lie{
+	all := []hostileAnswer{
 		ok(""), ok("null"), ok("{"), ok("[]"), ok("7"), ok(`"text"`), ok("{}"), ok("\xff\xfe\x00"), ok(deep), ok(strings.Repeat(`{"a":`, 12_000)),
 		ok(`{"User":7}`), ok(`{"User":{"Username":[],"Attributes":{}}}`), ok(`{"User":{"Username":"\ud800","Attributes":[null,{"Name":null}]}}`), ok(`{"User":null}`),
 		ok(`{"AuthenticationResult":{"AccessToken":7,"ExpiresIn":"soon"}}`), ok(`{"AuthenticationResult":{"ExpiresIn":1e300}}`), ok(`{"AuthenticationResult":null}`),
@@ -307,28 +311,28 @@ func lies() []lie {
 	}
 	for _, status := range []int{400, 403, 500} {
 		all = append(all,
-			lie{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"` + echo + `#x","message":"` + echo + `"}`},
-			lie{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"InvalidParameterException","message":"you sent ` + echo + `"}`},
-			lie{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"InvalidParameterException","message":"` + strings.Repeat("long ", 12_000) + `"}`},
-			lie{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":["a"],"message":{"b":1}}`},
-			lie{status: status, contentType: "application/json", body: `{"error":"` + echo + `","error_description":"` + echo + `"}`},
-			lie{status: status, contentType: "text/xml", body: "<ErrorResponse><Error><Code>" + echo + "</Code><Message>" + echo + "</Message></Error></ErrorResponse>"},
-			lie{status: status, contentType: "text/html", body: "<html><body>" + echo + strings.Repeat("<p>", 12_000)},
+			hostileAnswer{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"` + echo + `#x","message":"` + echo + `"}`},
+			hostileAnswer{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"InvalidParameterException","message":"you sent ` + echo + `"}`},
+			hostileAnswer{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":"InvalidParameterException","message":"` + strings.Repeat("long ", 12_000) + `"}`},
+			hostileAnswer{status: status, contentType: "application/x-amz-json-1.1", body: `{"__type":["a"],"message":{"b":1}}`},
+			hostileAnswer{status: status, contentType: "application/json", body: `{"error":"` + echo + `","error_description":"` + echo + `"}`},
+			hostileAnswer{status: status, contentType: "text/xml", body: "<ErrorResponse><Error><Code>" + echo + "</Code><Message>" + echo + "</Message></Error></ErrorResponse>"},
+			hostileAnswer{status: status, contentType: "text/html", body: "<html><body>" + echo + strings.Repeat("<p>", 12_000)},
 		)
 	}
 	return all
 }
 
 func TestAnyAnswer(t *testing.T) {
-	for _, deed := range allDeeds() {
-		t.Run(deed, func(t *testing.T) {
+	for _, operation := range allOperations() {
+		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
-			l := newLiar(t)
-			for _, answer := range lies() {
-				for sane := range stepsOf(deed) {
+			l := newHostileAWS(t)
+			for _, answer := range hostileAnswers() {
+				for sane := range stepsOf(operation) {
 					answer.sane = sane
-					l.tell(answer)
-					mustBeClear(t, deed, l.do(t, deed, 500*time.Millisecond))
+					l.answerWith(answer)
+					requireClear(t, operation, l.do(t, operation, 500*time.Millisecond))
 				}
 			}
 		})
@@ -337,11 +341,13 @@ func TestAnyAnswer(t *testing.T) {
 
 // saysNothing reports whether AWS answers an operation with its status alone, so that
 // the rest is not read.
-func saysNothing(deed string) bool { return deed == "delete" || deed == "delete a secret" }
+func saysNothing(operation string) bool {
+	return operation == "delete" || operation == "delete a secret"
+}
 
-// stepsOf is after how many sane answers a deed may still ask AWS something.
-func stepsOf(deed string) int {
-	switch deed {
+// stepsOf is after how many sane answers an operation may still ask AWS something.
+func stepsOf(operation string) int {
+	switch operation {
 	case "issue a user", "issue a user with TOTP":
 		return 4
 	case "change own password", "access keys", "list access keys", "token with a secret that is looked up":
@@ -353,44 +359,44 @@ func stepsOf(deed string) int {
 
 // FuzzAWSAnswer lets AWS answer anything to everything that it is asked.
 func FuzzAWSAnswer(f *testing.F) {
-	names := allDeeds()
-	for n, answer := range lies() {
-		for deed := range names {
-			if (n+deed)%7 == 0 {
-				f.Add(uint8(deed), uint8(n%8), uint16(answer.status), answer.contentType, answer.body)
+	names := allOperations()
+	for n, answer := range hostileAnswers() {
+		for operation := range names {
+			if (n+operation)%7 == 0 {
+				f.Add(uint8(operation), uint8(n%8), uint16(answer.status), answer.contentType, answer.body)
 			}
 		}
 	}
-	l := newLiar(f)
-	f.Fuzz(func(t *testing.T, deed, how uint8, status uint16, contentType, body string) {
+	l := newHostileAWS(f)
+	f.Fuzz(func(t *testing.T, operation, how uint8, status uint16, contentType, body string) {
 		if status < 200 || status > 599 || strings.Contains(body, "hush") {
 			return // net/http answers nothing else; and a secret that was not sent is no echo
 		}
-		l.tell(lie{
+		l.answerWith(hostileAnswer{
 			sane: int(how >> 3 & 3), status: int(status), contentType: contentType, body: body,
 			gzipped: how&1 != 0, packed: how&2 != 0, short: how&4 != 0,
 		})
-		name := names[int(deed)%len(names)]
-		mustBeClear(t, name, l.do(t, name, 500*time.Millisecond))
+		name := names[int(operation)%len(names)]
+		requireClear(t, name, l.do(t, name, 500*time.Millisecond))
 	})
 }
 
 // TestEndlessAnswer gives a gigabyte where some kilobytes are expected, plain
-// and as a gzip bomb, to every deed.
+// and as a gzip bomb, to every operation.
 func TestEndlessAnswer(t *testing.T) {
 	const gigabyte, mostAllocated = 1 << 30, 256 << 20
 	bomb := gzipBomb(gigabyte / 4)
-	for _, deed := range allDeeds() {
+	for _, operation := range allOperations() {
 		for _, kind := range []string{"plain", "bomb", "spaces in JSON", "error"} {
-			t.Run(fmt.Sprintf("%s, %s", deed, kind), func(t *testing.T) {
-				l := &liar{Server: httptest.NewServer(pouring(kind, bomb, gigabyte))}
+			t.Run(fmt.Sprintf("%s, %s", operation, kind), func(t *testing.T) {
+				l := &hostileAWS{Server: httptest.NewServer(pouring(kind, bomb, gigabyte))}
 				defer l.Close()
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
-				err := l.do(t, deed, 30*time.Second)
+				err := l.do(t, operation, 30*time.Second)
 				runtime.ReadMemStats(&after)
-				mustBeClear(t, deed, err)
-				require.True(t, err != nil || saysNothing(deed))
+				requireClear(t, operation, err)
+				require.True(t, err != nil || saysNothing(operation))
 				require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(mostAllocated))
 			})
 		}
@@ -434,10 +440,10 @@ func gzipBomb(size int) []byte {
 // TestDrippingAnswer sends one byte now and then, for ever: the time of a call
 // ends it, for it never ends by itself.
 func TestDrippingAnswer(t *testing.T) {
-	for _, deed := range allDeeds() {
-		t.Run(deed, func(t *testing.T) {
+	for _, operation := range allOperations() {
+		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
-			l := &liar{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l := &hostileAWS{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				for r.Context().Err() == nil {
 					_, _ = io.WriteString(w, " ")         // the client may be gone
 					http.NewResponseController(w).Flush() //nolint:errcheck // the client may be gone
@@ -448,9 +454,9 @@ func TestDrippingAnswer(t *testing.T) {
 				}
 			}))}
 			defer l.Close()
-			err := l.do(t, deed, time.Second)
-			require.True(t, err != nil || saysNothing(deed))
-			mustBeClear(t, deed, err)
+			err := l.do(t, operation, time.Second)
+			require.True(t, err != nil || saysNothing(operation))
+			requireClear(t, operation, err)
 		})
 	}
 }

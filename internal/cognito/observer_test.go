@@ -55,15 +55,15 @@ func (o *observed) observer() cognito.Observer {
 }
 
 func TestObserver(t *testing.T) {
-	type scene struct {
+	type env struct {
 		*emulatortest.Cognito
 		observed *observed
 		service  *cognito.Service
 		pool     *cognito.Pool
 	}
-	newScene := func(t *testing.T, limits map[string]float64) *scene {
+	newEnv := func(t *testing.T, limits map[string]float64) *env {
 		t.Helper()
-		s := &scene{Cognito: emulatortest.Start(t), observed: &observed{}}
+		s := &env{Cognito: emulatortest.Start(t), observed: &observed{}}
 		s.service = cognito.New(t.Context(), cognito.Settings{
 			AccessKeyID: "AKIAPLUGIN", SecretAccessKey: "hush", Region: emulatortest.Region, CognitoEndpoint: s.Seed.Domain, STSEndpoint: s.Seed.Domain,
 			MaxRetries: 1, Observer: s.observed.observer(), RateLimits: cognito.RateLimits(limits),
@@ -75,7 +75,7 @@ func TestObserver(t *testing.T) {
 	}
 
 	t.Run("each attempt of a call is reported with its code", func(t *testing.T) {
-		s := newScene(t, nil)
+		s := newEnv(t, nil)
 		s.Fault(control.Fault{Operation: "AdminGetUser", Kind: control.FaultError, Code: "TooManyRequestsException", Times: 1})
 		_, err := s.pool.User(t.Context(), "ann")
 		require.Error(t, err)
@@ -87,7 +87,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("a call without a response has a code of its own", func(t *testing.T) {
-		s := newScene(t, nil)
+		s := newEnv(t, nil)
 		s.Fault(control.Fault{Operation: "AdminGetUser", Kind: control.FaultCutBefore})
 		_, err := s.pool.User(t.Context(), "ann")
 		require.Error(t, err)
@@ -95,7 +95,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("a request that gets no slot in time is a refusal", func(t *testing.T) {
-		s := newScene(t, map[string]float64{"UserRead": 0.001})
+		s := newEnv(t, map[string]float64{"UserRead": 0.001})
 		_, _ = s.pool.User(t.Context(), "ann")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -106,7 +106,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("each call of a new user waits once, the first one also for the reservation of all slots", func(t *testing.T) {
-		s := newScene(t, map[string]float64{"UserCreation": 2})
+		s := newEnv(t, map[string]float64{"UserCreation": 2})
 		for n := range 5 {
 			_, err := s.pool.IssueUser(t.Context(), cognito.UserRequest{
 				NewUser: cognito.NewUser{Username: fmt.Sprintf("user-%d", n), TemporaryPassword: "Hush-temp-1234"}, Password: "Hush-hush-1234", NoTokens: true, Groups: []string{"testers", "admins"},
@@ -119,7 +119,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("a user whose slots come too late is one refusal of the category that is full", func(t *testing.T) {
-		s := newScene(t, map[string]float64{"UserUpdate": 0.001})
+		s := newEnv(t, map[string]float64{"UserUpdate": 0.001})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := s.pool.IssueUser(ctx, cognito.UserRequest{NewUser: cognito.NewUser{Username: "ann", TemporaryPassword: "Hush-temp-1234"}, Password: "Hush-hush-1234", NoTokens: true, Groups: []string{"testers", "admins"}})
@@ -129,7 +129,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("a token is reported once, however often it is read", func(t *testing.T) {
-		s := newScene(t, nil)
+		s := newEnv(t, nil)
 		request := cognito.MachineTokenRequest{
 			Domain: s.Seed.Domain, Partition: "machine", AppClient: cognito.AppClient{ID: s.Seed.M2MClientID, Secret: s.Seed.M2MClientSecret},
 		}
@@ -148,7 +148,7 @@ func TestObserver(t *testing.T) {
 	})
 
 	t.Run("a request that the token endpoint refuses is reported with its error", func(t *testing.T) {
-		s := newScene(t, nil)
+		s := newEnv(t, nil)
 		_, err := s.service.MachineToken(t.Context(), cognito.MachineTokenRequest{
 			Domain: s.Seed.Domain, AppClient: cognito.AppClient{ID: s.Seed.M2MClientID, Secret: "hush-wrong"},
 		})

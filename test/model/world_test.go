@@ -141,13 +141,13 @@ func (l *life) enter() (effect, answer bool) {
 	return true, true
 }
 
-// mortalStorage is the storage of a mount as one process reaches it.
-type mortalStorage struct {
+// processStorage is the storage of a mount as one process reaches it.
+type processStorage struct {
 	logical.Storage
 	life *life
 }
 
-func (s mortalStorage) do(call func() error) error {
+func (s processStorage) do(call func() error) error {
 	effect, answer := s.life.enter()
 	var err error
 	if effect {
@@ -160,35 +160,35 @@ func (s mortalStorage) do(call func() error) error {
 }
 
 // List implements logical.Storage.
-func (s mortalStorage) List(ctx context.Context, prefix string) (names []string, err error) {
+func (s processStorage) List(ctx context.Context, prefix string) (names []string, err error) {
 	err = s.do(func() (err error) { names, err = s.Storage.List(ctx, prefix); return err })
 	return names, err
 }
 
 // Get implements logical.Storage.
-func (s mortalStorage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
+func (s processStorage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
 	err = s.do(func() (err error) { entry, err = s.Storage.Get(ctx, key); return err })
 	return entry, err
 }
 
 // Put implements logical.Storage.
-func (s mortalStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+func (s processStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 	return s.do(func() error { return s.Storage.Put(ctx, entry) })
 }
 
 // Delete implements logical.Storage.
-func (s mortalStorage) Delete(ctx context.Context, key string) error {
+func (s processStorage) Delete(ctx context.Context, key string) error {
 	return s.do(func() error { return s.Storage.Delete(ctx, key) })
 }
 
-// mortalNetwork is the network as one process reaches it.
-type mortalNetwork struct {
+// processNetwork is the network as one process reaches it.
+type processNetwork struct {
 	http.RoundTripper
 	life *life
 }
 
 // RoundTrip implements http.RoundTripper.
-func (n mortalNetwork) RoundTrip(r *http.Request) (response *http.Response, err error) {
+func (n processNetwork) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	effect, answer := n.life.enter()
 	if effect {
 		response, err = n.RoundTripper.RoundTrip(r)
@@ -256,11 +256,11 @@ func (w *world) start() {
 	w.life = &life{}
 	options := backend.Options{
 		Version: "v1.2.3", Now: w.now, Elapsed: w.elapsed, Boot: "machine", Suspended: w.suspended.get,
-		Transport: mortalNetwork{emulatortest.Transport(w.cognito), w.life},
+		Transport: processNetwork{emulatortest.Transport(w.cognito), w.life},
 	}
 	engine, err := backend.Factory(options)(context.Background(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: w.system})
 	w.must(err)
-	w.served = mortalStorage{w.storage, w.life}
+	w.served = processStorage{w.storage, w.life}
 	w.engine = engine
 	w.must(engine.Initialize(context.Background(), &logical.InitializationRequest{Storage: w.served}))
 }
