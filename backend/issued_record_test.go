@@ -17,6 +17,7 @@ import (
 
 	cip "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -252,6 +253,17 @@ func TestUserWithoutALease(t *testing.T) {
 		i.requireUsers(1, "the first renewal could be for 24 hours")
 		i.pass(2 * time.Hour)
 		i.requireUsers(0, "that is over")
+	})
+
+	t.Run("does not end before its lease if the mount's TTLs were raised just before", func(t *testing.T) {
+		i := newIssuer(t, map[string]any{"ttl": 0, "max_ttl": 0})
+		i.issue() // the TTLs are cached now
+		i.System.DefaultLeaseTTLVal, i.System.MaxLeaseTTLVal = 40*time.Hour, 60*time.Hour
+		secret := i.issue()
+		ttl, _, err := framework.CalculateTTL(i.System, 0, secret.TTL, 0, secret.MaxTTL, 0, time.Time{})
+		require.NoError(t, err)
+		i.pass(ttl)
+		require.Contains(t, i.states(), "delivered", "Vault gave the lease %s", ttl)
 	})
 
 	t.Run("stays as long as a raised maximum allows", func(t *testing.T) {
